@@ -1,0 +1,1 @@
+//! What a stage writes and a report reads: run directories, curves, manifests

@@ -1,0 +1,2 @@
+//! fintan.
+fn main() {}

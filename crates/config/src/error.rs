@@ -1,0 +1,102 @@
+//! Configuration errors that point at the key.
+
+use std::ops::Range;
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+
+/// A value that is out of range, before it is known where in the file it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invalid {
+    /// Path of the key: `generator.dcgan.kernel`, `generator.layers[3].conv.kernel`.
+    pub key: String,
+    /// What was found and what is allowed.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Invalid {
+    /// An error at `key`.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into(), help: None }
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// What is wrong with a configuration: file, line, caret, allowed values, nearest known key.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is wrong.
+    #[error("{message}")]
+    Text {
+        /// What was found and what is allowed.
+        message: String,
+        /// File and overrides.
+        #[source_code]
+        source_code: NamedSource<String>,
+        /// Where.
+        #[label("{label}")]
+        span: Option<SourceSpan>,
+        /// Words under the caret.
+        label: String,
+        /// What to do.
+        #[help]
+        help: Option<String>,
+    },
+    /// An override is no `key=value`.
+    #[error("`--set {given}` is no `key.path=value`")]
+    #[diagnostic(help("for instance --set train.steps=200, or --set data.idx.images=images.gz"))]
+    Override {
+        /// What was given.
+        given: String,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn text(
+        name: &str,
+        text: &str,
+        span: Option<Range<usize>>,
+        message: String,
+        help: Option<String>,
+    ) -> Self {
+        Self::Text {
+            message,
+            source_code: NamedSource::new(name, text.to_owned()),
+            span: span.map(Into::into),
+            label: "here".into(),
+            help,
+        }
+    }
+}
+
+/// The nearest of the names a message of `serde` lists after "expected", if one is near.
+pub(crate) fn nearest_of_message(message: &str) -> Option<String> {
+    let (found, expected) = message.split_once(", expected ")?;
+    if !found.starts_with("unknown") {
+        return None;
+    }
+    let found = found.split('`').nth(1)?;
+    expected
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|known| (strsim::damerau_levenshtein(found, known), known))
+        .filter(|&(distance, known)| distance <= 1 + known.len() / 4)
+        .min()
+        .map(|(_, known)| format!("did you mean `{known}`?"))
+}

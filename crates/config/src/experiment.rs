@@ -1,0 +1,495 @@
+//! An experiment as written in TOML, and as checked.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::{
+    Architecture, ArchitectureError, Beta, Init, Layer, Parametrization, Shape, Standard,
+};
+use crate::error::Invalid;
+use crate::nonlinearity::{Activation, Function};
+use crate::presets::{DcganDiscriminator, DcganGenerator, Fc};
+use crate::rates::LayerRates;
+
+/// A configuration file, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Seed of everything that is drawn: weights, order of the data, latents.
+    #[serde(default)]
+    pub seed: u64,
+    /// What an image is to the networks.
+    #[serde(default)]
+    pub image: Image,
+    /// Where images come from.
+    pub data: Data,
+    /// The generator.
+    pub generator: Generator,
+    /// The discriminator.
+    pub discriminator: Discriminator,
+    /// The loop.
+    #[serde(default)]
+    pub train: Train,
+}
+
+/// What an image is to the networks; every data set is brought to this form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Image {
+    /// Rows and columns.
+    pub size: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// How another size is brought to `size`.
+    pub fit: Fit,
+    /// Colour under transparent pixels and in padding, 0 to 255.
+    pub background: u8,
+    /// Mirror images at random.
+    pub flip: bool,
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Self { size: 32, channels: 1, fit: Fit::Resize, background: 0, flip: false }
+    }
+}
+
+/// How an image of another size is fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Cut to the largest centred square, then scale (Lanczos).
+    Resize,
+    /// Cut the centre out; images may not be smaller.
+    Crop,
+    /// Put into the centre of a background; images may not be larger.
+    Pad,
+}
+
+/// Source of images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Data {
+    /// The built-in set: drawn, not read.
+    Shapes(Shapes),
+    /// IDX files (MNIST and its kin), gzip or plain.
+    Idx(Idx),
+    /// CIFAR-10 or CIFAR-100 binary batches.
+    Cifar(Cifar),
+    /// A folder of PNG and JPEG files, with all below it.
+    Folder(Files),
+    /// A tar archive of PNG and JPEG files.
+    Tar(Files),
+}
+
+/// The built-in set of drawn shapes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shapes {
+    /// Number of images.
+    pub count: usize,
+    /// Seed of the drawings, apart from the experiment's seed.
+    pub seed: u64,
+}
+
+impl Default for Shapes {
+    fn default() -> Self {
+        Self { count: 8192, seed: 0 }
+    }
+}
+
+/// An IDX data set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idx {
+    /// The image file, such as `train-images-idx3-ubyte.gz`.
+    pub images: PathBuf,
+    /// The label file; GAN training does without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
+}
+
+/// CIFAR binary batches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cifar {
+    /// The batch files, or one folder that holds them.
+    pub files: Vec<PathBuf>,
+    /// Labels a record starts with: 1 in CIFAR-10, 2 in CIFAR-100.
+    #[serde(default = "one_usize")]
+    pub labels: usize,
+}
+
+/// Image files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// The folder or archive.
+    pub path: PathBuf,
+}
+
+/// A generator: exactly one of `dcgan`, `fc` and `layers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generator {
+    /// Number of latent variables, each N(0, 1).
+    #[serde(default = "sixty_four")]
+    pub latent: usize,
+    /// How weights enter and are drawn.
+    #[serde(default)]
+    pub parametrization: Parametrization,
+    /// Its optimiser.
+    pub optimizer: Optimizer,
+    /// Learning rates that depend on the layer.
+    #[serde(default)]
+    pub layer_rates: LayerRates,
+    /// Deconvolutional preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dcgan: Option<DcganGenerator>,
+    /// Fully connected preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fc: Option<Fc>,
+    /// Explicit layers, from a vector of latents to the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<Layer>>,
+}
+
+/// A discriminator: exactly one of `dcgan`, `fc` and `layers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discriminator {
+    /// How weights enter and are drawn.
+    #[serde(default)]
+    pub parametrization: Parametrization,
+    /// Its optimiser.
+    pub optimizer: Optimizer,
+    /// Learning rates that depend on the layer.
+    #[serde(default)]
+    pub layer_rates: LayerRates,
+    /// Convolutional preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dcgan: Option<DcganDiscriminator>,
+    /// Fully connected preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fc: Option<Fc>,
+    /// Explicit layers, from the image to one logit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<Layer>>,
+}
+
+/// An optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Stochastic gradient descent.
+    Sgd(Sgd),
+    /// Adam (Kingma and Ba, arXiv 1412.6980).
+    Adam(Adam),
+}
+
+impl Optimizer {
+    /// The learning rate.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        match self {
+            Self::Sgd(sgd) => sgd.rate,
+            Self::Adam(adam) => adam.rate,
+        }
+    }
+}
+
+/// Settings of SGD.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sgd {
+    /// Learning rate.
+    pub rate: f64,
+    /// Momentum in [0, 1).
+    #[serde(default)]
+    pub momentum: f64,
+}
+
+/// Settings of Adam.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adam {
+    /// Learning rate.
+    pub rate: f64,
+    /// Decay of the first moment; 0.5 is usual for GANs.
+    #[serde(default = "half")]
+    pub beta1: f64,
+    /// Decay of the second moment.
+    #[serde(default = "beta2")]
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    #[serde(default = "adam_eps")]
+    pub eps: f64,
+}
+
+/// The training loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Train {
+    /// Generator steps.
+    pub steps: u64,
+    /// Images a batch.
+    pub batch: usize,
+    /// Discriminator steps for each generator step.
+    pub n_critic: usize,
+    /// Real images are labelled 1 - this (one-sided label smoothing).
+    pub label_smoothing: f64,
+    /// Decay of the exponential moving average of the generator's weights, in (0, 1); none: no average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Steps between two lines of `log.jsonl`.
+    pub log_every: u64,
+    /// Steps between two sample grids.
+    pub grid_every: u64,
+    /// Rows and columns of a grid.
+    pub grid: [usize; 2],
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints that are kept.
+    pub keep: usize,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            batch: 64,
+            n_critic: 1,
+            label_smoothing: 0.0,
+            ema: None,
+            log_every: 10,
+            grid_every: 100,
+            grid: [8, 8],
+            checkpoint_every: 200,
+            keep: 2,
+        }
+    }
+}
+
+fn one_usize() -> usize {
+    1
+}
+fn sixty_four() -> usize {
+    64
+}
+fn half() -> f64 {
+    0.5
+}
+fn beta2() -> f64 {
+    0.999
+}
+fn adam_eps() -> f64 {
+    1e-8
+}
+
+/// A checked configuration with its networks worked out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// Every setting, defaults included.
+    pub settings: Settings,
+    /// The generator.
+    pub generator: Architecture,
+    /// The discriminator.
+    pub discriminator: Architecture,
+}
+
+impl Settings {
+    /// Checks what types cannot say and works out both networks.
+    ///
+    /// # Errors
+    /// The first key that is out of range.
+    pub fn check(self) -> Result<Experiment, Invalid> {
+        // Taken apart field by field: a new setting does not compile until someone decides how to check it.
+        let Self { seed: _, image, data, generator, discriminator, train } = &self;
+        let Image { size, channels, fit: _, background: _, flip: _ } = *image;
+        within("image.size", size, 1, 4096)?;
+        if ![1, 3].contains(&channels) {
+            return Err(Invalid::new("image.channels", format!("`image.channels` must be 1 or 3, got {channels}")));
+        }
+        check_data(data)?;
+        check_train(train)?;
+        within("generator.latent", generator.latent, 1, 1 << 20)?;
+        for (key, optimizer) in [("generator", &generator.optimizer), ("discriminator", &discriminator.optimizer)] {
+            check_optimizer(&format!("{key}.optimizer"), optimizer)?;
+        }
+        for (key, rates) in [("generator", &generator.layer_rates), ("discriminator", &discriminator.layer_rates)] {
+            if let LayerRates::Exponents(exponents) = rates {
+                for (name, value) in [("weights", exponents.weights), ("biases", exponents.biases)] {
+                    finite(&format!("{key}.layer_rates.exponents.{name}"), value)?;
+                }
+            }
+        }
+        for (key, parametrization) in
+            [("generator", generator.parametrization), ("discriminator", discriminator.parametrization)]
+        {
+            check_parametrization(key, parametrization)?;
+        }
+
+        let shape = Shape::image(channels, size, size);
+        let latent = Shape::vector(generator.latent);
+        let tanh = Activation::raw(Function::Tanh);
+        let layers = match (&generator.dcgan, &generator.fc, &generator.layers) {
+            (Some(preset), None, None) => preset.layers(shape).map_err(|e| below("generator.dcgan", e))?,
+            (None, Some(preset), None) => preset.layers(latent, shape, Some(tanh)),
+            (None, None, Some(layers)) => layers.clone(),
+            _ => return Err(one_network("generator")),
+        };
+        let explicit = generator.layers.is_some();
+        let made = work_out("generator", latent, &layers, generator.parametrization, shape, explicit, train)?;
+
+        let layers = match (&discriminator.dcgan, &discriminator.fc, &discriminator.layers) {
+            (Some(preset), None, None) => preset.layers(shape).map_err(|e| below("discriminator.dcgan", e))?,
+            (None, Some(preset), None) => preset.layers(shape, Shape::vector(1), None),
+            (None, None, Some(layers)) => layers.clone(),
+            _ => return Err(one_network("discriminator")),
+        };
+        let (explicit, logit) = (discriminator.layers.is_some(), Shape::vector(1));
+        let judge = work_out("discriminator", shape, &layers, discriminator.parametrization, logit, explicit, train)?;
+        Ok(Experiment { generator: made, discriminator: judge, settings: self })
+    }
+}
+
+/// The architecture of `layers`, if it leads from `input` to `output`.
+fn work_out(
+    key: &str,
+    input: Shape,
+    layers: &[Layer],
+    parametrization: Parametrization,
+    output: Shape,
+    explicit: bool,
+    train: &Train,
+) -> Result<Architecture, Invalid> {
+    let network = Architecture::new(input, layers, parametrization).map_err(|e| {
+        // A preset's layers have no keys of their own.
+        let at = if explicit { format!("{key}.layers{}", e.key) } else { key.to_owned() };
+        Invalid { key: at, message: e.message, help: e.help }
+    })?;
+    if network.output() != output {
+        let message = format!("the {key} must end with {output}, but its last layer gives {}", network.output());
+        let at = if explicit { format!("{key}.layers") } else { key.to_owned() };
+        return Err(Invalid::new(at, message));
+    }
+    if network.is_batch_coupled() && train.batch == 1 {
+        return Err(Invalid::new("train.batch", "`train.batch` must be at least 2 under batch normalization, got 1"));
+    }
+    Ok(network)
+}
+
+fn below(preset: &str, e: ArchitectureError) -> Invalid {
+    Invalid { key: format!("{preset}.{}", e.key), message: e.message, help: e.help }
+}
+
+fn one_network(key: &str) -> Invalid {
+    Invalid::new(key, format!("`{key}` needs exactly one of `dcgan`, `fc` and `layers`"))
+        .with_help(format!("for instance [{key}.dcgan], or [[{key}.layers]] for an explicit list"))
+}
+
+fn within(key: &str, value: usize, least: usize, most: usize) -> Result<(), Invalid> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(Invalid::new(key, format!("`{key}` must be in {least} to {most}, got {value}")))
+    }
+}
+
+fn finite(key: &str, value: f64) -> Result<(), Invalid> {
+    if value.is_finite() { Ok(()) } else { Err(Invalid::new(key, format!("`{key}` must be a number, got {value}"))) }
+}
+
+fn positive(key: &str, value: f64) -> Result<(), Invalid> {
+    if value > 0.0 && value.is_finite() {
+        Ok(())
+    } else {
+        Err(Invalid::new(key, format!("`{key}` must be greater than 0, got {value}")))
+    }
+}
+
+fn fraction(key: &str, value: f64) -> Result<(), Invalid> {
+    if (0.0..1.0).contains(&value) {
+        Ok(())
+    } else {
+        Err(Invalid::new(key, format!("`{key}` must be in [0, 1), got {value}")))
+    }
+}
+
+fn check_data(data: &Data) -> Result<(), Invalid> {
+    match data {
+        Data::Shapes(Shapes { count, seed: _ }) => within("data.shapes.count", *count, 1, 1 << 22),
+        Data::Cifar(Cifar { files, labels }) => {
+            if files.is_empty() {
+                return Err(Invalid::new("data.cifar.files", "`data.cifar.files` must name at least one file"));
+            }
+            within("data.cifar.labels", *labels, 1, 2)
+        }
+        Data::Idx(Idx { images: _, labels: _ }) | Data::Folder(Files { path: _ }) | Data::Tar(Files { path: _ }) => Ok(()),
+    }
+}
+
+fn check_train(train: &Train) -> Result<(), Invalid> {
+    let Train { steps, batch, n_critic, label_smoothing, ema, log_every, grid_every, grid, checkpoint_every, keep } = *train;
+    for (key, value) in [
+        ("train.steps", steps),
+        ("train.log_every", log_every),
+        ("train.grid_every", grid_every),
+        ("train.checkpoint_every", checkpoint_every),
+    ] {
+        if value == 0 {
+            return Err(Invalid::new(key, format!("`{key}` must be at least 1, got 0")));
+        }
+    }
+    within("train.batch", batch, 1, 1 << 16)?;
+    within("train.n_critic", n_critic, 1, 1000)?;
+    within("train.keep", keep, 1, 1_000_000)?;
+    for side in grid {
+        within("train.grid", side, 1, 64)?;
+    }
+    fraction("train.label_smoothing", label_smoothing)?;
+    match ema {
+        Some(0.0) => Err(Invalid::new("train.ema", "`train.ema` must be in (0, 1), got 0").with_help("leave it out for no average")),
+        Some(decay) => fraction("train.ema", decay),
+        None => Ok(()),
+    }
+}
+
+fn check_optimizer(key: &str, optimizer: &Optimizer) -> Result<(), Invalid> {
+    match *optimizer {
+        Optimizer::Sgd(Sgd { rate, momentum }) => {
+            positive(&format!("{key}.sgd.rate"), rate)?;
+            fraction(&format!("{key}.sgd.momentum"), momentum)
+        }
+        Optimizer::Adam(Adam { rate, beta1, beta2, eps }) => {
+            positive(&format!("{key}.adam.rate"), rate)?;
+            fraction(&format!("{key}.adam.beta1"), beta1)?;
+            fraction(&format!("{key}.adam.beta2"), beta2)?;
+            positive(&format!("{key}.adam.eps"), eps)
+        }
+    }
+}
+
+fn check_parametrization(key: &str, parametrization: Parametrization) -> Result<(), Invalid> {
+    match parametrization {
+        Parametrization::Standard(Standard { init, bias_std }) => {
+            if let Init::Normal(std) = init {
+                positive(&format!("{key}.parametrization.standard.init.normal"), std)?;
+            }
+            if bias_std >= 0.0 && bias_std.is_finite() {
+                return Ok(());
+            }
+            let key = format!("{key}.parametrization.standard.bias_std");
+            Err(Invalid::new(&key, format!("`{key}` must be at least 0, got {bias_std}")))
+        }
+        Parametrization::Ntk(Beta { beta }) | Parametrization::Graph(Beta { beta }) => {
+            if (0.0..=1.0).contains(&beta) {
+                return Ok(());
+            }
+            let name = if matches!(parametrization, Parametrization::Ntk(_)) { "ntk" } else { "graph" };
+            let key = format!("{key}.parametrization.{name}.beta");
+            Err(Invalid::new(&key, format!("`{key}` must be in [0, 1], got {beta}")))
+        }
+    }
+}

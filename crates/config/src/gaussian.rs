@@ -1,0 +1,74 @@
+//! Expectations over a standard normal, in f64, for functions with kinks.
+//!
+//! `E[g(Z)] = ∫ g(z) exp(-z²/2)/√(2π) dz` is cut at the function's kinks and at multiples of two, and each
+//! piece is integrated with a 40-point Gauss-Legendre rule over |z| ≤ 14 (the mass beyond is 1e-44, which
+//! no nonlinearity of at most exponential growth lifts above rounding). On pieces where `g` is analytic the error
+//! is at rounding level; Gauss-Hermite nodes would be off by 1e-3 on a ReLU.
+
+const REACH: f64 = 14.0;
+const PIECE: f64 = 2.0;
+const POINTS: usize = 40;
+
+/// `E[g(Z)]` for Z ~ N(0, 1), where `g` is smooth between the given `kinks`.
+#[must_use]
+pub fn expectation(g: impl Fn(f64) -> f64, kinks: &[f64]) -> f64 {
+    let mut cuts: Vec<f64> = (0..=(2.0 * REACH / PIECE) as usize).map(|i| i as f64 * PIECE - REACH).collect();
+    cuts.extend(kinks.iter().copied().filter(|k| k.abs() < REACH));
+    cuts.sort_by(f64::total_cmp);
+    let rule = gauss_legendre(POINTS);
+    let density = 1.0 / (2.0 * std::f64::consts::PI).sqrt();
+    cuts.windows(2)
+        .map(|ends| {
+            let (centre, half) = (0.5 * (ends[0] + ends[1]), 0.5 * (ends[1] - ends[0]));
+            rule.iter()
+                .map(|&(node, weight)| {
+                    let z = centre + half * node;
+                    half * weight * g(z) * density * (-0.5 * z * z).exp()
+                })
+                .sum::<f64>()
+        })
+        .sum()
+}
+
+/// Nodes and weights on [-1, 1], by Newton's method on the Legendre recurrence.
+fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
+    (0..n)
+        .map(|i| {
+            let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n as f64 + 0.5)).cos();
+            let mut slope = 1.0;
+            for _ in 0..100 {
+                let (mut previous, mut current) = (1.0, x);
+                for k in 2..=n {
+                    let k = k as f64;
+                    (previous, current) = (current, ((2.0 * k - 1.0) * x * current - (k - 1.0) * previous) / k);
+                }
+                slope = n as f64 * (x * current - previous) / (x * x - 1.0);
+                let step = current / slope;
+                x -= step;
+                if step.abs() < 1e-15 {
+                    break;
+                }
+            }
+            (x, 2.0 / ((1.0 - x * x) * slope * slope))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_of_the_normal_and_of_kinked_functions() {
+        for (power, moment) in [(0, 1.0), (2, 1.0), (4, 3.0), (6, 15.0), (8, 105.0)] {
+            let got = expectation(|z| z.powi(power), &[]);
+            assert!((got - moment).abs() < 1e-12 * moment, "E[Z^{power}] = {got}");
+        }
+        let relu = expectation(|z| z.max(0.0), &[0.0]);
+        assert!((relu - 1.0 / (2.0 * std::f64::consts::PI).sqrt()).abs() < 1e-15);
+        // A kink off the grid of pieces: E[max(Z - 0.3, 0)] = φ(0.3) - 0.3 (1 - Φ(0.3)).
+        let (phi, tail) = ((-0.045_f64).exp() / (2.0 * std::f64::consts::PI).sqrt(), 0.5 * libm::erfc(0.3 / 2.0_f64.sqrt()));
+        let shifted = expectation(|z| (z - 0.3).max(0.0), &[0.3]);
+        assert!((shifted - (phi - 0.3 * tail)).abs() < 1e-15);
+    }
+}

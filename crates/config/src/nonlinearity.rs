@@ -1,0 +1,327 @@
+//! Pointwise nonlinearities and their scaling: the knob between order and chaos.
+//!
+//! With Z ~ N(0, 1) and f the raw function of gain g, f(x) = function(g x), an [`Activation`] computes
+//!
+//! `σ(x) = (f(x) - m) / s`
+//!
+//! | scaling | m | s | effect |
+//! | --- | --- | --- | --- |
+//! | `raw` | 0 | 1 | the function as it is |
+//! | `standardized` | 0 | √E\[f(Z)²\] | E\[σ(Z)²\] = 1: variances stay 1 through depth |
+//! | `normalized` | E\[f(Z)\] | √Var\[f(Z)\] | centred too: the chaos switch |
+//! | `partial` | mu | √E\[(f(Z) - mu)²\] | a dial between the two |
+//!
+//! The characteristic value `r = (1 - β²) E[σ'(Z)²]` then says order (r < 1) or chaos (r > 1).
+//! Source: Jacot, Gabriel, Ged, Hongler, arXiv 1907.05715.
+
+use serde::{Deserialize, Serialize};
+
+use crate::gaussian::expectation;
+
+/// A pointwise function, before gain and scaling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Function {
+    /// max(x, 0)
+    Relu,
+    /// x for x > 0, `slope`·x below
+    LeakyRelu,
+    /// |x|
+    Abs,
+    /// tanh x
+    Tanh,
+    /// erf x
+    Erf,
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    /// x Φ(x), the exact form with the normal distribution function
+    Gelu,
+    /// x / (1 + exp(-x))
+    Silu,
+    /// x for x > 0, `slope`·(exp x - 1) below
+    Elu,
+    /// λ·elu with the constants of Klambauer et al. 2017
+    Selu,
+    /// ln(1 + exp x)
+    Softplus,
+    /// sin x
+    Sin,
+    /// x
+    Identity,
+}
+
+/// α and λ of SELU (Klambauer et al., arXiv 1706.02515).
+pub const SELU: (f64, f64) = (1.673_263_242_354_377_3, 1.050_700_987_355_480_5);
+
+/// How the raw function is centred and scaled. See the table of this module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scaling {
+    /// The function as it is.
+    #[default]
+    Raw,
+    /// Unit second moment under a standard normal.
+    Standardized,
+    /// Zero mean and unit variance under a standard normal.
+    Normalized,
+    /// Centred by `mu`, unit second moment.
+    Partial,
+}
+
+/// A nonlinearity as a configuration names it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// The raw function.
+    pub function: Function,
+    /// Centring and scaling of the raw function.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// Inner gain g > 0: the function is evaluated at g·x.
+    #[serde(default = "one")]
+    pub gain: f64,
+    /// Slope of `leaky_relu` below zero (default 0.2), scale of `elu` below zero (default 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slope: Option<f64>,
+    /// What `partial` scaling subtracts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mu: Option<f64>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Activation {
+    /// The raw function with gain 1.
+    #[must_use]
+    pub fn raw(function: Function) -> Self {
+        Self { function, scaling: Scaling::Raw, gain: 1.0, slope: None, mu: None }
+    }
+
+    /// The same function under another scaling.
+    #[must_use]
+    pub fn with_scaling(mut self, scaling: Scaling) -> Self {
+        self.scaling = scaling;
+        self
+    }
+
+    /// Slope of the function below zero, its default filled in.
+    #[must_use]
+    pub fn negative_slope(&self) -> f64 {
+        self.slope.unwrap_or(if self.function == Function::Elu { 1.0 } else { 0.2 })
+    }
+
+    /// The raw function at g·x.
+    #[must_use]
+    pub fn raw_value(&self, x: f64) -> f64 {
+        let x = self.gain * x;
+        let slope = self.negative_slope();
+        match self.function {
+            Function::Relu => x.max(0.0),
+            Function::LeakyRelu => if x > 0.0 { x } else { slope * x },
+            Function::Abs => x.abs(),
+            Function::Tanh => x.tanh(),
+            Function::Erf => libm::erf(x),
+            Function::Sigmoid => sigmoid(x),
+            Function::Gelu => x * normal_cdf(x),
+            Function::Silu => x * sigmoid(x),
+            Function::Elu => if x > 0.0 { x } else { slope * x.exp_m1() },
+            Function::Selu => SELU.1 * if x > 0.0 { x } else { SELU.0 * x.exp_m1() },
+            Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            Function::Sin => x.sin(),
+            Function::Identity => x,
+        }
+    }
+
+    /// Derivative of [`Self::raw_value`] in x (gain included); at a kink, the left one.
+    #[must_use]
+    pub fn raw_slope(&self, x: f64) -> f64 {
+        let x = self.gain * x;
+        let slope = self.negative_slope();
+        self.gain
+            * match self.function {
+                Function::Relu => if x > 0.0 { 1.0 } else { 0.0 },
+                Function::LeakyRelu => if x > 0.0 { 1.0 } else { slope },
+                Function::Abs => if x > 0.0 { 1.0 } else { -1.0 },
+                Function::Tanh => 1.0 - x.tanh().powi(2),
+                Function::Erf => 2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp(),
+                Function::Sigmoid => sigmoid(x) * sigmoid(-x),
+                Function::Gelu => normal_cdf(x) + x * normal_density(x),
+                Function::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
+                Function::Elu => if x > 0.0 { 1.0 } else { slope * x.exp() },
+                Function::Selu => SELU.1 * if x > 0.0 { 1.0 } else { SELU.0 * x.exp() },
+                Function::Softplus => sigmoid(x),
+                Function::Sin => x.cos(),
+                Function::Identity => 1.0,
+            }
+    }
+
+    /// The centre m and scale s of `σ(x) = (f(x) - m) / s`: constants of the function, never of samples.
+    ///
+    /// Closed forms for the piecewise linear functions, erf and sin; piecewise Gauss-Legendre elsewhere.
+    #[must_use]
+    pub fn centre_and_scale(&self) -> (f64, f64) {
+        let (mean, second) = self.raw_moments();
+        match self.scaling {
+            Scaling::Raw => (0.0, 1.0),
+            Scaling::Standardized => (0.0, second.sqrt()),
+            Scaling::Normalized => (mean, (second - mean * mean).sqrt()),
+            Scaling::Partial => {
+                let mu = self.mu.unwrap_or(0.0);
+                (mu, (second - 2.0 * mu * mean + mu * mu).sqrt())
+            }
+        }
+    }
+
+    /// E\[f(Z)\] and E\[f(Z)²\] of the raw function.
+    #[must_use]
+    pub fn raw_moments(&self) -> (f64, f64) {
+        use std::f64::consts::PI;
+        let (g, a) = (self.gain, self.negative_slope());
+        // x for x > 0 and a x below has mean (1 - a)/√(2π) and second moment (1 + a²)/2.
+        let broken_line = |a: f64| ((1.0 - a) / (2.0 * PI).sqrt() * g, (1.0 + a * a) / 2.0 * g * g);
+        match self.function {
+            Function::Relu => broken_line(0.0),
+            Function::LeakyRelu => broken_line(a),
+            Function::Abs => broken_line(-1.0),
+            Function::Identity => (0.0, g * g),
+            // E[erf(gZ)²] = (2/π) asin(2g²/(1 + 2g²)); Williams 1997.
+            Function::Erf => (0.0, 2.0 / PI * (2.0 * g * g / (1.0 + 2.0 * g * g)).asin()),
+            Function::Sin => (0.0, -0.5 * (-2.0 * g * g).exp_m1()),
+            Function::Tanh => (0.0, expectation(|z| self.raw_value(z).powi(2), &[])),
+            _ => (
+                expectation(|z| self.raw_value(z), &self.kinks()),
+                expectation(|z| self.raw_value(z).powi(2), &self.kinks()),
+            ),
+        }
+    }
+
+    /// E\[σ'(Z)²\] of the scaled function: the growth of small differences, layer by layer.
+    #[must_use]
+    pub fn slope_second_moment(&self) -> f64 {
+        let (_, scale) = self.centre_and_scale();
+        expectation(|z| self.raw_slope(z).powi(2), &self.kinks()) / (scale * scale)
+    }
+
+    /// Characteristic value `r = (1 - β²) E[σ'(Z)²]`: below 1 order, above 1 chaos.
+    ///
+    /// Meaningful where E\[σ(Z)²\] = 1, i.e. for every scaling but `raw`; see [`Self::second_moment`].
+    #[must_use]
+    pub fn characteristic_value(&self, beta: f64) -> f64 {
+        (1.0 - beta * beta) * self.slope_second_moment()
+    }
+
+    /// E\[σ(Z)²\] of the scaled function; 1 unless the scaling is `raw`.
+    #[must_use]
+    pub fn second_moment(&self) -> f64 {
+        let ((mean, second), (centre, scale)) = (self.raw_moments(), self.centre_and_scale());
+        (second - 2.0 * centre * mean + centre * centre) / (scale * scale)
+    }
+
+    /// Points where the function is not smooth.
+    fn kinks(&self) -> Vec<f64> {
+        match self.function {
+            Function::Relu | Function::LeakyRelu | Function::Abs | Function::Elu | Function::Selu => vec![0.0],
+            _ => vec![],
+        }
+    }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn normal_cdf(x: f64) -> f64 {
+    0.5 * libm::erfc(-x / std::f64::consts::SQRT_2)
+}
+
+fn normal_density(x: f64) -> f64 {
+    (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// E[σ], E[σ²], E[σ'²] of the raw function, then r after centring and standardizing at β = 0: values computed once
+    /// with adaptive quadrature in another program, to six decimals.
+    const TABLE: [(Function, Option<f64>, [f64; 4]); 14] = [
+        (Function::Identity, None, [0.0, 1.0, 1.0, 1.0]),
+        (Function::Relu, None, [0.398_942, 0.5, 0.5, 1.466_942]),
+        (Function::LeakyRelu, Some(0.1), [0.359_048, 0.505, 0.505, 1.342_783]),
+        (Function::LeakyRelu, Some(0.2), [0.319_154, 0.52, 0.52, 1.243_600]),
+        (Function::Abs, None, [0.797_885, 1.0, 1.0, 2.751_938]),
+        (Function::Tanh, None, [0.0, 0.394_294, 0.464_403, 1.177_807]),
+        (Function::Erf, None, [0.0, 0.464_559, 0.569_410, 1.225_700]),
+        (Function::Sigmoid, None, [0.5, 0.293_379, 0.044_836, 1.033_592]),
+        (Function::Softplus, None, [0.806_059, 0.921_246, 0.293_379, 1.080_528]),
+        (Function::Gelu, None, [0.282_095, 0.425_221, 0.455_851, 1.318_845]),
+        (Function::Silu, None, [0.206_621, 0.355_776, 0.379_482, 1.212_081]),
+        (Function::Elu, None, [0.160_521, 0.644_945, 0.668_102, 1.079_013]),
+        (Function::Selu, None, [0.0, 1.0, 1.071_575, 1.071_575]),
+        (Function::Sin, None, [0.0, 0.432_332, 0.567_668, 1.313_035]),
+    ];
+
+    #[test]
+    fn moments_and_characteristic_values_match_the_table() {
+        for (function, slope, [mean, second, slope_second, r]) in TABLE {
+            let raw = Activation { slope, ..Activation::raw(function) };
+            let (got_mean, got_second) = raw.raw_moments();
+            let normalized = raw.with_scaling(Scaling::Normalized);
+            for (got, want) in [
+                (got_mean, mean),
+                (got_second, second),
+                (raw.slope_second_moment(), slope_second),
+                (normalized.characteristic_value(0.0), r),
+            ] {
+                assert!((got - want).abs() < 1e-6, "{function:?}: got {got}, want {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn closed_forms_agree_with_quadrature() {
+        for function in [Function::Relu, Function::LeakyRelu, Function::Abs, Function::Identity, Function::Erf, Function::Sin] {
+            for gain in [0.5, 1.0, 1.7] {
+                let activation = Activation { gain, ..Activation::raw(function) };
+                let (mean, second) = activation.raw_moments();
+                assert!((mean - expectation(|z| activation.raw_value(z), &[0.0])).abs() < 1e-14, "{function:?} {gain}");
+                assert!((second - expectation(|z| activation.raw_value(z).powi(2), &[0.0])).abs() < 1e-14, "{function:?} {gain}");
+            }
+        }
+    }
+
+    #[test]
+    fn homogeneous_functions_have_r_of_one_minus_beta_squared_and_normalized_relu_pi_over_pi_minus_one() {
+        let relu = Activation::raw(Function::Relu);
+        for function in [Function::Relu, Function::LeakyRelu, Function::Abs, Function::Identity] {
+            let r = Activation::raw(function).with_scaling(Scaling::Standardized).characteristic_value(0.5);
+            assert!((r - 0.75).abs() < 1e-14, "{function:?}: {r}");
+        }
+        let r = relu.with_scaling(Scaling::Normalized).characteristic_value(0.0);
+        assert!((r - std::f64::consts::PI / (std::f64::consts::PI - 1.0)).abs() < 1e-14);
+        // The dial between them (partially centred ReLU).
+        for (mu, want) in [(0.0, 1.0), (0.1, 1.162_22), (0.2, 1.314_33), (0.3, 1.425_99)] {
+            let r = Activation { mu: Some(mu), scaling: Scaling::Partial, ..relu }.characteristic_value(0.0);
+            assert!((r - want).abs() < 1e-5, "mu {mu}: {r}");
+        }
+        for (gain, want) in [(0.25, 1.0038), (0.5, 1.0336), (1.0, 1.1778), (2.0, 1.6116), (4.0, 2.6156)] {
+            let tanh = Activation { gain, ..Activation::raw(Function::Tanh) };
+            let r = tanh.with_scaling(Scaling::Standardized).characteristic_value(0.0);
+            assert!((r - want).abs() < 1e-4, "tanh gain {gain}: {r}");
+        }
+    }
+
+    #[test]
+    fn slopes_are_derivatives() {
+        for (function, ..) in TABLE {
+            let activation = Activation { gain: 1.3, ..Activation::raw(function) };
+            for x in [-2.3, -0.4, 0.7, 3.1] {
+                let h = 1e-5;
+                let difference = (activation.raw_value(x + h) - activation.raw_value(x - h)) / (2.0 * h);
+                assert!((difference - activation.raw_slope(x)).abs() < 1e-8, "{function:?} at {x}");
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Presets: a few numbers that expand to an explicit list of layers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::{
+    ArchitectureError, BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pair, Shape,
+};
+use crate::nonlinearity::{Activation, Function};
+
+/// Normalization between the layers of a preset.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// None at all.
+    #[default]
+    None,
+    /// Batch normalization.
+    Batch(BatchNormChoice),
+    /// Layer normalization.
+    Layer(LayerNormChoice),
+}
+
+/// Before or after the nonlinearity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormPosition {
+    /// Layer, norm, nonlinearity: the usual DCGAN.
+    #[default]
+    Before,
+    /// Layer, nonlinearity, norm: what the theory treats.
+    After,
+}
+
+/// Batch normalization of a preset.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchNormChoice {
+    /// Before or after the nonlinearity.
+    #[serde(default)]
+    pub position: NormPosition,
+    /// Learnable scale and shift.
+    #[serde(default = "yes")]
+    pub affine: bool,
+    /// Added to the variance.
+    #[serde(default = "norm_eps")]
+    pub eps: f64,
+    /// Weight of the newest batch in the running statistics.
+    #[serde(default = "norm_momentum")]
+    pub momentum: f64,
+}
+
+/// Layer normalization of a preset.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerNormChoice {
+    /// Before or after the nonlinearity.
+    #[serde(default)]
+    pub position: NormPosition,
+    /// Axes that share a mean and a variance.
+    #[serde(default)]
+    pub over: NormAxes,
+    /// Learnable scale and shift.
+    #[serde(default = "yes")]
+    pub affine: bool,
+    /// Added to the variance.
+    #[serde(default = "norm_eps")]
+    pub eps: f64,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn norm_eps() -> f64 {
+    1e-5
+}
+
+fn norm_momentum() -> f64 {
+    0.1
+}
+
+/// Deconvolutional generator: latent -> `start` x `start` map -> ... -> image.
+///
+/// Channels halve at each up-sampling. `extra` stride-1 layers follow each map but the image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DcganGenerator {
+    /// Channels of the first map.
+    #[serde(default = "sixty_four")]
+    pub channels: usize,
+    /// Size of the first map.
+    #[serde(default = "four")]
+    pub start: usize,
+    /// Kernel of the up-sampling layers.
+    #[serde(default = "four")]
+    pub kernel: usize,
+    /// Up-sampling factor.
+    #[serde(default = "two")]
+    pub stride: usize,
+    /// Stride-1 layers after each map.
+    #[serde(default)]
+    pub extra: usize,
+    /// Kernel of the stride-1 layers, odd.
+    #[serde(default = "three")]
+    pub extra_kernel: usize,
+    /// Nonlinearity between layers.
+    #[serde(default = "relu")]
+    pub activation: Activation,
+    /// Normalization between layers.
+    #[serde(default)]
+    pub norm: Norm,
+    /// Nonlinearity of the image.
+    #[serde(default = "tanh")]
+    pub output: Activation,
+}
+
+/// Convolutional discriminator, the generator's mirror: image -> ... -> `end` x `end` map -> one logit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DcganDiscriminator {
+    /// Channels of the last map.
+    #[serde(default = "sixty_four")]
+    pub channels: usize,
+    /// Size of the last map.
+    #[serde(default = "four")]
+    pub end: usize,
+    /// Kernel of the down-sampling layers.
+    #[serde(default = "four")]
+    pub kernel: usize,
+    /// Down-sampling factor.
+    #[serde(default = "two")]
+    pub stride: usize,
+    /// Stride-1 layers after each map.
+    #[serde(default)]
+    pub extra: usize,
+    /// Kernel of the stride-1 layers, odd.
+    #[serde(default = "three")]
+    pub extra_kernel: usize,
+    /// Nonlinearity between layers.
+    #[serde(default = "leaky")]
+    pub activation: Activation,
+    /// Normalization between layers; none after the first convolution, as in the DCGAN paper.
+    #[serde(default)]
+    pub norm: Norm,
+}
+
+/// Fully connected network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fc {
+    /// Features of the hidden layers, in order.
+    pub widths: Vec<usize>,
+    /// Nonlinearity between layers.
+    #[serde(default = "relu")]
+    pub activation: Activation,
+    /// Normalization between layers.
+    #[serde(default)]
+    pub norm: Norm,
+    /// Nonlinearity of the output; of a generator `tanh` where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Activation>,
+}
+
+fn two() -> usize {
+    2
+}
+fn three() -> usize {
+    3
+}
+fn four() -> usize {
+    4
+}
+fn sixty_four() -> usize {
+    64
+}
+fn relu() -> Activation {
+    Activation::raw(Function::Relu)
+}
+fn tanh() -> Activation {
+    Activation::raw(Function::Tanh)
+}
+fn leaky() -> Activation {
+    Activation { slope: Some(0.2), ..Activation::raw(Function::LeakyRelu) }
+}
+
+/// The nonlinearity with its norm, in the order asked for.
+fn after_layer(layers: &mut Vec<Layer>, activation: Activation, norm: Norm) {
+    let activation = Layer::Activation(activation);
+    let (norm, position) = match norm {
+        Norm::None => {
+            layers.push(activation);
+            return;
+        }
+        Norm::Batch(BatchNormChoice { position, affine, eps, momentum }) => {
+            (Layer::BatchNorm(BatchNorm { affine, eps, momentum }), position)
+        }
+        Norm::Layer(LayerNormChoice { position, over, affine, eps }) => {
+            (Layer::LayerNorm(LayerNorm { over, affine, eps }), position)
+        }
+    };
+    match position {
+        NormPosition::Before => layers.extend([norm, activation]),
+        NormPosition::After => layers.extend([activation, norm]),
+    }
+}
+
+fn error(key: &str, message: String, help: impl Into<Option<&'static str>>) -> ArchitectureError {
+    ArchitectureError { key: key.into(), message, help: help.into().map(Into::into) }
+}
+
+/// Number of factors of `stride` between a map of `small` and one of `large`.
+fn levels(small: usize, large: usize, stride: usize, key: &str) -> Result<u32, ArchitectureError> {
+    if small == 0 {
+        return Err(error(key, format!("`{key}` must be at least 1, got 0"), None));
+    }
+    if stride < 2 {
+        return Err(error("stride", format!("`stride` must be at least 2, got {stride}"), None));
+    }
+    (0..usize::BITS)
+        .take_while(|&n| stride.checked_pow(n).and_then(|p| p.checked_mul(small)).is_some_and(|size| size <= large))
+        .find(|&n| small * stride.pow(n) == large)
+        .filter(|&n| n > 0)
+        .ok_or_else(|| {
+            let sizes: Vec<String> = (1..6).map(|n| (small * stride.pow(n)).to_string()).collect();
+            let message = format!(
+                "an image of {large} cannot be reached from a {small}x{small} map by factors of {stride}: allowed are {}, ...",
+                sizes.join(", ")
+            );
+            error(key, message, "change `image.size`, or `start` / `end` and `stride` of the networks")
+        })
+}
+
+/// Padding and output padding with which a kernel and stride change sizes by exactly the stride.
+fn exact_padding(kernel: usize, stride: usize) -> Result<(usize, usize), ArchitectureError> {
+    if kernel < stride {
+        let message = format!("`kernel` must be at least the stride ({stride}), got {kernel}");
+        return Err(error("kernel", message, "a smaller kernel leaves pixels that no weight reaches"));
+    }
+    let output_padding = (kernel - stride) % 2;
+    Ok(((kernel - stride + output_padding) / 2, output_padding))
+}
+
+fn stride_one(channels: usize, kernel: usize) -> Result<Convolution, ArchitectureError> {
+    if kernel.is_multiple_of(2) {
+        let message = format!("`extra_kernel` must be odd, got {kernel}");
+        return Err(error("extra_kernel", message, "only an odd kernel keeps the size of the map"));
+    }
+    let [stride, padding, none] = [1, kernel / 2, 0].map(Pair::from);
+    Ok(Convolution { out: channels, kernel: kernel.into(), stride, padding, output_padding: none })
+}
+
+/// Channels of a map `level` halvings away from the widest.
+fn narrowed(channels: usize, level: u32) -> Result<usize, ArchitectureError> {
+    match channels >> level {
+        0 => Err(error(
+            "channels",
+            format!("`channels` must be at least {}, got {channels}: it is halved {level} times", 1_usize << level),
+            None,
+        )),
+        n => Ok(n),
+    }
+}
+
+impl DcganGenerator {
+    /// The explicit list of layers from a latent vector to `image`.
+    ///
+    /// # Errors
+    /// Sizes that do not fit; the key is relative to the preset.
+    pub fn layers(&self, image: Shape) -> Result<Vec<Layer>, ArchitectureError> {
+        let &Self { channels, start, kernel, stride, extra, extra_kernel, activation, norm, output } = self;
+        let levels = levels(start, image.height, stride, "start")?;
+        let (padding, output_padding) = exact_padding(kernel, stride)?;
+        let mut layers = vec![Layer::Deconv(Convolution {
+            out: narrowed(channels, 0)?,
+            kernel: start.into(),
+            stride: 1.into(),
+            padding: 0.into(),
+            output_padding: 0.into(),
+        })];
+        after_layer(&mut layers, activation, norm);
+        for level in 0..levels {
+            for _ in 0..extra {
+                layers.push(Layer::Deconv(stride_one(narrowed(channels, level)?, extra_kernel)?));
+                after_layer(&mut layers, activation, norm);
+            }
+            let last = level + 1 == levels;
+            layers.push(Layer::Deconv(Convolution {
+                out: if last { image.channels } else { narrowed(channels, level + 1)? },
+                kernel: kernel.into(),
+                stride: stride.into(),
+                padding: padding.into(),
+                output_padding: output_padding.into(),
+            }));
+            if !last {
+                after_layer(&mut layers, activation, norm);
+            }
+        }
+        layers.push(Layer::Activation(output));
+        Ok(layers)
+    }
+}
+
+impl DcganDiscriminator {
+    /// The explicit list of layers from `image` to one logit.
+    ///
+    /// # Errors
+    /// Sizes that do not fit; the key is relative to the preset.
+    pub fn layers(&self, image: Shape) -> Result<Vec<Layer>, ArchitectureError> {
+        let &Self { channels, end, kernel, stride, extra, extra_kernel, activation, norm } = self;
+        let levels = levels(end, image.height, stride, "end")?;
+        let (padding, _) = exact_padding(kernel, stride)?;
+        let mut layers = Vec::new();
+        for level in (0..levels).rev() {
+            let width = narrowed(channels, level)?;
+            layers.push(Layer::Conv(Convolution {
+                out: width,
+                kernel: kernel.into(),
+                stride: stride.into(),
+                padding: padding.into(),
+                output_padding: 0.into(),
+            }));
+            let first = level + 1 == levels;
+            after_layer(&mut layers, activation, if first { Norm::None } else { norm });
+            for _ in 0..extra {
+                layers.push(Layer::Conv(stride_one(width, extra_kernel)?));
+                after_layer(&mut layers, activation, norm);
+            }
+        }
+        layers.push(Layer::Conv(Convolution {
+            out: 1,
+            kernel: end.into(),
+            stride: 1.into(),
+            padding: 0.into(),
+            output_padding: 0.into(),
+        }));
+        layers.push(Layer::Flatten(Empty {}));
+        Ok(layers)
+    }
+}
+
+impl Fc {
+    /// The explicit list of layers from `input` (flattened) to `output` (reshaped).
+    #[must_use]
+    pub fn layers(&self, input: Shape, output: Shape, default_output: Option<Activation>) -> Vec<Layer> {
+        let mut layers = Vec::new();
+        if !input.is_vector() {
+            layers.push(Layer::Flatten(Empty {}));
+        }
+        for &out in &self.widths {
+            layers.push(Layer::Dense(Dense { out }));
+            after_layer(&mut layers, self.activation, self.norm);
+        }
+        layers.push(Layer::Dense(Dense { out: output.len() }));
+        if !output.is_vector() {
+            layers.push(Layer::Reshape(output));
+        }
+        layers.extend(self.output.or(default_output).map(Layer::Activation));
+        layers
+    }
+}

@@ -1,0 +1,1 @@
+//! Image data sets as batches in [-1, 1]

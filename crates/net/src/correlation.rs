@@ -1,0 +1,215 @@
+//! The one linear map behind convolutions and transposed convolutions, in matrix products or Burn's own kernels.
+//!
+//! Between a *big* map and a *small* one, with taps u, weights `w[u, c_big, c_small]` and zero padding,
+//!
+//! - [`Correlation::gather`]: `small[q, c'] = Σ_u Σ_c big[s q + u - pad, c] w[u, c, c']`
+//! - [`Correlation::scatter`], its adjoint: `big[p, c] = Σ_u Σ_c' small[(p + pad - u) / s, c'] w[u, c, c']`
+//! - [`Correlation::weights`], its adjoint in w: `w[u, c, c'] = Σ_q big[s q + u - pad, c] small[q, c']`
+//!
+//! A convolution's forward is `gather` and its pullback `scatter`; a transposed convolution has them the other way
+//! round; both have `weights` as cotangent. Maps are channels last, `[batch, rows, columns, channels]`, because then every
+//! matrix product has the batch and the positions as rows and nothing is transposed; weights are
+//! `[k_h k_w c_big, c_small]`.
+
+use burn::tensor::Tensor;
+use burn::tensor::module::{conv_transpose2d, conv2d, conv2d_weight_backward};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, PadMode};
+use fintan_config::{Convolution, Shape};
+
+/// How [`Correlation`] is computed. All agree to rounding; which is fastest depends on the backend and was measured
+/// (`benches/RESULTS.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lowering {
+    /// Burn's convolution kernels (GPUs).
+    Native,
+    /// Patches as an overlapping strided view, copied once, then one matrix product (flex).
+    Views,
+    /// Patches joined tap by tap from strided slices, then one matrix product (ndarray, whose views copy).
+    Taps,
+}
+
+/// Geometry of a correlation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Correlation {
+    big: [usize; 3],
+    small: [usize; 3],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    lowering: Lowering,
+}
+
+impl Correlation {
+    pub(crate) fn new(c: &Convolution, big: Shape, small: Shape, lowering: Lowering) -> Self {
+        let hwc = |s: Shape| [s.height, s.width, s.channels];
+        let (kernel, stride, padding) = (c.kernel.0, c.stride.0, c.padding.0);
+        Self { big: hwc(big), small: hwc(small), kernel, stride, padding, lowering }
+    }
+
+    pub(crate) fn gather(&self, big: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
+        let [h, width, c] = self.small;
+        let n = big.dims()[0];
+        if self.lowering == Lowering::Native {
+            let y = conv2d(channels_first(big), self.native_weights(w), None, self.conv_options());
+            return channels_last(y);
+        }
+        self.patches(big).matmul(w).reshape([n, h, width, c])
+    }
+
+    pub(crate) fn scatter(&self, small: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
+        let ([h, width, c], n) = (self.big, small.dims()[0]);
+        if self.lowering == Lowering::Native {
+            let y = conv_transpose2d(channels_first(small), self.native_weights(w), None, self.transposed_options());
+            return channels_last(y);
+        }
+        if self.small[0] * self.small[1] == 1 {
+            // One parent for all: each tap is written to its own place.
+            let [kh, kw] = self.kernel;
+            let y = small.reshape([n, self.small[2]]).matmul(w.transpose()).reshape([n, kh, kw, c]);
+            let frame = [0, 1].map(|axis| {
+                let before = self.padding[axis] as isize;
+                (-before, self.big[axis] as isize - (self.kernel[axis] as isize - before))
+            });
+            return framed(y, frame);
+        }
+        // The output in blocks of s x s: block m reads A = ⌈k/s⌉ parents a side, a stride-1 correlation whose channels
+        // are the phases within the block.
+        let plan = [0, 1].map(|axis| self.blocks(axis));
+        let frame = plan.map(|b| (b.before, b.after));
+        let parents = windows(framed(small, frame), plan.map(|b| b.parents), [1, 1], self.lowering);
+        let [[bh, ah, sh], [bw, aw, sw]] = [0, 1].map(|i| [plan[i].count, plan[i].parents, self.stride[i]]);
+        let phases = parents.matmul(self.phase_weights(w, [ah, aw]));
+        let y = phases.reshape([n, bh, bw, sh, sw, c]).permute([0, 1, 3, 2, 4, 5]).reshape([n, bh * sh, bw * sw, c]);
+        let [top, left] = plan.map(|b| b.skip);
+        if [top, left] == [0, 0] && [bh * sh, bw * sw] == [h, width] {
+            return y;
+        }
+        y.slice([0..n, top..top + h, left..left + width, 0..c])
+    }
+
+    pub(crate) fn weights(&self, big: Tensor<4>, small: Tensor<4>) -> Tensor<2> {
+        let [n, h, w, c] = small.dims();
+        if self.lowering == Lowering::Native {
+            let [kh, kw] = self.kernel;
+            let shape = [c, self.big[2], kh, kw];
+            let like = Tensor::zeros(shape, (&small.device(), small.dtype()));
+            let dw = conv2d_weight_backward(channels_first(big), like, channels_first(small), self.conv_options());
+            return dw.permute([2, 3, 1, 0]).reshape([kh * kw * self.big[2], c]);
+        }
+        self.patches(big).transpose().matmul(small.reshape([n * h * w, c]))
+    }
+
+    /// `[batch · positions of the small map, k_h k_w c_big]`
+    fn patches(&self, big: Tensor<4>) -> Tensor<2> {
+        let frame = [0, 1].map(|axis| {
+            let used = (self.small[axis] - 1) * self.stride[axis] + self.kernel[axis];
+            let before = self.padding[axis] as isize;
+            (before, used as isize - before - self.big[axis] as isize)
+        });
+        windows(framed(big, frame), self.kernel, self.stride, self.lowering)
+    }
+
+    fn blocks(&self, axis: usize) -> Blocks {
+        let (s, pad) = (self.stride[axis], self.padding[axis]);
+        let parents = self.kernel[axis].div_ceil(s);
+        let (first, last) = (pad / s, (pad + self.big[axis] - 1) / s);
+        let count = last - first + 1;
+        let before = parents as isize - 1 - first as isize;
+        let after = (count + parents - 1) as isize - before - self.small[axis] as isize;
+        Blocks { parents, count, before, after, skip: pad - first * s }
+    }
+
+    /// `[A_h A_w c_small, s_h s_w c_big]`: tap u = phase + s (A - 1 - parent).
+    fn phase_weights(&self, w: Tensor<2>, [ah, aw]: [usize; 2]) -> Tensor<2> {
+        let ([kh, kw], [sh, sw]) = (self.kernel, self.stride);
+        let (cb, cs) = (self.big[2], self.small[2]);
+        let mut taps = w.reshape([kh, kw, cb, cs]);
+        if [ah * sh, aw * sw] != [kh, kw] {
+            taps = taps.pad([(0, ah * sh - kh), (0, aw * sw - kw), (0, 0), (0, 0)], PadMode::Constant(0.0));
+        }
+        taps.reshape([ah, sh, aw, sw, cb, cs])
+            .flip([0, 2])
+            .permute([0, 2, 5, 1, 3, 4])
+            .reshape([ah * aw * cs, sh * sw * cb])
+    }
+
+    /// `[c_small, c_big, k_h, k_w]`, the layout of PyTorch and Burn for both kinds of convolution.
+    fn native_weights(&self, w: Tensor<2>) -> Tensor<4> {
+        let [kh, kw] = self.kernel;
+        w.reshape([kh, kw, self.big[2], self.small[2]]).permute([3, 2, 0, 1])
+    }
+
+    fn conv_options(&self) -> ConvOptions<2> {
+        ConvOptions::new(self.stride, self.padding, [1, 1], 1)
+    }
+
+    fn transposed_options(&self) -> ConvTransposeOptions<2> {
+        let extra = [0, 1].map(|axis| {
+            let least = (self.small[axis] - 1) * self.stride[axis] + self.kernel[axis] - 2 * self.padding[axis];
+            self.big[axis] - least
+        });
+        ConvTransposeOptions::new(self.stride, self.padding, extra, [1, 1], 1)
+    }
+}
+
+/// How one axis of a scatter is cut into blocks of one stride.
+#[derive(Clone, Copy)]
+struct Blocks {
+    /// Parents of a block.
+    parents: usize,
+    /// Blocks that are kept.
+    count: usize,
+    /// Zeros before and after the small map; negative cuts.
+    before: isize,
+    after: isize,
+    /// Outputs of the first block that are cut.
+    skip: usize,
+}
+
+/// Adds zeros around a map, or cuts where a number is negative.
+fn framed(x: Tensor<4>, frame: [(isize, isize); 2]) -> Tensor<4> {
+    let [n, h, w, c] = x.dims();
+    let cut = frame.map(|(before, after)| ((-before).max(0) as usize, (-after).max(0) as usize));
+    let add = frame.map(|(before, after)| (before.max(0) as usize, after.max(0) as usize));
+    let x = if cut == [(0, 0); 2] {
+        x
+    } else {
+        x.slice([0..n, cut[0].0..h - cut[0].1, cut[1].0..w - cut[1].1, 0..c])
+    };
+    if add == [(0, 0); 2] { x } else { x.pad([(0, 0), add[0], add[1], (0, 0)], PadMode::Constant(0.0)) }
+}
+
+/// Every window of a map as a row: `[batch · windows, k_h k_w channels]`.
+fn windows(x: Tensor<4>, [kh, kw]: [usize; 2], [sh, sw]: [usize; 2], lowering: Lowering) -> Tensor<2> {
+    let [n, h, w, c] = x.dims();
+    let (rows, columns) = ((h - kh) / sh + 1, (w - kw) / sw + 1);
+    let shape = [n * rows * columns, kh * kw * c];
+    if rows * columns == 1 || kh * kw * sh * sw == 1 {
+        return x.reshape(shape);
+    }
+    if lowering == Lowering::Taps {
+        let taps = (0..kh * kw)
+            .map(|tap| {
+                let (u, v) = (tap / kw, tap % kw);
+                let (last_u, last_v) = (u + (rows - 1) * sh + 1, v + (columns - 1) * sw + 1);
+                x.clone().slice(burn::tensor::s![.., u..last_u;sh as isize, v..last_v;sw as isize, ..])
+            })
+            .collect();
+        return Tensor::cat(taps, 3).reshape(shape);
+    }
+    let rows_unfolded: Tensor<5> = x.unfold(1, kh, sh);
+    let windows: Tensor<6> = rows_unfolded.unfold(2, kw, sw);
+    windows.permute([0, 1, 2, 4, 5, 3]).reshape(shape)
+}
+
+/// `[batch, rows, columns, channels]` from `[batch, channels, rows, columns]`.
+#[must_use]
+pub fn channels_last(x: Tensor<4>) -> Tensor<4> {
+    x.permute([0, 2, 3, 1])
+}
+
+/// `[batch, channels, rows, columns]` from `[batch, rows, columns, channels]`.
+#[must_use]
+pub fn channels_first(x: Tensor<4>) -> Tensor<4> {
+    x.permute([0, 3, 1, 2])
+}

@@ -1,0 +1,133 @@
+//! Forward passes against outputs computed elsewhere.
+
+use std::path::Path;
+
+use burn::tensor::Tensor;
+use fintan_config::{Architecture, Layer, Parametrization, Shape};
+use fintan_net::weights::read_safetensors;
+use fintan_net::{Mode, Network};
+use serde_json::{Value, json};
+
+use crate::support::{Case, flex, golden, placements, random_architecture, relative_difference, rng, normal, values};
+
+fn check(cases: &[Case]) {
+    for placement in placements() {
+        for case in cases {
+            let (y, _) = case.network(&placement).forward(case.input(&placement), Mode::Train);
+            let off = relative_difference(&y, &case.output(&placement));
+            assert!(off < 1e-12, "{} on {:?}, {:?}: {off:e}", case.name, placement.device, placement.lowering);
+        }
+    }
+}
+
+#[test]
+fn golden_outputs_on_every_cpu_backend_and_lowering() {
+    check(&golden());
+}
+
+/// The reference networks that lie beside the project on the developers' machines; elsewhere the golden cases stand alone.
+#[test]
+fn reference_outputs_where_they_are_at_hand() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/ntk");
+    if !folder.is_dir() {
+        eprintln!("skipped: no reference networks beside the project");
+        return;
+    }
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("readable").map(|e| e.expect("readable").path()) {
+        if entry.extension().is_some_and(|e| e == "json") {
+            cases.push(reference(&entry));
+        }
+    }
+    assert!(cases.len() >= 11, "only {} reference networks", cases.len());
+    check(&cases);
+}
+
+fn reference(path: &Path) -> Case {
+    let side: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON");
+    let tensors = read_safetensors(&std::fs::read(path.with_extension("safetensors")).expect("readable")).expect("tensors");
+    let layers: Vec<Layer> = side["layers"]
+        .as_array()
+        .expect("layers")
+        .iter()
+        .map(|l| {
+            let window = || json!({"out": l["out"], "kernel": l["k"], "stride": l["s"], "padding": l["p"]});
+            let written = match l["t"].as_str().expect("a type") {
+                "linear" => json!({"dense": {"out": l["out"]}}),
+                "conv" => json!({"conv": window()}),
+                "conv_transpose" => {
+                    let mut w = window();
+                    w["output_padding"] = l["op"].clone();
+                    json!({"deconv": w})
+                }
+                "batch_norm" => json!({"batch_norm": {"eps": l["eps"], "affine": l["affine"]}}),
+                "layer_norm" => json!({"layer_norm": {"eps": l["eps"], "affine": l["affine"]}}),
+                "reshape" => {
+                    json!({"reshape": {"channels": l["shape"][0], "height": l["shape"][1], "width": l["shape"][2]}})
+                }
+                "flatten" => json!({"flatten": {}}),
+                "global_avg_pool" => json!({"global_average_pool": {}}),
+                "leaky_relu" => json!({"activation": {"function": "leaky_relu", "slope": l["slope"]}}),
+                "normalized_relu" => json!({"activation": {"function": "relu", "scaling": "normalized"}}),
+                "normalized_erf" => json!({"activation": {"function": "erf", "scaling": "normalized"}}),
+                function => json!({"activation": {"function": function}}),
+            };
+            serde_json::from_value(written).expect("a layer")
+        })
+        .collect();
+    let parametrization: Parametrization = match side["parametrization"].as_str().expect("a parametrization") {
+        "standard" => serde_json::from_value(json!({"standard": {}})),
+        name => serde_json::from_value(json!({ name: {"beta": side["beta"]} })),
+    }
+    .expect("a parametrization");
+    let dims: Vec<usize> = side["input_shape"].as_array().expect("shape").iter().map(|n| n.as_u64().expect("n") as usize).collect();
+    let input = if let [c, h, w] = dims[..] { Shape::image(c, h, w) } else { Shape::vector(dims[0]) };
+    let architecture = Architecture::new(input, &layers, parametrization).expect("sound");
+    Case { name: side["name"].to_string(), architecture, tensors }
+}
+
+/// Matrix products against Burn's own convolutions, over geometries nobody chose.
+#[test]
+fn lowerings_agree_with_native_convolutions() {
+    for seed in 0..60 {
+        let architecture = random_architecture(seed);
+        let mut outputs: Vec<(String, Tensor<4>)> = Vec::new();
+        for placement in placements() {
+            let network = Network::init(&architecture, &mut rng(seed), &placement);
+            let Shape { channels, height, width } = architecture.input;
+            let x = normal([2, height, width, channels], &mut rng(1), &placement);
+            let (y, _) = network.forward(x, Mode::Train);
+            let y = Tensor::from_data(y.into_data(), &flex().device);
+            outputs.push((format!("{:?} {:?}", placement.device, placement.lowering), y));
+        }
+        for (name, y) in &outputs[1..] {
+            let off = relative_difference(y, &outputs[0].1);
+            assert!(off < 1e-11, "seed {seed}, {name}: {off:e}\n{architecture:?}");
+        }
+    }
+}
+
+#[test]
+fn running_statistics_average_batches_and_serve_evaluation() {
+    let layers: Vec<Layer> = serde_json::from_str(r#"[{"dense":{"out":3}},{"batch_norm":{"momentum":0.25,"affine":false}}]"#).expect("layers");
+    let architecture = Architecture::new(Shape::vector(2), &layers, Parametrization::default()).expect("sound");
+    let placement = flex();
+    let network = Network::init(&architecture, &mut rng(3), &placement);
+    let x = normal([5, 1, 1, 2], &mut rng(4), &placement);
+    let (_, tape) = network.forward(x.clone(), Mode::Train);
+    let dense = values(&x.clone().reshape([5, 2]).matmul(network.parameters()[0].clone()));
+    let after = network.clone().absorb_statistics(&tape);
+    let [mean, variance] = after.running_statistics().remove(0);
+    for c in 0..3 {
+        let column: Vec<f64> = (0..5).map(|n| dense[3 * n + c]).collect();
+        let m = column.iter().sum::<f64>() / 5.0;
+        let v = column.iter().map(|x| (x - m).powi(2)).sum::<f64>() / 4.0;
+        assert!((values(&mean)[c] - 0.25 * m).abs() < 1e-14);
+        assert!((values(&variance)[c] - (0.75 + 0.25 * v)).abs() < 1e-14);
+    }
+    let (y, _) = after.forward(x, Mode::Eval);
+    let (y, m, v) = (values(&y), values(&mean), values(&variance));
+    for (i, got) in y.iter().enumerate() {
+        assert!((got - (dense[i] - m[i % 3]) / (v[i % 3] + 1e-5).sqrt()).abs() < 1e-13);
+    }
+}

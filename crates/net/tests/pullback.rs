@@ -1,0 +1,133 @@
+//! Pullbacks against autodiff, pushforwards against pullbacks, second derivatives against differences.
+
+use burn::tensor::Tensor;
+use fintan_config::{Architecture, Shape};
+use fintan_net::{Mode, Network, Placement};
+
+use crate::support::{dot, flex, golden, ndarray, normal, placements, random_architecture, relative_difference, rng};
+
+fn random_input(architecture: &Architecture, n: usize, seed: u64, placement: &Placement) -> Tensor<4> {
+    let Shape { channels, height, width } = architecture.input;
+    normal([n, height, width, channels], &mut rng(seed), placement)
+}
+
+/// Burn's own differentiation of the forward pass is the oracle.
+#[test]
+fn pullback_is_what_autodiff_finds() {
+    let golden = golden().into_iter().map(|case| (case.name, case.architecture));
+    let random = (0..40).map(|seed| (format!("seed {seed}"), random_architecture(seed)));
+    for (name, architecture) in golden.chain(random) {
+        for device in [flex().device, ndarray()] {
+            let plain = Placement { device, ..flex() };
+            let taped = Placement { device: plain.device.clone().autodiff(), ..plain.clone() };
+            let network = Network::init(&architecture, &mut rng(5), &taped);
+            let tracked = network.with_parameters(network.parameters().into_iter().map(Tensor::require_grad).collect());
+            let x = random_input(&architecture, 3, 6, &taped).require_grad();
+            let (y, _) = tracked.forward(x.clone(), Mode::Train);
+            let dy = normal(y.dims(), &mut rng(7), &taped);
+            let gradients = (y * dy).sum().backward();
+
+            let network = Network::init(&architecture, &mut rng(5), &plain);
+            let (y, tape) = network.forward(random_input(&architecture, 3, 6, &plain), Mode::Train);
+            let dy = normal(y.dims(), &mut rng(7), &plain);
+            let scale = dy.dims().iter().product::<usize>() as f64;
+            let close = |got: &Tensor<2>, want: &Tensor<2>, what: &str| {
+                // Where the true gradient vanishes (a shift before a batch norm) only rounding is left to compare.
+                let off = (got.clone() - want.clone()).abs().max().into_scalar::<f64>();
+                let size = want.clone().abs().max().into_scalar::<f64>().max(1e-3 * scale);
+                assert!(off < 1e-11 * size, "{name}, {what}: {off:e} of {size:e}");
+            };
+            let flat = |t: Tensor<4>| t.clone().reshape([1, t.dims().iter().product::<usize>()]);
+            let dx = network.pullback(&tape, dy.clone());
+            close(&flat(dx), &flat(x.grad(&gradients).expect("x has a gradient")), "dx");
+            let cotangents = network.pullback_parameters(&tape, dy);
+            for ((got, parameter), what) in cotangents.iter().zip(tracked.parameters()).zip(network.parameter_names()) {
+                close(got, &parameter.grad(&gradients).expect("a gradient"), &what);
+            }
+        }
+    }
+}
+
+/// <u, J v> = <Jᵀ u, v>, in x and in θ, with several rows in front of the batch.
+#[test]
+fn pushforward_is_the_adjoint_of_pullback() {
+    for seed in 0..60 {
+        let architecture = random_architecture(1000 + seed);
+        for placement in placements() {
+            let network = Network::init(&architecture, &mut rng(seed), &placement);
+            let x = random_input(&architecture, 2, seed, &placement);
+            let (y, tape) = network.forward(x.clone(), Mode::Train);
+            let mut random = rng(seed + 1);
+            let ([n, h, w, c], [_, hy, wy, cy]) = (x.dims(), y.dims());
+            let dx = normal([3 * n, h, w, c], &mut random, &placement);
+            let dy = normal([3 * n, hy, wy, cy], &mut random, &placement);
+            let (forward, back) = (network.pushforward(&tape, dx.clone(), None), network.pullback(&tape, dy.clone()));
+            agree(dot(&dy, &forward), dot(&back, &dx), seed, "x");
+
+            let d_parameters: Vec<Tensor<2>> =
+                network.parameters().iter().map(|p| normal(p.dims(), &mut random, &placement)).collect();
+            let (dx, dy) = (dx.slice([0..n]), dy.slice([0..n]));
+            let forward = network.pushforward(&tape, dx.clone(), Some(&d_parameters));
+            let back = network.pullback_parameters(&tape, dy.clone());
+            let by_parameters: f64 = back.iter().zip(&d_parameters).map(|(a, b)| dot(a, b)).sum();
+            agree(dot(&dy, &forward), by_parameters + dot(&network.pullback(&tape, dy), &dx), seed, "x and θ");
+        }
+    }
+}
+
+fn agree(a: f64, b: f64, seed: u64, what: &str) {
+    assert!((a - b).abs() < 1e-12 * (1.0 + a.abs().max(b.abs())) * 30.0, "seed {seed}, {what}: {a} and {b}");
+}
+
+/// Evaluation with running statistics is affine in each norm: its rules are tested apart.
+#[test]
+fn rules_of_evaluation_mode_are_adjoint() {
+    for seed in 0..20 {
+        let (architecture, placement) = (random_architecture(seed), flex());
+        let network = Network::init(&architecture, &mut rng(seed), &placement);
+        let x = random_input(&architecture, 2, seed, &placement);
+        let (y, tape) = network.forward(x.clone(), Mode::Eval);
+        let (dx, dy) = (normal(x.dims(), &mut rng(1), &placement), normal(y.dims(), &mut rng(2), &placement));
+        agree(dot(&dy, &network.pushforward(&tape, dx.clone(), None)), dot(&network.pullback(&tape, dy), &dx), seed, "x");
+    }
+}
+
+/// The rules are Burn operations, so autodiff goes through a pullback: what gradient penalties need.
+#[test]
+fn second_derivatives_come_from_autodiff_through_the_pullback() {
+    for seed in 0..12 {
+        let architecture = random_architecture(2000 + seed);
+        let plain = flex();
+        let taped = Placement { device: plain.device.clone().autodiff(), ..plain.clone() };
+        let (x, direction) = (random_input(&architecture, 2, 3, &plain), random_input(&architecture, 2, 4, &plain));
+        let penalty_of = |placement: &Placement, x: Tensor<4>| {
+            let network = Network::init(&architecture, &mut rng(seed), placement);
+            let (y, tape) = network.forward(x, Mode::Train);
+            network.pullback(&tape, normal(y.dims(), &mut rng(9), placement)).square().sum()
+        };
+        let at = Tensor::from_data(x.to_data(), (&taped.device, taped.dtype)).require_grad();
+        let gradients = penalty_of(&taped, at.clone()).backward();
+        let Some(gradient) = at.grad(&gradients) else {
+            // A network linear in x has none.
+            continue;
+        };
+        let exact = dot(&Tensor::from_data(gradient.to_data(), (&plain.device, plain.dtype)), &direction);
+        let h = 1e-5;
+        let shifted = |t: f64| penalty_of(&plain, x.clone() + direction.clone().mul_scalar(t)).into_scalar::<f64>();
+        let difference = (8.0 * (shifted(h) - shifted(-h)) - (shifted(2.0 * h) - shifted(-2.0 * h))) / (12.0 * h);
+        assert!((exact - difference).abs() < 1e-6 * (1.0 + exact.abs()), "seed {seed}: {exact} and {difference}");
+    }
+}
+
+/// One seed, one network: the host draws, so every backend starts from the same numbers.
+#[test]
+fn initial_weights_do_not_depend_on_the_device() {
+    let architecture = golden().remove(1).architecture;
+    let networks = placements().into_iter().map(|p| Network::init(&architecture, &mut rng(11), &p)).collect::<Vec<_>>();
+    let first = networks[0].to_tensors();
+    for network in &networks {
+        assert_eq!(network.to_tensors(), first);
+    }
+    let other = Network::init(&architecture, &mut rng(12), &flex());
+    assert!(relative_difference(&other.parameters()[0], &networks[0].parameters()[0]) > 0.1);
+}

@@ -1,0 +1,1 @@
+//! GAN training, layer-dependent learning rates, checkpoints, sample measures
