@@ -1,1 +1,10 @@
-//! What a stage writes and a report reads: run directories, curves, manifests
+//! What a stage writes and a report reads: run directories, curves, manifests.
+//!
+//! Stages do not call the report. They write into a [`RunDir`], and the report reads it: so reports are made again
+//! without a GPU, and any program reads the same files.
+
+mod log;
+mod run_dir;
+
+pub use log::LogLine;
+pub use run_dir::{RunDir, RunError, write_whole};

@@ -97,7 +97,7 @@ fn lowerings_agree_with_native_convolutions() {
             let Shape { channels, height, width } = architecture.input;
             let x = normal([2, height, width, channels], &mut rng(1), &placement);
             let (y, _) = network.forward(x, Mode::Train);
-            let y = Tensor::from_data(y.into_data(), &flex().device);
+            let y = Tensor::from_data(y.into_data(), (&flex().device, placement.dtype));
             outputs.push((format!("{:?} {:?}", placement.device, placement.lowering), y));
         }
         for (name, y) in &outputs[1..] {

@@ -1,0 +1,59 @@
+//! What can be wrong with a data set.
+
+use std::path::PathBuf;
+
+/// Why a data set cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The file system said no.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The file is not of its format.
+    #[error("`{}` {message}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what is needed.
+        message: String,
+    },
+    /// No image at all.
+    #[error("`{}` holds no readable PNG or JPEG image{}", path.display(), because(first))]
+    NoImage {
+        /// The folder or archive.
+        path: PathBuf,
+        /// The first file that could not be read, and why.
+        first: Option<Box<(PathBuf, String)>>,
+    },
+    /// An image does not fit the wanted size.
+    #[error("`{}` is {width}x{height}, which `image.fit = \"{fit}\"` cannot bring to {size}x{size}", path.display())]
+    Fit {
+        /// The file.
+        path: PathBuf,
+        /// Its columns.
+        width: u32,
+        /// Its rows.
+        height: u32,
+        /// The setting.
+        fit: &'static str,
+        /// Wanted rows and columns.
+        size: usize,
+    },
+    /// Fewer images than a batch.
+    #[error("the data set holds {found} images, fewer than one batch of {needed}")]
+    TooFew {
+        /// Images found.
+        found: usize,
+        /// Images of a batch.
+        needed: usize,
+    },
+}
+
+fn because(first: &Option<Box<(PathBuf, String)>>) -> String {
+    first.as_ref().map_or(String::new(), |f| format!(" (the first of those that failed: `{}`: {})", f.0.display(), f.1))
+}
+
+impl DataError {
+    pub(crate) fn format(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self::Format { path: path.into(), message: message.into() }
+    }
+}

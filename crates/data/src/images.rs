@@ -1,0 +1,89 @@
+//! A data set in memory, decoded once to bytes.
+
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fintan_config::{Data, Image};
+
+use crate::error::DataError;
+use crate::{cifar, files, idx, shapes};
+
+/// Images of one size, as bytes in memory.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// Rows and columns.
+    pub size: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// Where they come from, in words.
+    pub source: String,
+    /// A class for each image, where the source has any.
+    pub labels: Option<Vec<u8>>,
+    /// Files that could not be decoded, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+    pixels: Vec<u8>,
+}
+
+impl Images {
+    pub(crate) fn new(wanted: &Image, pixels: Vec<u8>, labels: Option<Vec<u8>>, source: String) -> Self {
+        Self { size: wanted.size, channels: wanted.channels, source, labels, unreadable: Vec::new(), pixels }
+    }
+
+    /// Reads a data set and brings every image to the wanted form.
+    ///
+    /// # Errors
+    /// Files that are missing, truncated or of another format, images that do not fit, no image at all.
+    pub fn load(data: &Data, wanted: &Image) -> Result<Self, DataError> {
+        match data {
+            Data::Shapes(shapes) => Ok(shapes::draw(shapes, wanted)),
+            Data::Idx(idx) => idx::load(idx, wanted),
+            Data::Cifar(cifar) => cifar::load(cifar, wanted),
+            Data::Folder(folder) => files::load_folder(&folder.path, wanted),
+            Data::Tar(tar) => files::load_tar(&tar.path, wanted),
+        }
+    }
+
+    /// Number of images.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.pixels.len() / self.image_len()
+    }
+
+    /// Whether there is no image; [`Images::load`] never returns that.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pixels.is_empty()
+    }
+
+    fn image_len(&self) -> usize {
+        self.size * self.size * self.channels
+    }
+
+    /// Bytes of image `i`: rows, columns, channels.
+    #[must_use]
+    pub fn bytes(&self, i: usize) -> &[u8] {
+        &self.pixels[i * self.image_len()..(i + 1) * self.image_len()]
+    }
+
+    /// Images as values in [-1, 1], mirrored where `mirrored` says so.
+    ///
+    /// # Shapes
+    /// - returns `[indices, rows, columns, channels]`
+    #[must_use]
+    pub fn batch(&self, indices: &[usize], mirrored: &[bool], device: &Device) -> Tensor<4> {
+        let mut values = Vec::with_capacity(indices.len() * self.image_len());
+        let value = |byte: &u8| f32::from(*byte) / 127.5 - 1.0;
+        for (k, &i) in indices.iter().enumerate() {
+            let bytes = self.bytes(i);
+            if mirrored.get(k).copied().unwrap_or(false) {
+                for row in bytes.chunks_exact(self.size * self.channels) {
+                    values.extend(row.chunks_exact(self.channels).rev().flatten().map(value));
+                }
+            } else {
+                values.extend(bytes.iter().map(value));
+            }
+        }
+        let shape = [indices.len(), self.size, self.size, self.channels];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+}
