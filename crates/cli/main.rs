@@ -1,2 +1,18 @@
-//! fintan.
-fn main() {}
+//! fintan: order and chaos in neural networks.
+
+mod args;
+mod commands;
+mod device;
+mod failure;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match commands::run(args::Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,206 @@
+//! The command line. Doc comments are the help.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::device::Choice;
+
+/// Order and chaos in neural networks: train GANs without BatchNorm, and know beforehand whether they will collapse.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what a configuration will do: regime of each layer, learning rates, cost, and untrained samples. Needs no data.
+    Check(Check),
+    /// Train a GAN into a new run directory.
+    Train(Train),
+    /// Go on with a run exactly where it stopped.
+    Resume(Resume),
+    /// Draw images from a checkpoint. Needs neither data nor configuration.
+    Sample(Sample),
+    /// Look at a data set.
+    Data {
+        /// What to do.
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// List the devices of this machine and say which one `auto` picks.
+    Devices(Devices),
+}
+
+/// How a command speaks.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Voice {
+    /// Print results as JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing on stderr but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Which configuration, and what to change in it.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Config {
+    /// The configuration, a TOML file.
+    pub config: PathBuf,
+    /// Change a setting, such as `train.steps=200` or `data.idx.images=train-images.gz`. Can be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of weights, latents and data order; the same as `--set seed=N`.
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+impl Config {
+    /// All changes in the order they apply.
+    pub fn overrides(&self) -> Vec<String> {
+        self.set.iter().cloned().chain(self.seed.map(|seed| format!("seed={seed}"))).collect()
+    }
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct On {
+    /// auto (a GPU if there is one, else flex), flex, ndarray, wgpu, or wgpu:N with N from `fintan devices`.
+    #[arg(long, default_value = "auto")]
+    pub device: Choice,
+}
+
+/// `fintan check`
+#[derive(Debug, ClapArgs)]
+pub struct Check {
+    #[command(flatten)]
+    pub config: Config,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Untrained networks to measure.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// Samples of each.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..=65536))]
+    pub samples: u64,
+}
+
+/// `fintan train`
+#[derive(Debug, ClapArgs)]
+pub struct Train {
+    #[command(flatten)]
+    pub config: Config,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// The run directory; it must not exist. By default `runs/` and the configuration's name, numbered where that exists.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// `fintan resume`
+#[derive(Debug, ClapArgs)]
+pub struct Resume {
+    /// The run directory.
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Train to this step, or `+N` for N more than the run was meant to have.
+    #[arg(long, value_name = "N or +N")]
+    pub steps: Option<String>,
+    /// Go back to the checkpoint of this step. What came after it is removed.
+    #[arg(long, value_name = "STEP")]
+    pub from: Option<u64>,
+}
+
+/// Statistics of a batch-normalized generator when it draws samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BatchNormMode {
+    /// Running averages of training: a sample depends on its latent only.
+    Running,
+    /// Those of the batch at hand, as in training.
+    Batch,
+}
+
+/// `fintan sample`
+#[derive(Debug, ClapArgs)]
+pub struct Sample {
+    /// The run directory.
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Number of images.
+    #[arg(long, short, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub n: u64,
+    /// Images in a row.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub columns: u64,
+    /// Seed of the latents; by default the run's, which gives the images of its grids.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The checkpoint of this step; by default the newest.
+    #[arg(long)]
+    pub step: Option<u64>,
+    /// Statistics of batch norms.
+    #[arg(long, value_enum, default_value_t = BatchNormMode::Running)]
+    pub bn: BatchNormMode,
+    /// The PNG file; by default in the run's `samples/`.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// `fintan data`
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Count, size, channels, classes and what could not be read.
+    Info(DataArgs),
+    /// The same, and a PNG of some images as training sees them.
+    Preview(Preview),
+}
+
+/// Which data.
+#[derive(Debug, ClapArgs)]
+pub struct DataArgs {
+    /// A folder of images, a .tar of images, an IDX file, CIFAR .bin batches (file or folder), or a configuration (.toml).
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Rows and columns to bring images to.
+    #[arg(long, default_value_t = 32)]
+    pub size: usize,
+    /// 1 (grey) or 3 (RGB).
+    #[arg(long, default_value_t = 3)]
+    pub channels: usize,
+}
+
+/// `fintan data preview`
+#[derive(Debug, ClapArgs)]
+pub struct Preview {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Number of images.
+    #[arg(long, short, default_value_t = 64)]
+    pub n: usize,
+    /// The PNG file.
+    #[arg(long, default_value = "preview.png")]
+    pub out: PathBuf,
+}
+
+/// `fintan devices`
+#[derive(Debug, ClapArgs)]
+pub struct Devices {
+    #[command(flatten)]
+    pub voice: Voice,
+}

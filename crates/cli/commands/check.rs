@@ -1,0 +1,183 @@
+//! `fintan check`
+
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use fintan_config::{Architecture, Experiment, LayerRates, Optimizer};
+use fintan_data::Images;
+use fintan_net::{Mode, Network};
+use fintan_theory::{Regime, regimes};
+use fintan_train::measures::Measures;
+use fintan_train::{Gan, Purpose, rates, sample, stream};
+use serde_json::json;
+
+use crate::args::Check;
+use crate::device;
+use crate::failure::Failure;
+
+/// Says what a configuration will do.
+pub fn check(args: &Check) -> Result<(), Failure> {
+    let experiment = Experiment::load(&args.config.config, &args.config.overrides())?;
+    let opened = device::open(args.on.device)?;
+    let settings = &experiment.settings;
+    let tables = [
+        table(&experiment.generator, &settings.generator.optimizer, &settings.generator.layer_rates),
+        table(&experiment.discriminator, &settings.discriminator.optimizer, &settings.discriminator.layer_rates),
+    ];
+    let (seconds, bytes) = cost(&experiment, &opened.placement);
+    let untrained = untrained(&experiment, args, &opened.placement);
+    let steps = settings.train.steps;
+
+    if args.voice.json {
+        let answer = json!({
+            "generator": tables[0].iter().map(Row::json).collect::<Vec<_>>(),
+            "discriminator": tables[1].iter().map(Row::json).collect::<Vec<_>>(),
+            "device": opened.name, "seconds_per_step": seconds, "memory_bytes": bytes, "untrained": untrained,
+        });
+        println!("{answer}");
+        return Ok(());
+    }
+    for (name, architecture, rows) in
+        [("generator", &experiment.generator, &tables[0]), ("discriminator", &experiment.discriminator, &tables[1])]
+    {
+        println!("{name}: {} parameters, {} -> {}", architecture.parameter_count(), architecture.input, architecture.output());
+        println!("  {:>3}  {:12} {:>12} {:>10} {:>8}  {:>6} {:5}  {:>9} {:>9}", "", "layer", "output", "parameters", "fan-in", "r", "", "rate W", "rate b");
+        for row in rows {
+            let fan_in = row.fan_in.map_or(String::new(), |f| format!("{f:.0}"));
+            let (r, word) = row.r.map_or((String::new(), ""), |r| (format!("{r:.3}"), Regime::of(r).word()));
+            let star = if row.behind_batch_norm { "*" } else { " " };
+            println!(
+                "  {:>3}  {:12} {:>12} {:>10} {fan_in:>8}  {r:>6}{star}{word:5}  {:>9.2e} {:>9.2e}",
+                row.index, row.layer, row.output, row.parameters, row.rates[0], row.rates[1]
+            );
+        }
+        let word = overall(rows).map_or(String::new(), |r| {
+            format!("  at the start, by infinite-width theory: {} (mean r {r:.3})", Regime::of(r).word())
+        });
+        println!("{word}");
+        if rows.iter().any(|row| row.behind_batch_norm) {
+            println!("  * behind a batch norm, which recentres over the batch: r does not see that");
+        }
+        println!();
+    }
+    println!("cost on {}", opened.name);
+    let minutes = seconds * steps as f64 / 60.0;
+    println!("  {:.0} ms a step, {steps} steps in about {minutes:.1} min, about {:.0} MB", 1e3 * seconds, bytes as f64 / 1e6);
+    println!();
+    println!("untrained generator, {} samples, mean over {} seeds (a property of the start, not a promise)", args.samples, args.seeds);
+    println!("  correlation between samples      {:.2}   1: one image for all latents", untrained.correlation);
+    println!("  energy at period 2 (Nyquist)     {:.2}   checkerboard", untrained.nyquist);
+    println!("  variance explained by phase mod 2 / mod 8   {:.2} / {:.2}", untrained.phase2, untrained.phase8);
+    println!("  variance of the border / interior {:.2}   1: no border artefact", untrained.border);
+    Ok(())
+}
+
+/// A layer with parameters.
+struct Row {
+    index: usize,
+    layer: &'static str,
+    output: String,
+    parameters: usize,
+    fan_in: Option<f64>,
+    r: Option<f64>,
+    behind_batch_norm: bool,
+    rates: [f64; 2],
+}
+
+impl Row {
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "index": self.index, "layer": self.layer, "output": self.output, "parameters": self.parameters,
+            "fan_in": self.fan_in, "r": self.r, "regime": self.r.map(|r| Regime::of(r).word()),
+            "behind_batch_norm": self.behind_batch_norm, "rates": {"weight": self.rates[0], "bias": self.rates[1]},
+        })
+    }
+}
+
+fn table(architecture: &Architecture, optimizer: &Optimizer, layer_rates: &LayerRates) -> Vec<Row> {
+    let regimes = regimes(architecture);
+    let rates = rates(architecture, optimizer, layer_rates);
+    let layers = architecture.flat().into_iter().filter_map(|node| node.index.map(|index| (index, node)));
+    layers
+        .map(|(index, node)| {
+            let regime = regimes.iter().find(|regime| regime.index == index);
+            Row {
+                index,
+                layer: node.layer.name(),
+                output: node.output.to_string(),
+                parameters: node.weight_count() + node.bias_count(),
+                fan_in: node.fan_in(),
+                r: regime.and_then(|regime| regime.r),
+                behind_batch_norm: regime.is_some_and(|regime| regime.behind_batch_norm),
+                rates: [rates[2 * index], rates[2 * index + 1]],
+            }
+        })
+        .collect()
+}
+
+/// Geometric mean of r over the layers that have one.
+fn overall(rows: &[Row]) -> Option<f64> {
+    let logs: Vec<f64> = rows.iter().filter_map(|row| row.r).map(f64::ln).collect();
+    (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
+}
+
+/// Seconds a step, timed on drawn images, and bytes, counted.
+fn cost(experiment: &Experiment, placement: &fintan_net::Placement) -> (f64, usize) {
+    let settings = &experiment.settings;
+    let shapes = fintan_config::Shapes { count: 2 * settings.train.batch, seed: 0 };
+    let images = Images::load(&fintan_config::Data::Shapes(shapes), &settings.image).expect("shapes are always drawn");
+    let mut gan = Gan::new(experiment, images.len(), placement);
+    // The first step pays for compiled kernels and the optimiser's state; the second is like all others.
+    let mut seconds = 0.0;
+    for _ in 0..2 {
+        let start = Instant::now();
+        let outcome = gan.advance(&images);
+        let read: Vec<f32> = [outcome.d_loss, outcome.g_loss].map(|loss| loss.into_scalar::<f32>()).to_vec();
+        let last = gan.generator.parameters().pop().map(Tensor::into_data);
+        assert!(read.len() == 2 && last.is_some());
+        seconds = start.elapsed().as_secs_f64();
+    }
+    let floats = |architecture: &Architecture, batch: usize| {
+        let nodes = architecture.flat();
+        let maps: usize = nodes.iter().map(|node| node.output.len()).sum();
+        let patches = nodes.iter().map(|node| match node.fan_in() {
+            Some(_) if !node.output.is_vector() => node.weight_count() / node.output.channels.max(1) * node.weight_sites(),
+            _ => 0,
+        });
+        // Weights, gradient and two moments; every map of the tape; the largest patch matrix of one layer.
+        4 * architecture.parameter_count() + batch * (maps + patches.max().unwrap_or(0))
+    };
+    let batch = settings.train.batch;
+    (seconds, 4 * (floats(&experiment.generator, batch) + floats(&experiment.discriminator, 2 * batch)))
+}
+
+/// Mean measures of generators nobody trained, before the nonlinearity of the image.
+fn untrained(experiment: &Experiment, args: &Check, placement: &fintan_net::Placement) -> Measures {
+    let before = before_output(&experiment.generator);
+    let all: Vec<Measures> = (0..args.seeds)
+        .map(|k| {
+            let seed = experiment.settings.seed + k;
+            let network = Network::init(&before, &mut stream(seed, Purpose::Generator, 0), placement);
+            sample(&network, seed, args.samples as usize, Mode::Train, &placement.device).measure()
+        })
+        .collect();
+    let mean = |get: fn(&Measures) -> f64| all.iter().map(get).sum::<f64>() / all.len() as f64;
+    Measures {
+        samples: args.samples as usize,
+        correlation: mean(|m| m.correlation),
+        std: mean(|m| m.std),
+        nyquist: mean(|m| m.nyquist),
+        phase2: mean(|m| m.phase2),
+        phase8: mean(|m| m.phase8),
+        border: mean(|m| m.border),
+    }
+}
+
+/// The generator without its last nonlinearity: squashing hides what the layers did.
+fn before_output(generator: &Architecture) -> Architecture {
+    let mut before = generator.clone();
+    while before.nodes.last().is_some_and(|node| matches!(node.layer, fintan_config::Layer::Activation(_))) {
+        before.nodes.pop();
+    }
+    before
+}

@@ -1,0 +1,97 @@
+//! `fintan data`
+
+use std::path::Path;
+
+use fintan_artifact::write_whole;
+use fintan_config::{Cifar, Data, Experiment, Files, Fit, Idx, Image};
+use fintan_data::{CLASSES, Images, Order};
+use fintan_report::grid_png;
+
+use crate::args::{DataArgs, DataCommand};
+use crate::failure::Failure;
+
+/// Loads a data set and says what it is.
+pub fn data(command: &DataCommand) -> Result<(), Failure> {
+    match command {
+        DataCommand::Info(args) => {
+            info(args)?;
+        }
+        DataCommand::Preview(preview) => {
+            let images = info(&preview.data)?;
+            let shown = Order::new(0, images.len(), 0).take(preview.n.clamp(1, images.len()));
+            let values: Vec<f32> =
+                shown.iter().flat_map(|&i| images.bytes(i)).map(|&b| f32::from(b) / 127.5 - 1.0).collect();
+            let columns = (shown.len() as f64).sqrt().ceil() as usize;
+            write_whole(&preview.out, &grid_png(&values, images.size, images.channels, columns)?)?;
+            if !preview.data.voice.json {
+                println!("preview   {}", preview.out.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn info(args: &DataArgs) -> Result<Images, Failure> {
+    let (data, wanted) = find(args)?;
+    let images = Images::load(&data, &wanted)?;
+    let classes = images.labels.as_ref().map(|labels| {
+        let mut counts = vec![0_usize; labels.iter().max().map_or(0, |&m| usize::from(m) + 1)];
+        for &label in labels {
+            counts[usize::from(label)] += 1;
+        }
+        counts
+    });
+    if args.voice.json {
+        let unreadable: Vec<String> = images.unreadable.iter().map(|(path, _)| path.display().to_string()).collect();
+        let answer = serde_json::json!({
+            "source": images.source, "images": images.len(), "size": images.size, "channels": images.channels,
+            "class_counts": classes, "unreadable": unreadable,
+        });
+        println!("{answer}");
+        return Ok(images);
+    }
+    println!("source    {}", images.source);
+    println!("images    {}, brought to {}x{}, {} channel(s)", images.len(), images.size, images.size, images.channels);
+    if let Some(counts) = classes {
+        let name = |i: usize| {
+            if matches!(data, Data::Shapes(_)) { CLASSES[i].to_owned() } else { i.to_string() }
+        };
+        let each: Vec<String> = counts.iter().enumerate().map(|(i, n)| format!("{}: {n}", name(i))).collect();
+        println!("classes   {}", each.join(", "));
+    }
+    for (path, why) in &images.unreadable {
+        println!("unread    {}: {why}", path.display());
+    }
+    Ok(images)
+}
+
+/// What kind of data lies at a path.
+fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
+    let path = args.path.clone();
+    if !path.exists() {
+        return Err(Failure::input(format!("`{}` does not exist", path.display())));
+    }
+    if path.extension().is_some_and(|e| e == "toml") {
+        let settings = Experiment::load(&path, &[])?.settings;
+        return Ok((settings.data, settings.image));
+    }
+    if ![1, 3].contains(&args.channels) || !(1..=4096).contains(&args.size) {
+        return Err(Failure::input("--channels must be 1 or 3, --size in 1 to 4096"));
+    }
+    let image = Image { size: args.size, channels: args.channels, fit: Fit::Resize, background: 255, flip: false };
+    let has = |folder: &Path, extension: &str| {
+        fs_err::read_dir(folder).is_ok_and(|mut all| {
+            all.any(|entry| entry.is_ok_and(|e| e.path().extension().is_some_and(|x| x == extension)))
+        })
+    };
+    let data = if path.is_dir() && has(&path, "bin") || path.extension().is_some_and(|e| e == "bin") {
+        Data::Cifar(Cifar { files: vec![path], labels: 1 })
+    } else if path.is_dir() {
+        Data::Folder(Files { path })
+    } else if path.extension().is_some_and(|e| e == "tar") {
+        Data::Tar(Files { path })
+    } else {
+        Data::Idx(Idx { images: path, labels: None })
+    };
+    Ok((data, image))
+}

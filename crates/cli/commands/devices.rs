@@ -1,0 +1,29 @@
+//! `fintan devices`
+
+use crate::args::Devices;
+use crate::device::{Choice, adapters, open, threads};
+use crate::failure::Failure;
+
+/// Lists what there is. GPUs are opened, so that what is listed also works.
+pub fn devices(args: &Devices) -> Result<(), Failure> {
+    let adapters = adapters();
+    let mut rows: Vec<(String, String)> =
+        ["flex", "ndarray"].map(|name| (name.into(), format!("CPU, {} threads", threads()))).to_vec();
+    for (n, adapter) in adapters.iter().enumerate() {
+        let name = match open(Choice::Wgpu(Some(n))) {
+            Ok(opened) => opened.name.trim_start_matches(&format!("wgpu:{n} ")).to_owned(),
+            Err(_) => format!("{adapter}: cannot be opened"),
+        };
+        rows.push((format!("wgpu:{n}"), name));
+    }
+    let auto = adapters.iter().position(|a| !a.software).map_or("flex".into(), |n| format!("wgpu:{n}"));
+    if args.voice.json {
+        let rows: Vec<_> = rows.iter().map(|(device, name)| serde_json::json!({"device": device, "name": name})).collect();
+        println!("{}", serde_json::json!({ "devices": rows, "auto": auto }));
+        return Ok(());
+    }
+    for (device, name) in rows {
+        println!("{device:8} {name}{}", if device == auto { "   <- auto" } else { "" });
+    }
+    Ok(())
+}

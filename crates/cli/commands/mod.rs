@@ -1,0 +1,22 @@
+//! One file a command: configuration in, run directory or answer out.
+
+mod check;
+mod data;
+mod devices;
+mod sample;
+mod train;
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+/// Carries a command out.
+pub fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Check(args) => check::check(&args),
+        Command::Train(args) => train::train(&args),
+        Command::Resume(args) => train::resume(&args),
+        Command::Sample(args) => sample::sample(&args),
+        Command::Data { command } => data::data(&command),
+        Command::Devices(args) => devices::devices(&args),
+    }
+}

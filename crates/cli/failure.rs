@@ -1,0 +1,79 @@
+//! How a command ends badly, and with which exit code.
+
+use std::process::ExitCode;
+
+use fintan_artifact::RunError;
+use fintan_config::ConfigError;
+use fintan_data::DataError;
+use fintan_train::{CheckpointError, TrainError};
+
+/// Why a command did not end well.
+#[derive(Debug)]
+pub enum Failure {
+    /// What the user gave cannot be used: exit code 2.
+    Input(miette::Report),
+    /// The work itself failed: exit code 1.
+    Failed(miette::Report),
+    /// Stopped by Ctrl-C, state saved: exit code 130.
+    Interrupted,
+}
+
+impl Failure {
+    /// Wrong input, in words.
+    pub fn input(message: impl std::fmt::Display) -> Self {
+        Self::Input(miette::miette!("{message}"))
+    }
+
+    /// Says it on stderr and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        let (report, code) = match self {
+            Self::Input(report) => (report, 2),
+            Self::Failed(report) => (report, 1),
+            Self::Interrupted => return ExitCode::from(130),
+        };
+        eprintln!("{report:?}");
+        ExitCode::from(code)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(e: ConfigError) -> Self {
+        Self::Input(e.into())
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(e: DataError) -> Self {
+        Self::input(e)
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(e: CheckpointError) -> Self {
+        Self::input(e)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(e: RunError) -> Self {
+        match e {
+            RunError::Io(_) => Self::Failed(miette::miette!("{e}")),
+            _ => Self::input(e),
+        }
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(e: TrainError) -> Self {
+        match e {
+            TrainError::Data(e) => e.into(),
+            _ => Self::Failed(miette::miette!("{e}")),
+        }
+    }
+}
+
+impl From<fintan_report::GridError> for Failure {
+    fn from(e: fintan_report::GridError) -> Self {
+        Self::Failed(miette::miette!("{e}"))
+    }
+}

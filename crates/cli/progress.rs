@@ -1,0 +1,62 @@
+//! What a person sees of a training run: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal as _;
+
+use fintan_artifact::LogLine;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::Voice;
+
+/// Shows how a run goes on.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    voice: Voice,
+    steps: u64,
+}
+
+impl Progress {
+    /// A bar from `start` to `steps`, or plain lines off a terminal.
+    pub fn new(voice: &Voice, start: u64, steps: u64) -> Self {
+        let bar = (std::io::stderr().is_terminal() && !voice.quiet && !voice.json).then(|| {
+            let bar = ProgressBar::new(steps).with_position(start);
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} ETA {eta} {msg}");
+            bar.set_style(style.expect("the template is sound"));
+            bar.reset_eta();
+            bar
+        });
+        Self { bar, voice: voice.clone(), steps }
+    }
+
+    /// A step is done.
+    pub fn step(&self, step: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(step);
+        }
+    }
+
+    /// A line of the log.
+    pub fn line(&self, line: &LogLine) {
+        let LogLine { step, d_loss, g_loss, d_real, d_fake, std_ratio, correlation, nyquist_ratio, steps_per_second, .. } =
+            line;
+        if self.voice.json {
+            println!("{}", serde_json::json!({ "event": "step", "line": line }));
+            return;
+        }
+        let text = format!(
+            "{steps_per_second:.1} steps/s  D {d_loss:.2}  G {g_loss:.2}  D(x) {d_real:.2}  D(G(z)) {d_fake:.2}  \
+             std {std_ratio:.2}  corr {correlation:.2}  checkerboard {nyquist_ratio:.1}x"
+        );
+        match &self.bar {
+            Some(bar) => bar.set_message(text),
+            None if self.voice.quiet => {}
+            None => eprintln!("step {step}/{}  {text}", self.steps),
+        }
+    }
+
+    /// Clears the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
