@@ -70,8 +70,8 @@ pub fn open(choice: Choice) -> Result<Opened, Failure> {
         name: format!("{name} (CPU, {} threads)", threads()),
     };
     match choice {
-        Choice::Flex => Ok(cpu(Device::flex(), Lowering::Views, "flex")),
-        Choice::NdArray => Ok(cpu(ndarray(), Lowering::Taps, "ndarray")),
+        Choice::Flex => Ok(cpu(Device::flex(), Lowering::Host, "flex")),
+        Choice::NdArray => Ok(cpu(ndarray(), Lowering::Host, "ndarray")),
         Choice::Wgpu(number) => open_wgpu(number),
         Choice::Auto => match adapters().iter().position(|adapter| !adapter.software) {
             Some(number) => open_wgpu(Some(number)),

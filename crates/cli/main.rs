@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod device;
 mod failure;
+mod memory;
 mod progress;
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    memory::keep();
     match commands::run(args::Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

@@ -80,7 +80,8 @@ fn times(x: Tensor<4>, factor: f64) -> Tensor<4> {
 
 /// 1 above zero, else 0, in the type of x.
 fn step(x: Tensor<4>) -> Tensor<4> {
-    x.sign().clamp_min(0.0)
+    let dtype = x.dtype();
+    x.greater_elem(0.0).float().cast(dtype)
 }
 
 /// `exp(min(x, 0)) - 1`

@@ -16,16 +16,19 @@ use burn::tensor::module::{conv_transpose2d, conv2d, conv2d_weight_backward};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, PadMode};
 use fintan_config::{Convolution, Shape};
 
+use crate::windows::Windows;
+
 /// How [`Correlation`] is computed. All agree to rounding; which is fastest depends on the backend and was measured
 /// (`benches/RESULTS.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lowering {
-    /// Burn's convolution kernels (GPUs).
+    /// Burn's convolution kernels.
     Native,
-    /// Patches as an overlapping strided view, copied once, then one matrix product (flex).
+    /// Matrix products of patches, which are strided views: tensor operations only, so autodiff goes through.
     Views,
-    /// Patches joined tap by tap from strided slices, then one matrix product (ndarray, whose views copy).
-    Taps,
+    /// Matrix products of patches that are copied and added up by loops on the host. For CPU backends, whose tensors
+    /// are host memory; on an autodiff device it becomes `Views`.
+    Host,
 }
 
 /// Geometry of a correlation.
@@ -58,6 +61,10 @@ impl Correlation {
 
     pub(crate) fn scatter(&self, small: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
         let ([h, width, c], n) = (self.big, small.dims()[0]);
+        if self.on_host(&small) {
+            let [hs, ws, cs] = self.small;
+            return self.windows().fold(small.reshape([n * hs * ws, cs]).matmul(w.transpose()), n);
+        }
         if self.lowering == Lowering::Native {
             let y = conv_transpose2d(channels_first(small), self.native_weights(w), None, self.transposed_options());
             return channels_last(y);
@@ -76,7 +83,7 @@ impl Correlation {
         // are the phases within the block.
         let plan = [0, 1].map(|axis| self.blocks(axis));
         let frame = plan.map(|b| (b.before, b.after));
-        let parents = windows(framed(small, frame), plan.map(|b| b.parents), [1, 1], self.lowering);
+        let parents = window_views(framed(small, frame), plan.map(|b| b.parents), [1, 1]);
         let [[bh, ah, sh], [bw, aw, sw]] = [0, 1].map(|i| [plan[i].count, plan[i].parents, self.stride[i]]);
         let phases = parents.matmul(self.phase_weights(w, [ah, aw]));
         let y = phases.reshape([n, bh, bw, sh, sw, c]).permute([0, 1, 3, 2, 4, 5]).reshape([n, bh * sh, bw * sw, c]);
@@ -99,14 +106,26 @@ impl Correlation {
         self.patches(big).transpose().matmul(small.reshape([n * h * w, c]))
     }
 
+    fn on_host(&self, x: &Tensor<4>) -> bool {
+        self.lowering == Lowering::Host && !x.device().is_autodiff()
+    }
+
+    fn windows(&self) -> Windows {
+        let Self { big, small: [rows, columns, _], kernel, stride, padding, .. } = *self;
+        Windows { map: big, count: [rows, columns], kernel, stride, padding }
+    }
+
     /// `[batch · positions of the small map, k_h k_w c_big]`
     fn patches(&self, big: Tensor<4>) -> Tensor<2> {
+        if self.on_host(&big) {
+            return self.windows().unfold(big);
+        }
         let frame = [0, 1].map(|axis| {
             let used = (self.small[axis] - 1) * self.stride[axis] + self.kernel[axis];
             let before = self.padding[axis] as isize;
             (before, used as isize - before - self.big[axis] as isize)
         });
-        windows(framed(big, frame), self.kernel, self.stride, self.lowering)
+        window_views(framed(big, frame), self.kernel, self.stride)
     }
 
     fn blocks(&self, axis: usize) -> Blocks {
@@ -180,26 +199,16 @@ fn framed(x: Tensor<4>, frame: [(isize, isize); 2]) -> Tensor<4> {
 }
 
 /// Every window of a map as a row: `[batch · windows, k_h k_w channels]`.
-fn windows(x: Tensor<4>, [kh, kw]: [usize; 2], [sh, sw]: [usize; 2], lowering: Lowering) -> Tensor<2> {
+fn window_views(x: Tensor<4>, [kh, kw]: [usize; 2], [sh, sw]: [usize; 2]) -> Tensor<2> {
     let [n, h, w, c] = x.dims();
     let (rows, columns) = ((h - kh) / sh + 1, (w - kw) / sw + 1);
     let shape = [n * rows * columns, kh * kw * c];
     if rows * columns == 1 || kh * kw * sh * sw == 1 {
         return x.reshape(shape);
     }
-    if lowering == Lowering::Taps {
-        let taps = (0..kh * kw)
-            .map(|tap| {
-                let (u, v) = (tap / kw, tap % kw);
-                let (last_u, last_v) = (u + (rows - 1) * sh + 1, v + (columns - 1) * sw + 1);
-                x.clone().slice(burn::tensor::s![.., u..last_u;sh as isize, v..last_v;sw as isize, ..])
-            })
-            .collect();
-        return Tensor::cat(taps, 3).reshape(shape);
-    }
-    let rows_unfolded: Tensor<5> = x.unfold(1, kh, sh);
-    let windows: Tensor<6> = rows_unfolded.unfold(2, kw, sw);
-    windows.permute([0, 1, 2, 4, 5, 3]).reshape(shape)
+    let in_rows: Tensor<5> = x.unfold(1, kh, sh);
+    let in_both: Tensor<6> = in_rows.unfold(2, kw, sw);
+    in_both.permute([0, 1, 2, 4, 5, 3]).reshape(shape)
 }
 
 /// `[batch, rows, columns, channels]` from `[batch, channels, rows, columns]`.

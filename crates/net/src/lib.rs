@@ -9,6 +9,7 @@ mod correlation;
 mod network;
 mod norm;
 pub mod weights;
+mod windows;
 
 pub use correlation::{Lowering, channels_first, channels_last};
 pub use network::{Cotangents, Mode, Network, Placement, Tape};

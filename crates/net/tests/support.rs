@@ -53,7 +53,7 @@ pub fn ndarray() -> Device {
 pub fn placements() -> Vec<Placement> {
     let on = |device: Device, lowering| Placement { device, dtype: DType::F64, lowering };
     let mut all = Vec::new();
-    for lowering in [Lowering::Native, Lowering::Views, Lowering::Taps] {
+    for lowering in [Lowering::Native, Lowering::Views, Lowering::Host] {
         all.push(on(Device::flex(), lowering));
         all.push(on(ndarray(), lowering));
     }
