@@ -1,1 +1,16 @@
 //! Behaviour across crates, through the binary.
+//!
+//! - [`config_errors`]: what a wrong configuration is answered, word for word
+//! - [`configs`]: every file in `configs/` is sound, and the pair differs in one setting
+//! - [`data`]: what a wrong data set is answered
+//! - [`devices`]: ndarray, flex and wgpu train alike
+//! - [`regimes`]: order and chaos of untrained and trained generators
+//! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
+
+mod config_errors;
+mod configs;
+mod data;
+mod devices;
+mod regimes;
+mod runs;
+mod support;

@@ -1,0 +1,54 @@
+# The list of commands; .ci/run runs the ones that must hold.
+
+default:
+    @just --list
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Lints, as CI has them
+lint:
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# All tests, as the README and CI have them
+test:
+    cargo test --release --workspace
+
+# API documentation
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items
+
+# Licences, advisories, sources (needs cargo-deny)
+deny:
+    cargo deny check
+
+# Everything that must hold before a commit lands
+ci:
+    bash .ci/run
+
+# The first run of a new user
+quickstart:
+    cargo run --release -- train configs/quickstart.toml
+
+# The step of training beside PyTorch's
+bench:
+    cargo bench --bench train_step
+
+# The same on a GPU, with the check that it trains like the CPU
+gpu-bench:
+    FINTAN_REQUIRE_WGPU=1 cargo test --release --test behaviour devices
+    cargo bench --bench train_step -- --one wgpu none 50
+    cargo bench --bench train_step -- --one wgpu bn 50
+
+# Write the snapshots of error messages anew, to be read in the diff
+snap:
+    INSTA_UPDATE=always cargo test --release --test behaviour config_errors
+
+# Make the golden outputs anew (needs python3 with numpy)
+golden:
+    python3 assets/golden/make_network_cases.py > assets/golden/network_cases.json
+
+# The README's pictures, from the program itself
+pictures:
+    bash assets/make_pictures.sh

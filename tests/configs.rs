@@ -1,0 +1,37 @@
+//! The catalogue of experiments.
+
+use std::path::{Path, PathBuf};
+
+use fintan_config::{Experiment, Scaling};
+
+fn configs() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut all: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("configs/").map(|entry| entry.expect("readable").path()).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn every_configuration_is_sound_and_survives_being_resolved() {
+    assert!(configs().len() >= 7);
+    for path in configs() {
+        let experiment = Experiment::load(&path, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let resolved = experiment.settings.to_toml();
+        let again = Experiment::parse("resolved", &resolved, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(again, experiment, "{}", path.display());
+    }
+}
+
+#[test]
+fn order_and_chaos_differ_in_the_nonlinearity_alone() {
+    let load = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
+        Experiment::load(&path, &[]).expect("sound").settings
+    };
+    let (mut order, chaos) = (load("order.toml"), load("chaos.toml"));
+    let scaling = &mut order.generator.dcgan.as_mut().expect("a DCGAN").activation.scaling;
+    assert_eq!(*scaling, Scaling::Standardized);
+    *scaling = Scaling::Normalized;
+    assert_eq!(order, chaos);
+}

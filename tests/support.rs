@@ -1,0 +1,94 @@
+//! Running the program in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fintan_artifact::{LogLine, RunDir};
+
+/// A folder that goes away with the test.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// The program, to be run in `folder`.
+pub fn fintan(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fintan"));
+    command.current_dir(folder).env("NO_COLOR", "1").env("XDG_RUNTIME_DIR", folder);
+    command
+}
+
+/// Runs the program and gives its exit code, stdout and stderr.
+pub fn run(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    answer(fintan(folder).args(args).output().expect("the program starts"))
+}
+
+pub fn answer(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// Runs the program, which must succeed.
+pub fn succeed(folder: &Path, args: &[&str]) -> String {
+    let (code, stdout, stderr) = run(folder, args);
+    assert_eq!(code, 0, "fintan {args:?}\n{stdout}{stderr}");
+    stdout
+}
+
+/// A GAN so small that a step takes a millisecond or two.
+pub const TINY: &str = r#"
+data.shapes.count = 256
+image = { size = 8, flip = true }
+
+[generator]
+latent = 6
+parametrization = { ntk = { beta = 0.1 } }
+optimizer.adam.rate = 2e-3
+dcgan = { channels = 8, extra = 1, norm = { batch = {} } }
+
+[discriminator]
+optimizer.sgd = { rate = 0.01, momentum = 0.5 }
+dcgan = { channels = 8, norm = { layer = {} } }
+
+[train]
+steps = 100
+batch = 8
+n_critic = 2
+label_smoothing = 0.1
+ema = 0.9
+log_every = 5
+grid_every = 50
+grid = [2, 3]
+checkpoint_every = 50
+"#;
+
+/// Writes a configuration and gives its path.
+pub fn config(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("tiny.toml");
+    std::fs::write(&path, text).expect("written");
+    path
+}
+
+/// The log of a run without its timings.
+pub fn log(run: &Path) -> Vec<LogLine> {
+    let run = RunDir::open(run).expect("a run");
+    run.read_log().expect("a log").into_iter().map(LogLine::without_timings).collect()
+}
+
+/// Names and bytes of all files below a folder, in order.
+pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    fn walk(root: &Path, folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+        for entry in std::fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                walk(root, &path, found);
+            } else {
+                let name = path.strip_prefix(root).expect("below").to_path_buf();
+                found.push((name, std::fs::read(&path).expect("readable")));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
+}
