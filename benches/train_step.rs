@@ -63,7 +63,8 @@ fn experiment(norm: &str) -> Experiment {
 
 fn one(device: &str, norm: &str, steps: usize) {
     let (placement, experiment) = (placement(device), experiment(norm));
-    let images = Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image).expect("drawn");
+    let images =
+        Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image).expect("drawn");
     let mut gan = Gan::new(&experiment, images.len(), &placement);
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..steps {
@@ -94,7 +95,9 @@ fn all() {
     let program = std::env::current_exe().expect("a path");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/train_step_torch.py");
     let torch = Command::new("python3").args(["-c", "import torch"]).output().is_ok_and(|o| o.status.success());
-    println!("| norm | threads | engine | wall ms/step | CPU ms/step | CPU, ratio to PyTorch |\n|---|---|---|---|---|---|");
+    println!(
+        "| norm | threads | engine | wall ms/step | CPU ms/step | CPU, ratio to PyTorch |\n|---|---|---|---|---|---|"
+    );
     for norm in ["none", "bn"] {
         for threads in ["1", "2"] {
             let mut reference = None;
@@ -126,7 +129,8 @@ fn all() {
 /// Times the pieces of a step apart.
 fn parts(device: &str) {
     let (placement, experiment) = (placement(device), experiment("none"));
-    let images = Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image).expect("drawn");
+    let images =
+        Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image).expect("drawn");
     let gan = Gan::new(&experiment, images.len(), &placement);
     let random = |shape: [usize; 4]| -> Tensor<4> {
         let count: usize = shape.iter().product();
@@ -164,12 +168,20 @@ fn parts(device: &str) {
     time("generator forward", &mut || read(gan.generator.forward(z.clone(), Mode::Train).0));
     let (y, tape) = gan.generator.forward(z.clone(), Mode::Train);
     time("generator pullback to parameters", &mut || {
-        drop(gan.generator.pullback_parameters(&tape, y.clone()).into_iter().map(Tensor::into_data).collect::<Vec<_>>());
+        drop(
+            gan.generator.pullback_parameters(&tape, y.clone()).into_iter().map(Tensor::into_data).collect::<Vec<_>>(),
+        );
     });
     time("discriminator forward", &mut || read(gan.discriminator.forward(x.clone(), Mode::Train).0));
     let (y, tape) = gan.discriminator.forward(x.clone(), Mode::Train);
     time("discriminator pullback to parameters", &mut || {
-        drop(gan.discriminator.pullback_parameters(&tape, y.clone()).into_iter().map(Tensor::into_data).collect::<Vec<_>>());
+        drop(
+            gan.discriminator
+                .pullback_parameters(&tape, y.clone())
+                .into_iter()
+                .map(Tensor::into_data)
+                .collect::<Vec<_>>(),
+        );
     });
     time("discriminator pullback to input", &mut || read(gan.discriminator.pullback(&tape, y.clone())));
     let map = || random([64, 16, 16, 64]);

@@ -25,21 +25,40 @@ fn cases() -> Vec<(&'static str, String, Vec<&'static str>)> {
         ("beta above 1", replace("beta = 0.1", "beta = 1.5"), vec![]),
         ("not TOML", replace("[train]", "[train"), vec![]),
         ("no data", replace("data.shapes.count = 256", ""), vec![]),
-        ("two kinds of data", replace("data.shapes.count = 256", "data.shapes.count = 256\ndata.folder.path = \"x\""), vec![]),
+        (
+            "two kinds of data",
+            replace("data.shapes.count = 256", "data.shapes.count = 256\ndata.folder.path = \"x\""),
+            vec![],
+        ),
         ("two networks", replace("latent = 6", "latent = 6\nfc = { widths = [8] }"), vec![]),
         ("an image no network reaches", replace("size = 8", "size = 20"), vec![]),
-        ("channels that cannot be halved", replace("dcgan = { channels = 8, extra", "dcgan = { channels = 0, extra"), vec![]),
+        (
+            "channels that cannot be halved",
+            replace("dcgan = { channels = 8, extra", "dcgan = { channels = 0, extra"),
+            vec![],
+        ),
         ("two channels", replace("size = 8,", "size = 8, channels = 2,"), vec![]),
         ("a batch of one under batch norm", replace("batch = 8", "batch = 1"), vec![]),
         ("an even stride-1 kernel", replace("extra = 1,", "extra = 1, extra_kernel = 4,"), vec![]),
-        ("a kernel larger than its map", explicit(
-            "[[discriminator.layers]]\nconv = { out = 4, kernel = 4, stride = 2 }\n\
-             [[discriminator.layers]]\nconv = { out = 1, kernel = [5, 3] }\n"), vec![]),
+        (
+            "a kernel larger than its map",
+            explicit(
+                "[[discriminator.layers]]\nconv = { out = 4, kernel = 4, stride = 2 }\n\
+             [[discriminator.layers]]\nconv = { out = 1, kernel = [5, 3] }\n",
+            ),
+            vec![],
+        ),
         ("a dense layer on an image", explicit("[[discriminator.layers]]\ndense = { out = 1 }\n"), vec![]),
-        ("an output of the wrong shape", explicit(
-            "[[discriminator.layers]]\nflatten = {}\n[[discriminator.layers]]\ndense = { out = 2 }\n"), vec![]),
-        ("partial scaling without mu", replace("extra = 1,",
-            "extra = 1, activation = { function = \"relu\", scaling = \"partial\" },"), vec![]),
+        (
+            "an output of the wrong shape",
+            explicit("[[discriminator.layers]]\nflatten = {}\n[[discriminator.layers]]\ndense = { out = 2 }\n"),
+            vec![],
+        ),
+        (
+            "partial scaling without mu",
+            replace("extra = 1,", "extra = 1, activation = { function = \"relu\", scaling = \"partial\" },"),
+            vec![],
+        ),
         ("a wrong override", TINY.into(), vec!["--set", "train.batch=0"]),
         ("an override with a typo", TINY.into(), vec!["--set", "train.stepps=5"]),
         ("an override without a value", TINY.into(), vec!["--set", "train.steps"]),

@@ -45,7 +45,9 @@ fn idx_files_are_read_plain_and_packed_and_refused_when_cut() {
         assert!(told.contains("images    3, brought to 32x32, 1 channel(s)"), "{told}");
     }
     let cut = write(folder.path(), "cut", &good[..good.len() - 7]);
-    assert!(refused(folder.path(), &cut).contains("is truncated or too long: 69 bytes where its header [3, 4, 5] needs 76"));
+    assert!(
+        refused(folder.path(), &cut).contains("is truncated or too long: 69 bytes where its header [3, 4, 5] needs 76")
+    );
     let packed = gzip(&good);
     let cut = write(folder.path(), "cut.gz", &packed[..packed.len() - 9]);
     assert!(refused(folder.path(), &cut).contains("is a broken or truncated gzip file"));
@@ -63,7 +65,10 @@ fn labels_must_match_the_images() {
     let folder = folder();
     write(folder.path(), "images", &idx(&[2, 3, 3], &[0; 18]));
     write(folder.path(), "labels", &idx(&[3], &[0, 1, 2]));
-    config(folder.path(), &TINY.replace("data.shapes.count = 256", "data.idx = { images = \"images\", labels = \"labels\" }"));
+    config(
+        folder.path(),
+        &TINY.replace("data.shapes.count = 256", "data.idx = { images = \"images\", labels = \"labels\" }"),
+    );
     let (code, _, stderr) = run(folder.path(), &["train", "tiny.toml"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("`labels` holds 3 labels for 2 images"), "{stderr}");

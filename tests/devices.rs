@@ -47,7 +47,10 @@ fn first_losses_agree_between_ndarray_flex_and_wgpu() {
         .iter()
         .map(|device| {
             let out = folder.path().join(device.replace(':', ""));
-            succeed(folder.path(), &["train", "tiny.toml", "--device", device, "--out", out.to_str().expect("UTF-8"), "--quiet"]);
+            succeed(
+                folder.path(),
+                &["train", "tiny.toml", "--device", device, "--out", out.to_str().expect("UTF-8"), "--quiet"],
+            );
             log(&out)
         })
         .collect();

@@ -7,6 +7,8 @@
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 
+#![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
+
 mod config_errors;
 mod configs;
 mod data;

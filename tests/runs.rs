@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{TINY, config, fintan, files, folder, log, run, succeed};
+use crate::support::{TINY, config, files, fintan, folder, log, run, succeed};
 
 /// Everything of a run that one seed must reproduce on one device.
 fn essence(run: &Path) -> (Vec<fintan_artifact::LogLine>, Vec<(std::path::PathBuf, Vec<u8>)>) {
@@ -108,7 +108,8 @@ fn a_run_directory_holds_what_it_promises() {
     config(folder.path(), &TINY.replace("steps = 100", "steps = 60"));
     let told = succeed(folder.path(), &["train", "tiny.toml", "--out", "a", "--device", "flex", "--quiet"]);
     assert!(told.contains("a/grids/step_000060.png"), "{told}");
-    let names: Vec<String> = files(&folder.path().join("a")).iter().map(|(name, _)| name.display().to_string()).collect();
+    let names: Vec<String> =
+        files(&folder.path().join("a")).iter().map(|(name, _)| name.display().to_string()).collect();
     let checkpoint = |step: &str| {
         ["average", "discriminator", "discriminator_optimizer", "generator", "generator_optimizer"]
             .map(|name| format!("checkpoints/step_{step}/{name}.safetensors"))
@@ -133,9 +134,10 @@ fn samples_come_from_the_checkpoint_alone() {
     // The data set may be gone by now.
     let resolved = folder.path().join("a/config.resolved.toml");
     let text = std::fs::read_to_string(&resolved).expect("read");
-    let (shapes, _) = (text.find("[data.shapes]").expect("data"), ());
+    let (shapes, ()) = (text.find("[data.shapes]").expect("data"), ());
     let rest = text[shapes + 1..].find("\n[").map_or(text.len(), |end| shapes + 1 + end);
-    std::fs::write(&resolved, format!("{}[data.folder]\npath = \"gone\"\n{}", &text[..shapes], &text[rest..])).expect("written");
+    std::fs::write(&resolved, format!("{}[data.folder]\npath = \"gone\"\n{}", &text[..shapes], &text[rest..]))
+        .expect("written");
     let sample = |args: &[&str]| {
         let mut all = vec!["sample", "a", "--device", "flex"];
         all.extend(args);
@@ -188,7 +190,12 @@ fn damaged_and_foreign_checkpoints_are_named() {
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint() {
     let folder = folder();
-    config(folder.path(), &TINY.replace("norm = { layer = {} }", "norm = \"none\"").replace("checkpoint_every = 50", "checkpoint_every = 1"));
+    config(
+        folder.path(),
+        &TINY
+            .replace("norm = { layer = {} }", "norm = \"none\"")
+            .replace("checkpoint_every = 50", "checkpoint_every = 1"),
+    );
     let flags = ["--set", "discriminator.optimizer.sgd.rate=1e30", "--set", "train.log_every=1"];
     let mut args = vec!["train", "tiny.toml", "--out", "a", "--device", "flex", "--quiet"];
     args.extend(flags);
@@ -210,5 +217,8 @@ fn json_events_are_lines_of_json() {
     config(folder.path(), &TINY.replace("steps = 100", "steps = 10"));
     let told = succeed(folder.path(), &["train", "tiny.toml", "--device", "flex", "--json", "--quiet"]);
     let events: Vec<serde_json::Value> = told.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
-    assert_eq!(events.iter().map(|e| e["event"].as_str().expect("a name")).collect::<Vec<_>>(), ["step", "step", "done"]);
+    assert_eq!(
+        events.iter().map(|e| e["event"].as_str().expect("a name")).collect::<Vec<_>>(),
+        ["step", "step", "done"]
+    );
 }

@@ -6,36 +6,36 @@ use std::process::{Command, Output};
 use fintan_artifact::{LogLine, RunDir};
 
 /// A folder that goes away with the test.
-pub fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
 /// The program, to be run in `folder`.
-pub fn fintan(folder: &Path) -> Command {
+pub(crate) fn fintan(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fintan"));
     command.current_dir(folder).env("NO_COLOR", "1").env("XDG_RUNTIME_DIR", folder);
     command
 }
 
 /// Runs the program and gives its exit code, stdout and stderr.
-pub fn run(folder: &Path, args: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(folder: &Path, args: &[&str]) -> (i32, String, String) {
     answer(fintan(folder).args(args).output().expect("the program starts"))
 }
 
-pub fn answer(output: Output) -> (i32, String, String) {
+pub(crate) fn answer(output: Output) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
 /// Runs the program, which must succeed.
-pub fn succeed(folder: &Path, args: &[&str]) -> String {
+pub(crate) fn succeed(folder: &Path, args: &[&str]) -> String {
     let (code, stdout, stderr) = run(folder, args);
     assert_eq!(code, 0, "fintan {args:?}\n{stdout}{stderr}");
     stdout
 }
 
 /// A GAN so small that a step takes a millisecond or two.
-pub const TINY: &str = r#"
+pub(crate) const TINY: &str = r"
 data.shapes.count = 256
 image = { size = 8, flip = true }
 
@@ -59,23 +59,23 @@ log_every = 5
 grid_every = 50
 grid = [2, 3]
 checkpoint_every = 50
-"#;
+";
 
 /// Writes a configuration and gives its path.
-pub fn config(folder: &Path, text: &str) -> PathBuf {
+pub(crate) fn config(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("tiny.toml");
     std::fs::write(&path, text).expect("written");
     path
 }
 
 /// The log of a run without its timings.
-pub fn log(run: &Path) -> Vec<LogLine> {
+pub(crate) fn log(run: &Path) -> Vec<LogLine> {
     let run = RunDir::open(run).expect("a run");
     run.read_log().expect("a log").into_iter().map(LogLine::without_timings).collect()
 }
 
 /// Names and bytes of all files below a folder, in order.
-pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     fn walk(root: &Path, folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
         for entry in std::fs::read_dir(folder).expect("readable") {
             let path = entry.expect("readable").path();

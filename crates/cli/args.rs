@@ -9,7 +9,7 @@ use crate::device::Choice;
 /// Order and chaos in neural networks: train GANs without BatchNorm, and know beforehand whether they will collapse.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
-pub struct Args {
+pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -17,7 +17,7 @@ pub struct Args {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Say what a configuration will do: regime of each layer, learning rates, cost, and untrained samples. Needs no data.
     Check(Check),
     /// Train a GAN into a new run directory.
@@ -38,7 +38,7 @@ pub enum Command {
 
 /// How a command speaks.
 #[derive(Debug, Clone, ClapArgs)]
-pub struct Voice {
+pub(crate) struct Voice {
     /// Print results as JSON on stdout.
     #[arg(long)]
     pub json: bool,
@@ -49,9 +49,10 @@ pub struct Voice {
 
 /// Which configuration, and what to change in it.
 #[derive(Debug, Clone, ClapArgs)]
-pub struct Config {
+pub(crate) struct Config {
     /// The configuration, a TOML file.
-    pub config: PathBuf,
+    #[arg(value_name = "CONFIG")]
+    pub path: PathBuf,
     /// Change a setting, such as `train.steps=200` or `data.idx.images=train-images.gz`. Can be given many times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -62,14 +63,14 @@ pub struct Config {
 
 impl Config {
     /// All changes in the order they apply.
-    pub fn overrides(&self) -> Vec<String> {
+    pub(crate) fn overrides(&self) -> Vec<String> {
         self.set.iter().cloned().chain(self.seed.map(|seed| format!("seed={seed}"))).collect()
     }
 }
 
 /// Where to compute.
 #[derive(Debug, Clone, ClapArgs)]
-pub struct On {
+pub(crate) struct On {
     /// auto (a GPU if there is one, else flex), flex, ndarray, wgpu, or wgpu:N with N from `fintan devices`.
     #[arg(long, default_value = "auto")]
     pub device: Choice,
@@ -77,7 +78,7 @@ pub struct On {
 
 /// `fintan check`
 #[derive(Debug, ClapArgs)]
-pub struct Check {
+pub(crate) struct Check {
     #[command(flatten)]
     pub config: Config,
     #[command(flatten)]
@@ -94,7 +95,7 @@ pub struct Check {
 
 /// `fintan train`
 #[derive(Debug, ClapArgs)]
-pub struct Train {
+pub(crate) struct Train {
     #[command(flatten)]
     pub config: Config,
     #[command(flatten)]
@@ -108,7 +109,7 @@ pub struct Train {
 
 /// `fintan resume`
 #[derive(Debug, ClapArgs)]
-pub struct Resume {
+pub(crate) struct Resume {
     /// The run directory.
     pub run: PathBuf,
     #[command(flatten)]
@@ -125,7 +126,7 @@ pub struct Resume {
 
 /// Statistics of a batch-normalized generator when it draws samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BatchNormMode {
+pub(crate) enum BatchNormMode {
     /// Running averages of training: a sample depends on its latent only.
     Running,
     /// Those of the batch at hand, as in training.
@@ -134,7 +135,7 @@ pub enum BatchNormMode {
 
 /// `fintan sample`
 #[derive(Debug, ClapArgs)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The run directory.
     pub run: PathBuf,
     #[command(flatten)]
@@ -163,7 +164,7 @@ pub struct Sample {
 
 /// `fintan data`
 #[derive(Debug, Subcommand)]
-pub enum DataCommand {
+pub(crate) enum DataCommand {
     /// Count, size, channels, classes and what could not be read.
     Info(DataArgs),
     /// The same, and a PNG of some images as training sees them.
@@ -172,7 +173,7 @@ pub enum DataCommand {
 
 /// Which data.
 #[derive(Debug, ClapArgs)]
-pub struct DataArgs {
+pub(crate) struct DataArgs {
     /// A folder of images, a .tar of images, an IDX file, CIFAR .bin batches (file or folder), or a configuration (.toml).
     pub path: PathBuf,
     #[command(flatten)]
@@ -187,7 +188,7 @@ pub struct DataArgs {
 
 /// `fintan data preview`
 #[derive(Debug, ClapArgs)]
-pub struct Preview {
+pub(crate) struct Preview {
     #[command(flatten)]
     pub data: DataArgs,
     /// Number of images.
@@ -200,7 +201,7 @@ pub struct Preview {
 
 /// `fintan devices`
 #[derive(Debug, ClapArgs)]
-pub struct Devices {
+pub(crate) struct Devices {
     #[command(flatten)]
     pub voice: Voice,
 }

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 
 /// What `--device` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// A real GPU if there is one, else flex.
     Auto,
     /// Burn's fast CPU backend.
@@ -41,7 +41,7 @@ impl FromStr for Choice {
 
 /// An opened device.
 #[derive(Debug, Clone)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// Where networks go.
     pub placement: Placement,
     /// Its name, for people and manifests.
@@ -50,7 +50,7 @@ pub struct Opened {
 
 /// What a GPU is, as far as choosing one goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adapter {
+pub(crate) struct Adapter {
     /// `discrete GPU 0`, ..
     pub kind: String,
     /// Whether it is software on the CPU.
@@ -59,12 +59,12 @@ pub struct Adapter {
 
 impl fmt::Display for Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.kind, if self.software { " (software on the CPU, slow)" } else { "" })
+        write!(f, "{}{}", self.kind, if self.software { " on the CPU, slow" } else { "" })
     }
 }
 
 /// Opens what was asked for. `auto` falls back to flex; nothing else falls back.
-pub fn open(choice: Choice) -> Result<Opened, Failure> {
+pub(crate) fn open(choice: Choice) -> Result<Opened, Failure> {
     let cpu = |device, lowering, name: &str| Opened {
         placement: Placement { device, dtype: DType::F32, lowering },
         name: format!("{name} (CPU, {} threads)", threads()),
@@ -81,7 +81,7 @@ pub fn open(choice: Choice) -> Result<Opened, Failure> {
 }
 
 /// Threads that the CPU backends use.
-pub fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     let wanted = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n: &usize| n > 0);
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
 }
@@ -122,17 +122,17 @@ mod wgpu {
         all.extend(numbered("IntegratedGpu", DeviceKind::IntegratedGpu, "integrated GPU"));
         all.extend(numbered("VirtualGpu", DeviceKind::VirtualGpu, "virtual GPU"));
         if count("Cpu") > 0 {
-            all.push((DeviceKind::Cpu, Adapter { kind: "software adapter".into(), software: true }));
+            all.push((DeviceKind::Cpu, Adapter { kind: "software".into(), software: true }));
         }
         all
     }
 
     /// GPUs, the best kind first.
-    pub fn adapters() -> Vec<Adapter> {
+    pub(crate) fn adapters() -> Vec<Adapter> {
         found().into_iter().map(|(_, adapter)| adapter).collect()
     }
 
-    pub fn open_wgpu(number: Option<usize>) -> Result<Opened, Failure> {
+    pub(super) fn open_wgpu(number: Option<usize>) -> Result<Opened, Failure> {
         let all = found();
         let n = number.unwrap_or(0);
         let Some((kind, adapter)) = all.get(n) else {
@@ -154,6 +154,6 @@ mod wgpu {
 }
 
 #[cfg(feature = "wgpu")]
-pub use wgpu::adapters;
+pub(crate) use wgpu::adapters;
 #[cfg(feature = "wgpu")]
 use wgpu::open_wgpu;

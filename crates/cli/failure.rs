@@ -9,7 +9,7 @@ use fintan_train::{CheckpointError, TrainError};
 
 /// Why a command did not end well.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// What the user gave cannot be used: exit code 2.
     Input(miette::Report),
     /// The work itself failed: exit code 1.
@@ -20,12 +20,12 @@ pub enum Failure {
 
 impl Failure {
     /// Wrong input, in words.
-    pub fn input(message: impl std::fmt::Display) -> Self {
+    pub(crate) fn input(message: impl std::fmt::Display) -> Self {
         Self::Input(miette::miette!("{message}"))
     }
 
     /// Says it on stderr and gives the exit code.
-    pub fn report(self) -> ExitCode {
+    pub(crate) fn report(self) -> ExitCode {
         let (report, code) = match self {
             Self::Input(report) => (report, 2),
             Self::Failed(report) => (report, 1),

@@ -9,7 +9,7 @@
 /// `cargo bench --bench train_step -- --one flex none 10`, one thread: 805 and 744 ms a step without, 573 and 633 ms with,
 /// in turn in one run.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub fn keep() {
+pub(crate) fn keep() {
     #[expect(unsafe_code, reason = "glibc has no other way than `mallopt`; the gain is written above")]
     // SAFETY: `mallopt` takes two integers, has no preconditions, and is called before any thread is started.
     unsafe {

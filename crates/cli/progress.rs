@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::args::Voice;
 
 /// Shows how a run goes on.
-pub struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     voice: Voice,
     steps: u64,
@@ -16,7 +16,7 @@ pub struct Progress {
 
 impl Progress {
     /// A bar from `start` to `steps`, or plain lines off a terminal.
-    pub fn new(voice: &Voice, start: u64, steps: u64) -> Self {
+    pub(crate) fn new(voice: &Voice, start: u64, steps: u64) -> Self {
         let bar = (std::io::stderr().is_terminal() && !voice.quiet && !voice.json).then(|| {
             let bar = ProgressBar::new(steps).with_position(start);
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} ETA {eta} {msg}");
@@ -28,16 +28,26 @@ impl Progress {
     }
 
     /// A step is done.
-    pub fn step(&self, step: u64) {
+    pub(crate) fn step(&self, step: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(step);
         }
     }
 
     /// A line of the log.
-    pub fn line(&self, line: &LogLine) {
-        let LogLine { step, d_loss, g_loss, d_real, d_fake, std_ratio, correlation, nyquist_ratio, steps_per_second, .. } =
-            line;
+    pub(crate) fn line(&self, line: &LogLine) {
+        let LogLine {
+            step,
+            d_loss,
+            g_loss,
+            d_real,
+            d_fake,
+            std_ratio,
+            correlation,
+            nyquist_ratio,
+            steps_per_second,
+            ..
+        } = line;
         if self.voice.json {
             println!("{}", serde_json::json!({ "event": "step", "line": line }));
             return;
@@ -54,7 +64,7 @@ impl Progress {
     }
 
     /// Clears the bar away.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -165,6 +165,9 @@ impl RunDir {
     ///
     /// # Errors
     /// A damaged log, and those of the file system.
+    ///
+    /// # Panics
+    /// Never: a log line is plain JSON.
     pub fn rewind(&self, step: u64) -> Result<(), RunError> {
         let mut kept = String::new();
         for line in self.read_log()?.iter().filter(|line| line.step <= step) {
@@ -331,7 +334,10 @@ mod tests {
         fs_err::write(run.log(), &text[..text.len() - 5]).expect("cut");
         assert_eq!(run.read_log().expect("read").len(), 2);
         run.rewind(1).expect("rewound");
-        assert_eq!(fs_err::read_to_string(run.log()).expect("read"), text.lines().next().expect("a line").to_owned() + "\n");
+        assert_eq!(
+            fs_err::read_to_string(run.log()).expect("read"),
+            text.lines().next().expect("a line").to_owned() + "\n"
+        );
         fs_err::write(run.log(), "{}\nnonsense\n{}\n").expect("spoilt");
         assert!(run.read_log().expect_err("damaged").to_string().contains("line 1"));
     }

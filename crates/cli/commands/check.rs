@@ -16,8 +16,8 @@ use crate::device;
 use crate::failure::Failure;
 
 /// Says what a configuration will do.
-pub fn check(args: &Check) -> Result<(), Failure> {
-    let experiment = Experiment::load(&args.config.config, &args.config.overrides())?;
+pub(super) fn check(args: &Check) -> Result<(), Failure> {
+    let experiment = Experiment::load(&args.config.path, &args.config.overrides())?;
     let opened = device::open(args.on.device)?;
     let settings = &experiment.settings;
     let tables = [
@@ -40,8 +40,16 @@ pub fn check(args: &Check) -> Result<(), Failure> {
     for (name, architecture, rows) in
         [("generator", &experiment.generator, &tables[0]), ("discriminator", &experiment.discriminator, &tables[1])]
     {
-        println!("{name}: {} parameters, {} -> {}", architecture.parameter_count(), architecture.input, architecture.output());
-        println!("  {:>3}  {:12} {:>12} {:>10} {:>8}  {:>6} {:5}  {:>9} {:>9}", "", "layer", "output", "parameters", "fan-in", "r", "", "rate W", "rate b");
+        println!(
+            "{name}: {} parameters, {} -> {}",
+            architecture.parameter_count(),
+            architecture.input,
+            architecture.output()
+        );
+        println!(
+            "  {:>3}  {:12} {:>12} {:>10} {:>8}  {:>6} {:5}  {:>9} {:>9}",
+            "", "layer", "output", "parameters", "fan-in", "r", "", "rate W", "rate b"
+        );
         for row in rows {
             let fan_in = row.fan_in.map_or(String::new(), |f| format!("{f:.0}"));
             let (r, word) = row.r.map_or((String::new(), ""), |r| (format!("{r:.3}"), Regime::of(r).word()));
@@ -62,9 +70,16 @@ pub fn check(args: &Check) -> Result<(), Failure> {
     }
     println!("cost on {}", opened.name);
     let minutes = seconds * steps as f64 / 60.0;
-    println!("  {:.0} ms a step, {steps} steps in about {minutes:.1} min, about {:.0} MB", 1e3 * seconds, bytes as f64 / 1e6);
+    println!(
+        "  {:.0} ms a step, {steps} steps in about {minutes:.1} min, about {:.0} MB",
+        1e3 * seconds,
+        bytes as f64 / 1e6
+    );
     println!();
-    println!("untrained generator, {} samples, mean over {} seeds (a property of the start, not a promise)", args.samples, args.seeds);
+    println!(
+        "untrained generator, {} samples, mean over {} seeds (a property of the start, not a promise)",
+        args.samples, args.seeds
+    );
     println!("  correlation between samples      {:.2}   1: one image for all latents", untrained.correlation);
     println!("  energy at period 2 (Nyquist)     {:.2}   checkerboard", untrained.nyquist);
     println!("  variance explained by phase mod 2 / mod 8   {:.2} / {:.2}", untrained.phase2, untrained.phase8);
@@ -141,7 +156,9 @@ fn cost(experiment: &Experiment, placement: &fintan_net::Placement) -> (f64, usi
         let nodes = architecture.flat();
         let maps: usize = nodes.iter().map(|node| node.output.len()).sum();
         let patches = nodes.iter().map(|node| match node.fan_in() {
-            Some(_) if !node.output.is_vector() => node.weight_count() / node.output.channels.max(1) * node.weight_sites(),
+            Some(_) if !node.output.is_vector() => {
+                node.weight_count() / node.output.channels.max(1) * node.weight_sites()
+            }
             _ => 0,
         });
         // Weights, gradient and two moments; every map of the tape; the largest patch matrix of one layer.

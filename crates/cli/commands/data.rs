@@ -11,7 +11,7 @@ use crate::args::{DataArgs, DataCommand};
 use crate::failure::Failure;
 
 /// Loads a data set and says what it is.
-pub fn data(command: &DataCommand) -> Result<(), Failure> {
+pub(super) fn data(command: &DataCommand) -> Result<(), Failure> {
     match command {
         DataCommand::Info(args) => {
             info(args)?;

@@ -2,10 +2,9 @@
 
 use crate::args::Devices;
 use crate::device::{Choice, adapters, open, threads};
-use crate::failure::Failure;
 
 /// Lists what there is. GPUs are opened, so that what is listed also works.
-pub fn devices(args: &Devices) -> Result<(), Failure> {
+pub(super) fn devices(args: &Devices) {
     let adapters = adapters();
     let mut rows: Vec<(String, String)> =
         ["flex", "ndarray"].map(|name| (name.into(), format!("CPU, {} threads", threads()))).to_vec();
@@ -18,12 +17,12 @@ pub fn devices(args: &Devices) -> Result<(), Failure> {
     }
     let auto = adapters.iter().position(|a| !a.software).map_or("flex".into(), |n| format!("wgpu:{n}"));
     if args.voice.json {
-        let rows: Vec<_> = rows.iter().map(|(device, name)| serde_json::json!({"device": device, "name": name})).collect();
+        let rows: Vec<_> =
+            rows.iter().map(|(device, name)| serde_json::json!({"device": device, "name": name})).collect();
         println!("{}", serde_json::json!({ "devices": rows, "auto": auto }));
-        return Ok(());
+        return;
     }
     for (device, name) in rows {
         println!("{device:8} {name}{}", if device == auto { "   <- auto" } else { "" });
     }
-    Ok(())
 }

@@ -10,13 +10,16 @@ use crate::args::{Args, Command};
 use crate::failure::Failure;
 
 /// Carries a command out.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Check(args) => check::check(&args),
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Data { command } => data::data(&command),
-        Command::Devices(args) => devices::devices(&args),
+        Command::Devices(args) => {
+            devices::devices(&args);
+            Ok(())
+        }
     }
 }

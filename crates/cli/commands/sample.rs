@@ -11,7 +11,7 @@ use crate::device;
 use crate::failure::Failure;
 
 /// Draws a grid from a checkpoint.
-pub fn sample(args: &Sample) -> Result<(), Failure> {
+pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
     let run = RunDir::open(&args.run)?;
     let experiment = Experiment::load(&run.resolved_config(), &[])?;
     let step = run.find_checkpoint(args.step)?;

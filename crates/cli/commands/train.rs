@@ -20,8 +20,8 @@ use crate::progress::Progress;
 const MEASURED: usize = 1024;
 
 /// Trains from the first step.
-pub fn train(args: &Train) -> Result<(), Failure> {
-    let path = &args.config.config;
+pub(super) fn train(args: &Train) -> Result<(), Failure> {
+    let path = &args.config.path;
     let experiment = Experiment::load(path, &args.config.overrides())?;
     let opened = device::open(args.on.device)?;
     let images = load(&experiment, &args.voice)?;
@@ -29,8 +29,8 @@ pub fn train(args: &Train) -> Result<(), Failure> {
         Some(root) => RunDir::create(root)?,
         None => RunDir::create_numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?,
     };
-    let written = fs_err::read(path)
-        .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+    let written =
+        fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
     run.write("config.toml", &written)?;
     run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
     let gan = Gan::new(&experiment, images.len(), &opened.placement);
@@ -38,7 +38,7 @@ pub fn train(args: &Train) -> Result<(), Failure> {
 }
 
 /// Goes on with a run.
-pub fn resume(args: &Resume) -> Result<(), Failure> {
+pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
     let run = RunDir::open(&args.run)?;
     let mut experiment = Experiment::load(&run.resolved_config(), &[])?;
     let step = run.find_checkpoint(args.from)?;
@@ -49,7 +49,9 @@ pub fn resume(args: &Resume) -> Result<(), Failure> {
             None => text.parse().map_err(|_| wrong())?,
         };
         if steps < step {
-            return Err(Failure::input(format!("--steps {text} ends at {steps}, before the checkpoint of step {step}")));
+            return Err(Failure::input(format!(
+                "--steps {text} ends at {steps}, before the checkpoint of step {step}"
+            )));
         }
         experiment.settings.train.steps = steps;
     }
@@ -73,7 +75,10 @@ fn load(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
         eprintln!("data      {}: {} images", images.source, images.len());
         if let Some((path, why)) = images.unreadable.first() {
             let n = images.unreadable.len();
-            eprintln!("          {n} file(s) could not be read and are left out; the first: `{}`: {why}", path.display());
+            eprintln!(
+                "          {n} file(s) could not be read and are left out; the first: `{}`: {why}",
+                path.display()
+            );
         }
     }
     Ok(images)

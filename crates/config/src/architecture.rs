@@ -391,11 +391,7 @@ impl Architecture {
     ///
     /// # Errors
     /// The first layer that does not fit, with the key to blame.
-    pub fn new(
-        input: Shape,
-        layers: &[Layer],
-        parametrization: Parametrization,
-    ) -> Result<Self, ArchitectureError> {
+    pub fn new(input: Shape, layers: &[Layer], parametrization: Parametrization) -> Result<Self, ArchitectureError> {
         let mut next_index = 0;
         let nodes = place(input, layers, "", &mut next_index)?;
         if next_index == 0 {
@@ -596,10 +592,15 @@ fn place(
                 positive_number(block.scale, "scale", &fail)?;
                 branch = place(shape, &block.layers, &format!("{at}.layers"), next_index)?;
                 shortcut = place(shape, &block.shortcut, &format!("{at}.shortcut"), next_index)?;
-                let [through, around] = [&branch, &shortcut].map(|nodes| nodes.last().map_or(shape, |n: &Node| n.output));
+                let [through, around] =
+                    [&branch, &shortcut].map(|nodes| nodes.last().map_or(shape, |n: &Node| n.output));
                 if through != around {
                     let message = format!("the branch ends with {through}, the shortcut with {around}: they are added");
-                    return Err(fail("", message, Some("make the shapes equal, for instance with a `conv` of kernel 1 in `shortcut`")));
+                    return Err(fail(
+                        "",
+                        message,
+                        Some("make the shapes equal, for instance with a `conv` of kernel 1 in `shortcut`"),
+                    ));
                 }
                 through
             }
@@ -631,7 +632,11 @@ fn window(c: &Convolution, axis: usize, len: usize, transposed: bool, fail: Fail
     positive(kernel, "kernel", fail)?;
     positive(stride, "stride", fail)?;
     if padding >= kernel {
-        return Err(fail("padding", format!("`padding` must be smaller than the kernel ({kernel}), got {padding}"), None));
+        return Err(fail(
+            "padding",
+            format!("`padding` must be smaller than the kernel ({kernel}), got {padding}"),
+            None,
+        ));
     }
     if transposed {
         if extra >= stride {
@@ -665,10 +670,14 @@ fn check_activation(activation: &Activation, fail: Fail) -> Result<(), Architect
         return Err(fail("slope", format!("`slope` must be a number, got {slope}"), None));
     }
     match (scaling, mu) {
-        (Scaling::Partial, None) => {
-            Err(fail("scaling", "`partial` scaling needs `mu`, the value it subtracts".into(), Some("for instance mu = 0.2")))
+        (Scaling::Partial, None) => Err(fail(
+            "scaling",
+            "`partial` scaling needs `mu`, the value it subtracts".into(),
+            Some("for instance mu = 0.2"),
+        )),
+        (Scaling::Partial, Some(mu)) if !mu.is_finite() => {
+            Err(fail("mu", format!("`mu` must be a number, got {mu}"), None))
         }
-        (Scaling::Partial, Some(mu)) if !mu.is_finite() => Err(fail("mu", format!("`mu` must be a number, got {mu}"), None)),
         (Scaling::Partial, Some(_)) | (_, None) => Ok(()),
         (_, Some(_)) => Err(fail("mu", "`mu` belongs to `scaling = \"partial\"`".into(), None)),
     }

@@ -84,8 +84,37 @@ impl ConfigError {
     }
 }
 
-/// The nearest of the names a message of `serde` lists after "expected", if one is near.
-pub(crate) fn nearest_of_message(message: &str) -> Option<String> {
+/// A message of the TOML reader without the names of Rust types, and what to do about it.
+pub(crate) fn in_plain_words(message: &str) -> (String, Option<String>) {
+    if message.starts_with("wanted exactly 1 element") {
+        let help = "leave one of its tables, such as [data.shapes]";
+        return ("exactly one alternative can be given here".into(), Some(help.into()));
+    }
+    let help = match message {
+        "missing field `data`" => Some(
+            "[data.shapes] draws images of its own; others are [data.idx], [data.cifar], [data.folder], [data.tar]"
+                .into(),
+        ),
+        "missing field `optimizer`" => Some("for instance optimizer.adam.rate = 2e-4".into()),
+        _ => nearest(message),
+    };
+    let mut plain = message.to_owned();
+    for (rust, words) in [
+        ("expected usize", "expected a whole number of at least 0"),
+        ("expected u64", "expected a whole number of at least 0"),
+        ("expected u8", "expected a whole number from 0 to 255"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+    ] {
+        if let Some(start) = plain.strip_suffix(rust) {
+            plain = format!("{start}{words}");
+        }
+    }
+    (plain, help)
+}
+
+/// The nearest of the names a message lists after "expected", if one is near.
+fn nearest(message: &str) -> Option<String> {
     let (found, expected) = message.split_once(", expected ")?;
     if !found.starts_with("unknown") {
         return None;

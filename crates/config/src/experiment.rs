@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{
-    Architecture, ArchitectureError, Beta, Init, Layer, Parametrization, Shape, Standard,
-};
+use crate::architecture::{Architecture, ArchitectureError, Beta, Init, Layer, Parametrization, Shape, Standard};
 use crate::error::Invalid;
 use crate::nonlinearity::{Activation, Function};
 use crate::presets::{DcganDiscriminator, DcganGenerator, Fc};
@@ -339,8 +337,8 @@ impl Settings {
             (None, None, Some(layers)) => layers.clone(),
             _ => return Err(one_network("generator")),
         };
-        let explicit = generator.layers.is_some();
-        let made = work_out("generator", latent, &layers, generator.parametrization, shape, explicit, train)?;
+        let preset = given(generator.dcgan.is_some(), generator.fc.is_some());
+        let made = work_out("generator", latent, &layers, generator.parametrization, shape, preset, train)?;
 
         let layers = match (&discriminator.dcgan, &discriminator.fc, &discriminator.layers) {
             (Some(preset), None, None) => preset.layers(shape).map_err(|e| below("discriminator.dcgan", e))?,
@@ -348,9 +346,18 @@ impl Settings {
             (None, None, Some(layers)) => layers.clone(),
             _ => return Err(one_network("discriminator")),
         };
-        let (explicit, logit) = (discriminator.layers.is_some(), Shape::vector(1));
-        let judge = work_out("discriminator", shape, &layers, discriminator.parametrization, logit, explicit, train)?;
+        let (preset, logit) = (given(discriminator.dcgan.is_some(), discriminator.fc.is_some()), Shape::vector(1));
+        let judge = work_out("discriminator", shape, &layers, discriminator.parametrization, logit, preset, train)?;
         Ok(Experiment { generator: made, discriminator: judge, settings: self })
+    }
+}
+
+/// The key under which a network is given.
+fn given(dcgan: bool, fc: bool) -> &'static str {
+    match (dcgan, fc) {
+        (true, _) => "dcgan",
+        (_, true) => "fc",
+        _ => "layers",
     }
 }
 
@@ -361,12 +368,14 @@ fn work_out(
     layers: &[Layer],
     parametrization: Parametrization,
     output: Shape,
-    explicit: bool,
+    preset: &str,
     train: &Train,
 ) -> Result<Architecture, Invalid> {
+    let explicit = preset == "layers";
     let network = Architecture::new(input, layers, parametrization).map_err(|e| {
-        // A preset's layers have no keys of their own.
-        let at = if explicit { format!("{key}.layers{}", e.key) } else { key.to_owned() };
+        // A preset's layers have no keys of their own, but their settings carry the same names.
+        let setting = e.key.split_once("].").map_or("", |(_, setting)| setting);
+        let at = if explicit { format!("{key}.layers{}", e.key) } else { format!("{key}.{preset}.{setting}") };
         Invalid { key: at, message: e.message, help: e.help }
     })?;
     if network.output() != output {
@@ -426,12 +435,15 @@ fn check_data(data: &Data) -> Result<(), Invalid> {
             }
             within("data.cifar.labels", *labels, 1, 2)
         }
-        Data::Idx(Idx { images: _, labels: _ }) | Data::Folder(Files { path: _ }) | Data::Tar(Files { path: _ }) => Ok(()),
+        Data::Idx(Idx { images: _, labels: _ }) | Data::Folder(Files { path: _ }) | Data::Tar(Files { path: _ }) => {
+            Ok(())
+        }
     }
 }
 
 fn check_train(train: &Train) -> Result<(), Invalid> {
-    let Train { steps, batch, n_critic, label_smoothing, ema, log_every, grid_every, grid, checkpoint_every, keep } = *train;
+    let Train { steps, batch, n_critic, label_smoothing, ema, log_every, grid_every, grid, checkpoint_every, keep } =
+        *train;
     for (key, value) in [
         ("train.steps", steps),
         ("train.log_every", log_every),
@@ -450,7 +462,10 @@ fn check_train(train: &Train) -> Result<(), Invalid> {
     }
     fraction("train.label_smoothing", label_smoothing)?;
     match ema {
-        Some(0.0) => Err(Invalid::new("train.ema", "`train.ema` must be in (0, 1), got 0").with_help("leave it out for no average")),
+        Some(0.0) => {
+            Err(Invalid::new("train.ema", "`train.ema` must be in (0, 1), got 0")
+                .with_help("leave it out for no average"))
+        }
         Some(decay) => fraction("train.ema", decay),
         None => Ok(()),
     }

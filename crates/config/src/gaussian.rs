@@ -67,7 +67,8 @@ mod tests {
         let relu = expectation(|z| z.max(0.0), &[0.0]);
         assert!((relu - 1.0 / (2.0 * std::f64::consts::PI).sqrt()).abs() < 1e-15);
         // A kink off the grid of pieces: E[max(Z - 0.3, 0)] = φ(0.3) - 0.3 (1 - Φ(0.3)).
-        let (phi, tail) = ((-0.045_f64).exp() / (2.0 * std::f64::consts::PI).sqrt(), 0.5 * libm::erfc(0.3 / 2.0_f64.sqrt()));
+        let (phi, tail) =
+            ((-0.045_f64).exp() / (2.0 * std::f64::consts::PI).sqrt(), 0.5 * libm::erfc(0.3 / 2.0_f64.sqrt()));
         let shifted = expectation(|z| (z - 0.3).max(0.0), &[0.3]);
         assert!((shifted - (phi - 0.3 * tail)).abs() < 1e-15);
     }

@@ -17,8 +17,8 @@ mod rates;
 mod source;
 
 pub use architecture::{
-    Architecture, ArchitectureError, BatchNorm, Beta, Convolution, Dense, Empty, Init, Layer, LayerNorm, Node, NormAxes,
-    Pair, Parametrization, Residual, Shape, Standard,
+    Architecture, ArchitectureError, BatchNorm, Beta, Convolution, Dense, Empty, Init, Layer, LayerNorm, Node,
+    NormAxes, Pair, Parametrization, Residual, Shape, Standard,
 };
 pub use error::{ConfigError, Invalid};
 pub use experiment::{

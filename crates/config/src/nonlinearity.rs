@@ -119,14 +119,26 @@ impl Activation {
         let slope = self.negative_slope();
         match self.function {
             Function::Relu => x.max(0.0),
-            Function::LeakyRelu => if x > 0.0 { x } else { slope * x },
+            Function::LeakyRelu => {
+                if x > 0.0 {
+                    x
+                } else {
+                    slope * x
+                }
+            }
             Function::Abs => x.abs(),
             Function::Tanh => x.tanh(),
             Function::Erf => libm::erf(x),
             Function::Sigmoid => sigmoid(x),
             Function::Gelu => x * normal_cdf(x),
             Function::Silu => x * sigmoid(x),
-            Function::Elu => if x > 0.0 { x } else { slope * x.exp_m1() },
+            Function::Elu => {
+                if x > 0.0 {
+                    x
+                } else {
+                    slope * x.exp_m1()
+                }
+            }
             Function::Selu => SELU.1 * if x > 0.0 { x } else { SELU.0 * x.exp_m1() },
             Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Function::Sin => x.sin(),
@@ -141,15 +153,39 @@ impl Activation {
         let slope = self.negative_slope();
         self.gain
             * match self.function {
-                Function::Relu => if x > 0.0 { 1.0 } else { 0.0 },
-                Function::LeakyRelu => if x > 0.0 { 1.0 } else { slope },
-                Function::Abs => if x > 0.0 { 1.0 } else { -1.0 },
+                Function::Relu => {
+                    if x > 0.0 {
+                        1.0
+                    } else {
+                        0.0
+                    }
+                }
+                Function::LeakyRelu => {
+                    if x > 0.0 {
+                        1.0
+                    } else {
+                        slope
+                    }
+                }
+                Function::Abs => {
+                    if x > 0.0 {
+                        1.0
+                    } else {
+                        -1.0
+                    }
+                }
                 Function::Tanh => 1.0 - x.tanh().powi(2),
                 Function::Erf => 2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp(),
                 Function::Sigmoid => sigmoid(x) * sigmoid(-x),
                 Function::Gelu => normal_cdf(x) + x * normal_density(x),
                 Function::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
-                Function::Elu => if x > 0.0 { 1.0 } else { slope * x.exp() },
+                Function::Elu => {
+                    if x > 0.0 {
+                        1.0
+                    } else {
+                        slope * x.exp()
+                    }
+                }
                 Function::Selu => SELU.1 * if x > 0.0 { 1.0 } else { SELU.0 * x.exp() },
                 Function::Softplus => sigmoid(x),
                 Function::Sin => x.cos(),
@@ -180,7 +216,7 @@ impl Activation {
         use std::f64::consts::PI;
         let (g, a) = (self.gain, self.negative_slope());
         // x for x > 0 and a x below has mean (1 - a)/√(2π) and second moment (1 + a²)/2.
-        let broken_line = |a: f64| ((1.0 - a) / (2.0 * PI).sqrt() * g, (1.0 + a * a) / 2.0 * g * g);
+        let broken_line = |a: f64| ((1.0 - a) / (2.0 * PI).sqrt() * g, f64::midpoint(1.0, a * a) * g * g);
         match self.function {
             Function::Relu => broken_line(0.0),
             Function::LeakyRelu => broken_line(a),
@@ -282,12 +318,17 @@ mod tests {
 
     #[test]
     fn closed_forms_agree_with_quadrature() {
-        for function in [Function::Relu, Function::LeakyRelu, Function::Abs, Function::Identity, Function::Erf, Function::Sin] {
+        for function in
+            [Function::Relu, Function::LeakyRelu, Function::Abs, Function::Identity, Function::Erf, Function::Sin]
+        {
             for gain in [0.5, 1.0, 1.7] {
                 let activation = Activation { gain, ..Activation::raw(function) };
                 let (mean, second) = activation.raw_moments();
                 assert!((mean - expectation(|z| activation.raw_value(z), &[0.0])).abs() < 1e-14, "{function:?} {gain}");
-                assert!((second - expectation(|z| activation.raw_value(z).powi(2), &[0.0])).abs() < 1e-14, "{function:?} {gain}");
+                assert!(
+                    (second - expectation(|z| activation.raw_value(z).powi(2), &[0.0])).abs() < 1e-14,
+                    "{function:?} {gain}"
+                );
             }
         }
     }

@@ -237,7 +237,7 @@ fn exact_padding(kernel: usize, stride: usize) -> Result<(usize, usize), Archite
         return Err(error("kernel", message, "a smaller kernel leaves pixels that no weight reaches"));
     }
     let output_padding = (kernel - stride) % 2;
-    Ok(((kernel - stride + output_padding) / 2, output_padding))
+    Ok((usize::midpoint(kernel - stride, output_padding), output_padding))
 }
 
 fn stride_one(channels: usize, kernel: usize) -> Result<Convolution, ArchitectureError> {
@@ -252,11 +252,11 @@ fn stride_one(channels: usize, kernel: usize) -> Result<Convolution, Architectur
 /// Channels of a map `level` halvings away from the widest.
 fn narrowed(channels: usize, level: u32) -> Result<usize, ArchitectureError> {
     match channels >> level {
-        0 => Err(error(
-            "channels",
-            format!("`channels` must be at least {}, got {channels}: it is halved {level} times", 1_usize << level),
-            None,
-        )),
+        0 => {
+            let halved = if level == 0 { String::new() } else { format!(": it is halved {level} times") };
+            let message = format!("`channels` must be at least {}, got {channels}{halved}", 1_usize << level);
+            Err(error("channels", message, None))
+        }
         n => Ok(n),
     }
 }

@@ -8,7 +8,7 @@ use serde::de::IntoDeserializer as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{ConfigError, nearest_of_message};
+use crate::error::{ConfigError, in_plain_words};
 use crate::experiment::{Experiment, Settings};
 
 impl Experiment {
@@ -46,8 +46,7 @@ impl Experiment {
             }
         }
         let wrong = |e: &toml::de::Error| {
-            let message = e.message().to_owned();
-            let help = nearest_of_message(&message);
+            let (message, help) = in_plain_words(e.message());
             ConfigError::text(name, &whole, e.span(), message, help)
         };
         let mut root = DeTable::parse(text).map_err(|e| wrong(&e))?;
@@ -97,19 +96,20 @@ fn override_line(given: &str) -> Result<String, ConfigError> {
 /// of a setting are tables that exclude one another.
 fn merge<'a>(into: &mut DeTable<'a>, from: DeTable<'a>) {
     for (key, value) in from {
-        match (into.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut), value.get_ref()) {
-            (Some(DeValue::Table(below)), DeValue::Table(_)) => {
-                let DeValue::Table(table) = value.into_inner() else { unreachable!("just matched") };
-                if EXCLUSIVE.contains(&key.get_ref().as_ref()) && table.keys().all(|k| !below.contains_key(k.get_ref().as_ref())) {
-                    *below = table;
-                } else {
-                    merge(below, table);
-                }
+        if let (Some(DeValue::Table(below)), DeValue::Table(_)) =
+            (into.get_mut(key.get_ref().as_ref()).map(Spanned::get_mut), value.get_ref())
+        {
+            let DeValue::Table(table) = value.into_inner() else { unreachable!("just matched") };
+            if EXCLUSIVE.contains(&key.get_ref().as_ref())
+                && table.keys().all(|k| !below.contains_key(k.get_ref().as_ref()))
+            {
+                *below = table;
+            } else {
+                merge(below, table);
             }
-            _ => {
-                into.remove(key.get_ref().as_ref());
-                into.insert(key, value);
-            }
+        } else {
+            into.remove(key.get_ref().as_ref());
+            into.insert(key, value);
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum DataError {
         message: String,
     },
     /// No image at all.
-    #[error("`{}` holds no readable PNG or JPEG image{}", path.display(), because(first))]
+    #[error("`{}` holds no readable PNG or JPEG image{}", path.display(), because(first.as_deref()))]
     NoImage {
         /// The folder or archive.
         path: PathBuf,
@@ -48,8 +48,8 @@ pub enum DataError {
     },
 }
 
-fn because(first: &Option<Box<(PathBuf, String)>>) -> String {
-    first.as_ref().map_or(String::new(), |f| format!(" (the first of those that failed: `{}`: {})", f.0.display(), f.1))
+fn because(first: Option<&(PathBuf, String)>) -> String {
+    first.map_or(String::new(), |f| format!(" (the first of those that failed: `{}`: {})", f.0.display(), f.1))
 }
 
 impl DataError {

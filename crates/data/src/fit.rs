@@ -22,7 +22,8 @@ pub(crate) fn fit(decoded: DynamicImage, wanted: &Image, path: &Path) -> Result<
         match wanted.fit {
             Fit::Resize => {
                 let side = width.min(height);
-                let square = imageops::crop_imm(&opaque, (width - side) / 2, (height - side) / 2, side, side).to_image();
+                let square =
+                    imageops::crop_imm(&opaque, (width - side) / 2, (height - side) / 2, side, side).to_image();
                 imageops::resize(&square, size, size, FilterType::Lanczos3)
             }
             Fit::Crop if width >= size && height >= size => {
@@ -72,7 +73,8 @@ mod tests {
     #[test]
     fn crop_and_pad_keep_the_centre() {
         let image = image::GrayImage::from_fn(4, 4, |x, y| Luma([(10 * y + x) as u8]));
-        let cropped = fit(DynamicImage::ImageLuma8(image.clone()), &wanted(2, 1, Fit::Crop), Path::new("a")).expect("fits");
+        let cropped =
+            fit(DynamicImage::ImageLuma8(image.clone()), &wanted(2, 1, Fit::Crop), Path::new("a")).expect("fits");
         assert_eq!(cropped, [11, 12, 21, 22]);
         let padded = fit(DynamicImage::ImageLuma8(image), &wanted(6, 1, Fit::Pad), Path::new("a")).expect("fits");
         assert_eq!((padded[0], padded[7], padded[8], padded[13]), (100, 0, 1, 10));

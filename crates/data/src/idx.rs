@@ -54,13 +54,17 @@ fn read(path: &Path, axes: usize, what: &str) -> Result<(Vec<usize>, Vec<u8>), D
     match bytes.get(..4) {
         Some([0, 0, 8, n]) if usize::from(*n) == axes => {}
         Some([0, 0, kind, n]) => {
-            let message = format!("is an IDX file of type {kind:#04x} with {n} axes; {what} have type 0x08 and {axes} axes");
+            let message =
+                format!("is an IDX file of type {kind:#04x} with {n} axes; {what} have type 0x08 and {axes} axes");
             return Err(DataError::format(path, message));
         }
         _ => return Err(DataError::format(path, "is no IDX file: it does not begin with 00 00")),
     }
     if bytes.len() < header {
-        return Err(DataError::format(path, format!("is truncated: {} bytes, the header alone has {header}", bytes.len())));
+        return Err(DataError::format(
+            path,
+            format!("is truncated: {} bytes, the header alone has {header}", bytes.len()),
+        ));
     }
     let (sizes, _) = bytes[4..header].as_chunks::<4>();
     let sizes: Vec<usize> = sizes.iter().map(|s| u32::from_be_bytes(*s) as usize).collect();
@@ -68,7 +72,8 @@ fn read(path: &Path, axes: usize, what: &str) -> Result<(Vec<usize>, Vec<u8>), D
     let expected = count.and_then(|n| n.checked_add(header));
     if expected != Some(bytes.len()) {
         let expected = expected.map_or("more than can be".into(), |n| n.to_string());
-        let message = format!("is truncated or too long: {} bytes where its header {sizes:?} needs {expected}", bytes.len());
+        let message =
+            format!("is truncated or too long: {} bytes where its header {sizes:?} needs {expected}", bytes.len());
         return Err(DataError::format(path, message));
     }
     Ok((sizes, bytes[header..].to_vec()))

@@ -32,7 +32,8 @@ pub(crate) fn draw(shapes: &Shapes, wanted: &Image) -> Images {
         };
         drawing.paint(wanted, &mut pixels);
     }
-    let source = format!("built-in shapes ({} drawings of {} kinds, seed {})", shapes.count, CLASSES.len(), shapes.seed);
+    let source =
+        format!("built-in shapes ({} drawings of {} kinds, seed {})", shapes.count, CLASSES.len(), shapes.seed);
     Images::new(wanted, pixels, Some(labels), source)
 }
 

@@ -32,9 +32,7 @@ impl Pointwise {
             Function::Gelu => x.clone() * normal_cdf(x),
             Function::Silu => x.clone() * sigmoid(x),
             Function::Elu => x.clone().clamp_min(0.0) + expm1_below(x).mul_scalar(self.slope),
-            Function::Selu => {
-                (x.clone().clamp_min(0.0) + expm1_below(x).mul_scalar(SELU.0)).mul_scalar(SELU.1)
-            }
+            Function::Selu => (x.clone().clamp_min(0.0) + expm1_below(x).mul_scalar(SELU.0)).mul_scalar(SELU.1),
             Function::Softplus => x.clone().clamp_min(0.0) + x.abs().neg().exp().log1p(),
             Function::Sin => x.sin(),
             Function::Identity => x,
@@ -57,7 +55,8 @@ impl Pointwise {
                 s.clone() * s.neg().add_scalar(1.0)
             }
             Function::Gelu => {
-                let density = x.clone().square().mul_scalar(-0.5).exp().mul_scalar(1.0 / (2.0 * std::f64::consts::PI).sqrt());
+                let density =
+                    x.clone().square().mul_scalar(-0.5).exp().mul_scalar(1.0 / (2.0 * std::f64::consts::PI).sqrt());
                 normal_cdf(x.clone()) + x * density
             }
             Function::Silu => {

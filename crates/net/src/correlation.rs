@@ -18,7 +18,7 @@ use fintan_config::{Convolution, Shape};
 
 use crate::windows::Windows;
 
-/// How [`Correlation`] is computed. All agree to rounding; which is fastest depends on the backend and was measured
+/// How convolutions and transposed convolutions are computed. All agree to rounding; which is fastest depends on the backend and was measured
 /// (`benches/RESULTS.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lowering {
@@ -190,11 +190,7 @@ fn framed(x: Tensor<4>, frame: [(isize, isize); 2]) -> Tensor<4> {
     let [n, h, w, c] = x.dims();
     let cut = frame.map(|(before, after)| ((-before).max(0) as usize, (-after).max(0) as usize));
     let add = frame.map(|(before, after)| (before.max(0) as usize, after.max(0) as usize));
-    let x = if cut == [(0, 0); 2] {
-        x
-    } else {
-        x.slice([0..n, cut[0].0..h - cut[0].1, cut[1].0..w - cut[1].1, 0..c])
-    };
+    let x = if cut == [(0, 0); 2] { x } else { x.slice([0..n, cut[0].0..h - cut[0].1, cut[1].0..w - cut[1].1, 0..c]) };
     if add == [(0, 0); 2] { x } else { x.pad([(0, 0), add[0], add[1], (0, 0)], PadMode::Constant(0.0)) }
 }
 

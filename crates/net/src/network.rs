@@ -90,14 +90,36 @@ pub type Cotangents = Vec<Tensor<2>>;
 
 #[derive(Debug)]
 enum Operation {
-    Linear { map: Linear, parameter: usize, scale: Scale, bias_scale: f64 },
+    Linear {
+        map: Linear,
+        parameter: usize,
+        scale: Scale,
+        bias_scale: f64,
+    },
     Pointwise(Pointwise),
-    BatchNorm { affine: Option<usize>, eps: f64, running: usize },
-    LayerNorm { affine: Option<usize>, eps: f64, over: NormAxes },
+    BatchNorm {
+        affine: Option<usize>,
+        eps: f64,
+        running: usize,
+    },
+    LayerNorm {
+        affine: Option<usize>,
+        eps: f64,
+        over: NormAxes,
+    },
     /// Between an image and a vector in channel, row, column order, or between two images.
-    Reshape { from: Shape, to: Shape },
-    GlobalAveragePool { from: Shape },
-    Residual { branch: Vec<Operation>, shortcut: Vec<Operation>, scale: f64 },
+    Reshape {
+        from: Shape,
+        to: Shape,
+    },
+    GlobalAveragePool {
+        from: Shape,
+    },
+    Residual {
+        branch: Vec<Operation>,
+        shortcut: Vec<Operation>,
+        scale: f64,
+    },
 }
 
 /// The bilinear map of a layer, `W ∗ x`.
@@ -306,6 +328,9 @@ impl Network {
     ///
     /// # Shapes
     /// - `dy`: `[rows · batch, ..]` for the batch of the tape; returns the same with the input's shape
+    ///
+    /// # Panics
+    /// If the tape is another network's.
     #[must_use]
     pub fn pullback(&self, tape: &Tape, dy: Tensor<4>) -> Tensor<4> {
         self.pullback_through(&self.plan.operations, &tape.0, dy, &mut None, true).expect("dx was asked for")
@@ -315,6 +340,9 @@ impl Network {
     ///
     /// # Shapes
     /// - `dy`: `[batch, ..]`; returns one matrix a parameter
+    ///
+    /// # Panics
+    /// If the tape is another network's.
     #[must_use]
     pub fn pullback_parameters(&self, tape: &Tape, dy: Tensor<4>) -> Cotangents {
         let mut cotangents = Some(vec![None; self.parameters.len()]);
@@ -431,9 +459,7 @@ impl Network {
                 }
                 input_wanted.then(|| map.pullback_input(dy, self.parameter(*parameter)))
             }
-            (Operation::Pointwise(pointwise), Entry::Input(x)) => {
-                Some(times_rows(dy, pointwise.derivative(x.clone())))
-            }
+            (Operation::Pointwise(pointwise), Entry::Input(x)) => Some(times_rows(dy, pointwise.derivative(x.clone()))),
             (Operation::BatchNorm { affine, .. }, Entry::BatchNorm(normalized, _))
             | (Operation::LayerNorm { affine, .. }, Entry::LayerNorm(normalized)) => {
                 let [outer, inner] = normalized.x_hat.dims();
@@ -596,11 +622,8 @@ fn layer_norm_view([n, h, w, c]: [usize; 4], over: NormAxes) -> [usize; 2] {
 
 fn reshape(x: Tensor<4>, from: Shape, to: Shape) -> Tensor<4> {
     let n = x.dims()[0];
-    let flat: Tensor<2> = if from.is_vector() {
-        x.reshape([n, from.channels])
-    } else {
-        x.permute([0, 3, 1, 2]).reshape([n, from.len()])
-    };
+    let flat: Tensor<2> =
+        if from.is_vector() { x.reshape([n, from.channels]) } else { x.permute([0, 3, 1, 2]).reshape([n, from.len()]) };
     if to.is_vector() {
         flat.reshape([n, 1, 1, to.channels])
     } else {

@@ -148,7 +148,10 @@ impl Network {
         let extra = tensors.keys().find(|name| {
             let mut parts = name.split('.');
             let numbered = parts.next().is_some_and(|i| i.parse::<usize>().is_ok());
-            numbered && matches!(parts.next(), Some("weight" | "bias")) && parts.next().is_none() && !names.contains(name)
+            numbered
+                && matches!(parts.next(), Some("weight" | "bias"))
+                && parts.next().is_none()
+                && !names.contains(name)
         });
         if let Some(name) = extra {
             let last = names.last().cloned().unwrap_or_default();
@@ -159,7 +162,12 @@ impl Network {
         for node in self.architecture().flat() {
             let Some(i) = node.index else { continue };
             for (name, like, torch, from) in [
-                ("weight", &old[2 * i], weight_torch_shape(node), weight_from_torch as fn(&Node, Tensor<1>) -> Tensor<2>),
+                (
+                    "weight",
+                    &old[2 * i],
+                    weight_torch_shape(node),
+                    weight_from_torch as fn(&Node, Tensor<1>) -> Tensor<2>,
+                ),
                 ("bias", &old[2 * i + 1], bias_torch_shape(node), bias_from_torch),
             ] {
                 let data = fitting(tensors, &format!("{i}.{name}"), &torch, like.dtype())?;

@@ -8,7 +8,7 @@ use fintan_net::weights::read_safetensors;
 use fintan_net::{Mode, Network};
 use serde_json::{Value, json};
 
-use crate::support::{Case, flex, golden, placements, random_architecture, relative_difference, rng, normal, values};
+use crate::support::{Case, flex, golden, normal, placements, random_architecture, relative_difference, rng, values};
 
 fn check(cases: &[Case]) {
     for placement in placements() {
@@ -45,7 +45,8 @@ fn reference_outputs_where_they_are_at_hand() {
 
 fn reference(path: &Path) -> Case {
     let side: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON");
-    let tensors = read_safetensors(&std::fs::read(path.with_extension("safetensors")).expect("readable")).expect("tensors");
+    let tensors =
+        read_safetensors(&std::fs::read(path.with_extension("safetensors")).expect("readable")).expect("tensors");
     let layers: Vec<Layer> = side["layers"]
         .as_array()
         .expect("layers")
@@ -80,7 +81,8 @@ fn reference(path: &Path) -> Case {
         name => serde_json::from_value(json!({ name: {"beta": side["beta"]} })),
     }
     .expect("a parametrization");
-    let dims: Vec<usize> = side["input_shape"].as_array().expect("shape").iter().map(|n| n.as_u64().expect("n") as usize).collect();
+    let dims: Vec<usize> =
+        side["input_shape"].as_array().expect("shape").iter().map(|n| n.as_u64().expect("n") as usize).collect();
     let input = if let [c, h, w] = dims[..] { Shape::image(c, h, w) } else { Shape::vector(dims[0]) };
     let architecture = Architecture::new(input, &layers, parametrization).expect("sound");
     Case { name: side["name"].to_string(), architecture, tensors }
@@ -109,7 +111,9 @@ fn lowerings_agree_with_native_convolutions() {
 
 #[test]
 fn running_statistics_average_batches_and_serve_evaluation() {
-    let layers: Vec<Layer> = serde_json::from_str(r#"[{"dense":{"out":3}},{"batch_norm":{"momentum":0.25,"affine":false}}]"#).expect("layers");
+    let layers: Vec<Layer> =
+        serde_json::from_str(r#"[{"dense":{"out":3}},{"batch_norm":{"momentum":0.25,"affine":false}}]"#)
+            .expect("layers");
     let architecture = Architecture::new(Shape::vector(2), &layers, Parametrization::default()).expect("sound");
     let placement = flex();
     let network = Network::init(&architecture, &mut rng(3), &placement);

@@ -66,7 +66,7 @@ fn pushforward_is_the_adjoint_of_pullback() {
 
             let d_parameters: Vec<Tensor<2>> =
                 network.parameters().iter().map(|p| normal(p.dims(), &mut random, &placement)).collect();
-            let (dx, dy) = (dx.slice([0..n]), dy.slice([0..n]));
+            let (dx, dy) = (dx.narrow(0, 0, n), dy.narrow(0, 0, n));
             let forward = network.pushforward(&tape, dx.clone(), Some(&d_parameters));
             let back = network.pullback_parameters(&tape, dy.clone());
             let by_parameters: f64 = back.iter().zip(&d_parameters).map(|(a, b)| dot(a, b)).sum();
@@ -88,7 +88,12 @@ fn rules_of_evaluation_mode_are_adjoint() {
         let x = random_input(&architecture, 2, seed, &placement);
         let (y, tape) = network.forward(x.clone(), Mode::Eval);
         let (dx, dy) = (normal(x.dims(), &mut rng(1), &placement), normal(y.dims(), &mut rng(2), &placement));
-        agree(dot(&dy, &network.pushforward(&tape, dx.clone(), None)), dot(&network.pullback(&tape, dy), &dx), seed, "x");
+        agree(
+            dot(&dy, &network.pushforward(&tape, dx.clone(), None)),
+            dot(&network.pullback(&tape, dy), &dx),
+            seed,
+            "x",
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 /// A network with weights, inputs and outputs computed elsewhere.
-pub struct Case {
+pub(crate) struct Case {
     pub name: String,
     pub architecture: Architecture,
     pub tensors: Tensors,
@@ -32,7 +32,7 @@ struct Array {
 }
 
 /// The cases of `assets/golden`, made by a program in another language.
-pub fn golden() -> Vec<Case> {
+pub(crate) fn golden() -> Vec<Case> {
     let text = include_str!("../../../assets/golden/network_cases.json");
     let written: Vec<Written> = serde_json::from_str(text).expect("golden cases");
     let case = |w: Written| Case {
@@ -45,12 +45,12 @@ pub fn golden() -> Vec<Case> {
 }
 
 #[expect(deprecated, reason = "ndarray is a named backend of this program; Burn keeps it until 0.23")]
-pub fn ndarray() -> Device {
+pub(crate) fn ndarray() -> Device {
     Device::ndarray()
 }
 
 /// The f64 placements that numeric checks run on.
-pub fn placements() -> Vec<Placement> {
+pub(crate) fn placements() -> Vec<Placement> {
     let on = |device: Device, lowering| Placement { device, dtype: DType::F64, lowering };
     let mut all = Vec::new();
     for lowering in [Lowering::Native, Lowering::Views, Lowering::Host] {
@@ -60,25 +60,25 @@ pub fn placements() -> Vec<Placement> {
     all
 }
 
-pub fn flex() -> Placement {
+pub(crate) fn flex() -> Placement {
     Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Views }
 }
 
-pub fn rng(seed: u64) -> ChaCha20Rng {
+pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
 impl Case {
-    pub fn network(&self, placement: &Placement) -> Network {
+    pub(crate) fn network(&self, placement: &Placement) -> Network {
         let network = Network::init(&self.architecture, &mut rng(0), placement);
         network.with_tensors(&self.tensors).unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
-    pub fn input(&self, placement: &Placement) -> Tensor<4> {
+    pub(crate) fn input(&self, placement: &Placement) -> Tensor<4> {
         samples(self.tensors["x"].clone(), self.architecture.input, placement)
     }
 
-    pub fn output(&self, placement: &Placement) -> Tensor<4> {
+    pub(crate) fn output(&self, placement: &Placement) -> Tensor<4> {
         samples(self.tensors["y"].clone(), self.architecture.output(), placement)
     }
 }
@@ -88,33 +88,34 @@ fn samples(data: TensorData, shape: Shape, placement: &Placement) -> Tensor<4> {
     let n = data.shape()[0];
     let count = n * shape.len();
     let (bytes, _, dtype) = data.into_parts();
-    let flat: Tensor<1> = Tensor::from_data(TensorData::from_bytes(bytes, [count], dtype), (&placement.device, DType::F64));
+    let flat: Tensor<1> =
+        Tensor::from_data(TensorData::from_bytes(bytes, [count], dtype), (&placement.device, DType::F64));
     fintan_net::channels_last(flat.reshape([n, shape.channels, shape.height, shape.width]))
 }
 
-pub fn normal<const D: usize>(shape: [usize; D], rng: &mut impl Rng, placement: &Placement) -> Tensor<D> {
+pub(crate) fn normal<const D: usize>(shape: [usize; D], rng: &mut impl Rng, placement: &Placement) -> Tensor<D> {
     let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(-1.7..1.7)).collect();
     Tensor::from_data(TensorData::new(values, shape), (&placement.device, DType::F64))
 }
 
-pub fn values<const D: usize>(x: &Tensor<D>) -> Vec<f64> {
+pub(crate) fn values<const D: usize>(x: &Tensor<D>) -> Vec<f64> {
     x.to_data().try_to_vec::<f64>().expect("f64 on the host")
 }
 
 /// Largest absolute difference over the largest absolute value.
-pub fn relative_difference<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
+pub(crate) fn relative_difference<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
     assert_eq!(a.dims(), b.dims());
     let (a, b) = (values(a), values(b));
     let largest = b.iter().fold(1e-300_f64, |m, x| m.max(x.abs()));
     a.iter().zip(&b).fold(0.0_f64, |m, (x, y)| m.max((x - y).abs())) / largest
 }
 
-pub fn dot<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
+pub(crate) fn dot<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
     values(a).iter().zip(values(b)).map(|(x, y)| x * y).sum()
 }
 
 /// A random network: images through convolutions of any geometry, norms, residual blocks, then perhaps a dense head.
-pub fn random_architecture(seed: u64) -> Architecture {
+pub(crate) fn random_architecture(seed: u64) -> Architecture {
     let mut rng = rng(seed);
     let parametrization = match rng.random_range(0..3) {
         0 => r#"{"standard":{"init":"lecun","bias_std":0.3}}"#,
@@ -129,8 +130,8 @@ pub fn random_architecture(seed: u64) -> Architecture {
     while layers.len() < wanted {
         let layer = random_layer(&mut rng);
         layers.push(layer);
-        let fits = Architecture::new(input, &with_first_conv(&layers), parametrization)
-            .is_ok_and(|a| a.output().len() <= 400);
+        let fits =
+            Architecture::new(input, &with_first_conv(&layers), parametrization).is_ok_and(|a| a.output().len() <= 400);
         if !fits {
             layers.pop();
         }

@@ -33,10 +33,16 @@ fn what_does_not_fit_is_named() {
     let fails = |change: &dyn Fn(&mut Tensors)| {
         let mut tensors = case.network(&flex()).to_tensors();
         change(&mut tensors);
-        Network::init(&case.architecture, &mut rng(0), &flex()).with_tensors(&tensors).expect_err("must not fit").to_string()
+        Network::init(&case.architecture, &mut rng(0), &flex())
+            .with_tensors(&tensors)
+            .expect_err("must not fit")
+            .to_string()
     };
     let missing = fails(&|t| drop(t.remove("0.weight")));
-    assert!(missing.starts_with("tensor `0.weight` of shape [24, 6] is missing; there are: 0.bias, 1.bias"), "{missing}");
+    assert!(
+        missing.starts_with("tensor `0.weight` of shape [24, 6] is missing; there are: 0.bias, 1.bias"),
+        "{missing}"
+    );
     let extra = fails(&|t| drop(t.insert("17.weight".into(), TensorData::new(vec![0.0], [1]))));
     assert_eq!(extra, "tensor `17.weight` is no parameter of the network, which has 12 tensors up to `5.bias`");
     let shape = fails(&|t| drop(t.insert("0.weight".into(), TensorData::new(vec![0.0; 144], [6, 24]))));

@@ -34,14 +34,16 @@ pub enum GridError {
 /// Values that are no images, and a failed encoding.
 pub fn grid_png(values: &[f32], size: usize, channels: usize, columns: usize) -> Result<Vec<u8>, GridError> {
     let len = size * size * channels;
-    if len == 0 || columns == 0 || values.is_empty() || !values.len().is_multiple_of(len) || ![1, 3].contains(&channels) {
+    if len == 0 || columns == 0 || values.is_empty() || !values.len().is_multiple_of(len) || ![1, 3].contains(&channels)
+    {
         return Err(GridError::Shape { found: values.len(), size, channels });
     }
     let count = values.len() / len;
     let rows = count.div_ceil(columns);
     let zoom = (64 / size).clamp(1, 4);
     let pitch = size * zoom + 1;
-    let mut picture = RgbImage::from_pixel((columns * pitch + 1) as u32, (rows * pitch + 1) as u32, image::Rgb([48; 3]));
+    let mut picture =
+        RgbImage::from_pixel((columns * pitch + 1) as u32, (rows * pitch + 1) as u32, image::Rgb([48; 3]));
     for (i, image) in values.chunks_exact(len).enumerate() {
         let (left, top) = (i % columns * pitch + 1, i / columns * pitch + 1);
         for y in 0..size * zoom {

@@ -150,11 +150,11 @@ mod tests {
     use super::*;
     use fintan_config::{BatchNorm, Beta, Dense, Function, LayerNorm, NormAxes, Scaling, Shape};
 
-    fn net(activation: Activation, norm: Option<(bool, Layer)>, parametrization: Parametrization) -> Vec<LayerRegime> {
+    fn net(activation: Activation, norm: Option<&(bool, Layer)>, parametrization: Parametrization) -> Vec<LayerRegime> {
         let mut layers = Vec::new();
         for _ in 0..3 {
             layers.push(Layer::Dense(Dense { out: 8 }));
-            match &norm {
+            match norm {
                 None => layers.push(Layer::Activation(activation)),
                 Some((true, norm)) => layers.extend([norm.clone(), Layer::Activation(activation)]),
                 Some((false, norm)) => layers.extend([Layer::Activation(activation), norm.clone()]),
@@ -201,9 +201,9 @@ mod tests {
         let batch_norm = Layer::BatchNorm(BatchNorm { affine: false, eps: 1e-5, momentum: 0.1 });
         let normalized = relu.with_scaling(Scaling::Normalized).characteristic_value(0.1);
         for norm in [layer_norm, batch_norm.clone()] {
-            near(net(relu, Some((false, norm)), ntk)[2].r, normalized);
+            near(net(relu, Some(&(false, norm)), ntk)[2].r, normalized);
         }
-        let before = net(relu, Some((true, batch_norm)), ntk);
+        let before = net(relu, Some(&(true, batch_norm)), ntk);
         assert!(before[2].behind_batch_norm);
         // q = 1 before the raw ReLU: r = 0.99 · 0.5 / (0.99 · 0.5 + 0.01).
         near(before[2].r, 0.495 / 0.505);

@@ -110,7 +110,8 @@ impl Gan {
 pub fn read_sampler(folder: &Path, experiment: &Experiment, placement: &Placement) -> Result<Network, CheckpointError> {
     read_state(folder)?;
     let name = if experiment.settings.train.ema.is_some() { "average.safetensors" } else { "generator.safetensors" };
-    let drawn = Network::init(&experiment.generator, &mut stream(experiment.settings.seed, Purpose::Generator, 0), placement);
+    let drawn =
+        Network::init(&experiment.generator, &mut stream(experiment.settings.seed, Purpose::Generator, 0), placement);
     network(folder, name, &drawn)
 }
 

@@ -128,13 +128,17 @@ impl Gan {
     #[must_use]
     pub fn new(experiment: &Experiment, images: usize, placement: &Placement) -> Self {
         let settings = &experiment.settings;
-        let draw = |architecture, purpose| Network::init(architecture, &mut stream(settings.seed, purpose, 0), placement);
+        let draw =
+            |architecture, purpose| Network::init(architecture, &mut stream(settings.seed, purpose, 0), placement);
         let generator = draw(&experiment.generator, Purpose::Generator);
         let (g, d) = (&settings.generator, &settings.discriminator);
         Self {
             discriminator: draw(&experiment.discriminator, Purpose::Discriminator),
             average: settings.train.ema.map(|_| generator.clone()),
-            generator_optimizer: Optimizer::new(&g.optimizer, rates(&experiment.generator, &g.optimizer, &g.layer_rates)),
+            generator_optimizer: Optimizer::new(
+                &g.optimizer,
+                rates(&experiment.generator, &g.optimizer, &g.layer_rates),
+            ),
             discriminator_optimizer: Optimizer::new(
                 &d.optimizer,
                 rates(&experiment.discriminator, &d.optimizer, &d.layer_rates),
@@ -148,6 +152,9 @@ impl Gan {
     }
 
     /// One generator step, after `n_critic` discriminator steps.
+    ///
+    /// # Panics
+    /// If the experiment was not checked (`n_critic` of 0).
     pub fn advance(&mut self, images: &Images) -> StepOutcome {
         let Train { batch, n_critic, label_smoothing, .. } = self.settings.train;
         let mut waited = Duration::ZERO;
@@ -157,7 +164,12 @@ impl Gan {
             let start = Instant::now();
             let real = self.real_batch(images, batch, number);
             waited += start.elapsed();
-            let z = latents(&mut stream(self.settings.seed, Purpose::Latents, number), batch, self.settings.generator.latent, &self.device);
+            let z = latents(
+                &mut stream(self.settings.seed, Purpose::Latents, number),
+                batch,
+                self.settings.generator.latent,
+                &self.device,
+            );
             let (fake, tape) = self.generator.forward(z, Mode::Train);
             let outcome = self.discriminator_step(real, fake.clone(), 1.0 - label_smoothing);
             last = Some((fake, tape, outcome));
@@ -184,7 +196,12 @@ impl Gan {
     }
 
     /// Returns the loss, D(x) and D(G(z)).
-    fn discriminator_step(&mut self, real: Tensor<4>, fake: Tensor<4>, target: f64) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
+    fn discriminator_step(
+        &mut self,
+        real: Tensor<4>,
+        fake: Tensor<4>,
+        target: f64,
+    ) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
         let network = self.discriminator.clone();
         if network.architecture().is_batch_coupled() {
             // Real and generated images are normalized apart, as everywhere.
@@ -200,11 +217,10 @@ impl Gan {
             self.discriminator = network.with_parameters(parameters);
             return (on_real.value + on_fake.value, on_real.probability, on_fake.probability);
         }
-        let [n, h, w, c] = real.dims();
+        let n = real.dims()[0];
         let (logits, tape) = network.forward(Tensor::cat(vec![real, fake], 0), Mode::Train);
-        let on_real = binary_cross_entropy(logits.clone().slice([0..n]), target);
-        let on_fake = binary_cross_entropy(logits.slice([n..2 * n]), 0.0);
-        debug_assert!(h * w * c > 0);
+        let on_real = binary_cross_entropy(logits.clone().narrow(0, 0, n), target);
+        let on_fake = binary_cross_entropy(logits.narrow(0, n, n), 0.0);
         let cotangent = Tensor::cat(vec![on_real.cotangent, on_fake.cotangent], 0);
         let gradients = network.pullback_parameters(&tape, cotangent);
         let parameters = self.discriminator_optimizer.step(network.parameters(), gradients);
@@ -236,19 +252,21 @@ impl Gan {
         sample(self.sampler(), self.settings.seed, count, Mode::Train, &self.device)
     }
 
-    /// The first parameter that is not finite.
+    /// The first parameter that is not finite; the discriminator's come first, because it moves first in a step.
     #[must_use]
     pub fn first_not_finite(&self) -> Option<String> {
-        [("generator", &self.generator), ("discriminator", &self.discriminator)].into_iter().find_map(|(name, network)| {
-            let parameters = network.parameters().into_iter().zip(network.parameter_names());
-            let mut bad = parameters.filter(|(parameter, _)| !is_finite(&parameter.clone().abs().sum()));
-            bad.next().map(|(_, parameter)| {
-                let index: Option<usize> = parameter.split('.').next().and_then(|i| i.parse().ok());
-                let node = network.architecture().flat().into_iter().find(|node| node.index == index);
-                let layer = node.map_or("layer", |node| node.layer.name());
-                format!("`{parameter}` of the {name} (a {layer})")
-            })
-        })
+        [("discriminator", &self.discriminator), ("generator", &self.generator)].into_iter().find_map(
+            |(name, network)| {
+                let parameters = network.parameters().into_iter().zip(network.parameter_names());
+                let mut bad = parameters.filter(|(parameter, _)| !is_finite(&parameter.clone().abs().sum()));
+                bad.next().map(|(_, parameter)| {
+                    let index: Option<usize> = parameter.split('.').next().and_then(|i| i.parse().ok());
+                    let node = network.architecture().flat().into_iter().find(|node| node.index == index);
+                    let layer = node.map_or("layer", |node| node.layer.name());
+                    format!("`{parameter}` of the {name} (a {layer})")
+                })
+            },
+        )
     }
 
     /// Trains to the experiment's last step.
@@ -298,7 +316,11 @@ impl Gan {
         let (d_loss, g_loss) = (number(&outcome.d_loss), number(&outcome.g_loss));
         for (what, loss) in [("the discriminator's loss", d_loss), ("the generator's loss", g_loss)] {
             if !loss.is_finite() {
-                return Err(TrainError::NotFinite { step: self.step, what: what.into(), layer: self.first_not_finite() });
+                return Err(TrainError::NotFinite {
+                    step: self.step,
+                    what: what.into(),
+                    layer: self.first_not_finite(),
+                });
             }
         }
         let samples = self.samples(LOGGED_SAMPLES).measure();

@@ -42,7 +42,8 @@ mod tests {
             binary_cross_entropy(Tensor::from_data(data, (&device, DType::F64)), 0.9)
         };
         let logits = [-30.0, -1.5, 0.0, 0.7, 40.0, 800.0];
-        let want: f64 = logits.iter().map(|&l: &f64| l.max(0.0) + (-l.abs()).exp().ln_1p() - 0.9 * l).sum::<f64>() / 6.0;
+        let want: f64 =
+            logits.iter().map(|&l: &f64| l.max(0.0) + (-l.abs()).exp().ln_1p() - 0.9 * l).sum::<f64>() / 6.0;
         let loss = at(&logits);
         assert!((loss.value.into_scalar::<f64>() - want).abs() < 1e-12 * want.abs());
         let cotangent = loss.cotangent.into_data().try_to_vec::<f64>().expect("f64");

@@ -187,7 +187,8 @@ mod tests {
     use super::*;
 
     fn samples(size: usize, images: &[&dyn Fn(usize, usize) -> f32]) -> Samples {
-        let pixels = |f: &&dyn Fn(usize, usize) -> f32| (0..size * size).map(|i| f(i / size, i % size)).collect::<Vec<_>>();
+        let pixels =
+            |f: &&dyn Fn(usize, usize) -> f32| (0..size * size).map(|i| f(i / size, i % size)).collect::<Vec<_>>();
         Samples { values: images.iter().flat_map(pixels).collect(), size, channels: 1 }
     }
 
