@@ -71,7 +71,7 @@ fn labels_must_match_the_images() {
     );
     let (code, _, stderr) = run(folder.path(), &["train", "tiny.toml"]);
     assert_eq!(code, 2);
-    assert!(stderr.contains("`labels` holds 3 labels for 2 images"), "{stderr}");
+    assert!(stderr.contains("labels` holds 3 labels for 2 images"), "{stderr}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a person sees of a training run: a bar on a terminal, a line now and then elsewhere.
 
+use std::cell::Cell;
 use std::io::IsTerminal as _;
+use std::time::Instant;
 
 use fintan_artifact::LogLine;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,7 +13,10 @@ use crate::args::Voice;
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     voice: Voice,
+    start: u64,
     steps: u64,
+    /// When the first step was done: it compiles kernels and is no measure.
+    warm: Cell<Option<Instant>>,
 }
 
 impl Progress {
@@ -24,11 +29,20 @@ impl Progress {
             bar.reset_eta();
             bar
         });
-        Self { bar, voice: voice.clone(), steps }
+        Self { bar, voice: voice.clone(), start, steps, warm: Cell::new(None) }
     }
 
     /// A step is done.
     pub(crate) fn step(&self, step: u64) {
+        let done = step - self.start;
+        if done == 1 {
+            self.warm.set(Some(Instant::now()));
+        }
+        if let (6, Some(warm), false, false) = (done, self.warm.get(), self.voice.quiet, self.voice.json) {
+            let seconds = warm.elapsed().as_secs_f64() / 5.0;
+            let minutes = seconds * (self.steps - step) as f64 / 60.0;
+            self.say(&format!("time      about {minutes:.1} min, {:.0} ms a step", 1e3 * seconds));
+        }
         if let Some(bar) = &self.bar {
             bar.set_position(step);
         }
@@ -60,6 +74,14 @@ impl Progress {
             Some(bar) => bar.set_message(text),
             None if self.voice.quiet => {}
             None => eprintln!("step {step}/{}  {text}", self.steps),
+        }
+    }
+
+    /// A line for people, above the bar where there is one.
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
         }
     }
 

@@ -181,7 +181,10 @@ impl RunDir {
         for later in self.checkpoints()?.into_iter().filter(|&s| s > step) {
             fs_err::remove_dir_all(self.checkpoint(later))?;
         }
-        Ok(())
+        match self.checkpoints()?.last() {
+            Some(&newest) => self.write("checkpoints/latest", step_name(newest).as_bytes()),
+            None => Ok(()),
+        }
     }
 
     /// Steps of the checkpoints there are, ascending.
@@ -321,6 +324,20 @@ mod tests {
         assert_eq!(run.find_checkpoint(None).expect("found"), 30);
         let error = run.find_checkpoint(Some(10)).expect_err("was removed").to_string();
         assert!(error.ends_with("holds no checkpoint of step 10; there are: 20, 30"), "{error}");
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_behind() {
+        let parent = tempfile::tempdir().expect("a folder");
+        // A folder that is not empty cannot be replaced by a file.
+        fs_err::create_dir_all(parent.path().join("taken/inside")).expect("made");
+        assert!(write_whole(&parent.path().join("taken"), b"x").is_err());
+        let left: Vec<_> =
+            fs_err::read_dir(parent.path()).expect("read").map(|e| e.expect("read").file_name()).collect();
+        assert_eq!(left, ["taken"]);
+        fs_err::write(parent.path().join("file"), b"x").expect("written");
+        let error = write_whole(&parent.path().join("file/below"), b"x").expect_err("no folder").to_string();
+        assert!(error.contains("file"), "{error}");
     }
 
     #[test]

@@ -22,7 +22,11 @@ const MEASURED: usize = 1024;
 /// Trains from the first step.
 pub(super) fn train(args: &Train) -> Result<(), Failure> {
     let path = &args.config.path;
-    let experiment = Experiment::load(path, &args.config.overrides())?;
+    let mut experiment = Experiment::load(path, &args.config.overrides())?;
+    // So that a run can be resumed from any folder.
+    for named in experiment.settings.data.paths_mut() {
+        *named = std::path::absolute(&*named).map_err(Failure::input)?;
+    }
     let opened = device::open(args.on.device)?;
     let images = load(&experiment, &args.voice)?;
     let run = match &args.out {

@@ -179,15 +179,15 @@ pub enum NormAxes {
     Features,
 }
 
-fn yes() -> bool {
+pub(crate) fn yes() -> bool {
     true
 }
 
-fn norm_eps() -> f64 {
+pub(crate) fn norm_eps() -> f64 {
     1e-5
 }
 
-fn norm_momentum() -> f64 {
+pub(crate) fn norm_momentum() -> f64 {
     0.1
 }
 

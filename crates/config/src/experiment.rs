@@ -81,6 +81,18 @@ pub enum Data {
     Tar(Files),
 }
 
+impl Data {
+    /// Every file and folder it names.
+    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Shapes(_) => Vec::new(),
+            Self::Idx(idx) => std::iter::once(&mut idx.images).chain(&mut idx.labels).collect(),
+            Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
+            Self::Folder(files) | Self::Tar(files) => vec![&mut files.path],
+        }
+    }
+}
+
 /// The built-in set of drawn shapes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{
-    ArchitectureError, BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pair, Shape,
+    ArchitectureError, BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pair, Shape, norm_eps,
+    norm_momentum, yes,
 };
 use crate::nonlinearity::{Activation, Function};
 
@@ -65,18 +66,6 @@ pub struct LayerNormChoice {
     /// Added to the variance.
     #[serde(default = "norm_eps")]
     pub eps: f64,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn norm_eps() -> f64 {
-    1e-5
-}
-
-fn norm_momentum() -> f64 {
-    0.1
 }
 
 /// Deconvolutional generator: latent -> `start` x `start` map -> ... -> image.
