@@ -76,7 +76,7 @@ pub trait Observer {
         Ok(())
     }
 
-    /// Time for a checkpoint; every parameter is finite.
+    /// Time for a checkpoint; every parameter and moment is finite.
     ///
     /// # Errors
     /// As [`Observer::logged`].
@@ -101,7 +101,7 @@ pub enum TrainError {
     NotFinite {
         /// The step.
         step: u64,
-        /// The loss, or "a parameter".
+        /// The loss, a parameter or a moment.
         what: String,
         /// The first parameter that is not finite.
         layer: Option<String>,
@@ -301,7 +301,7 @@ impl Gan {
             observer.stepped(self);
             let stop = !last && observer.stop();
             if last || stop || self.step.is_multiple_of(train.checkpoint_every) {
-                self.check_parameters()?;
+                self.check_state()?;
                 observer.checkpoint(self)?;
             }
             if stop {
@@ -337,10 +337,16 @@ impl Gan {
         })
     }
 
-    fn check_parameters(&self) -> Result<(), TrainError> {
-        match self.first_not_finite() {
-            None => Ok(()),
-            layer => Err(TrainError::NotFinite { step: self.step, what: "a parameter".into(), layer }),
+    /// Whether a checkpoint would hold finite numbers only.
+    fn check_state(&self) -> Result<(), TrainError> {
+        let fail = |what: &str, layer| Err(TrainError::NotFinite { step: self.step, what: what.into(), layer });
+        if let Some(layer) = self.first_not_finite() {
+            return fail("a parameter", Some(layer));
+        }
+        match [self.discriminator_optimizer.is_finite(), self.generator_optimizer.is_finite()] {
+            [true, true] => Ok(()),
+            [false, _] => fail("a moment of the discriminator's optimiser", None),
+            [true, false] => fail("a moment of the generator's optimiser", None),
         }
     }
 }

@@ -112,6 +112,12 @@ impl Optimizer {
         sink.tensors.into_iter().chain(counters).collect()
     }
 
+    /// Whether every moment is a finite number; a gradient that overflows shows here before it shows in the weights.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.to_tensors().values().all(|data| data.iter::<f64>().all(f64::is_finite))
+    }
+
     /// The same optimiser in a state that was stored.
     ///
     /// # Errors
