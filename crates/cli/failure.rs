@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::voice::tell;
 use fintan_artifact::RunError;
 use fintan_config::ConfigError;
 use fintan_data::DataError;
@@ -31,7 +32,7 @@ impl Failure {
             Self::Failed(report) => (report, 1),
             Self::Interrupted => return ExitCode::from(130),
         };
-        eprintln!("{report:?}");
+        tell!("{report:?}");
         ExitCode::from(code)
     }
 }

@@ -6,6 +6,7 @@ mod device;
 mod failure;
 mod memory;
 mod progress;
+mod voice;
 
 use std::process::ExitCode;
 

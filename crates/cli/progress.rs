@@ -8,6 +8,7 @@ use fintan_artifact::LogLine;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Voice;
+use crate::voice::{answer, tell};
 
 /// Shows how a run goes on.
 pub(crate) struct Progress {
@@ -63,7 +64,7 @@ impl Progress {
             ..
         } = line;
         if self.voice.json {
-            println!("{}", serde_json::json!({ "event": "step", "line": line }));
+            answer!("{}", serde_json::json!({ "event": "step", "line": line }));
             return;
         }
         let text = format!(
@@ -73,7 +74,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.set_message(text),
             None if self.voice.quiet => {}
-            None => eprintln!("step {step}/{}  {text}", self.steps),
+            None => tell!("step {step}/{}  {text}", self.steps),
         }
     }
 
@@ -81,7 +82,7 @@ impl Progress {
     fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => tell!("{text}"),
         }
     }
 

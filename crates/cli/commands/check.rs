@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::args::Check;
 use crate::device;
 use crate::failure::Failure;
+use crate::voice::answer;
 
 /// Says what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
@@ -34,56 +35,70 @@ pub(super) fn check(args: &Check) -> Result<(), Failure> {
             "discriminator": tables[1].iter().map(Row::json).collect::<Vec<_>>(),
             "device": opened.name, "seconds_per_step": seconds, "memory_bytes": bytes, "untrained": untrained,
         });
-        println!("{answer}");
+        answer!("{answer}");
         return Ok(());
     }
     for (name, architecture, rows) in
         [("generator", &experiment.generator, &tables[0]), ("discriminator", &experiment.discriminator, &tables[1])]
     {
-        println!(
+        answer!(
             "{name}: {} parameters, {} -> {}",
             architecture.parameter_count(),
             architecture.input,
             architecture.output()
         );
-        println!(
+        answer!(
             "  {:>3}  {:12} {:>12} {:>10} {:>8}  {:>6} {:5}  {:>9} {:>9}",
-            "", "layer", "output", "parameters", "fan-in", "r", "", "rate W", "rate b"
+            "",
+            "layer",
+            "output",
+            "parameters",
+            "fan-in",
+            "r",
+            "",
+            "rate W",
+            "rate b"
         );
         for row in rows {
             let fan_in = row.fan_in.map_or(String::new(), |f| format!("{f:.0}"));
             let (r, word) = row.r.map_or((String::new(), ""), |r| (format!("{r:.3}"), Regime::of(r).word()));
             let star = if row.behind_batch_norm { "*" } else { " " };
-            println!(
+            answer!(
                 "  {:>3}  {:12} {:>12} {:>10} {fan_in:>8}  {r:>6}{star}{word:5}  {:>9.2e} {:>9.2e}",
-                row.index, row.layer, row.output, row.parameters, row.rates[0], row.rates[1]
+                row.index,
+                row.layer,
+                row.output,
+                row.parameters,
+                row.rates[0],
+                row.rates[1]
             );
         }
         let word = overall(rows).map_or(String::new(), |r| {
             format!("  at the start, by infinite-width theory: {} (mean r {r:.3})", Regime::of(r).word())
         });
-        println!("{word}");
+        answer!("{word}");
         if rows.iter().any(|row| row.behind_batch_norm) {
-            println!("  * behind a batch norm, which recentres over the batch: r does not see that");
+            answer!("  * behind a batch norm, which recentres over the batch: r does not see that");
         }
-        println!();
+        answer!();
     }
-    println!("cost on {}", opened.name);
+    answer!("cost on {}", opened.name);
     let minutes = seconds * steps as f64 / 60.0;
-    println!(
+    answer!(
         "  {:.0} ms a step, {steps} steps in about {minutes:.1} min, about {:.0} MB",
         1e3 * seconds,
         bytes as f64 / 1e6
     );
-    println!();
-    println!(
+    answer!();
+    answer!(
         "untrained generator, {} samples, mean over {} seeds (a property of the start, not a promise)",
-        args.samples, args.seeds
+        args.samples,
+        args.seeds
     );
-    println!("  correlation between samples      {:.2}   1: one image for all latents", untrained.correlation);
-    println!("  energy at period 2 (Nyquist)     {:.2}   checkerboard", untrained.nyquist);
-    println!("  variance explained by phase mod 2 / mod 8   {:.2} / {:.2}", untrained.phase2, untrained.phase8);
-    println!("  variance of the border / interior {:.2}   1: no border artefact", untrained.border);
+    answer!("  correlation between samples      {:.2}   1: one image for all latents", untrained.correlation);
+    answer!("  energy at period 2 (Nyquist)     {:.2}   checkerboard", untrained.nyquist);
+    answer!("  variance explained by phase mod 2 / mod 8   {:.2} / {:.2}", untrained.phase2, untrained.phase8);
+    answer!("  variance of the border / interior {:.2}   1: no border artefact", untrained.border);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use fintan_report::grid_png;
 
 use crate::args::{DataArgs, DataCommand};
 use crate::failure::Failure;
+use crate::voice::answer;
 
 /// Loads a data set and says what it is.
 pub(super) fn data(command: &DataCommand) -> Result<(), Failure> {
@@ -24,7 +25,7 @@ pub(super) fn data(command: &DataCommand) -> Result<(), Failure> {
             let columns = (shown.len() as f64).sqrt().ceil() as usize;
             write_whole(&preview.out, &grid_png(&values, images.size, images.channels, columns)?)?;
             if !preview.data.voice.json {
-                println!("preview   {}", preview.out.display());
+                answer!("preview   {}", preview.out.display());
             }
         }
     }
@@ -47,20 +48,20 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
             "source": images.source, "images": images.len(), "size": images.size, "channels": images.channels,
             "class_counts": classes, "unreadable": unreadable,
         });
-        println!("{answer}");
+        answer!("{answer}");
         return Ok(images);
     }
-    println!("source    {}", images.source);
-    println!("images    {}, brought to {}x{}, {} channel(s)", images.len(), images.size, images.size, images.channels);
+    answer!("source    {}", images.source);
+    answer!("images    {}, brought to {}x{}, {} channel(s)", images.len(), images.size, images.size, images.channels);
     if let Some(counts) = classes {
         let name = |i: usize| {
             if matches!(data, Data::Shapes(_)) { CLASSES[i].to_owned() } else { i.to_string() }
         };
         let each: Vec<String> = counts.iter().enumerate().map(|(i, n)| format!("{}: {n}", name(i))).collect();
-        println!("classes   {}", each.join(", "));
+        answer!("classes   {}", each.join(", "));
     }
     for (path, why) in &images.unreadable {
-        println!("unread    {}: {why}", path.display());
+        answer!("unread    {}: {why}", path.display());
     }
     Ok(images)
 }

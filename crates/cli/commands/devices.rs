@@ -2,6 +2,7 @@
 
 use crate::args::Devices;
 use crate::device::{Choice, adapters, open, threads};
+use crate::voice::answer;
 
 /// Lists what there is. GPUs are opened, so that what is listed also works.
 pub(super) fn devices(args: &Devices) {
@@ -19,10 +20,10 @@ pub(super) fn devices(args: &Devices) {
     if args.voice.json {
         let rows: Vec<_> =
             rows.iter().map(|(device, name)| serde_json::json!({"device": device, "name": name})).collect();
-        println!("{}", serde_json::json!({ "devices": rows, "auto": auto }));
+        answer!("{}", serde_json::json!({ "devices": rows, "auto": auto }));
         return;
     }
     for (device, name) in rows {
-        println!("{device:8} {name}{}", if device == auto { "   <- auto" } else { "" });
+        answer!("{device:8} {name}{}", if device == auto { "   <- auto" } else { "" });
     }
 }

@@ -9,6 +9,7 @@ use fintan_train::{read_sampler, sample as draw};
 use crate::args::{BatchNormMode, Sample};
 use crate::device;
 use crate::failure::Failure;
+use crate::voice::{answer, tell};
 
 /// Draws a grid from a checkpoint.
 pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
@@ -39,11 +40,11 @@ pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
             "picture": path, "images": args.n, "step": step, "seed": seed, "batch_norm": norm, "device": opened.name,
             "measures": samples.measure(),
         });
-        println!("{answer}");
+        answer!("{answer}");
     } else {
-        println!("{}", path.display());
+        answer!("{}", path.display());
         if !args.voice.quiet {
-            eprintln!("{} images of step {step}, seed {seed}, batch norm statistics: {norm}", args.n);
+            tell!("{} images of step {step}, seed {seed}, batch norm statistics: {norm}", args.n);
         }
     }
     Ok(())

@@ -15,6 +15,7 @@ use crate::args::{Resume, Train, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::voice::{answer, tell};
 
 /// Samples behind `metrics.json`.
 const MEASURED: usize = 1024;
@@ -66,7 +67,7 @@ pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
     run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
     if gan.step >= experiment.settings.train.steps {
         if !args.voice.quiet {
-            eprintln!("all {step} steps are done already; --steps +N adds more");
+            tell!("all {step} steps are done already; --steps +N adds more");
         }
         return Ok(());
     }
@@ -76,13 +77,10 @@ pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
 fn load(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
     let images = Images::load(&experiment.settings.data, &experiment.settings.image)?;
     if !voice.quiet {
-        eprintln!("data      {}: {} images", images.source, images.len());
+        tell!("data      {}: {} images", images.source, images.len());
         if let Some((path, why)) = images.unreadable.first() {
             let n = images.unreadable.len();
-            eprintln!(
-                "          {n} file(s) could not be read and are left out; the first: `{}`: {why}",
-                path.display()
-            );
+            tell!("          {n} file(s) could not be read and are left out; the first: `{}`: {why}", path.display());
         }
     }
     Ok(images)
@@ -99,9 +97,9 @@ fn play(
     let steps = experiment.settings.train.steps;
     if !voice.quiet {
         let (g, d) = (experiment.generator.parameter_count(), experiment.discriminator.parameter_count());
-        eprintln!("networks  generator {g} parameters, discriminator {d}");
-        eprintln!("device    {}", opened.name);
-        eprintln!("run       {} (steps {} to {steps})", run.root().display(), gan.step + 1);
+        tell!("networks  generator {g} parameters, discriminator {d}");
+        tell!("device    {}", opened.name);
+        tell!("run       {} (steps {} to {steps})", run.root().display(), gan.step + 1);
     }
     let environment = serde_json::json!({
         "program": concat!("fintan ", env!("CARGO_PKG_VERSION")),
@@ -121,7 +119,7 @@ fn play(
     recorder.progress.finish();
     if ending? == Ending::Stopped {
         if !voice.quiet {
-            eprintln!("stopped after step {}; go on with: fintan resume {}", gan.step, run.root().display());
+            tell!("stopped after step {}; go on with: fintan resume {}", gan.step, run.root().display());
         }
         return Err(Failure::Interrupted);
     }
@@ -134,17 +132,17 @@ fn play(
     run.write("metrics.json", format!("{metrics:#}\n").as_bytes())?;
     let grid = run.grid(gan.step);
     if voice.json {
-        println!("{}", serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
+        answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
         return Ok(());
     }
-    println!(
+    answer!(
         "correlation between samples {:.2} (data {:.2}), std {:.2} of the data's, checkerboard {:.1}x the data's",
         samples.correlation,
         data.correlation,
         samples.std / data.std.max(1e-12),
         samples.nyquist / data.nyquist.max(1e-12)
     );
-    println!("{}", grid.display());
+    answer!("{}", grid.display());
     Ok(())
 }
 
