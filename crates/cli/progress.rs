@@ -80,9 +80,10 @@ impl Progress {
 
     /// A line for people, above the bar where there is one.
     fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => tell!("{text}"),
+        if let Some(bar) = &self.bar {
+            bar.println(text);
+        } else {
+            tell!("{text}");
         }
     }
 
