@@ -41,6 +41,8 @@ fn placement(device: &str) -> Placement {
         "ndarray" => (Device::ndarray(), Lowering::Host),
         "ndarray-views" => (Device::ndarray(), Lowering::Views),
         "ndarray-native" => (Device::ndarray(), Lowering::Native),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => (Device::wgpu_options().init().expect("a graphics adapter"), Lowering::Native),
         other => panic!("no device `{other}`"),
     };
     Placement { device, dtype: DType::F32, lowering }
