@@ -7,7 +7,7 @@
 ///
 /// # Measured
 /// `cargo bench --bench train_step -- --one flex none 10`, one thread: 805 and 744 ms a step without, 573 and 633 ms with,
-/// in turn in one run.
+/// in turn in one run (set from outside, through glibc's `MALLOC_` variables with a pad of 256 MB).
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn keep() {
     #[expect(unsafe_code, reason = "glibc has no other way than `mallopt`; the gain is written above")]

@@ -507,18 +507,6 @@ impl Node {
                 .collect()
         }))
     }
-
-    /// Multiply-adds of the forward pass on one sample.
-    #[must_use]
-    pub fn multiply_adds(&self) -> u64 {
-        let positions = match &self.layer {
-            Layer::Dense(_) => 1,
-            Layer::Conv(_) => self.output.positions(),
-            Layer::Deconv(_) => self.input.positions(),
-            _ => return 0,
-        };
-        (self.weight_count() * positions) as u64
-    }
 }
 
 fn place(

@@ -242,17 +242,10 @@ impl Activation {
 
     /// Characteristic value `r = (1 - β²) E[σ'(Z)²]`: below 1 order, above 1 chaos.
     ///
-    /// Meaningful where E\[σ(Z)²\] = 1, i.e. for every scaling but `raw`; see [`Self::second_moment`].
+    /// Meaningful where E\[σ(Z)²\] = 1, i.e. for every scaling but `raw`; the theory crate has the general case.
     #[must_use]
     pub fn characteristic_value(&self, beta: f64) -> f64 {
         (1.0 - beta * beta) * self.slope_second_moment()
-    }
-
-    /// E\[σ(Z)²\] of the scaled function; 1 unless the scaling is `raw`.
-    #[must_use]
-    pub fn second_moment(&self) -> f64 {
-        let ((mean, second), (centre, scale)) = (self.raw_moments(), self.centre_and_scale());
-        (second - 2.0 * centre * mean + centre * centre) / (scale * scale)
     }
 
     /// Points where the function is not smooth.

@@ -164,8 +164,8 @@ impl Correlation {
 
     fn transposed_options(&self) -> ConvTransposeOptions<2> {
         let extra = [0, 1].map(|axis| {
-            let least = (self.small[axis] - 1) * self.stride[axis] + self.kernel[axis] - 2 * self.padding[axis];
-            self.big[axis] - least
+            // In this order nothing falls below zero: the windows of a convolution fit into its padded map.
+            self.big[axis] + 2 * self.padding[axis] - (self.small[axis] - 1) * self.stride[axis] - self.kernel[axis]
         });
         ConvTransposeOptions::new(self.stride, self.padding, extra, [1, 1], 1)
     }
