@@ -24,7 +24,7 @@ grid = [2, 2]
 "#;
 
 /// Whether wgpu can be tested here. `FINTAN_REQUIRE_WGPU=1` turns a missing adapter from a skip into a failure.
-fn wgpu_at_hand(test: &str) -> bool {
+pub(crate) fn wgpu_at_hand(test: &str) -> bool {
     let folder = folder();
     let at_hand = succeed(folder.path(), &["devices", "--json"]).contains("\"wgpu:0\"");
     let required = std::env::var("FINTAN_REQUIRE_WGPU").is_ok_and(|v| v == "1");

@@ -4,6 +4,7 @@
 //! - [`configs`]: every file in `configs/` is sound, and the pair differs in one setting
 //! - [`data`]: what a wrong data set is answered
 //! - [`devices`]: ndarray, flex and wgpu train alike
+//! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 
@@ -13,6 +14,7 @@ mod config_errors;
 mod configs;
 mod data;
 mod devices;
+mod kernels;
 mod regimes;
 mod runs;
 mod support;

@@ -203,4 +203,5 @@ def main():
     print(json.dumps(out, separators=(",", ":")))
 
 
-main()
+if __name__ == "__main__":
+    main()

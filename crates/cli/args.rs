@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Resume(Resume),
     /// Draw images from a checkpoint. Needs neither data nor configuration.
     Sample(Sample),
+    /// Compute the empirical neural tangent kernel of a network: as drawn, with weights from a file, or of a checkpoint.
+    Ntk(Box<Ntk>),
     /// Look at a data set.
     Data {
         /// What to do.
@@ -158,6 +160,105 @@ pub(crate) struct Sample {
     #[arg(long, value_enum, default_value_t = BatchNormMode::Running)]
     pub bn: BatchNormMode,
     /// The PNG file; by default in the run's `samples/`.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// Which entries of the kernel Θ[(n, o), (n', o')].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EntriesChoice {
+    /// All of them, [N1, N2, O, O].
+    Full,
+    /// Summed over o = o', [N1, N2].
+    Traced,
+    /// Those with o = o', [N1, N2, O].
+    Diagonal,
+}
+
+/// How the kernel is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodChoice {
+    /// The cheapest by counted operations.
+    Auto,
+    /// Each layer from its inputs and cotangents.
+    Structured,
+    /// Pullback, then pushforward, for every row.
+    #[value(name = "ntk_vector_products")]
+    NtkVectorProducts,
+    /// Whole Jacobians by autodiff: the oracle, for small sizes.
+    #[value(name = "jacobian_contraction")]
+    JacobianContraction,
+}
+
+/// Which network of a GAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Which {
+    /// The generator (its average, where weights are averaged).
+    Generator,
+    /// The discriminator.
+    Discriminator,
+}
+
+/// `fintan ntk`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Ntk {
+    /// A configuration (.toml) of a GAN or of a `[network]`, or a run directory.
+    #[arg(value_name = "CONFIG or RUN")]
+    pub path: PathBuf,
+    /// Change a setting of the configuration, such as `network.fc.widths=[512,512]`. Can be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of drawn weights and inputs.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Which network of a GAN.
+    #[arg(long, value_enum, default_value_t = Which::Generator)]
+    pub network: Which,
+    /// The checkpoint of this step of a run; by default the newest.
+    #[arg(long)]
+    pub step: Option<u64>,
+    /// Weights from a safetensors file, in PyTorch's layouts, named `{i}.weight` and `{i}.bias`.
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Inputs from an .npy file, or `FILE.safetensors:NAME`, [N, features] or [N, channels, rows, columns].
+    #[arg(long, value_name = "FILE")]
+    pub inputs: Option<String>,
+    /// Inputs of the other side, for a kernel between two sets.
+    #[arg(long, value_name = "FILE")]
+    pub inputs2: Option<String>,
+    /// Number of inputs where no file gives them: latents of a generator, images of the data set for a discriminator, and
+    /// draws on the sphere |x|² = features for a `[network]`.
+    #[arg(long, short, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub n: u64,
+    /// Which entries.
+    #[arg(long, value_enum, default_value_t = EntriesChoice::Traced)]
+    pub entries: EntriesChoice,
+    /// Divide a traced kernel by the number of outputs.
+    #[arg(long)]
+    pub mean: bool,
+    /// Outputs, counted in channel, row, column order: `0,5,8..16`. By default all.
+    #[arg(long, value_name = "LIST")]
+    pub outputs: Option<String>,
+    /// Outputs of this channel of an image only.
+    #[arg(long, conflicts_with = "outputs")]
+    pub channel: Option<usize>,
+    /// Every K-th row and column of an image only.
+    #[arg(long, value_name = "K", conflicts_with = "outputs", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub grid: Option<u64>,
+    /// How to compute.
+    #[arg(long, value_enum, default_value_t = MethodChoice::Auto)]
+    pub method: MethodChoice,
+    /// Compute in f64 rather than f32.
+    #[arg(long)]
+    pub f64: bool,
+    /// Statistics of batch norms: those of the batch couple its samples, and the kernel takes that into account.
+    #[arg(long, value_enum, default_value_t = BatchNormMode::Batch)]
+    pub bn: BatchNormMode,
+    /// The .npz file; by default in the run's `ntk/`, or named after the configuration.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }

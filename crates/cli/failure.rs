@@ -73,6 +73,18 @@ impl From<TrainError> for Failure {
     }
 }
 
+impl From<fintan_ntk::ProblemError> for Failure {
+    fn from(e: fintan_ntk::ProblemError) -> Self {
+        Self::input(e)
+    }
+}
+
+impl From<fintan_net::weights::WeightsError> for Failure {
+    fn from(e: fintan_net::weights::WeightsError) -> Self {
+        Self::input(e)
+    }
+}
+
 impl From<fintan_report::GridError> for Failure {
     fn from(e: fintan_report::GridError) -> Self {
         Self::Failed(miette::miette!("{e}"))

@@ -3,8 +3,10 @@
 //! Stages do not call the report. They write into a [`RunDir`], and the report reads it: so reports are made again
 //! without a GPU, and any program reads the same files.
 
+mod arrays;
 mod log;
 mod run_dir;
 
+pub use arrays::{Array, Values, npz_bytes, read_arrays};
 pub use log::LogLine;
 pub use run_dir::{RunDir, RunError, write_whole};

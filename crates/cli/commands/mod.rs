@@ -3,6 +3,7 @@
 mod check;
 mod data;
 mod devices;
+mod ntk;
 mod sample;
 mod train;
 
@@ -16,6 +17,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
+        Command::Ntk(args) => ntk::ntk(&args),
         Command::Data { command } => data::data(&command),
         Command::Devices(args) => {
             devices::devices(&args);

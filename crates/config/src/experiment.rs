@@ -498,7 +498,7 @@ fn check_optimizer(key: &str, optimizer: &Optimizer) -> Result<(), Invalid> {
     }
 }
 
-fn check_parametrization(key: &str, parametrization: Parametrization) -> Result<(), Invalid> {
+pub(crate) fn check_parametrization(key: &str, parametrization: Parametrization) -> Result<(), Invalid> {
     match parametrization {
         Parametrization::Standard(Standard { init, bias_std }) => {
             if let Init::Normal(std) = init {

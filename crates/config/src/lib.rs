@@ -15,6 +15,7 @@ mod nonlinearity;
 mod presets;
 mod rates;
 mod source;
+mod subject;
 
 pub use architecture::{
     Architecture, ArchitectureError, BatchNorm, Beta, Convolution, Dense, Empty, Init, Layer, LayerNorm, Node,
@@ -29,3 +30,4 @@ pub use gaussian::expectation;
 pub use nonlinearity::{Activation, Function, SELU, Scaling};
 pub use presets::{BatchNormChoice, DcganDiscriminator, DcganGenerator, Fc, LayerNormChoice, Norm, NormPosition};
 pub use rates::{Exponents, LayerRates};
+pub use subject::{InputShape, NetworkExperiment, NetworkSettings, NetworkTable, Subject};

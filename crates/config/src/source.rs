@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::path::Path;
 
-use serde::Deserialize as _;
-use serde::de::IntoDeserializer as _;
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{ConfigError, in_plain_words};
+use crate::error::{ConfigError, Invalid, in_plain_words};
 use crate::experiment::{Experiment, Settings};
+use crate::subject::{NetworkSettings, Subject};
 
 impl Experiment {
     /// Reads and checks a configuration file.
@@ -20,8 +20,7 @@ impl Experiment {
     /// # Errors
     /// Everything wrong with the file, the overrides or the experiment.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+        let text = read(path)?;
         Self::parse(&path.display().to_string(), &text, overrides)
     }
 
@@ -30,6 +29,47 @@ impl Experiment {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        checked(name, text, overrides, Settings::check)
+    }
+}
+
+impl Subject {
+    /// Reads and checks a configuration file that describes a GAN or a network by itself.
+    ///
+    /// # Errors
+    /// As [`Experiment::load`].
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
+        let text = read(path)?;
+        Self::parse(&path.display().to_string(), &text, overrides)
+    }
+
+    /// Checks a configuration `text`; errors call it `name`.
+    ///
+    /// # Errors
+    /// As [`Experiment::load`].
+    pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
+        // A text that is no TOML is refused below, in either case.
+        let alone = DeTable::parse(text).is_ok_and(|root| root.get_ref().contains_key("network"));
+        if alone {
+            checked(name, text, overrides, NetworkSettings::check).map(Self::Network)
+        } else {
+            checked(name, text, overrides, Settings::check).map(|experiment| Self::Gan(Box::new(experiment)))
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
+}
+
+/// Reads a text with its overrides as settings `S` and checks them.
+fn checked<S: DeserializeOwned, T>(
+    name: &str,
+    text: &str,
+    overrides: &[String],
+    check: impl FnOnce(S) -> Result<T, Invalid>,
+) -> Result<T, ConfigError> {
         let mut whole = text.to_owned();
         let mut extra = Vec::new();
         if !overrides.is_empty() {
@@ -55,13 +95,11 @@ impl Experiment {
             merge(root.get_mut(), table.into_inner());
         }
         let spans = root.clone();
-        let settings =
-            Settings::deserialize(toml::de::Deserializer::from(root).into_deserializer()).map_err(|e| wrong(&e))?;
-        settings.check().map_err(|invalid| {
+        let settings = S::deserialize(toml::de::Deserializer::from(root).into_deserializer()).map_err(|e| wrong(&e))?;
+        check(settings).map_err(|invalid| {
             let span = span_of(&spans, &invalid.key);
             ConfigError::text(name, &whole, span, invalid.message, invalid.help)
         })
-    }
 }
 
 impl Settings {

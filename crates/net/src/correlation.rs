@@ -116,7 +116,7 @@ impl Correlation {
     }
 
     /// `[batch · positions of the small map, k_h k_w c_big]`
-    fn patches(&self, big: Tensor<4>) -> Tensor<2> {
+    pub(crate) fn patches(&self, big: Tensor<4>) -> Tensor<2> {
         if self.on_host(&big) {
             return self.windows().unfold(big);
         }

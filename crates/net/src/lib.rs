@@ -6,10 +6,14 @@
 
 mod activation;
 mod correlation;
+mod ending;
 mod network;
 mod norm;
+mod site;
 pub mod weights;
 mod windows;
 
 pub use correlation::{Lowering, channels_first, channels_last};
+pub use ending::{Below, Ending, Link};
 pub use network::{Cotangents, Mode, Network, Placement, Tape};
+pub use site::{Factors, Site};

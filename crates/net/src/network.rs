@@ -5,12 +5,15 @@ use std::sync::Arc;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_config::{Architecture, Init, Layer, Node, NormAxes, Parametrization, Shape, Standard};
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::activation::Pointwise;
 use crate::correlation::{Correlation, Lowering};
+use crate::ending::{Below, Ending, Link};
 use crate::norm::{BatchStatistics, Normalized, normalize, normalize_by};
+use crate::site::{Kind, Linear, Site};
 
 /// Where and how a network computes.
 #[derive(Debug, Clone)]
@@ -59,6 +62,7 @@ pub struct Network {
 #[derive(Debug)]
 struct Plan {
     architecture: Architecture,
+    lowering: Lowering,
     operations: Vec<Operation>,
 }
 
@@ -122,14 +126,6 @@ enum Operation {
     },
 }
 
-/// The bilinear map of a layer, `W ∗ x`.
-#[derive(Debug, Clone, Copy)]
-enum Linear {
-    Dense,
-    Conv(Correlation),
-    Deconv(Correlation),
-}
-
 /// What the parametrization multiplies `W ∗ x` by.
 #[derive(Debug, Clone)]
 enum Scale {
@@ -149,34 +145,13 @@ impl Scale {
     }
 }
 
-impl Linear {
-    fn apply(&self, x: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
+impl Scale {
+    /// The factor at each of `positions`.
+    fn factors(&self, positions: usize) -> Vec<f64> {
         match self {
-            Self::Dense => {
-                let ([n, _, _, features], out) = (x.dims(), w.dims()[1]);
-                x.reshape([n, features]).matmul(w).reshape([n, 1, 1, out])
-            }
-            Self::Conv(correlation) => correlation.gather(x, w),
-            Self::Deconv(correlation) => correlation.scatter(x, w),
-        }
-    }
-
-    fn pullback_input(&self, dy: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
-        match self {
-            Self::Dense => self.apply(dy, w.transpose()),
-            Self::Conv(correlation) => correlation.scatter(dy, w),
-            Self::Deconv(correlation) => correlation.gather(dy, w),
-        }
-    }
-
-    fn pullback_weights(&self, x: Tensor<4>, dy: Tensor<4>) -> Tensor<2> {
-        match self {
-            Self::Dense => {
-                let ([n, _, _, features], out) = (x.dims(), dy.dims()[3]);
-                x.reshape([n, features]).transpose().matmul(dy.reshape([n, out]))
-            }
-            Self::Conv(correlation) => correlation.weights(x, dy),
-            Self::Deconv(correlation) => correlation.weights(dy, x),
+            Self::One => vec![1.0; positions],
+            Self::Number(a) => vec![*a; positions],
+            Self::Map(map) => map.to_data().iter::<f64>().collect(),
         }
     }
 }
@@ -227,13 +202,19 @@ impl Network {
         }
         let mut norms = 0;
         let operations = compile(&architecture.nodes, architecture.parametrization, placement, &mut norms);
-        Self { parameters, running, plan: Arc::new(Plan { architecture: architecture.clone(), operations }) }
+        Self { parameters, running, plan: Arc::new(Plan { architecture: architecture.clone(), lowering: placement.lowering, operations }) }
     }
 
     /// The architecture.
     #[must_use]
     pub fn architecture(&self) -> &Architecture {
         &self.plan.architecture
+    }
+
+    /// How its convolutions are computed.
+    #[must_use]
+    pub fn lowering(&self) -> Lowering {
+        self.plan.lowering
     }
 
     /// The parameters, `{0}.weight`, `{0}.bias`, `{1}.weight`, ...; see [`crate::weights`] for their layouts.
@@ -259,6 +240,16 @@ impl Network {
             })
             .collect();
         Self { parameters, running: self.running.clone(), plan: Arc::clone(&self.plan) }
+    }
+
+    /// The same network in another place: on another device, in another precision, or with other convolutions.
+    ///
+    /// # Panics
+    /// Never: its own parameters fit it.
+    #[must_use]
+    pub fn moved(&self, to: &Placement) -> Self {
+        let there = Self::init(self.architecture(), &mut ChaCha20Rng::from_seed([0; 32]), to);
+        there.with_tensors(&self.to_tensors()).expect("parameters fit their own network")
     }
 
     /// Names of the parameters: `{i}.weight` and `{i}.bias`, i counting the layers that hold any.
@@ -333,7 +324,106 @@ impl Network {
     /// If the tape is another network's.
     #[must_use]
     pub fn pullback(&self, tape: &Tape, dy: Tensor<4>) -> Tensor<4> {
-        self.pullback_through(&self.plan.operations, &tape.0, dy, &mut None, true).expect("dx was asked for")
+        self.pullback_through(&self.plan.operations, &tape.0, dy, &mut |_| {}, true).expect("dx was asked for")
+    }
+
+    /// Carries `dy` back to the first layer with parameters and shows `visit` each of those layers, the last one first.
+    ///
+    /// # Shapes
+    /// - `dy`: `[rows · batch, ..]` for the batch of the tape
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    pub fn visit(&self, tape: &Tape, dy: Tensor<4>, visit: &mut dyn FnMut(Site)) {
+        self.pullback_through(&self.plan.operations, &tape.0, dy, visit, false);
+    }
+
+    /// The convolutions that the network ends with; none if it ends with something else.
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    #[must_use]
+    pub fn ending(&self, tape: &Tape) -> Option<Ending> {
+        let (links, derivative, below) = self.split_ending(tape);
+        if links.is_empty() {
+            return None;
+        }
+        let architecture = self.architecture();
+        let below = match (&self.plan.operations[..below], &tape.0[..below]) {
+            ([], _) => Below::Nothing,
+            (
+                [Operation::Linear { map: Linear::Dense, parameter, scale, bias_scale }, rest @ ..],
+                [Entry::Input(x), ..],
+            ) if rest.iter().all(|operation| matches!(operation, Operation::Reshape { .. })) => {
+                let scale = scale.factors(1)[0];
+                Below::Dense { parameter: *parameter, scale, bias_scale: *bias_scale, x: x.clone() }
+            }
+            _ => Below::Layers,
+        };
+        let link = |(at, derivative): (usize, Option<Tensor<4>>)| {
+            let node = &architecture.nodes[at];
+            let (Operation::Linear { parameter, scale, bias_scale, .. }, Entry::Input(x)) =
+                (&self.plan.operations[at], &tape.0[at])
+            else {
+                unreachable!("a tape belongs to the network that wrote it")
+            };
+            let (transposed, convolution) = match &node.layer {
+                Layer::Conv(c) => (false, *c),
+                Layer::Deconv(c) => (true, *c),
+                _ => unreachable!("only convolutions are linked"),
+            };
+            Link {
+                parameter: *parameter,
+                convolution,
+                transposed,
+                input: node.input,
+                output: node.output,
+                weights: self.parameter(*parameter),
+                scale: scale.factors(node.output.positions()),
+                bias_scale: *bias_scale,
+                x: x.clone(),
+                derivative,
+            }
+        };
+        Some(Ending { links: links.into_iter().map(link).collect(), derivative, below })
+    }
+
+    /// Goes on below the network's [`Ending`]: as [`Self::visit`], with cotangents of what enters its first convolution
+    /// before any pointwise function.
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    pub fn visit_below(&self, tape: &Tape, dy: Tensor<4>, visit: &mut dyn FnMut(Site)) {
+        let (_, _, below) = self.split_ending(tape);
+        self.pullback_through(&self.plan.operations[..below], &tape.0[..below], dy, visit, false);
+    }
+
+    /// Places of the convolutions at the end with the derivatives behind each, the derivative in front of the first, and
+    /// the number of layers below.
+    #[expect(clippy::type_complexity, reason = "taken apart at once by its two callers")]
+    fn split_ending(&self, tape: &Tape) -> (Vec<(usize, Option<Tensor<4>>)>, Option<Tensor<4>>, usize) {
+        let (mut links, mut derivative): (Vec<_>, Option<Tensor<4>>) = (Vec::new(), None);
+        let operations = &self.plan.operations;
+        let last = operations.len() - usize::from(matches!(operations.last(), Some(Operation::Reshape { .. })));
+        let mut below = last;
+        for (at, (operation, entry)) in operations[..last].iter().zip(&tape.0).enumerate().rev() {
+            match (operation, entry) {
+                (Operation::Pointwise(pointwise), Entry::Input(x)) => {
+                    let slope = pointwise.derivative(x.clone());
+                    derivative = Some(match derivative {
+                        Some(after) => after * slope,
+                        None => slope,
+                    });
+                }
+                (Operation::Linear { map: Linear::Conv(_) | Linear::Deconv(_), .. }, _) => {
+                    links.push((at, derivative.take()));
+                }
+                _ => break,
+            }
+            below = at;
+        }
+        links.reverse();
+        (links, derivative, below)
     }
 
     /// dθ = (∂f/∂θ)ᵀ dy, summed over the batch, for one row of cotangents: the gradient of a loss with ∂loss/∂y = dy.
@@ -345,10 +435,14 @@ impl Network {
     /// If the tape is another network's.
     #[must_use]
     pub fn pullback_parameters(&self, tape: &Tape, dy: Tensor<4>) -> Cotangents {
-        let mut cotangents = Some(vec![None; self.parameters.len()]);
-        self.pullback_through(&self.plan.operations, &tape.0, dy, &mut cotangents, false);
-        let found = cotangents.into_iter().flatten();
-        found.map(|c| c.expect("every parameter has a cotangent")).collect()
+        let mut cotangents = vec![None; self.parameters.len()];
+        self.visit(tape, dy, &mut |site| {
+            let i = site.parameter();
+            let [weights, biases] = site.gradients();
+            cotangents[i] = Some(weights);
+            cotangents[i + 1] = Some(biases);
+        });
+        cotangents.into_iter().map(|c| c.expect("every parameter has a cotangent")).collect()
     }
 
     /// dy = ∂f/∂x dx + ∂f/∂θ dθ.
@@ -421,19 +515,19 @@ impl Network {
         }
     }
 
-    /// `cotangents`: where parameter cotangents go, if they are wanted. Returns dx if it is.
+    /// Returns dx if it is wanted.
     fn pullback_through(
         &self,
         operations: &[Operation],
         entries: &[Entry],
         dy: Tensor<4>,
-        cotangents: &mut Option<Vec<Option<Tensor<2>>>>,
+        visit: &mut dyn FnMut(Site),
         input_wanted: bool,
     ) -> Option<Tensor<4>> {
         let mut dy = Some(dy);
         for (i, (operation, entry)) in operations.iter().zip(entries).enumerate().rev() {
             let wanted = input_wanted || i > 0;
-            dy = self.pullback_one(operation, entry, dy?, cotangents, wanted);
+            dy = self.pullback_one(operation, entry, dy?, visit, wanted);
         }
         dy
     }
@@ -443,21 +537,16 @@ impl Network {
         operation: &Operation,
         entry: &Entry,
         dy: Tensor<4>,
-        cotangents: &mut Option<Vec<Option<Tensor<2>>>>,
+        visit: &mut dyn FnMut(Site),
         input_wanted: bool,
     ) -> Option<Tensor<4>> {
         let dims = dy.dims();
         match (operation, entry) {
             (Operation::Linear { map, parameter, scale, bias_scale }, Entry::Input(x)) => {
-                if let Some(cotangents) = cotangents {
-                    let rows = dy.clone().reshape([dims[0] * dims[1] * dims[2], dims[3]]);
-                    cotangents[parameter + 1] = Some(rows.sum_dim(0).mul_scalar(*bias_scale));
-                }
-                let dy = scale.apply(dy);
-                if let Some(cotangents) = cotangents {
-                    cotangents[*parameter] = Some(map.pullback_weights(x.clone(), dy.clone()));
-                }
-                input_wanted.then(|| map.pullback_input(dy, self.parameter(*parameter)))
+                let scaled = scale.apply(dy.clone());
+                let kind = Kind::Linear { map: *map, x, dy, scaled: scaled.clone(), bias_scale: *bias_scale };
+                visit(Site { parameter: *parameter, kind });
+                input_wanted.then(|| map.inputs(scaled, self.parameter(*parameter)))
             }
             (Operation::Pointwise(pointwise), Entry::Input(x)) => Some(times_rows(dy, pointwise.derivative(x.clone()))),
             (Operation::BatchNorm { affine, .. }, Entry::BatchNorm(normalized, _))
@@ -466,11 +555,8 @@ impl Network {
                 let rows = dims.iter().product::<usize>() / (outer * inner);
                 let mut d = dy.reshape([rows, outer, inner]);
                 if let Some(i) = affine {
-                    if let Some(cotangents) = cotangents {
-                        let flat = d.clone().reshape([outer, inner]);
-                        cotangents[*i] = Some((flat.clone() * normalized.x_hat.clone()).sum_dim(0));
-                        cotangents[i + 1] = Some(flat.sum_dim(0));
-                    }
+                    let kind = Kind::Affine { x_hat: &normalized.x_hat, dy: d.clone(), batch: dims[0] / rows };
+                    visit(Site { parameter: *i, kind });
                     d = d * self.parameter(*i).unsqueeze::<3>();
                 }
                 Some(normalized.derivative(d).reshape(dims))
@@ -483,8 +569,8 @@ impl Network {
             (Operation::Residual { branch, shortcut, scale }, Entry::Residual(through, around)) => {
                 let dy = dy.mul_scalar(*scale);
                 // An empty shortcut passes dy on; both ways are always walked, for the parameters in them.
-                let left = self.pullback_through(branch, through, dy.clone(), cotangents, input_wanted);
-                let right = self.pullback_through(shortcut, around, dy, cotangents, input_wanted);
+                let left = self.pullback_through(branch, through, dy.clone(), visit, input_wanted);
+                let right = self.pullback_through(shortcut, around, dy, visit, input_wanted);
                 left.zip(right).map(|(a, b)| a + b)
             }
             _ => unreachable!("a tape belongs to the network that wrote it"),

@@ -115,6 +115,20 @@ pub fn read_sampler(folder: &Path, experiment: &Experiment, placement: &Placemen
     network(folder, name, &drawn)
 }
 
+/// The discriminator of a checkpoint.
+///
+/// # Errors
+/// As [`Gan::from_checkpoint`].
+pub fn read_discriminator(
+    folder: &Path,
+    experiment: &Experiment,
+    placement: &Placement,
+) -> Result<Network, CheckpointError> {
+    read_state(folder)?;
+    let mut rng = stream(experiment.settings.seed, Purpose::Discriminator, 0);
+    network(folder, "discriminator.safetensors", &Network::init(&experiment.discriminator, &mut rng, placement))
+}
+
 fn read_state(folder: &Path) -> Result<State, CheckpointError> {
     let path = folder.join("state.json");
     let text = fs_err::read(&path)?;

@@ -10,7 +10,7 @@ pub mod measures;
 mod optimizer;
 mod seeds;
 
-pub use checkpoint::{CheckpointError, read_sampler};
+pub use checkpoint::{CheckpointError, read_discriminator, read_sampler};
 pub use gan::{Ending, Gan, Observer, ObserverError, StepOutcome, TrainError, real_measures, sample};
 pub use loss::{Loss, binary_cross_entropy};
 pub use optimizer::{Optimizer, rates};

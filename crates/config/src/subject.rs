@@ -1,0 +1,139 @@
+//! What a command looks at: a GAN, or a network by itself.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::architecture::{Architecture, Layer, Parametrization, Shape};
+use crate::error::Invalid;
+use crate::experiment::{Experiment, check_parametrization};
+use crate::presets::Fc;
+
+/// What a configuration file describes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subject {
+    /// A GAN: generator, discriminator, data and training.
+    Gan(Box<Experiment>),
+    /// A `[network]`, to be looked at as it is initialised or with weights from elsewhere.
+    Network(NetworkExperiment),
+}
+
+/// A configuration file with a `[network]`, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// Seed of weights and inputs.
+    #[serde(default)]
+    pub seed: u64,
+    /// The network.
+    pub network: NetworkTable,
+}
+
+/// A network: exactly one of `fc` and `layers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkTable {
+    /// Shape of an input: a number of features, or `[channels, rows, columns]`.
+    pub input: InputShape,
+    /// How weights enter and are drawn.
+    #[serde(default)]
+    pub parametrization: Parametrization,
+    /// Fully connected preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fc: Option<Fc>,
+    /// Features of the preset's output; explicit layers end where they end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<usize>,
+    /// Explicit layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<Layer>>,
+}
+
+/// Shape of an input, written `784` or `[1, 28, 28]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputShape(pub Shape);
+
+impl<'de> Deserialize<'de> for InputShape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = InputShape;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number of features, or an image as [channels, rows, columns]")
+            }
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<InputShape, E> {
+                let n = usize::try_from(n).map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(n), &self))?;
+                Ok(InputShape(Shape::vector(n)))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<InputShape, A::Error> {
+                let mut axes = Vec::new();
+                while let Some(n) = seq.next_element::<usize>()? {
+                    axes.push(n);
+                }
+                match axes[..] {
+                    [channels, height, width] => Ok(InputShape(Shape::image(channels, height, width))),
+                    _ => Err(serde::de::Error::invalid_length(axes.len(), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl Serialize for InputShape {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Shape { channels, height, width } = self.0;
+        if self.0.is_vector() { channels.serialize(serializer) } else { [channels, height, width].serialize(serializer) }
+    }
+}
+
+/// A checked `[network]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkExperiment {
+    /// Every setting, defaults included.
+    pub settings: NetworkSettings,
+    /// The network.
+    pub network: Architecture,
+}
+
+impl NetworkSettings {
+    /// Checks what types cannot say and works out the network.
+    ///
+    /// # Errors
+    /// The first key that is out of range.
+    pub fn check(self) -> Result<NetworkExperiment, Invalid> {
+        let NetworkTable { input: InputShape(input), parametrization, fc, outputs, layers } = &self.network;
+        if input.is_empty() {
+            return Err(Invalid::new("network.input", "`network.input` must have at least one value, got 0"));
+        }
+        check_parametrization("network", *parametrization)?;
+        let layers = match (fc, layers, outputs) {
+            (Some(preset), None, Some(outputs)) => preset.layers(*input, Shape::vector(*outputs), None),
+            (Some(_), None, None) => {
+                return Err(Invalid::new("network", "`network.fc` needs `network.outputs`, the features it ends with"));
+            }
+            (None, Some(layers), None) => layers.clone(),
+            (None, Some(_), Some(_)) => {
+                return Err(Invalid::new("network.outputs", "`network.outputs` belongs to `network.fc`")
+                    .with_help("explicit layers end with what the last of them gives"));
+            }
+            _ => {
+                return Err(Invalid::new("network", "`network` needs exactly one of `fc` and `layers`")
+                    .with_help("for instance [[network.layers]] with dense = { out = 512 }"));
+            }
+        };
+        let given = if fc.is_some() { "network.fc" } else { "network.layers" };
+        let network = Architecture::new(*input, &layers, *parametrization).map_err(|e| {
+            let key = if fc.is_some() { given.to_owned() } else { format!("{given}{}", e.key) };
+            Invalid { key, message: e.message, help: e.help }
+        })?;
+        Ok(NetworkExperiment { network, settings: self })
+    }
+
+    /// Every setting as TOML, defaults included.
+    ///
+    /// # Panics
+    /// Never: the settings are plain tables, numbers and strings.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("settings are plain TOML")
+    }
+}

@@ -1,0 +1,155 @@
+//! Where a pullback meets the parameters of a layer.
+
+use burn::tensor::Tensor;
+
+use crate::correlation::Correlation;
+
+/// The weights and biases of one layer, at the moment a pullback passes them.
+///
+/// All that gradients and kernels need of a layer is here: its inputs and the cotangents of its outputs. Neither is
+/// combined before someone asks, because gradients and kernels combine them in different orders.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// Index of the weights among the parameters; the biases follow.
+    pub(crate) parameter: usize,
+    pub(crate) kind: Kind<'a>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Kind<'a> {
+    /// `y = scale · (W ∗ x) + bias_scale · b`; `scaled` is `scale · dy`.
+    Linear { map: Linear, x: &'a Tensor<4>, dy: Tensor<4>, scaled: Tensor<4>, bias_scale: f64 },
+    /// `y = w · x_hat + b` over `[outer, inner]`; `dy` is `[rows, outer, inner]`.
+    Affine { x_hat: &'a Tensor<2>, dy: Tensor<3>, batch: usize },
+}
+
+/// The bilinear map of a layer, `W ∗ x`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Linear {
+    Dense,
+    Conv(Correlation),
+    Deconv(Correlation),
+}
+
+/// One parameter's cotangents in two factors: row r has `dW_r = Σ_{n,s} inputs[n, s, :] ⊗ cotangents[r, n, s, :]`.
+///
+/// Sites s are the uses of the same weights within a sample n: one for dense layers, the positions of the smaller map for
+/// convolutions and transposed convolutions.
+#[derive(Debug, Clone)]
+pub struct Factors {
+    /// Index among the parameters.
+    pub parameter: usize,
+    /// `[batch, sites, K]`; none stands for a single input that is always 1, at one site.
+    pub inputs: Option<Tensor<3>>,
+    /// `[rows, batch, sites, C]`
+    pub cotangents: Tensor<4>,
+}
+
+impl Site<'_> {
+    /// Index of the weights among the parameters; the biases follow.
+    #[must_use]
+    pub fn parameter(&self) -> usize {
+        self.parameter
+    }
+
+    /// Cotangents of weights and biases, summed over the batch, for one row of cotangents.
+    #[must_use]
+    pub fn gradients(self) -> [Tensor<2>; 2] {
+        match self.kind {
+            Kind::Linear { map, x, dy, scaled, bias_scale } => {
+                let [n, h, w, c] = dy.dims();
+                let biases = dy.reshape([n * h * w, c]).sum_dim(0).mul_scalar(bias_scale);
+                [map.weights(x.clone(), scaled), biases]
+            }
+            Kind::Affine { x_hat, dy, .. } => {
+                let dy = dy.reshape(x_hat.dims());
+                [(dy.clone() * x_hat.clone()).sum_dim(0), dy.sum_dim(0)]
+            }
+        }
+    }
+
+    /// Weights and biases in factors, for any number of rows.
+    #[must_use]
+    pub fn factors(self) -> [Factors; 2] {
+        let (weights, biases) = (self.parameter, self.parameter + 1);
+        match self.kind {
+            Kind::Linear { map, x, dy, scaled, bias_scale } => {
+                let ([n, ..], [rows, h, w, c]) = (x.dims(), dy.dims());
+                let sums = if h * w == 1 {
+                    dy.reshape([rows / n, n, 1, c])
+                } else {
+                    dy.reshape([rows, h * w, c]).sum_dim(1).reshape([rows / n, n, 1, c])
+                };
+                let (inputs, cotangents) = map.factors(x.clone(), scaled);
+                [
+                    Factors { parameter: weights, inputs: Some(inputs), cotangents },
+                    Factors { parameter: biases, inputs: None, cotangents: sums.mul_scalar(bias_scale) },
+                ]
+            }
+            Kind::Affine { x_hat, dy, batch } => {
+                let [rows, outer, inner] = dy.dims();
+                let sums = |d: Tensor<3>| {
+                    d.reshape([rows * batch, outer / batch, inner]).sum_dim(1).reshape([rows, batch, 1, inner])
+                };
+                let by_scale = sums(dy.clone() * x_hat.clone().unsqueeze::<3>());
+                [
+                    Factors { parameter: weights, inputs: None, cotangents: by_scale },
+                    Factors { parameter: biases, inputs: None, cotangents: sums(dy) },
+                ]
+            }
+        }
+    }
+}
+
+impl Linear {
+    /// `W ∗ x`
+    pub(crate) fn apply(&self, x: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
+        match self {
+            Self::Dense => {
+                let ([n, _, _, features], out) = (x.dims(), w.dims()[1]);
+                x.reshape([n, features]).matmul(w).reshape([n, 1, 1, out])
+            }
+            Self::Conv(correlation) => correlation.gather(x, w),
+            Self::Deconv(correlation) => correlation.scatter(x, w),
+        }
+    }
+
+    /// The cotangent of x.
+    pub(crate) fn inputs(&self, dy: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
+        match self {
+            Self::Dense => self.apply(dy, w.transpose()),
+            Self::Conv(correlation) => correlation.scatter(dy, w),
+            Self::Deconv(correlation) => correlation.gather(dy, w),
+        }
+    }
+
+    /// The cotangent of W.
+    fn weights(&self, x: Tensor<4>, dy: Tensor<4>) -> Tensor<2> {
+        match self {
+            Self::Dense => {
+                let ([n, _, _, features], out) = (x.dims(), dy.dims()[3]);
+                x.reshape([n, features]).transpose().matmul(dy.reshape([n, out]))
+            }
+            Self::Conv(correlation) => correlation.weights(x, dy),
+            Self::Deconv(correlation) => correlation.weights(dy, x),
+        }
+    }
+
+    /// The factors of the cotangent of W: `[batch, sites, K]` and `[rows, batch, sites, C]`.
+    fn factors(&self, x: Tensor<4>, dy: Tensor<4>) -> (Tensor<3>, Tensor<4>) {
+        let ([n, hx, wx, cx], [rows, hy, wy, cy]) = (x.dims(), dy.dims());
+        match self {
+            Self::Dense => (x.reshape([n, 1, cx]), dy.reshape([rows / n, n, 1, cy])),
+            Self::Conv(correlation) => {
+                let (patches, sites) = (correlation.patches(x), hy * wy);
+                let inner = patches.dims()[1];
+                (patches.reshape([n, sites, inner]), dy.reshape([rows / n, n, sites, cy]))
+            }
+            Self::Deconv(correlation) => {
+                let (patches, sites) = (correlation.patches(dy), hx * wx);
+                let inner = patches.dims()[1];
+                (x.reshape([n, sites, cx]), patches.reshape([rows / n, n, sites, inner]))
+            }
+        }
+    }
+}

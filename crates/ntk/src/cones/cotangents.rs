@@ -1,0 +1,97 @@
+//! Cotangents of all cones of a plan.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::chain::Chain;
+use super::plan::Plan;
+use super::pull::{Windows, pull};
+use super::real::Real;
+use super::weights::PullWeights;
+
+/// Cotangents of all selected outputs of a batch, each on its cone.
+pub struct Cotangents<'a, T: Clone> {
+    plan: &'a Plan,
+    chain: &'a Chain<'a, T>,
+    pieces: Vec<Windows<T>>,
+    /// Piece and place in it, by rank.
+    places: Vec<(usize, usize)>,
+}
+
+impl<'a, T: Real> Cotangents<'a, T> {
+    /// Pulls all outputs of a plan back to the chain's input.
+    pub fn new(plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
+        let weights: Vec<_> = chain.layers().iter().map(PullWeights::new).collect();
+        let pieces = plan.pieces(chain.samples());
+        let mut places = vec![(0, 0); plan.len()];
+        for (index, piece) in pieces.iter().enumerate() {
+            for (local, &rank) in piece.ranks.iter().enumerate() {
+                places[rank] = (index, local);
+            }
+        }
+        let pieces = pieces.into_par_iter().map(|piece| pull(chain, &weights, piece)).collect();
+        Self { plan, chain, pieces, places }
+    }
+
+    /// The cones.
+    pub fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    /// The batch.
+    pub fn chain(&self) -> &'a Chain<'a, T> {
+        self.chain
+    }
+
+    /// The window of one output and sample at a level: `[rows, columns, c]`.
+    pub(super) fn window(&self, level: usize, rank: usize, sample: usize) -> &[T] {
+        let (piece, local) = self.places[rank];
+        let len = self.plan.window(level, rank).map(|window| window.len).iter().product::<usize>();
+        let len = len * self.plan.map(level)[2];
+        &self.pieces[piece].levels[level][(local * self.chain.samples() + sample) * len..][..len]
+    }
+
+    /// Visits the window of one output and sample on the map: the visitor gets a row, its first column and the
+    /// cotangents `[columns, c]` there.
+    pub(super) fn for_each_row(
+        &self,
+        level: usize,
+        rank: usize,
+        sample: usize,
+        mut visit: impl FnMut(usize, usize, &[T]),
+    ) {
+        let ([y, x], [rows, columns]) = (self.plan.window(level, rank), self.plan.clipped(level, rank));
+        let (window, c) = (self.window(level, rank, sample), self.plan.map(level)[2]);
+        if columns.is_empty() {
+            return;
+        }
+        let skipped = (columns.start as isize - x.start) as usize;
+        for row in rows {
+            let j = (row as isize - y.start) as usize;
+            visit(row, columns.start, &window[(j * x.len + skipped) * c..][..columns.len() * c]);
+        }
+    }
+
+    /// Cotangents at the chain's input as whole maps: `[N, outputs, h, w, c]` for a range of the selected outputs.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not inside the selection.
+    pub fn scatter(&self, outputs: Range<usize>) -> Vec<T> {
+        let [h, w, c] = self.plan.map(0);
+        let mut ranks = vec![0; self.plan.len()];
+        for (rank, &index) in self.plan.order().iter().enumerate() {
+            ranks[index] = rank;
+        }
+        let ranks = &ranks[outputs];
+        let mut maps = vec![T::default(); self.chain.samples() * ranks.len() * h * w * c];
+        maps.par_chunks_mut(h * w * c).enumerate().for_each(|(row, map)| {
+            let (sample, rank) = (row / ranks.len(), ranks[row % ranks.len()]);
+            self.for_each_row(0, rank, sample, |y, x, values| {
+                map[(y * w + x) * c..][..values.len()].copy_from_slice(values);
+            });
+        });
+        maps
+    }
+}

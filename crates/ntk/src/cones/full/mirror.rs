@@ -1,0 +1,35 @@
+//! The second half of a symmetric matrix.
+
+use rayon::prelude::*;
+
+use super::super::real::Real;
+
+/// Sides of the squares that are transposed at a time: two of them fit the cache.
+const SQUARE: usize = 64;
+
+/// Copies what is right of the diagonal to the left of it: `rows[b][places[a]] = rows[a][places[b]]` for `a < b`.
+pub(super) fn mirror<T: Real>(rows: &mut [&mut [T]], places: &[usize]) {
+    if rows.len() <= SQUARE {
+        for b in 1..rows.len() {
+            let (before, row) = rows.split_at_mut(b);
+            for (row_a, &place) in before.iter().zip(places) {
+                row[0][place] = row_a[places[b]];
+            }
+        }
+        return;
+    }
+    let half = rows.len().div_ceil(2 * SQUARE) * SQUARE;
+    let (upper, lower) = rows.split_at_mut(half);
+    let (upper_places, lower_places) = places.split_at(half);
+    let strips = lower.par_chunks_mut(SQUARE).zip(lower_places.par_chunks(SQUARE));
+    strips.for_each(|(strip, strip_places)| {
+        for (square, square_places) in upper.chunks(SQUARE).zip(upper_places.chunks(SQUARE)) {
+            for (row, &b) in strip.iter_mut().zip(strip_places) {
+                for (row_a, &a) in square.iter().zip(square_places) {
+                    row[a] = row_a[b];
+                }
+            }
+        }
+    });
+    rayon::join(|| mirror(upper, upper_places), || mirror(lower, lower_places));
+}

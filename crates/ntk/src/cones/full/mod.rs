@@ -1,0 +1,131 @@
+//! The kernel of all pairs of sample and output.
+
+mod hidden;
+mod input;
+mod mirror;
+mod pairs;
+mod rows;
+mod strips;
+mod totals;
+mod unit;
+
+use super::cotangents::Cotangents;
+use super::real::Real;
+use mirror::mirror;
+use rows::Block;
+
+/// What lies below the chain, if it acts on every position of the chain's input alike (a dense layer that is reshaped):
+/// its kernel is `(factor[n, n'] + bias) sum_q <delta_r[q], delta_r'[q]>`.
+#[derive(Debug, Clone, Copy)]
+pub struct InputTerm<'f> {
+    /// `[N1, N2]`: Gram matrix of that layer's inputs, with its scale squared.
+    pub factor: &'f [f64],
+    /// Its `beta^2`.
+    pub bias: f64,
+}
+
+/// Kernels of single layers, each `[N1 O1, N2 O2]` like [`Target::Sum`].
+#[derive(Debug)]
+pub struct PartBuffers<'k, T> {
+    /// By the weights and by the bias of each layer.
+    pub layers: Vec<[&'k mut [T]; 2]>,
+    /// By the weights and by the bias of what lies below; used if there is an [`InputTerm`].
+    pub input: Option<[&'k mut [T]; 2]>,
+}
+
+/// Where a kernel is added.
+#[derive(Debug)]
+pub enum Target<'k, T> {
+    /// Everything into one matrix.
+    Sum(&'k mut [T]),
+    /// Each part into its own.
+    Parts(PartBuffers<'k, T>),
+}
+
+/// Adds the kernel `Theta[(n, o), (n', o')]` to row-major matrices `[N1 O1, N2 O2]`, rows sample by sample and in the
+/// order of the selection.
+///
+/// The two sides share weights; samples and outputs may differ, so that a kernel can be made in blocks. Without a second
+/// side it is that of the first with itself: half of it is computed and then mirrored, so the matrices must be symmetric
+/// before.
+///
+/// # Panics
+///
+/// If a matrix has the wrong size, or there are not as many as layers.
+pub fn full<T: Real>(
+    first: &Cotangents<'_, T>,
+    second: Option<&Cotangents<'_, T>>,
+    input: Option<InputTerm<'_>>,
+    target: Target<'_, T>,
+) {
+    let block = Block::new(first, second);
+    let layers = first.chain().layers().len();
+    match target {
+        Target::Sum(kernel) => {
+            block.check(kernel);
+            for layer in 0..layers {
+                let t=std::time::Instant::now();block.add_layer(layer, [true, true], kernel);eprintln!("layer {layer} {:.3}",t.elapsed().as_secs_f64());
+            }
+            let t=std::time::Instant::now();if let Some(term) = input {
+                block.add_input(term.factor, term.bias, kernel);
+            }
+            eprintln!("input {:.3}",t.elapsed().as_secs_f64());let t=std::time::Instant::now();block.finish(kernel);eprintln!("mirror {:.3}",t.elapsed().as_secs_f64());
+        }
+        Target::Parts(parts) => {
+            assert_eq!(parts.layers.len(), layers, "a pair of matrices a layer");
+            for (layer, kernels) in parts.layers.into_iter().enumerate() {
+                for (part, kernel) in kernels.into_iter().enumerate() {
+                    block.check(kernel);
+                    block.add_layer(layer, [part == 0, part == 1], kernel);
+                    block.finish(kernel);
+                }
+            }
+            if let (Some(term), Some([weights, bias])) = (input, parts.input) {
+                let ones = vec![1.0; term.factor.len()];
+                block.check(weights);
+                block.add_input(term.factor, 0.0, weights);
+                block.finish(weights);
+                block.check(bias);
+                block.add_input(&ones.iter().map(|one| one * term.bias).collect::<Vec<_>>(), 0.0, bias);
+                block.finish(bias);
+            }
+        }
+    }
+}
+
+impl<T: Real> Block<'_, '_, T> {
+    /// Adds the kernel by the weights and (or) the bias of one layer.
+    fn add_layer(&self, layer: usize, [weights, bias]: [bool; 2], kernel: &mut [T]) {
+        let level = layer + 1;
+        let last = level == self.sides[0].plan().layers().len();
+        match (last, weights) {
+            (true, _) => {
+                if weights {
+                    self.add_unit_weights(kernel);
+                }
+                if bias {
+                    self.add_unit_bias(kernel);
+                }
+            }
+            (false, true) => self.add_hidden(level, bias, kernel),
+            (false, false) => self.add_hidden_bias(level, kernel),
+        }
+    }
+
+    fn check(&self, kernel: &[T]) {
+        assert_eq!(kernel.len(), self.rows() * self.row_len(), "a kernel of all rows and columns");
+    }
+
+    /// Fills in the other half of a symmetric kernel.
+    fn finish(&self, kernel: &mut [T]) {
+        if !self.symmetric || kernel.is_empty() {
+            return;
+        }
+        let (outputs, order) = (self.sides[0].plan().len(), self.sides[0].plan().order());
+        // All rows by sample and rank: before the diagonal in this order nothing is known.
+        let places: Vec<usize> = (0..self.rows()).map(|row| row / outputs * outputs + order[row % outputs]).collect();
+        let mut rows: Vec<Option<&mut [T]>> = kernel.chunks_mut(self.row_len()).map(Some).collect();
+        let mut sorted: Vec<&mut [T]> = places.iter().filter_map(|&place| rows[place].take()).collect();
+        mirror(&mut sorted, &places);
+    }
+}

@@ -1,0 +1,213 @@
+//! Layers whose outputs are hidden and whose windows are small: every pair of positions of two windows by itself.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::super::cotangents::Cotangents;
+use super::super::gemm::{Matrix, product_transposed};
+use super::super::patches::{Positions, patch_len, patches};
+use super::super::plan::Plan;
+use super::super::real::Real;
+use super::rows::Block;
+use super::totals::totals;
+
+/// Rows of a product.
+const ROWS: usize = 192;
+
+/// Columns of a product: with its rows, few enough for the cache.
+const COLUMNS: usize = 96;
+
+/// One position of the windows of a group.
+struct Slot {
+    /// Where in the window.
+    at: usize,
+    /// Residue class of the position, the same for all outputs of the group.
+    class: usize,
+    /// Place in the residue class, by output; off the map, where cotangents are zero, any.
+    places: Vec<usize>,
+}
+
+/// Outputs whose windows at a level have one size and begin in one residue class.
+struct Group {
+    ranks: Vec<usize>,
+    slots: Vec<Slot>,
+}
+
+/// Number of pairs of positions that share weights, over all pairs of outputs.
+pub(super) fn count(sides: [&Plan; 2], level: usize) -> f64 {
+    let held = sides.map(|plan| {
+        let positions = Positions::new(plan, level);
+        let mut held = vec![0.0; positions.classes().len()];
+        for group in groups(plan, level, &positions) {
+            group.slots.iter().for_each(|slot| held[slot.class] += group.ranks.len() as f64);
+        }
+        held
+    });
+    held[0].iter().zip(&held[1]).map(|(a, b)| a * b).sum()
+}
+
+fn groups(plan: &Plan, level: usize, positions: &Positions) -> Vec<Group> {
+    let modulus = positions.modulus();
+    let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for rank in 0..plan.len() {
+        let window = plan.window(level, rank);
+        let residue = |axis: usize| window[axis].start.rem_euclid(modulus[axis] as isize) as usize;
+        groups.entry((window.map(|window| window.len), [residue(0), residue(1)])).or_default().push(rank);
+    }
+    let group = |(([h, w], corner), ranks): (([usize; 2], [usize; 2]), Vec<usize>)| {
+        let slots = (0..h * w).map(|at| {
+            let (j, i) = (at / w, at % w);
+            let class = (corner[0] + j) % modulus[0] * modulus[1] + (corner[1] + i) % modulus[1];
+            let place = |&rank: &usize| plan.place(level, rank, j, i).map_or(0, |at| positions.index(at));
+            Slot { at, class, places: ranks.iter().map(place).collect() }
+        });
+        Group { slots: slots.collect(), ranks }
+    };
+    groups.into_iter().map(group).collect()
+}
+
+/// Cotangents of one sample: for each group and slot `[outputs, c]`.
+fn gather<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups: &[Group]) -> Vec<Vec<Vec<T>>> {
+    let c = side.plan().map(level)[2];
+    let slot = |ranks: &[usize], at: usize| {
+        let mut values = Vec::with_capacity(ranks.len() * c);
+        for &rank in ranks {
+            values.extend_from_slice(&side.window(level, rank, sample)[at * c..(at + 1) * c]);
+        }
+        values
+    };
+    let groups = groups.par_iter();
+    groups.map(|group| group.slots.iter().map(|s| slot(&group.ranks, s.at)).collect()).collect()
+}
+
+/// Cotangents of one sample added up over their windows: for each group `[outputs, c]`.
+fn add_up<T: Real>(
+    side: &Cotangents<'_, T>,
+    level: usize,
+    sample: usize,
+    groups: &[Group],
+    factor: T,
+) -> Vec<Vec<T>> {
+    let (totals, c) = (totals(side, level, sample, factor), side.plan().map(level)[2]);
+    let group = |group: &Group| {
+        let mut values = Vec::with_capacity(group.ranks.len() * c);
+        group.ranks.iter().for_each(|&rank| values.extend_from_slice(&totals[rank * c..(rank + 1) * c]));
+        values
+    };
+    groups.iter().map(group).collect()
+}
+
+impl<T: Real> Block<'_, '_, T> {
+    /// `sum_{u, u'} Gamma[u, u'] <delta_r[u], delta_r'[u']>`, and the bias' part if `bias` is not zero: a product for each
+    /// pair of positions of two groups, times an entry of the patch Gram matrix for each pair of outputs.
+    pub(super) fn add_pairs(&self, level: usize, bias: T, kernel: &mut [T]) {
+        let plans = self.sides.map(Cotangents::plan);
+        let positions = plans.map(|plan| Positions::new(plan, level));
+        let groups = [0, 1].map(|side| groups(plans[side], level, &positions[side]));
+        for (n, m, half) in self.pairs() {
+            let pair = Pair {
+                groups: [&groups[0], &groups[1]],
+                cotangents: [gather(self.sides[0], level, n, &groups[0]), gather(self.sides[1], level, m, &groups[1])],
+                biases: [add_up(self.sides[0], level, n, &groups[0], bias), add_up(self.sides[1], level, m, &groups[1], T::of(1.0))],
+                biased: bias != T::default(),
+                channels: plans[0].map(level)[2],
+                gamma: self.gamma(level, [n, m], [&positions[0], &positions[1]]),
+                widths: positions[1].classes().iter().map(Vec::len).collect(),
+            };
+            let mut rows: Vec<_> = self.rows_of(kernel, n, m).into_iter().map(Some).collect();
+            let mut strips = Vec::new();
+            for (index, group) in groups[0].iter().enumerate() {
+                for start in (0..group.ranks.len()).step_by(ROWS) {
+                    let strip = start..group.ranks.len().min(start + ROWS);
+                    let ranks = &group.ranks[strip.clone()];
+                    let rows: Vec<_> = ranks.iter().filter_map(|&rank| rows[rank].take()).collect();
+                    strips.push((index, strip, rows));
+                }
+            }
+            strips.into_par_iter().for_each(|(index, strip, mut rows)| {
+                let (mut sum, mut dots) = (Vec::new(), Vec::new());
+                for (other, group) in groups[1].iter().enumerate() {
+                    let first = groups[0][index].ranks[strip.start];
+                    let start = if half { group.ranks.partition_point(|&rank| rank < first) } else { 0 };
+                    for start in (start..group.ranks.len()).step_by(COLUMNS) {
+                        let columns = start..group.ranks.len().min(start + COLUMNS);
+                        pair.block([index, other], [strip.clone(), columns.clone()], &mut sum, &mut dots);
+                        for (row, sum) in rows.iter_mut().zip(sum.chunks(columns.len())) {
+                            for (&rank, &value) in group.ranks[columns.clone()].iter().zip(sum) {
+                                row[plans[1].order()[rank]] += value;
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    }
+
+    /// By residue class: `Gamma[u, u']` for all positions of two samples.
+    fn gamma(&self, level: usize, samples: [usize; 2], positions: [&Positions; 2]) -> Vec<Vec<T>> {
+        let layers = self.sides.map(|side| &side.chain().layers()[level - 1]);
+        let gamma = |class: usize| {
+            let len = patch_len(&layers[0].geometry, positions[0].modulus(), class);
+            let patches = [0, 1].map(|side| patches(layers[side], positions[side], class, samples[side]));
+            let rows = positions.map(|positions| positions.classes()[class].len());
+            let mut gamma = vec![T::default(); rows[0] * rows[1]];
+            let [a, b] = [0, 1].map(|side| Matrix::new(&patches[side], rows[side], len));
+            product_transposed(&mut gamma, false, a, b);
+            gamma
+        };
+        (0..positions[0].classes().len()).into_par_iter().map(gamma).collect()
+    }
+}
+
+/// What the blocks of a pair of samples share.
+struct Pair<'g, T> {
+    groups: [&'g [Group]; 2],
+    cotangents: [Vec<Vec<Vec<T>>>; 2],
+    /// By group: cotangents added up over their windows, those of the first side times `beta^2`.
+    biases: [Vec<Vec<T>>; 2],
+    biased: bool,
+    channels: usize,
+    /// By residue class, with the number of its columns.
+    gamma: Vec<Vec<T>>,
+    widths: Vec<usize>,
+}
+
+impl<T: Real> Pair<'_, T> {
+    /// The kernel between some outputs of two groups, into `sum`: `[rows, columns]`.
+    fn block(&self, groups: [usize; 2], outputs: [Range<usize>; 2], sum: &mut Vec<T>, dots: &mut Vec<T>) {
+        let (c, counts) = (self.channels, [outputs[0].len(), outputs[1].len()]);
+        sum.clear();
+        sum.resize(counts[0] * counts[1], T::default());
+        dots.resize(counts[0] * counts[1], T::default());
+        let [first, second] = [0, 1].map(|side| &self.groups[side][groups[side]]);
+        if self.biased {
+            let part = |side: usize| slice(&self.biases[side][groups[side]], &outputs[side], c);
+            product_transposed(sum, false, part(0), part(1));
+        }
+        let part = |side: usize, slot: usize| slice(&self.cotangents[side][groups[side]][slot], &outputs[side], c);
+        for (slot, place) in first.slots.iter().enumerate() {
+            for (other, other_place) in second.slots.iter().enumerate() {
+                let gamma = &self.gamma[place.class];
+                if other_place.class != place.class || gamma.is_empty() {
+                    continue;
+                }
+                product_transposed(dots, false, part(0, slot), part(1, other));
+                let (u, u2) = (&place.places[outputs[0].clone()], &other_place.places[outputs[1].clone()]);
+                let width = self.widths[place.class];
+                for ((sum, dots), &u) in sum.chunks_mut(counts[1]).zip(dots.chunks(counts[1])).zip(u) {
+                    let gamma = &gamma[u * width..(u + 1) * width];
+                    for ((sum, &dot), &u2) in sum.iter_mut().zip(dots).zip(u2) {
+                        *sum += gamma[u2] * dot;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Some rows of a matrix of `columns` columns.
+fn slice<'v, T>(values: &'v [T], rows: &Range<usize>, columns: usize) -> Matrix<'v, T> {
+    Matrix::new(&values[rows.start * columns..rows.end * columns], rows.len(), columns)
+}

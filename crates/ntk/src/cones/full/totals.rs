@@ -1,0 +1,19 @@
+//! Cotangents added up over their windows: what a bias sees.
+
+use rayon::prelude::*;
+
+use super::super::cotangents::Cotangents;
+use super::super::gemm::axpy;
+use super::super::real::Real;
+
+/// `factor sum_u delta_r[u]` of one sample, by rank: `[outputs, c]`.
+pub(super) fn totals<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, factor: T) -> Vec<T> {
+    let c = side.plan().map(level)[2];
+    let mut totals = vec![T::default(); side.plan().len() * c];
+    if factor != T::default() {
+        totals.par_chunks_mut(c).enumerate().for_each(|(rank, sum)| {
+            side.window(level, rank, sample).chunks(c).for_each(|values| axpy(sum, factor, values));
+        });
+    }
+    totals
+}

@@ -1,0 +1,114 @@
+//! Tiles: neighbouring outputs whose windows are joined, so that a product has more than a few rows.
+
+use std::ops::Range;
+
+use super::axis::Interval;
+use super::plan::Plan;
+
+/// Sides of tiles that are tried.
+const SIDES: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
+
+/// Outputs whose windows at a level are joined to one rectangle of the map.
+#[derive(Debug, Clone)]
+pub(super) struct Tile {
+    pub(super) ranks: Vec<usize>,
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
+}
+
+/// Tiles side by side.
+#[derive(Debug, Clone)]
+pub(super) struct Band {
+    pub(super) rows: Range<usize>,
+    pub(super) tiles: Vec<Tile>,
+    /// Smallest rank in any tile.
+    pub(super) first: usize,
+}
+
+/// Tiles of a level, from the first row of the map on: of all sides and phases those that cost least.
+pub(super) fn bands(plan: &Plan, level: usize) -> Vec<Band> {
+    let [vertical, horizontal] = [candidates(plan, level, 0), candidates(plan, level, 1)];
+    let channels = plan.map(plan.layers().len())[2];
+    let pairs = vertical.iter().flat_map(|v| horizontal.iter().map(move |h| (v, h)));
+    let cost = |(v, h): &(&Groups, &Groups)| -> usize {
+        let tiles = v.joined.iter().flat_map(|v| h.joined.iter().map(move |h| (v, h)));
+        tiles.map(|(v, h)| v.width * h.width * product_cost(v.members * h.members * channels)).sum()
+    };
+    let Some((vertical, horizontal)) = pairs.min_by_key(cost) else { return Vec::new() };
+    let columns = horizontal.count();
+    let mut tiles: Vec<Option<Tile>> = vec![None; vertical.count() * columns];
+    for (rank, output) in plan.outputs().iter().enumerate() {
+        let [rows, cols] = plan.clipped(level, rank);
+        if rows.is_empty() || cols.is_empty() {
+            continue;
+        }
+        let slot = &mut tiles[vertical.group[output.y] * columns + horizontal.group[output.x]];
+        let tile = slot.get_or_insert_with(|| Tile { ranks: Vec::new(), rows: rows.clone(), columns: cols.clone() });
+        tile.ranks.push(rank);
+        tile.rows = tile.rows.start.min(rows.start)..tile.rows.end.max(rows.end);
+        tile.columns = tile.columns.start.min(cols.start)..tile.columns.end.max(cols.end);
+    }
+    tiles.chunks_mut(columns).filter_map(|row| band(row.iter_mut().filter_map(Option::take).collect())).collect()
+}
+
+fn band(tiles: Vec<Tile>) -> Option<Band> {
+    let start = tiles.iter().map(|tile| tile.rows.start).min()?;
+    let end = tiles.iter().map(|tile| tile.rows.end).max()?;
+    let first = tiles.iter().map(|tile| tile.ranks[0]).min()?;
+    Some(Band { rows: start..end, tiles, first })
+}
+
+/// Time of a product with so many rows in a tile, for each entry of the other side; measured in single precision, where
+/// rows are worked on in blocks of 24, and what is left in one of 8, 16 or 24.
+pub(super) fn product_cost(rows: usize) -> usize {
+    7 + 65 * (rows / 24) + [0, 40, 48, 65][(rows % 24).div_ceil(8)]
+}
+
+/// One way to group the positions of the last map along an axis.
+struct Groups {
+    /// By position.
+    group: Vec<usize>,
+    /// By group.
+    joined: Vec<Joined>,
+}
+
+#[derive(Clone, Copy)]
+struct Joined {
+    /// Selected positions.
+    members: usize,
+    /// Width of their joined windows.
+    width: usize,
+}
+
+impl Groups {
+    fn count(&self) -> usize {
+        self.group.last().map_or(0, |last| last + 1)
+    }
+}
+
+fn candidates(plan: &Plan, level: usize, axis: usize) -> Vec<Groups> {
+    let positions = plan.map(plan.layers().len())[axis];
+    let size = plan.map(level)[axis];
+    let mut selected = vec![None; positions];
+    for (rank, output) in plan.outputs().iter().enumerate() {
+        selected[[output.y, output.x][axis]] = Some(plan.window(level, rank)[axis]);
+    }
+    let sides = SIDES.iter().flat_map(|&side| (0..side).map(move |phase| (side, phase)));
+    sides.map(|(side, phase)| groups(&selected, size, side, phase)).collect()
+}
+
+fn groups(selected: &[Option<Interval>], size: usize, side: usize, phase: usize) -> Groups {
+    let group: Vec<usize> = (0..selected.len()).map(|at| (at + phase) / side).collect();
+    let count = group.last().map_or(0, |last| last + 1);
+    let mut joined = vec![(usize::MAX, 0_usize, 0); count];
+    for (at, window) in selected.iter().enumerate() {
+        let Some(window) = window.map(|window| window.clip(size)) else { continue };
+        let (start, end, members) = &mut joined[group[at]];
+        *members += 1;
+        if !window.is_empty() {
+            (*start, *end) = ((*start).min(window.start), (*end).max(window.end));
+        }
+    }
+    let joined = joined.into_iter().map(|(start, end, members)| Joined { members, width: end.saturating_sub(start) });
+    Groups { group, joined: joined.collect() }
+}

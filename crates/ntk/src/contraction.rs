@@ -1,0 +1,212 @@
+//! The kernel part of one parameter, from its inputs and cotangents.
+//!
+//! With inputs a and cotangents δ of the sites s of a parameter ([`Factors`]), its part of the kernel is
+//!
+//! ```text
+//! Θ[r, r'] = Σ_{s, s'} ⟨a_s, a'_s'⟩ ⟨δ_rs, δ'_r's'⟩
+//! ```
+//!
+//! There are several orders in which to sum; which is cheapest depends on the layer and on what is wanted, so it is chosen
+//! by counting (Novak et al., arXiv 2206.08720, name the first three):
+//!
+//! | [`Order`] | first | then |
+//! | --- | --- | --- |
+//! | `Hadamard` | ⟨a, a'⟩ and ⟨δ, δ'⟩, at a single site | their product |
+//! | `Weights` | weight cotangents Σ_s a_s ⊗ δ_rs of both sides | their products |
+//! | `Patches` | ⟨a_s, a'_s'⟩ and ⟨δ_rs, δ'_r's'⟩ over all pairs of sites | Σ over the pairs |
+//! | `Pushed` | ⟨a_s, a'_s'⟩, and δ pushed through it: Σ_s ⟨a_s, a'_s'⟩ δ_rs | products with δ' |
+
+use burn::tensor::Tensor;
+use fintan_net::Factors;
+
+use crate::kernel::Entries;
+use crate::products::products;
+
+/// An order of summation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Hadamard,
+    Weights,
+    Patches,
+    Pushed,
+}
+
+/// The factors of one side, with rows told apart by what becomes of them.
+///
+/// A row is (b, g, i): b is what a traced or diagonal kernel pairs with itself (the output), g the group of sites it
+/// reads (its sample, or one group for the whole batch where samples are coupled), i what is left.
+pub(crate) struct Operand {
+    /// `[groups, sites, K]`
+    inputs: Option<Tensor<3>>,
+    /// `[b, groups, i, sites, C]`
+    cotangents: Tensor<5>,
+}
+
+impl Operand {
+    pub(crate) fn new(factors: Factors, entries: Entries, coupled: bool) -> Self {
+        let Factors { inputs, mut cotangents, .. } = factors;
+        let [rows, n, mut sites, c] = cotangents.dims();
+        if inputs.is_none() && coupled {
+            // One input for every sample: its cotangents add up before anything else.
+            cotangents = cotangents.reshape([rows, n * sites, c]).sum_dim(1).unsqueeze_dim(2);
+            sites = 1;
+        }
+        let inputs = match inputs {
+            Some(a) if coupled => {
+                let [n, sites, k] = a.dims();
+                Some(a.reshape([1, n * sites, k]))
+            }
+            inputs => inputs,
+        };
+        let cotangents = match (entries, coupled) {
+            (Entries::Full, false) => cotangents.permute([1, 0, 2, 3]).reshape([1, n, rows, sites, c]),
+            (_, false) => cotangents.reshape([rows, n, 1, sites, c]),
+            (entries, true) => {
+                let sites = cotangents.dims()[1] * sites;
+                let (outputs, n) = (rows / n, n);
+                if entries == Entries::Full {
+                    let by_sample = cotangents.reshape([outputs, n, sites * c]).permute([1, 0, 2]);
+                    by_sample.reshape([1, 1, rows, sites, c])
+                } else {
+                    cotangents.reshape([outputs, 1, n, sites, c])
+                }
+            }
+        };
+        Self { inputs, cotangents }
+    }
+
+    /// `[b, groups · i, sites · C]`
+    fn rows(&self) -> Tensor<3> {
+        let [b, g, i, s, c] = self.cotangents.dims();
+        self.cotangents.clone().reshape([b, g * i, s * c])
+    }
+
+    /// Weight cotangents: `[b, groups · i, K · C]`.
+    fn weights(&self) -> Tensor<3> {
+        let [b, g, i, s, c] = self.cotangents.dims();
+        let Some(inputs) = &self.inputs else { return self.rows() };
+        let k = inputs.dims()[2];
+        // One product a group, of all its rows side by side.
+        let columns = self.cotangents.clone().permute([1, 3, 0, 2, 4]).reshape([g, s, b * i * c]);
+        let weights = inputs.clone().transpose().matmul(columns);
+        weights.reshape([g, k, b, i, c]).permute([2, 0, 3, 1, 4]).reshape([b, g * i, k * c])
+    }
+
+    fn group(&self, g: usize) -> (Tensor<2>, Tensor<4>) {
+        let [b, _, i, s, c] = self.cotangents.dims();
+        let inputs = self.inputs.clone().expect("several sites have inputs");
+        let k = inputs.dims()[2];
+        (inputs.narrow(0, g, 1).reshape([s, k]), self.cotangents.clone().narrow(1, g, 1).reshape([b, i, s, c]))
+    }
+}
+
+/// Multiply-adds of an order, for one side's `[b, g, i, s, c]` and k inputs against the other's groups g2.
+pub(crate) fn cost(order: Order, [b, g, i, s, c]: [usize; 5], k: usize, g2: usize) -> f64 {
+    let [b, g, i, s, c, k, g2] = [b, g, i, s, c, k, g2].map(|n| n as f64);
+    let pairs = g * g2;
+    match order {
+        Order::Hadamard => pairs * (k + i * i * b * c),
+        Order::Weights => (g + g2) * b * i * s * k * c + pairs * i * i * b * k * c,
+        Order::Patches => pairs * s * s * (k + b * c),
+        Order::Pushed => pairs * (s * s * (k + b * i * c) + i * i * b * s * c),
+    }
+}
+
+/// The cheapest order that applies.
+pub(crate) fn choose(dims: [usize; 5], k: usize, g2: usize) -> Order {
+    let [_, _, i, s, _] = dims;
+    if s == 1 {
+        return Order::Hadamard;
+    }
+    let other = if i == 1 { Order::Patches } else { Order::Pushed };
+    if cost(other, dims, k, g2) < cost(Order::Weights, dims, k, g2) { other } else { Order::Weights }
+}
+
+/// Θ of one parameter between two sides: `[groups · i, groups · i]` (full), the same summed over b (traced), or one
+/// such matrix a b (diagonal).
+pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
+    let [_, g2, ..] = right.cotangents.dims();
+    let k = left.inputs.as_ref().map_or(1, |a| a.dims()[2]);
+    match choose(left.cotangents.dims(), k, g2) {
+        Order::Hadamard => hadamard(left, right, entries),
+        Order::Weights => summed(left.weights(), right.weights(), entries),
+        Order::Patches => patches(left, right, entries),
+        Order::Pushed => pushed(left, right, entries),
+    }
+}
+
+/// `[b, m, k]` against `[b, n, k]`: a product for every b, or their sum.
+fn summed(x: Tensor<3>, y: Tensor<3>, entries: Entries) -> Vec<f64> {
+    let flat = |t: Tensor<3>| {
+        let [b, m, k] = t.dims();
+        if entries == Entries::Diagonal || b == 1 { t } else { t.permute([1, 0, 2]).reshape([1, m, b * k]) }
+    };
+    products(&flat(x), &flat(y))
+}
+
+fn hadamard(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
+    let mut theta = summed(left.rows(), right.rows(), entries);
+    let (Some(a), Some(b)) = (&left.inputs, &right.inputs) else { return theta };
+    let flat = |a: &Tensor<3>| {
+        let [g, _, k] = a.dims();
+        a.clone().reshape([1, g, k])
+    };
+    let inputs = products(&flat(a), &flat(b));
+    let ([_, g1, i1, ..], [_, g2, i2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
+    let (rows, columns) = (g1 * i1, g2 * i2);
+    for matrix in theta.chunks_mut(rows * columns) {
+        for (row, line) in matrix.chunks_mut(columns).enumerate() {
+            for (column, value) in line.iter_mut().enumerate() {
+                *value *= inputs[row / i1 * g2 + column / i2];
+            }
+        }
+    }
+    theta
+}
+
+fn patches(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
+    let ([b, g1, ..], [_, g2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
+    let kept = if entries == Entries::Diagonal { b } else { 1 };
+    let mut theta = vec![0.0; kept * g1 * g2];
+    for x in 0..g1 {
+        let (a, d) = left.group(x);
+        for y in 0..g2 {
+            let (a2, d2) = right.group(y);
+            let inputs = products(&a.clone().unsqueeze(), &a2.unsqueeze());
+            let sites = |d: Tensor<4>| {
+                let [_, _, s, c] = d.dims();
+                let by_output: Tensor<3> = d.reshape([b, s, c]);
+                if kept == b { by_output } else { by_output.permute([1, 0, 2]).reshape([1, s, b * c]) }
+            };
+            let cotangents = products(&sites(d.clone()), &sites(d2));
+            for (o, matrix) in cotangents.chunks(inputs.len()).enumerate() {
+                theta[(o * g1 + x) * g2 + y] = matrix.iter().zip(&inputs).map(|(p, q)| p * q).sum();
+            }
+        }
+    }
+    theta
+}
+
+fn pushed(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
+    // Coupled sides of other batches have other numbers of sites.
+    let ([b, g1, i1, s1, c], [_, g2, i2, s2, _]) = (left.cotangents.dims(), right.cotangents.dims());
+    let kept = if entries == Entries::Diagonal { b } else { 1 };
+    let (rows, columns) = (g1 * i1, g2 * i2);
+    let mut theta = vec![0.0; kept * rows * columns];
+    for x in 0..g1 {
+        let (a, d) = left.group(x);
+        for y in 0..g2 {
+            let (a2, d2) = right.group(y);
+            let through = a2.matmul(a.clone().transpose()).reshape([1, s2, s1]);
+            let pushed = through.matmul(d.clone().reshape([b * i1, s1, c])).reshape([b, i1, s2 * c]);
+            let block = summed(pushed, d2.reshape([b, i2, s2 * c]), entries);
+            for (o, matrix) in block.chunks(i1 * i2).enumerate() {
+                for (i, line) in matrix.chunks(i2).enumerate() {
+                    let start = (o * rows + x * i1 + i) * columns + y * i2;
+                    theta[start..start + i2].copy_from_slice(line);
+                }
+            }
+        }
+    }
+    theta
+}

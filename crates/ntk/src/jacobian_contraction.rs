@@ -1,0 +1,80 @@
+//! Jacobian contraction: the definition, by Burn's autodiff.
+
+use burn::tensor::{Tensor, TensorData};
+
+use fintan_net::{Lowering, Placement};
+
+use crate::kernel::{Block, Entries};
+use crate::problem::{Problem, Tile};
+use crate::products::products;
+
+/// A tile of the kernel from whole Jacobians, one backward pass of Burn's autodiff a row.
+///
+/// It shares nothing with the other methods but the forward pass, and so is their oracle; its time and memory allow small
+/// sizes only.
+#[must_use]
+pub fn jacobian_contraction(problem: &Problem, tile: &Tile) -> Block {
+    let left = jacobian(problem, 0, tile.rows.clone().collect());
+    let right = if problem.is_symmetric() && tile.rows == tile.columns {
+        left.clone()
+    } else {
+        jacobian(problem, 1, tile.columns.clone().collect())
+    };
+    let mut block = Block::zeros(problem, tile);
+    for (parameter, (x, y)) in left.into_iter().zip(right).enumerate() {
+        let ([o1, n1, p], [o2, n2, _]) = (x.dims(), y.dims());
+        let values = match problem.entries {
+            Entries::Full => products(
+                &x.permute([1, 0, 2]).reshape([1, n1 * o1, p]),
+                &y.permute([1, 0, 2]).reshape([1, n2 * o2, p]),
+            ),
+            Entries::Diagonal => products(&x, &y),
+            Entries::Traced => products(
+                &x.permute([1, 0, 2]).reshape([1, n1, o1 * p]),
+                &y.permute([1, 0, 2]).reshape([1, n2, o2 * p]),
+            ),
+        };
+        block.add(parameter, &values);
+    }
+    block
+}
+
+/// `[outputs, N, parameters]` for each parameter.
+fn jacobian(problem: &Problem, side: usize, outputs: Vec<usize>) -> Vec<Tensor<3>> {
+    let x = &problem.side(side).x;
+    let (device, dtype, n) = (x.device(), x.dtype(), x.dims()[0]);
+    let taped = device.clone().autodiff();
+    let network = problem.network.moved(&Placement { device: taped.clone(), dtype, lowering: Lowering::Views });
+    let mut rows: Vec<Vec<Tensor<2>>> = network.parameters().iter().map(|_| Vec::new()).collect();
+    for &output in &outputs {
+        let at = problem.in_memory(problem.outputs[output]);
+        for sample in 0..n {
+            // Coupled samples need the batch around them; others are cheaper alone.
+            let (batch, row) =
+                if problem.is_coupled() { (x.clone(), sample) } else { (x.clone().narrow(0, sample, 1), 0) };
+            let batch = Tensor::from_data(batch.into_data(), (&taped, dtype));
+            let tracked = network.with_parameters(network.parameters().into_iter().map(Tensor::require_grad).collect());
+            let (y, _) = tracked.forward(batch, problem.mode);
+            let len = y.dims().iter().product::<usize>();
+            let value: Tensor<1> = y.clone().reshape([len]).narrow(0, row * (len / y.dims()[0]) + at, 1);
+            let gradients = value.backward();
+            for (rows, parameter) in rows.iter_mut().zip(tracked.parameters()) {
+                let len = parameter.dims().iter().product();
+                let gradient = parameter.grad(&gradients).map_or_else(
+                    || Tensor::zeros([1, len], (&device, dtype)),
+                    |g| {
+                        let data: TensorData = g.into_data();
+                        Tensor::<2>::from_data(data, (&device, dtype)).reshape([1, len])
+                    },
+                );
+                rows.push(gradient);
+            }
+        }
+    }
+    rows.into_iter()
+        .map(|rows| {
+            let len = rows[0].dims()[1];
+            Tensor::cat(rows, 0).reshape([outputs.len(), n, len])
+        })
+        .collect()
+}

@@ -1,0 +1,37 @@
+//! The empirical neural tangent kernel of a finite network.
+//!
+//! With f the outputs and θ the parameters of a network,
+//!
+//! ```text
+//! Θ[(n, o), (n', o')] = Σ_p ∂f_o(x_n)/∂θ_p · ∂f_o'(x_n')/∂θ_p
+//! ```
+//!
+//! exactly, by one of three methods that share nothing but the network:
+//!
+//! | method | is | cost |
+//! | --- | --- | --- |
+//! | [`jacobian_contraction`] | Burn's autodiff, one backward pass a row: the oracle | N O backward passes, N O Jacobian rows in memory |
+//! | [`ntk_vector_products`] | Jᵀ v by pullback, J of it by pushforward | N O passes back and N O forward over the batch |
+//! | [`structured`] | one pullback of all rows; each layer from inputs and cotangents, no Jacobian | O pullbacks of the batch, and a contraction a layer |
+//!
+//! Sources: Jacot et al., arXiv 1806.07572 (the kernel); Novak et al., arXiv 2206.08720 (the methods).
+
+pub mod cones;
+mod contraction;
+mod jacobian_contraction;
+mod kernel;
+mod method;
+mod ntk_vector_products;
+mod pixels;
+mod problem;
+mod products;
+mod spectrum;
+mod structured;
+
+pub use jacobian_contraction::jacobian_contraction;
+pub use kernel::{Block, Entries, Kernel, Part, Values};
+pub use method::Method;
+pub use ntk_vector_products::ntk_vector_products;
+pub use problem::{Problem, ProblemError, Tile};
+pub use spectrum::{Spectrum, SpectrumError, largest_eigenpairs, stochastic_trace};
+pub use structured::structured;

@@ -1,0 +1,258 @@
+//! Eigenvalues and eigenvectors of kernels, formed or not.
+
+use burn::tensor::TensorData;
+use faer::{Mat, Side};
+use fintan_config::Shape;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha20Rng;
+use rand_distr::{Distribution as _, StandardNormal};
+
+use crate::kernel::{Entries, Kernel, Values};
+use crate::problem::Problem;
+use crate::products::numbers;
+
+/// Eigenpairs of a symmetric kernel, the largest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spectrum {
+    /// Eigenvalues.
+    pub values: Vec<f64>,
+    /// Eigenvectors of unit length, one after another.
+    pub vectors: Vec<Vec<f64>>,
+    /// |Θ v - λ v| / λ₁ of each pair.
+    pub residuals: Vec<f64>,
+}
+
+/// Why there is no spectrum.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SpectrumError {
+    /// Two sets of samples.
+    #[error("a kernel between two sets of inputs is no symmetric matrix and has no eigenvalues")]
+    NotSymmetric,
+    /// A kernel without a matrix.
+    #[error("a diagonal kernel is a list of matrices; take a full or a traced one for eigenvalues")]
+    Diagonal,
+    /// Numbers that are none.
+    #[error("the kernel holds values that are not finite, or its decomposition did not converge")]
+    NotFinite,
+    /// The iteration ended first.
+    #[error("after {products} products with the kernel the largest residual is {residual:.1e}, above {wanted:.1e}")]
+    NotConverged {
+        /// Products with the kernel.
+        products: usize,
+        /// The largest residual.
+        residual: f64,
+        /// What was wanted.
+        wanted: f64,
+    },
+}
+
+impl Kernel {
+    /// The kernel as a matrix: `[N, N]` (traced), or `[N O, N O]` over rows (n, o) (full).
+    ///
+    /// # Errors
+    /// [`SpectrumError::Diagonal`]
+    pub fn matrix(&self, values: &Values) -> Result<(Vec<f64>, [usize; 2]), SpectrumError> {
+        let ([n1, n2], o) = (self.samples, self.outputs);
+        match self.entries {
+            Entries::Traced => Ok((values.iter().collect(), [n1, n2])),
+            Entries::Diagonal => Err(SpectrumError::Diagonal),
+            Entries::Full => {
+                let mut matrix = vec![0.0; values.len()];
+                for (i, value) in values.iter().enumerate() {
+                    let (pair, a, b) = (i / (o * o), i / o % o, i % o);
+                    matrix[((pair / n2 * o + a) * n2 + pair % n2) * o + b] = value;
+                }
+                Ok((matrix, [n1 * o, n2 * o]))
+            }
+        }
+    }
+
+    /// All eigenpairs of the kernel.
+    ///
+    /// # Errors
+    /// A kernel that is no symmetric matrix, or holds values that are not finite.
+    pub fn spectrum(&self, values: &Values) -> Result<Spectrum, SpectrumError> {
+        let (matrix, [rows, columns]) = self.matrix(values)?;
+        if rows != columns {
+            return Err(SpectrumError::NotSymmetric);
+        }
+        if matrix.iter().any(|v| !v.is_finite()) {
+            return Err(SpectrumError::NotFinite);
+        }
+        let matrix = Mat::from_fn(rows, rows, |i, j| matrix[i * rows + j]);
+        let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| SpectrumError::NotFinite)?;
+        let (u, s) = (eigen.U(), eigen.S().column_vector());
+        let values: Vec<f64> = (0..rows).rev().map(|i| s[i]).collect();
+        let vectors = (0..rows).rev().map(|i| (0..rows).map(|r| u[(r, i)]).collect()).collect();
+        let largest = values[0].abs().max(f64::MIN_POSITIVE);
+        let rest = &matrix * u - u * s.as_diagonal();
+        let residuals = (0..rows).rev().map(|i| rest.col(i).norm_l2() / largest).collect();
+        Ok(Spectrum { values, vectors, residuals })
+    }
+}
+
+impl Spectrum {
+    /// λ₁ / λ_min; none where the smallest eigenvalue is lost in the rounding of the largest.
+    #[must_use]
+    pub fn condition_number(&self) -> Option<f64> {
+        let (largest, smallest) = (*self.values.first()?, *self.values.last()?);
+        (smallest > largest * f64::EPSILON * self.values.len() as f64).then(|| largest / smallest)
+    }
+
+    /// exp of the entropy of the eigenvalues as shares of the trace: 1 for a constant kernel, N for a delta
+    /// (Roy and Vetterli, 2007).
+    #[must_use]
+    pub fn effective_rank(&self) -> f64 {
+        let positive = || self.values.iter().map(|v| v.max(0.0));
+        let trace: f64 = positive().sum();
+        let entropy: f64 = positive().map(|v| v / trace).filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum();
+        entropy.exp()
+    }
+}
+
+/// The largest `count` eigenpairs of a full kernel that is never formed.
+///
+/// Lanczos with full reorthogonalization on v ↦ J Jᵀ v: one pullback and one pushforward of the batch a step. Vectors and
+/// projections are f64, the products are in the network's precision.
+///
+/// # Errors
+/// Two sets of samples, values that are not finite, or residuals above `tolerance` after `products` steps.
+pub fn largest_eigenpairs(
+    problem: &Problem,
+    count: usize,
+    tolerance: f64,
+    products: usize,
+    seed: u64,
+) -> Result<Spectrum, SpectrumError> {
+    if !problem.is_symmetric() {
+        return Err(SpectrumError::NotSymmetric);
+    }
+    let rows = problem.samples()[0] * problem.outputs.len();
+    let (count, products) = (count.min(rows), products.min(rows));
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let mut basis: Vec<Vec<f64>> = Vec::new();
+    let (mut alpha, mut beta): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
+    let mut next: Vec<f64> = (0..rows).map(|_| StandardNormal.sample(&mut rng)).collect();
+    let mut worst = f64::INFINITY;
+    while basis.len() < products {
+        let length = norm(&next);
+        if !length.is_finite() {
+            return Err(SpectrumError::NotFinite);
+        }
+        next.iter_mut().for_each(|v| *v /= length);
+        let product = problem.times(&next);
+        alpha.push(dot(&next, &product));
+        basis.push(std::mem::replace(&mut next, product));
+        // Twice is enough (Kahan).
+        for _ in 0..2 {
+            for q in &basis {
+                let share = dot(q, &next);
+                next.iter_mut().zip(q).for_each(|(v, q)| *v -= share * q);
+            }
+        }
+        let size = basis.len();
+        let left = norm(&next);
+        let done = size == rows || size == products || left < 1e-14 * alpha[0].abs();
+        if size >= count && (done || size.is_multiple_of(8)) {
+            let (values, small) = tridiagonal(&alpha, &beta).ok_or(SpectrumError::NotFinite)?;
+            let largest = values[size - 1].abs().max(f64::MIN_POSITIVE);
+            // The residual of a Ritz pair is the last component of its vector times what is left.
+            worst = (0..count).map(|i| left * small[(size - 1, size - 1 - i)].abs() / largest).fold(0.0, f64::max);
+            if worst < 0.5 * tolerance || (done && left < 1e-14 * alpha[0].abs()) {
+                return Ok(ritz(problem, &basis, &values, &small, count));
+            }
+        }
+        beta.push(left);
+    }
+    Err(SpectrumError::NotConverged { products, residual: worst, wanted: tolerance })
+}
+
+/// Ritz pairs with residuals from one more product each.
+fn ritz(problem: &Problem, basis: &[Vec<f64>], values: &[f64], small: &Mat<f64>, count: usize) -> Spectrum {
+    let size = basis.len();
+    let mut spectrum = Spectrum { values: Vec::new(), vectors: Vec::new(), residuals: Vec::new() };
+    let largest = values[size - 1].abs().max(f64::MIN_POSITIVE);
+    for i in 0..count {
+        let (value, column) = (values[size - 1 - i], size - 1 - i);
+        let mut vector = vec![0.0; basis[0].len()];
+        for (j, q) in basis.iter().enumerate() {
+            let share = small[(j, column)];
+            vector.iter_mut().zip(q).for_each(|(v, q)| *v += share * q);
+        }
+        let product = problem.times(&vector);
+        let rest: f64 = product.iter().zip(&vector).map(|(p, v)| (p - value * v).powi(2)).sum();
+        spectrum.values.push(value);
+        spectrum.vectors.push(vector);
+        spectrum.residuals.push(rest.sqrt() / largest);
+    }
+    spectrum
+}
+
+/// Ascending eigenvalues and eigenvectors of a symmetric tridiagonal matrix.
+fn tridiagonal(alpha: &[f64], beta: &[f64]) -> Option<(Vec<f64>, Mat<f64>)> {
+    let n = alpha.len();
+    let matrix = Mat::from_fn(n, n, |i, j| match i.abs_diff(j) {
+        0 => alpha[i],
+        1 => beta[i.min(j)],
+        _ => 0.0,
+    });
+    let eigen = matrix.self_adjoint_eigen(Side::Lower).ok()?;
+    let s = eigen.S().column_vector();
+    Some(((0..n).map(|i| s[i]).collect(), eigen.U().to_owned()))
+}
+
+/// An estimate of the trace of a full kernel that is never formed, and its standard error.
+///
+/// Hutchinson's: the mean of |Jᵀ v|² over `draws` vectors of random signs.
+#[must_use]
+pub fn stochastic_trace(problem: &Problem, draws: usize, seed: u64) -> [f64; 2] {
+    let rows = problem.samples()[0] * problem.outputs.len();
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let squares: Vec<f64> = (0..draws)
+        .map(|_| {
+            let signs: Vec<f64> = (0..rows).map(|_| if rng.random_bool(0.5) { 1.0 } else { -1.0 }).collect();
+            problem.pulled(&signs).into_iter().flat_map(numbers).map(|v| v * v).sum()
+        })
+        .collect();
+    let mean = squares.iter().sum::<f64>() / draws as f64;
+    let variance = squares.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (draws.max(2) - 1) as f64;
+    [mean, (variance / draws as f64).sqrt()]
+}
+
+impl Problem {
+    /// Θ v of the full kernel, v over rows (n, o).
+    ///
+    /// # Panics
+    /// If v has another length.
+    #[must_use]
+    pub fn times(&self, v: &[f64]) -> Vec<f64> {
+        let tangents = self.pulled(v);
+        let side = self.side(0);
+        let y = numbers(self.network.pushforward(&side.tape, side.x.zeros_like(), Some(&tangents)));
+        let len = y.len() / side.n();
+        (0..side.n()).flat_map(|n| self.outputs.iter().map(move |&o| n * len + self.in_memory(o))).map(|i| y[i]).collect()
+    }
+
+    /// Jᵀ v.
+    fn pulled(&self, v: &[f64]) -> Vec<burn::tensor::Tensor<2>> {
+        let Shape { channels, height, width } = self.network.architecture().output();
+        let (n, len, o) = (self.side(0).n(), channels * height * width, self.outputs.len());
+        assert_eq!(v.len(), n * o, "one value a row");
+        let mut dy = vec![0.0; n * len];
+        for (row, value) in v.iter().enumerate() {
+            dy[row / o * len + self.in_memory(self.outputs[row % o])] = *value;
+        }
+        let x = &self.side(0).x;
+        let data = TensorData::new(dy, [n, height, width, channels]).convert_dtype(x.dtype());
+        let dy = burn::tensor::Tensor::from_data(data, (&x.device(), x.dtype()));
+        self.network.pullback_parameters(&self.side(0).tape, dy)
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+fn norm(a: &[f64]) -> f64 {
+    dot(a, a).sqrt()
+}

@@ -1,0 +1,10 @@
+//! Tests of the empirical kernel.
+
+#[path = "../../net/tests/support.rs"]
+#[expect(dead_code, reason = "shared with the tests of the network, which use all of it")]
+mod networks;
+
+mod golden;
+mod methods;
+mod properties;
+mod support;

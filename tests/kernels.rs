@@ -1,0 +1,307 @@
+//! `fintan ntk`
+
+use std::path::{Path, PathBuf};
+
+use fintan_artifact::{Array, read_arrays};
+use fintan_config::{InputShape, Layer, NetworkSettings, NetworkTable, Parametrization, Shape};
+use fintan_net::weights::read_safetensors;
+use serde_json::{Value, json};
+
+use crate::devices::wgpu_at_hand;
+use crate::support::{TINY, config, files, folder, run, succeed};
+
+/// A fully connected network with batch norm: three outputs, coupled samples.
+const COUPLED: &str = r#"
+[network]
+input = 5
+parametrization.ntk.beta = 0.3
+fc = { widths = [16, 16], norm = { batch = {} } }
+outputs = 3
+"#;
+
+/// A generator of 8 x 8 images with two channels.
+const IMAGES: &str = r#"
+seed = 3
+[network]
+input = 4
+parametrization.graph.beta = 0.1
+layers = [
+    { dense = { out = 24 } },
+    { reshape = { channels = 6, height = 2, width = 2 } },
+    { activation = { function = "relu", scaling = "normalized" } },
+    { deconv = { out = 4, kernel = 4, stride = 2, padding = 1 } },
+    { activation = { function = "tanh" } },
+    { deconv = { out = 2, kernel = 4, stride = 2, padding = 1 } },
+]
+"#;
+
+fn arrays(path: &Path) -> Vec<(String, Array)> {
+    read_arrays(path).expect("an .npz file")
+}
+
+fn array(path: &Path, name: &str) -> Array {
+    let all = arrays(path);
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    let found = names.iter().position(|n| *n == name).unwrap_or_else(|| panic!("no `{name}` among {names:?}"));
+    all[found].1.clone()
+}
+
+/// Runs `fintan ntk` on a configuration and gives the kernel.
+fn kernel(folder: &Path, text: &str, args: &[&str]) -> Array {
+    let path = config(folder, text);
+    let all = [&["ntk", path.to_str().expect("UTF-8"), "--quiet", "--out", "k.npz"], args].concat();
+    succeed(folder, &all);
+    array(&folder.join("k.npz"), "ntk")
+}
+
+fn far(a: &Array, b: &Array) -> f64 {
+    assert_eq!(a.shape, b.shape);
+    let (a, b) = (a.to_f64(), b.to_f64());
+    let largest = b.iter().fold(1e-300_f64, |m, v| m.max(v.abs()));
+    a.iter().zip(&b).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / largest
+}
+
+#[test]
+fn methods_and_devices_agree_through_the_command_line() {
+    let folder = folder();
+    for text in [COUPLED, IMAGES] {
+        for entries in ["full", "traced", "diagonal"] {
+            let get = |device: &str, method: &str, more: &[&str]| {
+                let args = ["-n", "3", "--entries", entries, "--device", device, "--method", method];
+                kernel(folder.path(), text, &[&args[..], more].concat())
+            };
+            let oracle = get("flex", "jacobian_contraction", &["--f64"]);
+            for device in ["flex", "ndarray"] {
+                for method in ["auto", "structured", "ntk_vector_products", "jacobian_contraction"] {
+                    let (double, single) = (get(device, method, &["--f64"]), get(device, method, &[]));
+                    assert!(far(&double, &oracle) < 1e-10, "{device}, {method}, {entries}: f64");
+                    assert!(far(&single, &oracle) < 1e-5, "{device}, {method}, {entries}: f32");
+                }
+            }
+        }
+    }
+}
+
+/// f32 on a GPU, real or software: the same kernels to 1e-5.
+#[test]
+fn kernels_on_wgpu_agree_with_the_cpu() {
+    if !wgpu_at_hand("kernels_on_wgpu_agree_with_the_cpu") {
+        return;
+    }
+    let folder = folder();
+    // Two runs only: every process compiles its kernels anew.
+    for (text, entries) in [(IMAGES, "full"), (COUPLED, "traced")] {
+        let get = |device: &str, more: &[&str]| {
+            let args = ["-n", "2", "--entries", entries, "--device", device, "--outputs", "0,2"];
+            kernel(folder.path(), text, &[&args[..], more].concat())
+        };
+        let off = far(&get("wgpu", &[]), &get("flex", &["--f64"]));
+        assert!(off < 1e-5, "{entries}: {off:e}");
+    }
+}
+
+#[test]
+fn outputs_can_be_chosen_by_number_channel_and_grid() {
+    let folder = folder();
+    let get = |args: &[&str]| {
+        let base = ["-n", "2", "--entries", "full", "--f64", "--device", "flex"];
+        let k = kernel(folder.path(), IMAGES, &[&base[..], args].concat());
+        (k, array(&folder.path().join("k.npz"), "outputs").to_f64())
+    };
+    let (whole, _) = get(&[]);
+    assert_eq!(whole.shape, [2, 2, 128, 128]);
+    let all = whole.to_f64();
+    for args in [&["--outputs", "127,3,64..66"][..], &["--channel", "1"], &["--grid", "3", "--channel", "0"], &["--grid", "4"]] {
+        let (part, outputs) = get(args);
+        let o = outputs.len();
+        assert_eq!(part.shape, [2, 2, o, o], "{args:?}");
+        for (i, value) in part.to_f64().iter().enumerate() {
+            let (pair, a, b) = (i / (o * o), outputs[i / o % o] as usize, outputs[i % o] as usize);
+            let want = all[(pair * 128 + a) * 128 + b];
+            assert!((value - want).abs() < 1e-12 * all[0], "{args:?}");
+        }
+    }
+    assert_eq!(get(&["--grid", "4"]).1, [0.0, 4.0, 32.0, 36.0, 64.0, 68.0, 96.0, 100.0]);
+}
+
+#[test]
+fn parts_add_up_and_the_mean_divides() {
+    let folder = folder();
+    let path = folder.path().join("k.npz");
+    let sum = kernel(folder.path(), IMAGES, &["-n", "3", "--f64"]);
+    let parts: Vec<(String, Array)> = arrays(&path).into_iter().filter(|(name, _)| name.starts_with("parts/")).collect();
+    let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["parts/0.weight", "parts/0.bias", "parts/1.weight", "parts/1.bias", "parts/2.weight", "parts/2.bias"]);
+    let mut total = vec![0.0; 9];
+    for (_, part) in &parts {
+        total.iter_mut().zip(part.to_f64()).for_each(|(t, v)| *t += v);
+    }
+    assert!(far(&Array::f64(&[3, 3], total), &sum) < 1e-14);
+    let mean = kernel(folder.path(), IMAGES, &["-n", "3", "--f64", "--mean"]);
+    let scaled: Vec<f64> = mean.to_f64().iter().map(|v| v * 128.0).collect();
+    assert!(far(&Array::f64(&[3, 3], scaled), &sum) < 1e-14);
+}
+
+/// Same seed, same device: same bytes; another seed, another kernel.
+#[test]
+fn kernels_repeat_byte_for_byte() {
+    let folder = folder();
+    let bytes = |seed: &str, threads: &str| {
+        let path = config(folder.path(), IMAGES);
+        let mut command = crate::support::fintan(folder.path());
+        let args = ["ntk", path.to_str().expect("UTF-8"), "--quiet", "--out", "k.npz", "--device", "flex", "--seed", seed];
+        let output = command.args(args).env("RAYON_NUM_THREADS", threads).output().expect("the program starts");
+        assert!(output.status.success());
+        std::fs::read(folder.path().join("k.npz")).expect("a kernel")
+    };
+    let first = bytes("1", "2");
+    assert_eq!(first, bytes("1", "2"));
+    assert_ne!(first, bytes("2", "2"));
+}
+
+#[test]
+fn a_checkpoint_has_a_kernel() {
+    let folder = folder();
+    let path = config(folder.path(), TINY);
+    let path = path.to_str().expect("UTF-8");
+    succeed(folder.path(), &["train", path, "--set", "train.steps=10", "--out", "r", "--quiet", "--device", "flex"]);
+    for network in ["generator", "discriminator"] {
+        let args = ["ntk", "r", "--network", network, "-n", "4", "--quiet", "--device", "flex"];
+        let file = folder.path().join(succeed(folder.path(), &args).trim());
+        assert!(file.ends_with(format!("r/ntk/step_000010_{network}.npz")));
+        let start = kernel(folder.path(), TINY, &["--network", network, "-n", "4", "--device", "flex"]);
+        let trained = array(&file, "ntk");
+        assert_eq!(trained.shape, [4, 4]);
+        assert!(far(&trained, &start) > 1e-6, "training moves the kernel of the {network}");
+    }
+}
+
+#[test]
+fn wrong_input_is_named() {
+    let folder = folder();
+    let at = folder.path();
+    let path = config(at, IMAGES);
+    let path = path.to_str().expect("UTF-8");
+    std::fs::write(at.join("bad.npy"), b"not numpy").expect("written");
+    let npy = |name: &str, array: &Array| {
+        let bytes = fintan_artifact::npz_bytes([("x", array)]).expect("bytes");
+        std::fs::write(at.join(name), bytes).expect("written");
+    };
+    npy("wide.npz", &Array::f64(&[2, 5], vec![0.5; 10]));
+    npy("nan.npz", &Array::f64(&[2, 4], vec![0.1, 0.2, 0.3, 0.4, 0.5, f64::NAN, 0.7, 0.8]));
+    npy("none.npz", &Array::f64(&[0, 4], vec![]));
+    let weights = json!({});
+    std::fs::write(at.join("empty.safetensors"), weights.to_string()).expect("written");
+    for (args, words) in [
+        (&["--outputs", "3,x"][..], "--outputs must be numbers and ranges"),
+        (&["--outputs", "120..130"], "the network has outputs 0..128"),
+        (&["--outputs", "128"], "outputs 0 to 127, so there is no output 128"),
+        (&["--outputs", "1,1"], "output 1 is asked for twice"),
+        (&["--channel", "2"], "--channel must be below 2, got 2"),
+        (&["--mean", "--entries", "full"], "--mean belongs to --entries traced"),
+        (&["--inputs", "missing.npy"], "missing.npy"),
+        (&["--inputs", "bad.npy"], "no .npy and no .npz"),
+        (&["--inputs", "wide.npz"], "the network takes [N, 4], the array is [2, 5]"),
+        (&["--inputs", "nan.npz"], "sample 1 holds a value that is not finite"),
+        (&["--inputs", "none.npz"], "no sample"),
+        (&["--inputs", "x.safetensors"], "name the tensor"),
+        (&["--weights", "empty.safetensors"], "not a complete safetensors file"),
+        (&["--weights", "missing.safetensors"], "missing.safetensors"),
+    ] {
+        let before = files(at).len();
+        let (code, stdout, stderr) = run(at, &[&["ntk", path, "--device", "flex"], args].concat());
+        assert_eq!(code, 2, "{args:?}: {stderr}");
+        assert!(stdout.is_empty() && stderr.contains(words), "{args:?}: {stderr}");
+        assert_eq!(files(at).len(), before, "{args:?} left something behind");
+    }
+    let coupled = config(at, COUPLED);
+    let (code, _, stderr) = run(at, &["ntk", coupled.to_str().expect("UTF-8"), "-n", "1", "--device", "flex"]);
+    assert!(code == 2 && stderr.contains("at least 2 samples"), "{stderr}");
+}
+
+/// The reference kernels that lie beside the project on the developers' machines; elsewhere the golden cases of
+/// `crates/ntk` stand alone.
+#[test]
+fn reference_kernels_where_they_are_at_hand() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/ntk");
+    if !place.is_dir() {
+        eprintln!("skipped: no reference kernels beside the project");
+        return;
+    }
+    let folder = folder();
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(place).expect("readable").map(|e| e.expect("readable").path()).collect();
+    cases.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    assert!(cases.len() >= 11, "only {} reference kernels", cases.len());
+    for side in cases {
+        let tensors_path = side.with_extension("safetensors");
+        let tensors = read_safetensors(&std::fs::read(&tensors_path).expect("readable")).expect("tensors");
+        let wanted = |name: &str| {
+            let data = tensors[name].clone();
+            Array::f64(&data.shape().to_vec(), data.iter::<f64>().collect())
+        };
+        let text = reference(&serde_json::from_slice(&std::fs::read(&side).expect("readable")).expect("JSON"));
+        let (weights, inputs) = (tensors_path.display().to_string(), format!("{}:x", tensors_path.display()));
+        for device in ["flex", "ndarray"] {
+            for method in ["structured", "ntk_vector_products", "jacobian_contraction"] {
+                for (entries, name) in [("full", "ntk_full"), ("traced", "ntk_traced")] {
+                    for (precision, bound) in [(&["--f64"][..], 1e-10), (&[], 1e-5)] {
+                        let args = ["--weights", &weights, "--inputs", &inputs, "--entries", entries];
+                        let more = ["--method", method, "--device", device];
+                        let k = kernel(folder.path(), &text, &[&args[..], &more, precision].concat());
+                        let off = far(&k, &wanted(name));
+                        assert!(off < bound, "{}, {device}, {method}, {entries}: {off:e}", side.display());
+                    }
+                }
+            }
+            for (name, part) in arrays(&folder.path().join("k.npz")) {
+                if let Some(parameter) = name.strip_prefix("parts/") {
+                    let want = wanted(&format!("ntk_traced_by_param.{parameter}"));
+                    let scale = wanted("ntk_traced").to_f64()[0].abs();
+                    let off = part.to_f64().iter().zip(want.to_f64()).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+                    assert!(off < 1e-5 * scale, "{}, {parameter}: {off:e}", side.display());
+                }
+            }
+        }
+    }
+}
+
+/// A reference network as a configuration.
+fn reference(side: &Value) -> String {
+    let layers: Vec<Layer> = side["layers"]
+        .as_array()
+        .expect("layers")
+        .iter()
+        .map(|l| {
+            let window = || json!({"out": l["out"], "kernel": l["k"], "stride": l["s"], "padding": l["p"]});
+            let written = match l["t"].as_str().expect("a type") {
+                "linear" => json!({"dense": {"out": l["out"]}}),
+                "conv" => json!({"conv": window()}),
+                "conv_transpose" => {
+                    let mut w = window();
+                    w["output_padding"] = l["op"].clone();
+                    json!({"deconv": w})
+                }
+                "batch_norm" => json!({"batch_norm": {"eps": l["eps"], "affine": l["affine"]}}),
+                "layer_norm" => json!({"layer_norm": {"eps": l["eps"], "affine": l["affine"]}}),
+                "reshape" => json!({"reshape": {"channels": l["shape"][0], "height": l["shape"][1], "width": l["shape"][2]}}),
+                "flatten" => json!({"flatten": {}}),
+                "global_avg_pool" => json!({"global_average_pool": {}}),
+                "leaky_relu" => json!({"activation": {"function": "leaky_relu", "slope": l["slope"]}}),
+                "normalized_relu" => json!({"activation": {"function": "relu", "scaling": "normalized"}}),
+                "normalized_erf" => json!({"activation": {"function": "erf", "scaling": "normalized"}}),
+                function => json!({"activation": {"function": function}}),
+            };
+            serde_json::from_value(written).expect("a layer")
+        })
+        .collect();
+    let parametrization: Parametrization = match side["parametrization"].as_str().expect("a parametrization") {
+        "standard" => serde_json::from_value(json!({"standard": {}})),
+        name => serde_json::from_value(json!({ name: {"beta": side["beta"]} })),
+    }
+    .expect("a parametrization");
+    let dims: Vec<usize> = serde_json::from_value(side["input_shape"].clone()).expect("a shape");
+    let input = if let [c, h, w] = dims[..] { Shape::image(c, h, w) } else { Shape::vector(dims[0]) };
+    let network =
+        NetworkTable { input: InputShape(input), parametrization, fc: None, outputs: None, layers: Some(layers) };
+    NetworkSettings { seed: 0, network }.to_toml()
+}
