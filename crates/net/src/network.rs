@@ -146,6 +146,15 @@ impl Scale {
 }
 
 impl Scale {
+    /// The factor, where it is the same everywhere.
+    fn number(&self) -> Option<f64> {
+        match self {
+            Self::One => Some(1.0),
+            Self::Number(a) => Some(*a),
+            Self::Map(_) => None,
+        }
+    }
+
     /// The factor at each of `positions`.
     fn factors(&self, positions: usize) -> Vec<f64> {
         match self {
@@ -544,7 +553,8 @@ impl Network {
         match (operation, entry) {
             (Operation::Linear { map, parameter, scale, bias_scale }, Entry::Input(x)) => {
                 let scaled = scale.apply(dy.clone());
-                let kind = Kind::Linear { map: *map, x, dy, scaled: scaled.clone(), bias_scale: *bias_scale };
+                let (number, bias_scale) = (scale.number(), *bias_scale);
+                let kind = Kind::Linear { map: *map, x, dy, scaled: scaled.clone(), scale: number, bias_scale };
                 visit(Site { parameter: *parameter, kind });
                 input_wanted.then(|| map.inputs(scaled, self.parameter(*parameter)))
             }

@@ -17,8 +17,8 @@ pub struct Site<'a> {
 
 #[derive(Debug)]
 pub(crate) enum Kind<'a> {
-    /// `y = scale · (W ∗ x) + bias_scale · b`; `scaled` is `scale · dy`.
-    Linear { map: Linear, x: &'a Tensor<4>, dy: Tensor<4>, scaled: Tensor<4>, bias_scale: f64 },
+    /// `y = scale · (W ∗ x) + bias_scale · b`; `scaled` is `scale · dy`, and `scale` is there if it is one number.
+    Linear { map: Linear, x: &'a Tensor<4>, dy: Tensor<4>, scaled: Tensor<4>, scale: Option<f64>, bias_scale: f64 },
     /// `y = w · x_hat + b` over `[outer, inner]`; `dy` is `[rows, outer, inner]`.
     Affine { x_hat: &'a Tensor<2>, dy: Tensor<3>, batch: usize },
 }
@@ -31,7 +31,7 @@ pub(crate) enum Linear {
     Deconv(Correlation),
 }
 
-/// One parameter's cotangents in two factors: row r has `dW_r = Σ_{n,s} inputs[n, s, :] ⊗ cotangents[r, n, s, :]`.
+/// Cotangents of weights in two factors: row r has `dW_r = scale · Σ_{n,s} inputs[n, s, :] ⊗ cotangents[r, n, s, :]`.
 ///
 /// Sites s are the uses of the same weights within a sample n: one for dense layers, the positions of the smaller map for
 /// convolutions and transposed convolutions.
@@ -43,6 +43,10 @@ pub struct Factors {
     pub inputs: Option<Tensor<3>>,
     /// `[rows, batch, sites, C]`
     pub cotangents: Tensor<4>,
+    /// A factor of all of it.
+    pub scale: f64,
+    /// Where the biases of the layer have the same cotangents, at a single site: their factor.
+    pub biases: Option<f64>,
 }
 
 impl Site<'_> {
@@ -56,7 +60,7 @@ impl Site<'_> {
     #[must_use]
     pub fn gradients(self) -> [Tensor<2>; 2] {
         match self.kind {
-            Kind::Linear { map, x, dy, scaled, bias_scale } => {
+            Kind::Linear { map, x, dy, scaled, bias_scale, .. } => {
                 let [n, h, w, c] = dy.dims();
                 let biases = dy.reshape([n * h * w, c]).sum_dim(0).mul_scalar(bias_scale);
                 [map.weights(x.clone(), scaled), biases]
@@ -70,21 +74,34 @@ impl Site<'_> {
 
     /// Weights and biases in factors, for any number of rows.
     #[must_use]
-    pub fn factors(self) -> [Factors; 2] {
-        let (weights, biases) = (self.parameter, self.parameter + 1);
+    pub fn factors(self) -> Vec<Factors> {
+        let weights = self.parameter;
+        let alone = |parameter: usize, cotangents: Tensor<4>, scale: f64| Factors {
+            parameter,
+            inputs: None,
+            cotangents,
+            scale,
+            biases: None,
+        };
         match self.kind {
-            Kind::Linear { map, x, dy, scaled, bias_scale } => {
+            Kind::Linear { map, x, dy, scaled, scale, bias_scale } => {
                 let ([n, ..], [rows, h, w, c]) = (x.dims(), dy.dims());
-                let sums = if h * w == 1 {
-                    dy.reshape([rows / n, n, 1, c])
-                } else {
-                    dy.reshape([rows, h * w, c]).sum_dim(1).reshape([rows / n, n, 1, c])
-                };
-                let (inputs, cotangents) = map.factors(x.clone(), scaled);
-                [
-                    Factors { parameter: weights, inputs: Some(inputs), cotangents },
-                    Factors { parameter: biases, inputs: None, cotangents: sums.mul_scalar(bias_scale) },
-                ]
+                // A single number stays outside the tensors.
+                let (cotangents, scale) = scale.map_or((scaled, 1.0), |scale| (dy.clone(), scale));
+                let (inputs, cotangents) = map.factors(x.clone(), cotangents);
+                let shared = matches!(map, Linear::Dense);
+                let mut all = vec![Factors {
+                    parameter: weights,
+                    inputs: Some(inputs),
+                    cotangents,
+                    scale,
+                    biases: shared.then_some(bias_scale),
+                }];
+                if !shared {
+                    let sums = dy.reshape([rows, h * w, c]).sum_dim(1).reshape([rows / n, n, 1, c]);
+                    all.push(alone(weights + 1, sums, bias_scale));
+                }
+                all
             }
             Kind::Affine { x_hat, dy, batch } => {
                 let [rows, outer, inner] = dy.dims();
@@ -92,10 +109,7 @@ impl Site<'_> {
                     d.reshape([rows * batch, outer / batch, inner]).sum_dim(1).reshape([rows, batch, 1, inner])
                 };
                 let by_scale = sums(dy.clone() * x_hat.clone().unsqueeze::<3>());
-                [
-                    Factors { parameter: weights, inputs: None, cotangents: by_scale },
-                    Factors { parameter: biases, inputs: None, cotangents: sums(dy) },
-                ]
+                vec![alone(weights, by_scale, 1.0), alone(weights + 1, sums(dy), 1.0)]
             }
         }
     }

@@ -36,15 +36,18 @@ pub(crate) enum Order {
 /// A row is (b, g, i): b is what a traced or diagonal kernel pairs with itself (the output), g the group of sites it
 /// reads (its sample, or one group for the whole batch where samples are coupled), i what is left.
 pub(crate) struct Operand {
+    pub(crate) parameter: usize,
     /// `[groups, sites, K]`
     inputs: Option<Tensor<3>>,
-    /// `[b, groups, i, sites, C]`
+    /// `[b, groups, i, sites, C]`, perhaps a view in another order.
     cotangents: Tensor<5>,
+    scale: f64,
+    biases: Option<f64>,
 }
 
 impl Operand {
     pub(crate) fn new(factors: Factors, entries: Entries, coupled: bool) -> Self {
-        let Factors { inputs, mut cotangents, .. } = factors;
+        let Factors { parameter, inputs, mut cotangents, scale, biases } = factors;
         let [rows, n, mut sites, c] = cotangents.dims();
         if inputs.is_none() && coupled {
             // One input for every sample: its cotangents add up before anything else.
@@ -59,32 +62,25 @@ impl Operand {
             inputs => inputs,
         };
         let cotangents = match (entries, coupled) {
-            (Entries::Full, false) => cotangents.permute([1, 0, 2, 3]).reshape([1, n, rows, sites, c]),
+            (Entries::Full, false) => cotangents.permute([1, 0, 2, 3]).unsqueeze(),
             (_, false) => cotangents.reshape([rows, n, 1, sites, c]),
             (entries, true) => {
                 let sites = cotangents.dims()[1] * sites;
-                let (outputs, n) = (rows / n, n);
+                let by_sample = cotangents.reshape([rows / n, n, sites, c]);
                 if entries == Entries::Full {
-                    let by_sample = cotangents.reshape([outputs, n, sites * c]).permute([1, 0, 2]);
-                    by_sample.reshape([1, 1, rows, sites, c])
+                    by_sample.permute([1, 0, 2, 3]).reshape([1, 1, rows, sites, c])
                 } else {
-                    cotangents.reshape([outputs, 1, n, sites, c])
+                    by_sample.unsqueeze_dim(1)
                 }
             }
         };
-        Self { inputs, cotangents }
-    }
-
-    /// `[b, groups · i, sites · C]`
-    fn rows(&self) -> Tensor<3> {
-        let [b, g, i, s, c] = self.cotangents.dims();
-        self.cotangents.clone().reshape([b, g * i, s * c])
+        Self { parameter, inputs, cotangents, scale, biases }
     }
 
     /// Weight cotangents: `[b, groups · i, K · C]`.
     fn weights(&self) -> Tensor<3> {
         let [b, g, i, s, c] = self.cotangents.dims();
-        let Some(inputs) = &self.inputs else { return self.rows() };
+        let inputs = self.inputs.as_ref().expect("several sites have inputs");
         let k = inputs.dims()[2];
         // One product a group, of all its rows side by side.
         let columns = self.cotangents.clone().permute([1, 3, 0, 2, 4]).reshape([g, s, b * i * c]);
@@ -122,46 +118,80 @@ pub(crate) fn choose(dims: [usize; 5], k: usize, g2: usize) -> Order {
     if cost(other, dims, k, g2) < cost(Order::Weights, dims, k, g2) { other } else { Order::Weights }
 }
 
-/// Θ of one parameter between two sides: `[groups · i, groups · i]` (full), the same summed over b (traced), or one
-/// such matrix a b (diagonal).
-pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
+/// Parts of the kernel between two sides: `[groups · i, groups · i]` (full), the same summed over b (traced), or one such
+/// matrix a b (diagonal). One for the weights, and one for the biases where they have the same cotangents.
+pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries) -> Vec<(usize, Vec<f64>)> {
     let [_, g2, ..] = right.cotangents.dims();
     let k = left.inputs.as_ref().map_or(1, |a| a.dims()[2]);
-    match choose(left.cotangents.dims(), k, g2) {
-        Order::Hadamard => hadamard(left, right, entries),
+    let mut theta = match choose(left.cotangents.dims(), k, g2) {
+        Order::Hadamard => return hadamard(left, right, entries),
         Order::Weights => summed(left.weights(), right.weights(), entries),
         Order::Patches => patches(left, right, entries),
         Order::Pushed => pushed(left, right, entries),
+    };
+    scale(&mut theta, left.scale * right.scale);
+    vec![(left.parameter, theta)]
+}
+
+fn scale(values: &mut [f64], factor: f64) {
+    if factor != 1.0 {
+        values.iter_mut().for_each(|value| *value *= factor);
     }
 }
 
 /// `[b, m, k]` against `[b, n, k]`: a product for every b, or their sum.
 fn summed(x: Tensor<3>, y: Tensor<3>, entries: Entries) -> Vec<f64> {
-    let flat = |t: Tensor<3>| {
-        let [b, m, k] = t.dims();
-        if entries == Entries::Diagonal || b == 1 { t } else { t.permute([1, 0, 2]).reshape([1, m, b * k]) }
-    };
-    products(&flat(x), &flat(y))
+    let ([b, m, _], n) = (x.dims(), y.dims()[1]);
+    let mut all = products(&x, &y);
+    if entries != Entries::Diagonal && b > 1 {
+        let (sum, rest) = all.split_at_mut(m * n);
+        for matrix in rest.chunks(m * n) {
+            sum.iter_mut().zip(matrix).for_each(|(sum, value)| *sum += value);
+        }
+        all.truncate(m * n);
+    }
+    all
 }
 
-fn hadamard(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
-    let mut theta = summed(left.rows(), right.rows(), entries);
-    let (Some(a), Some(b)) = (&left.inputs, &right.inputs) else { return theta };
+fn hadamard(left: &Operand, right: &Operand, entries: Entries) -> Vec<(usize, Vec<f64>)> {
+    let ([b, g1, i1, _, c], [_, g2, i2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
+    let (rows, columns) = (g1 * i1, g2 * i2);
+    // Rows in the order (i, g) in which cotangents lie in memory: nothing is copied. The small result is put in order.
+    let by_sample = |d: &Tensor<5>| d.clone().permute([0, 2, 1, 3, 4]).reshape([b, d.dims()[1] * d.dims()[2], c]);
+    let found = summed(by_sample(&left.cotangents), by_sample(&right.cotangents), entries);
+    let mut theta = vec![0.0; found.len()];
+    for (matrix, found) in theta.chunks_mut(rows * columns).zip(found.chunks(rows * columns)) {
+        for (row, line) in matrix.chunks_mut(columns).enumerate() {
+            let from = &found[(row % i1 * g1 + row / i1) * columns..][..columns];
+            for (g, run) in line.chunks_mut(i2).enumerate() {
+                run.iter_mut().zip(from[g..].iter().step_by(g2)).for_each(|(value, found)| *value = *found);
+            }
+        }
+    }
+    let (Some(x), Some(y)) = (&left.inputs, &right.inputs) else {
+        scale(&mut theta, left.scale * right.scale);
+        return vec![(left.parameter, theta)];
+    };
+    let biases = left.biases.zip(right.biases).map(|(one, other)| {
+        let mut biases = theta.clone();
+        scale(&mut biases, one * other);
+        (left.parameter + 1, biases)
+    });
     let flat = |a: &Tensor<3>| {
         let [g, _, k] = a.dims();
         a.clone().reshape([1, g, k])
     };
-    let inputs = products(&flat(a), &flat(b));
-    let ([_, g1, i1, ..], [_, g2, i2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
-    let (rows, columns) = (g1 * i1, g2 * i2);
+    let mut inputs = products(&flat(x), &flat(y));
+    scale(&mut inputs, left.scale * right.scale);
     for matrix in theta.chunks_mut(rows * columns) {
         for (row, line) in matrix.chunks_mut(columns).enumerate() {
-            for (column, value) in line.iter_mut().enumerate() {
-                *value *= inputs[row / i1 * g2 + column / i2];
+            for (g, run) in line.chunks_mut(i2).enumerate() {
+                let factor = inputs[row / i1 * g2 + g];
+                run.iter_mut().for_each(|value| *value *= factor);
             }
         }
     }
-    theta
+    std::iter::once((left.parameter, theta)).chain(biases).collect()
 }
 
 fn patches(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {

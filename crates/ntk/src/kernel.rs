@@ -1,5 +1,7 @@
 //! Kernels and pieces of kernels.
 
+use std::ops::AddAssign;
+
 use crate::problem::{Problem, Tile};
 
 /// Which entries of Θ[(n, o), (n', o')] are wanted.
@@ -70,21 +72,42 @@ impl Values {
         (0..self.len()).map(|i| self.at(i))
     }
 
-    fn set(&mut self, i: usize, value: f64) {
-        match self {
-            Self::F32(values) => values[i] = value as f32,
-            Self::F64(values) => values[i] = value,
+    /// Adds `factor` times as many others.
+    fn add(&mut self, factor: f64, others: &Self) {
+        assert_eq!(self.len(), others.len(), "as many numbers");
+        match (self, others) {
+            (Self::F64(sums), Self::F64(values)) => add(sums, values, |v| factor * v),
+            (Self::F64(sums), Self::F32(values)) => add(sums, values, |v| factor * f64::from(v)),
+            (Self::F32(sums), Self::F64(values)) => add(sums, values, |v| (factor * v) as f32),
+            (Self::F32(sums), Self::F32(values)) => add(sums, values, |v| (factor * f64::from(v)) as f32),
         }
     }
 
-    /// Adds `factor` times as many others.
-    pub(crate) fn add(&mut self, factor: f64, others: impl ExactSizeIterator<Item = f64>) {
-        assert_eq!(self.len(), others.len(), "as many numbers");
-        match self {
-            Self::F32(values) => values.iter_mut().zip(others).for_each(|(sum, v)| *sum += (factor * v) as f32),
-            Self::F64(values) => values.iter_mut().zip(others).for_each(|(sum, v)| *sum += factor * v),
+    /// Overwrites a run of values, from the one at `to`, with a run of others, from the one at `from`.
+    fn copy(&mut self, to: usize, others: &Self, from: usize, len: usize) {
+        match (self, others) {
+            (Self::F64(here), Self::F64(there)) => here[to..to + len].copy_from_slice(&there[from..from + len]),
+            (Self::F32(here), Self::F32(there)) => here[to..to + len].copy_from_slice(&there[from..from + len]),
+            _ => unreachable!("a kernel and its blocks have one precision"),
         }
     }
+
+    /// The same for values that lie `stride` apart.
+    fn spread(&mut self, to: usize, stride: usize, others: &Self, from: usize, len: usize) {
+        match (self, others) {
+            (Self::F64(here), Self::F64(there)) => spread(&mut here[to..], stride, &there[from..from + len]),
+            (Self::F32(here), Self::F32(there)) => spread(&mut here[to..], stride, &there[from..from + len]),
+            _ => unreachable!("a kernel and its blocks have one precision"),
+        }
+    }
+}
+
+fn add<T: AddAssign, U: Copy>(sums: &mut [T], values: &[U], term: impl Fn(U) -> T) {
+    sums.iter_mut().zip(values).for_each(|(sum, &v)| *sum += term(v));
+}
+
+fn spread<T: Copy>(here: &mut [T], stride: usize, there: &[T]) {
+    here.iter_mut().step_by(stride).zip(there).for_each(|(here, &v)| *here = v);
 }
 
 /// The contribution of one parameter, or of all.
@@ -153,7 +176,7 @@ impl Kernel {
         assert_eq!(rates.len(), self.parts.len(), "one rate a part");
         let mut sum = Values::zeros(self.parts[0].values.len(), true);
         for (part, &rate) in self.parts.iter().zip(rates) {
-            sum.add(rate, part.values.iter());
+            sum.add(rate, &part.values);
         }
         sum
     }
@@ -161,8 +184,9 @@ impl Kernel {
     /// Divides every entry, by the number of outputs for instance: the convention of those who trace by a mean.
     pub fn divide(&mut self, by: f64) {
         for part in &mut self.parts {
-            for i in 0..part.values.len() {
-                part.values.set(i, part.values.at(i) / by);
+            match &mut part.values {
+                Values::F32(values) => values.iter_mut().for_each(|v| *v = (f64::from(*v) / by) as f32),
+                Values::F64(values) => values.iter_mut().for_each(|v| *v /= by),
             }
         }
     }
@@ -186,26 +210,22 @@ impl Kernel {
     pub fn insert(&mut self, tile: &Tile, block: &Block, mirrored: bool) {
         let ([n1, n2], outputs) = (self.samples, self.outputs);
         for (part, values) in self.parts.iter_mut().zip(&block.parts) {
+            let part = &mut part.values;
             match self.entries {
-                Entries::Traced => part.values.add(1.0, values.iter()),
+                Entries::Traced => part.add(1.0, values),
                 Entries::Diagonal => {
                     for (i, o) in tile.rows.clone().enumerate() {
-                        for pair in 0..n1 * n2 {
-                            part.values.set(pair * outputs + o, values.at(i * n1 * n2 + pair));
-                        }
+                        part.spread(o, outputs, values, i * n1 * n2, n1 * n2);
                     }
                 }
                 Entries::Full => {
                     let (rows, columns) = (tile.rows.len(), tile.columns.len());
-                    for i in 0..n1 * rows {
-                        for j in 0..n2 * columns {
-                            let (a, b) = (i / rows, j / columns);
-                            let (o, p) = (tile.rows.start + i % rows, tile.columns.start + j % columns);
-                            let value = values.at(i * n2 * columns + j);
-                            part.values.set(((a * n2 + b) * outputs + o) * outputs + p, value);
-                            if mirrored {
-                                part.values.set(((b * n1 + a) * outputs + p) * outputs + o, value);
-                            }
+                    for (row, b) in (0..n1 * rows).flat_map(|row| (0..n2).map(move |b| (row, b))) {
+                        let (a, o, p) = (row / rows, tile.rows.start + row % rows, tile.columns.start);
+                        let from = row * n2 * columns + b * columns;
+                        part.copy(((a * n2 + b) * outputs + o) * outputs + p, values, from, columns);
+                        if mirrored {
+                            part.spread(((b * n1 + a) * outputs + p) * outputs + o, outputs, values, from, columns);
                         }
                     }
                 }
@@ -227,9 +247,19 @@ impl Block {
         Self { parts: problem.part_names().into_iter().map(zeros).collect() }
     }
 
+    /// Adds what several parameters contribute.
+    pub(crate) fn add_all(&mut self, parts: Vec<(usize, Vec<f64>)>) {
+        for (parameter, values) in parts {
+            self.add(parameter, &values);
+        }
+    }
+
     /// Adds what a parameter contributes.
     pub(crate) fn add(&mut self, parameter: usize, values: &[f64]) {
         let part = if self.parts.len() == 1 { 0 } else { parameter };
-        self.parts[part].add(1.0, values.iter().copied());
+        match &mut self.parts[part] {
+            Values::F64(sums) => add(sums, values, |v| v),
+            Values::F32(sums) => add(sums, values, |v| v as f32),
+        }
     }
 }

@@ -58,8 +58,8 @@ pub fn ntk_vector_products(problem: &Problem, tile: &Tile) -> Block {
             }
         }
     }
-    for (sum, part) in block.parts.iter_mut().zip(&parts) {
-        sum.add(1.0, part.iter().copied());
+    for (parameter, part) in parts.iter().enumerate() {
+        block.add(parameter, part);
     }
     block
 }

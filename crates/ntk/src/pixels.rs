@@ -191,9 +191,8 @@ impl<'p, T: Number> Pixels<'p, T> {
         let operand = |factors| Operand::new(factors, entries, false);
         let Some(right) = right else {
             walk(0, left, &mut |factors| {
-                let parameter = factors.parameter;
                 let both = operand(factors);
-                block.add(parameter, &contract(&both, &both, entries));
+                block.add_all(contract(&both, &both, entries));
             });
             return;
         };
@@ -203,9 +202,8 @@ impl<'p, T: Number> Pixels<'p, T> {
             kept[parameter] = Some(operand(factors));
         });
         walk(1, right, &mut |factors| {
-            let parameter = factors.parameter;
-            let one = kept[parameter].take().expect("both sides have the same parameters");
-            block.add(parameter, &contract(&one, &operand(factors), entries));
+            let one = kept[factors.parameter].take().expect("both sides have the same parameters");
+            block.add_all(contract(&one, &operand(factors), entries));
         });
     }
 

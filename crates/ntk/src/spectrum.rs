@@ -58,9 +58,10 @@ impl Kernel {
             Entries::Diagonal => Err(SpectrumError::Diagonal),
             Entries::Full => {
                 let mut matrix = vec![0.0; values.len()];
-                for (i, value) in values.iter().enumerate() {
-                    let (pair, a, b) = (i / (o * o), i / o % o, i % o);
-                    matrix[((pair / n2 * o + a) * n2 + pair % n2) * o + b] = value;
+                for line in 0..n1 * n2 * o {
+                    let (pair, a) = (line / o, line % o);
+                    let to = ((pair / n2 * o + a) * n2 + pair % n2) * o;
+                    (0..o).for_each(|b| matrix[to + b] = values.at(line * o + b));
                 }
                 Ok((matrix, [n1 * o, n2 * o]))
             }

@@ -28,9 +28,8 @@ fn on_maps(problem: &Problem, tile: &Tile) -> Block {
     let operand = |factors| Operand::new(factors, entries, coupled);
     if problem.is_symmetric() && tile.rows == tile.columns {
         walk(problem, 0, &tile.rows, &mut |factors| {
-            let index = factors.parameter;
             let both = operand(factors);
-            block.add(index, &contract(&both, &both, entries));
+            block.add_all(contract(&both, &both, entries));
         });
     } else {
         let mut left: Vec<Option<Operand>> = problem.network.parameter_names().iter().map(|_| None).collect();
@@ -39,9 +38,8 @@ fn on_maps(problem: &Problem, tile: &Tile) -> Block {
             left[index] = Some(operand(factors));
         });
         walk(problem, 1, &tile.columns, &mut |factors| {
-            let index = factors.parameter;
-            let one = left[index].take().expect("both sides have the same parameters");
-            block.add(index, &contract(&one, &operand(factors), entries));
+            let one = left[factors.parameter].take().expect("both sides have the same parameters");
+            block.add_all(contract(&one, &operand(factors), entries));
         });
     }
     block
