@@ -48,6 +48,8 @@ fn main() {
 
     let run = || {
         let problem = Problem::new(network.clone(), x.clone(), None, Mode::Train, entries, Vec::new()).expect("sound");
+        // As peers do: the kernel alone, without its parts.
+        let problem = problem.summed();
         let kernel = Method::Structured.compute(&problem, &problem.whole());
         let total = kernel.total();
         (kernel, total)
@@ -90,7 +92,9 @@ fn architecture(case: &Value) -> Architecture {
             "linear" => json!({ "dense": { "out": l["out"] } }),
             "conv" => json!({ "conv": window() }),
             "conv_transpose" => json!({ "deconv": window() }),
-            "reshape" => json!({ "reshape": { "channels": l["shape"][0], "height": l["shape"][1], "width": l["shape"][2] } }),
+            "reshape" => {
+                json!({ "reshape": { "channels": l["shape"][0], "height": l["shape"][1], "width": l["shape"][2] } })
+            }
             "flatten" => json!({ "flatten": {} }),
             function => json!({ "activation": { "function": function } }),
         };

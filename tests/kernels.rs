@@ -111,7 +111,9 @@ fn outputs_can_be_chosen_by_number_channel_and_grid() {
     let (whole, _) = get(&[]);
     assert_eq!(whole.shape, [2, 2, 128, 128]);
     let all = whole.to_f64();
-    for args in [&["--outputs", "127,3,64..66"][..], &["--channel", "1"], &["--grid", "3", "--channel", "0"], &["--grid", "4"]] {
+    for args in
+        [&["--outputs", "127,3,64..66"][..], &["--channel", "1"], &["--grid", "3", "--channel", "0"], &["--grid", "4"]]
+    {
         let (part, outputs) = get(args);
         let o = outputs.len();
         assert_eq!(part.shape, [2, 2, o, o], "{args:?}");
@@ -129,9 +131,13 @@ fn parts_add_up_and_the_mean_divides() {
     let folder = folder();
     let path = folder.path().join("k.npz");
     let sum = kernel(folder.path(), IMAGES, &["-n", "3", "--f64"]);
-    let parts: Vec<(String, Array)> = arrays(&path).into_iter().filter(|(name, _)| name.starts_with("parts/")).collect();
+    let parts: Vec<(String, Array)> =
+        arrays(&path).into_iter().filter(|(name, _)| name.starts_with("parts/")).collect();
     let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["parts/0.weight", "parts/0.bias", "parts/1.weight", "parts/1.bias", "parts/2.weight", "parts/2.bias"]);
+    assert_eq!(
+        names,
+        ["parts/0.weight", "parts/0.bias", "parts/1.weight", "parts/1.bias", "parts/2.weight", "parts/2.bias"]
+    );
     let mut total = vec![0.0; 9];
     for (_, part) in &parts {
         total.iter_mut().zip(part.to_f64()).for_each(|(t, v)| *t += v);
@@ -149,7 +155,8 @@ fn kernels_repeat_byte_for_byte() {
     let bytes = |seed: &str, threads: &str| {
         let path = config(folder.path(), IMAGES);
         let mut command = crate::support::fintan(folder.path());
-        let args = ["ntk", path.to_str().expect("UTF-8"), "--quiet", "--out", "k.npz", "--device", "flex", "--seed", seed];
+        let args =
+            ["ntk", path.to_str().expect("UTF-8"), "--quiet", "--out", "k.npz", "--device", "flex", "--seed", seed];
         let output = command.args(args).env("RAYON_NUM_THREADS", threads).output().expect("the program starts");
         assert!(output.status.success());
         std::fs::read(folder.path().join("k.npz")).expect("a kernel")
@@ -229,7 +236,8 @@ fn reference_kernels_where_they_are_at_hand() {
         return;
     }
     let folder = folder();
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(place).expect("readable").map(|e| e.expect("readable").path()).collect();
+    let mut cases: Vec<PathBuf> =
+        std::fs::read_dir(place).expect("readable").map(|e| e.expect("readable").path()).collect();
     cases.retain(|path| path.extension().is_some_and(|e| e == "json"));
     assert!(cases.len() >= 11, "only {} reference kernels", cases.len());
     for side in cases {
@@ -283,7 +291,9 @@ fn reference(side: &Value) -> String {
                 }
                 "batch_norm" => json!({"batch_norm": {"eps": l["eps"], "affine": l["affine"]}}),
                 "layer_norm" => json!({"layer_norm": {"eps": l["eps"], "affine": l["affine"]}}),
-                "reshape" => json!({"reshape": {"channels": l["shape"][0], "height": l["shape"][1], "width": l["shape"][2]}}),
+                "reshape" => {
+                    json!({"reshape": {"channels": l["shape"][0], "height": l["shape"][1], "width": l["shape"][2]}})
+                }
                 "flatten" => json!({"flatten": {}}),
                 "global_avg_pool" => json!({"global_average_pool": {}}),
                 "leaky_relu" => json!({"activation": {"function": "leaky_relu", "slope": l["slope"]}}),

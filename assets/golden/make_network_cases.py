@@ -89,7 +89,7 @@ class Net:
         (kh, kw), (sh, sw), (ph, pw) = (pair(a.get(k, d)) for k, d in (("kernel", 0), ("stride", 1), ("padding", 0)))
         n, c, h, w = x.shape
         weight, b = self.parameters((a["out"], c, kh, kw), a["out"])
-        y = np.zeros((n, a["out"], (h + 2 * ph - kh) // sh + 1, (w + 2 * pw - kw) // sw + 1))
+        y = np.zeros((n, a["out"], (h + 2 * ph - kh) // sh + 1, (w + 2 * pw - kw) // sw + 1), np.result_type(x, weight))
         for p in range(y.shape[2]):
             for q in range(y.shape[3]):
                 for u in range(kh):
@@ -103,7 +103,7 @@ class Net:
         x = x.reshape(*x.shape[:2], 1, 1) if x.ndim == 2 else x
         n, c, h, w = x.shape
         weight, b = self.parameters((c, a["out"], kh, kw), a["out"])
-        y = np.zeros((n, a["out"], (h - 1) * sh - 2 * ph + kh + oh, (w - 1) * sw - 2 * pw + kw + ow))
+        y = np.zeros((n, a["out"], (h - 1) * sh - 2 * ph + kh + oh, (w - 1) * sw - 2 * pw + kw + ow), np.result_type(x, weight))
         parents = np.zeros(y.shape[2:])
         for i in range(h):
             for j in range(w):

@@ -78,7 +78,12 @@ pub(super) fn ntk(args: &Ntk) -> Result<(), Failure> {
     }
     answer!("{}", path.display());
     if !args.voice.quiet {
-        tell!("{} kernel of {n1} x {n2} samples, {} outputs, by {}", kernel_word(entries), kernel.outputs, method.name());
+        tell!(
+            "{} kernel of {n1} x {n2} samples, {} outputs, by {}",
+            kernel_word(entries),
+            kernel.outputs,
+            method.name()
+        );
         tell!("{seconds:.3} s on {}", opened.name);
     }
     Ok(())
@@ -96,7 +101,12 @@ fn kernel_word(entries: Entries) -> &'static str {
 fn parts(kernel: &Kernel) -> serde_json::Value {
     let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
     let share = |values: &Values| kernel.trace(values) / trace;
-    kernel.parts.iter().map(|part| (part.name.clone(), json!(share(&part.values)))).collect::<serde_json::Map<_, _>>().into()
+    kernel
+        .parts
+        .iter()
+        .map(|part| (part.name.clone(), json!(share(&part.values))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// `ntk`, `parts/{i}.weight`, .., `outputs`.
@@ -135,7 +145,11 @@ impl Found {
     fn open(args: &Ntk, placement: &Placement) -> Result<Self, Failure> {
         let overrides: Vec<String> =
             args.set.iter().cloned().chain(args.seed.map(|seed| format!("seed={seed}"))).collect();
-        let mut found = if args.path.is_dir() { of_run(args, &overrides, placement)? } else { of_config(args, &overrides, placement)? };
+        let mut found = if args.path.is_dir() {
+            of_run(args, &overrides, placement)?
+        } else {
+            of_config(args, &overrides, placement)?
+        };
         if let Some(path) = &args.weights {
             let bytes = fs_err::read(path).map_err(Failure::input)?;
             let tensors = read_safetensors(&bytes).map_err(|e| Failure::input(format!("`{}`: {e}", path.display())))?;
@@ -178,7 +192,9 @@ impl Found {
 fn of_config(args: &Ntk, overrides: &[String], placement: &Placement) -> Result<Found, Failure> {
     let name = args.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let place = PathBuf::from(format!("{name}.ntk.npz"));
-    let init = |architecture: &Architecture, seed, purpose| Network::init(architecture, &mut stream(seed, purpose, 0), placement);
+    let init = |architecture: &Architecture, seed, purpose| {
+        Network::init(architecture, &mut stream(seed, purpose, 0), placement)
+    };
     Ok(match Subject::load(&args.path, overrides)? {
         Subject::Network(alone) => {
             let seed = alone.settings.seed;
@@ -245,7 +261,8 @@ fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor
         _ => false,
     };
     if !fits {
-        let wanted = if shape.is_vector() { format!("[N, {channels}]") } else { format!("[N, {channels}, {height}, {width}]") };
+        let wanted =
+            if shape.is_vector() { format!("[N, {channels}]") } else { format!("[N, {channels}, {height}, {width}]") };
         return Err(wrong(format!("the network takes {wanted}, the array is {found:?}")));
     }
     if found[0] == 0 {
@@ -275,7 +292,10 @@ fn outputs(args: &Ntk, shape: Shape) -> Result<Vec<usize>, Failure> {
                 Some((from, to)) => {
                     let (from, to) = (number(from)?, number(to)?);
                     if from >= to || to > shape.len() {
-                        return Err(Failure::input(format!("--outputs {piece}: the network has outputs 0..{}", shape.len())));
+                        return Err(Failure::input(format!(
+                            "--outputs {piece}: the network has outputs 0..{}",
+                            shape.len()
+                        )));
                     }
                     all.extend(from..to);
                 }

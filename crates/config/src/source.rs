@@ -59,8 +59,7 @@ impl Subject {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
 }
 
 /// Reads a text with its overrides as settings `S` and checks them.
@@ -70,36 +69,36 @@ fn checked<S: DeserializeOwned, T>(
     overrides: &[String],
     check: impl FnOnce(S) -> Result<T, Invalid>,
 ) -> Result<T, ConfigError> {
-        let mut whole = text.to_owned();
-        let mut extra = Vec::new();
-        if !overrides.is_empty() {
-            if !whole.is_empty() && !whole.ends_with('\n') {
-                whole.push('\n');
-            }
-            whole.push_str("# --set\n");
-            for given in overrides {
-                let line = override_line(given)?;
-                // Blanks in front put the spans of this little document where it stands in the whole.
-                extra.push(" ".repeat(whole.len()) + &line);
-                whole.push_str(&line);
-                whole.push('\n');
-            }
+    let mut whole = text.to_owned();
+    let mut extra = Vec::new();
+    if !overrides.is_empty() {
+        if !whole.is_empty() && !whole.ends_with('\n') {
+            whole.push('\n');
         }
-        let wrong = |e: &toml::de::Error| {
-            let (message, help) = in_plain_words(e.message());
-            ConfigError::text(name, &whole, e.span(), message, help)
-        };
-        let mut root = DeTable::parse(text).map_err(|e| wrong(&e))?;
-        for document in &extra {
-            let table = DeTable::parse(document).map_err(|e| wrong(&e))?;
-            merge(root.get_mut(), table.into_inner());
+        whole.push_str("# --set\n");
+        for given in overrides {
+            let line = override_line(given)?;
+            // Blanks in front put the spans of this little document where it stands in the whole.
+            extra.push(" ".repeat(whole.len()) + &line);
+            whole.push_str(&line);
+            whole.push('\n');
         }
-        let spans = root.clone();
-        let settings = S::deserialize(toml::de::Deserializer::from(root).into_deserializer()).map_err(|e| wrong(&e))?;
-        check(settings).map_err(|invalid| {
-            let span = span_of(&spans, &invalid.key);
-            ConfigError::text(name, &whole, span, invalid.message, invalid.help)
-        })
+    }
+    let wrong = |e: &toml::de::Error| {
+        let (message, help) = in_plain_words(e.message());
+        ConfigError::text(name, &whole, e.span(), message, help)
+    };
+    let mut root = DeTable::parse(text).map_err(|e| wrong(&e))?;
+    for document in &extra {
+        let table = DeTable::parse(document).map_err(|e| wrong(&e))?;
+        merge(root.get_mut(), table.into_inner());
+    }
+    let spans = root.clone();
+    let settings = S::deserialize(toml::de::Deserializer::from(root).into_deserializer()).map_err(|e| wrong(&e))?;
+    check(settings).map_err(|invalid| {
+        let span = span_of(&spans, &invalid.key);
+        ConfigError::text(name, &whole, span, invalid.message, invalid.help)
+    })
 }
 
 impl Settings {

@@ -81,7 +81,11 @@ impl<'de> Deserialize<'de> for InputShape {
 impl Serialize for InputShape {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Shape { channels, height, width } = self.0;
-        if self.0.is_vector() { channels.serialize(serializer) } else { [channels, height, width].serialize(serializer) }
+        if self.0.is_vector() {
+            channels.serialize(serializer)
+        } else {
+            [channels, height, width].serialize(serializer)
+        }
     }
 }
 

@@ -211,7 +211,11 @@ impl Network {
         }
         let mut norms = 0;
         let operations = compile(&architecture.nodes, architecture.parametrization, placement, &mut norms);
-        Self { parameters, running, plan: Arc::new(Plan { architecture: architecture.clone(), lowering: placement.lowering, operations }) }
+        Self {
+            parameters,
+            running,
+            plan: Arc::new(Plan { architecture: architecture.clone(), lowering: placement.lowering, operations }),
+        }
     }
 
     /// The architecture.

@@ -62,7 +62,7 @@ impl Operand {
             inputs => inputs,
         };
         let cotangents = match (entries, coupled) {
-            (Entries::Full, false) => cotangents.permute([1, 0, 2, 3]).unsqueeze(),
+            (Entries::Full, false) => cotangents.reshape([1, rows, n, sites, c]).permute([0, 2, 1, 3, 4]),
             (_, false) => cotangents.reshape([rows, n, 1, sites, c]),
             (entries, true) => {
                 let sites = cotangents.dims()[1] * sites;
@@ -75,6 +75,12 @@ impl Operand {
             }
         };
         Self { parameter, inputs, cotangents, scale, biases }
+    }
+
+    /// The biases that share the cotangents of these weights, whose several sites have a single input.
+    fn sum_of_sites(&self) -> Option<Self> {
+        let (scale, cotangents) = (self.biases?, self.cotangents.clone().sum_dim(3));
+        Some(Self { parameter: self.parameter + 1, inputs: None, cotangents, scale, biases: None })
     }
 
     /// Weight cotangents: `[b, groups · i, K · C]`.
@@ -119,18 +125,23 @@ pub(crate) fn choose(dims: [usize; 5], k: usize, g2: usize) -> Order {
 }
 
 /// Parts of the kernel between two sides: `[groups · i, groups · i]` (full), the same summed over b (traced), or one such
-/// matrix a b (diagonal). One for the weights, and one for the biases where they have the same cotangents.
-pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries) -> Vec<(usize, Vec<f64>)> {
+/// matrix a b (diagonal). One for the weights, and one for the biases where they have the same cotangents, or their sum
+/// where parameters are not told `apart`.
+pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries, apart: bool) -> Vec<(usize, Vec<f64>)> {
     let [_, g2, ..] = right.cotangents.dims();
     let k = left.inputs.as_ref().map_or(1, |a| a.dims()[2]);
     let mut theta = match choose(left.cotangents.dims(), k, g2) {
-        Order::Hadamard => return hadamard(left, right, entries),
+        Order::Hadamard => return hadamard(left, right, entries, apart),
         Order::Weights => summed(left.weights(), right.weights(), entries),
         Order::Patches => patches(left, right, entries),
         Order::Pushed => pushed(left, right, entries),
     };
     scale(&mut theta, left.scale * right.scale);
-    vec![(left.parameter, theta)]
+    let mut parts = vec![(left.parameter, theta)];
+    if let (Some(one), Some(other)) = (left.sum_of_sites(), right.sum_of_sites()) {
+        parts.extend(hadamard(&one, &other, entries, apart));
+    }
+    parts
 }
 
 fn scale(values: &mut [f64], factor: f64) {
@@ -153,7 +164,7 @@ fn summed(x: Tensor<3>, y: Tensor<3>, entries: Entries) -> Vec<f64> {
     all
 }
 
-fn hadamard(left: &Operand, right: &Operand, entries: Entries) -> Vec<(usize, Vec<f64>)> {
+fn hadamard(left: &Operand, right: &Operand, entries: Entries, apart: bool) -> Vec<(usize, Vec<f64>)> {
     let ([b, g1, i1, _, c], [_, g2, i2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
     let (rows, columns) = (g1 * i1, g2 * i2);
     // Rows in the order (i, g) in which cotangents lie in memory: nothing is copied. The small result is put in order.
@@ -172,9 +183,10 @@ fn hadamard(left: &Operand, right: &Operand, entries: Entries) -> Vec<(usize, Ve
         scale(&mut theta, left.scale * right.scale);
         return vec![(left.parameter, theta)];
     };
-    let biases = left.biases.zip(right.biases).map(|(one, other)| {
+    let by_biases = left.biases.zip(right.biases).map(|(one, other)| one * other);
+    let biases = by_biases.filter(|_| apart).map(|factor| {
         let mut biases = theta.clone();
-        scale(&mut biases, one * other);
+        scale(&mut biases, factor);
         (left.parameter + 1, biases)
     });
     let flat = |a: &Tensor<3>| {
@@ -182,7 +194,8 @@ fn hadamard(left: &Operand, right: &Operand, entries: Entries) -> Vec<(usize, Ve
         a.clone().reshape([1, g, k])
     };
     let mut inputs = products(&flat(x), &flat(y));
-    scale(&mut inputs, left.scale * right.scale);
+    let together = by_biases.filter(|_| !apart).unwrap_or(0.0);
+    inputs.iter_mut().for_each(|value| *value = *value * left.scale * right.scale + together);
     for matrix in theta.chunks_mut(rows * columns) {
         for (row, line) in matrix.chunks_mut(columns).enumerate() {
             for (g, run) in line.chunks_mut(i2).enumerate() {

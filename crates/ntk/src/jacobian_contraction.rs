@@ -24,15 +24,13 @@ pub fn jacobian_contraction(problem: &Problem, tile: &Tile) -> Block {
     for (parameter, (x, y)) in left.into_iter().zip(right).enumerate() {
         let ([o1, n1, p], [o2, n2, _]) = (x.dims(), y.dims());
         let values = match problem.entries {
-            Entries::Full => products(
-                &x.permute([1, 0, 2]).reshape([1, n1 * o1, p]),
-                &y.permute([1, 0, 2]).reshape([1, n2 * o2, p]),
-            ),
+            Entries::Full => {
+                products(&x.permute([1, 0, 2]).reshape([1, n1 * o1, p]), &y.permute([1, 0, 2]).reshape([1, n2 * o2, p]))
+            }
             Entries::Diagonal => products(&x, &y),
-            Entries::Traced => products(
-                &x.permute([1, 0, 2]).reshape([1, n1, o1 * p]),
-                &y.permute([1, 0, 2]).reshape([1, n2, o2 * p]),
-            ),
+            Entries::Traced => {
+                products(&x.permute([1, 0, 2]).reshape([1, n1, o1 * p]), &y.permute([1, 0, 2]).reshape([1, n2, o2 * p]))
+            }
         };
         block.add(parameter, &values);
     }

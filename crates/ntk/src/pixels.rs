@@ -10,7 +10,8 @@ use fintan_config::Shape;
 use fintan_net::{Below, Ending, Factors, Link, Lowering};
 
 use crate::cones::{
-    Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Output, PartBuffers, Plan, Real, Target, diagonal, full, traced,
+    Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Output, PartBuffers, Plan, Real, Target, diagonal, full,
+    traced,
 };
 use crate::contraction::{Operand, contract};
 use crate::kernel::{Block, Entries, Values};
@@ -192,7 +193,7 @@ impl<'p, T: Number> Pixels<'p, T> {
         let Some(right) = right else {
             walk(0, left, &mut |factors| {
                 let both = operand(factors);
-                block.add_all(contract(&both, &both, entries));
+                block.add_all(contract(&both, &both, entries, problem.is_apart()));
             });
             return;
         };
@@ -203,7 +204,7 @@ impl<'p, T: Number> Pixels<'p, T> {
         });
         walk(1, right, &mut |factors| {
             let one = kept[factors.parameter].take().expect("both sides have the same parameters");
-            block.add_all(contract(&one, &operand(factors), entries));
+            block.add_all(contract(&one, &operand(factors), entries, problem.is_apart()));
         });
     }
 

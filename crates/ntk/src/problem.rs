@@ -109,6 +109,12 @@ impl Problem {
         self
     }
 
+    /// Whether parameters are told apart.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.apart
+    }
+
     /// Names of the parts: the parameters, or `ntk` where they are not told apart.
     #[must_use]
     pub fn part_names(&self) -> Vec<String> {

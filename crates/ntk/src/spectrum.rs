@@ -231,7 +231,10 @@ impl Problem {
         let side = self.side(0);
         let y = numbers(self.network.pushforward(&side.tape, side.x.zeros_like(), Some(&tangents)));
         let len = y.len() / side.n();
-        (0..side.n()).flat_map(|n| self.outputs.iter().map(move |&o| n * len + self.in_memory(o))).map(|i| y[i]).collect()
+        (0..side.n())
+            .flat_map(|n| self.outputs.iter().map(move |&o| n * len + self.in_memory(o)))
+            .map(|i| y[i])
+            .collect()
     }
 
     /// Jᵀ v.

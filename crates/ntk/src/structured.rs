@@ -29,7 +29,7 @@ fn on_maps(problem: &Problem, tile: &Tile) -> Block {
     if problem.is_symmetric() && tile.rows == tile.columns {
         walk(problem, 0, &tile.rows, &mut |factors| {
             let both = operand(factors);
-            block.add_all(contract(&both, &both, entries));
+            block.add_all(contract(&both, &both, entries, problem.is_apart()));
         });
     } else {
         let mut left: Vec<Option<Operand>> = problem.network.parameter_names().iter().map(|_| None).collect();
@@ -39,7 +39,7 @@ fn on_maps(problem: &Problem, tile: &Tile) -> Block {
         });
         walk(problem, 1, &tile.columns, &mut |factors| {
             let one = left[factors.parameter].take().expect("both sides have the same parameters");
-            block.add_all(contract(&one, &operand(factors), entries));
+            block.add_all(contract(&one, &operand(factors), entries, problem.is_apart()));
         });
     }
     block

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "shared with the tests of the network, which use all of it")]
 mod networks;
 
+mod cones;
 mod golden;
 mod methods;
 mod properties;

@@ -31,8 +31,7 @@ fn methods_agree_in_evaluation_mode() {
     for seed in 0..12 {
         let placement = &backends()[0];
         let (network, [x1, _]) = random_network(seed, placement);
-        let problem =
-            Problem::new(network, x1, None, Mode::Eval, Entries::Full, Vec::new()).expect("a sound problem");
+        let problem = Problem::new(network, x1, None, Mode::Eval, Entries::Full, Vec::new()).expect("a sound problem");
         assert!(!problem.is_coupled());
         let off = difference(&compute(METHODS[0], &problem), &compute(METHODS[2], &problem));
         assert!(off < 1e-10, "seed {seed}: {off:e}");

@@ -68,7 +68,10 @@ fn traced_and_diagonal_kernels_are_those_of_the_full_one() {
                 let entries: Vec<f64> = (0..o).map(|i| f.values.at((pair * o + i) * o + i)).collect();
                 let sum: f64 = entries.iter().sum();
                 assert!((sum - t.values.at(pair)).abs() < 1e-11 * (1.0 + sum.abs()), "seed {seed}, part {part}");
-                assert!(far(&entries, &list(&d.values)[pair * o..(pair + 1) * o]) < 1e-11 * (1.0 + sum.abs()), "seed {seed}");
+                assert!(
+                    far(&entries, &list(&d.values)[pair * o..(pair + 1) * o]) < 1e-11 * (1.0 + sum.abs()),
+                    "seed {seed}"
+                );
             }
         }
     }
@@ -97,7 +100,8 @@ fn single_precision_is_close_to_double() {
 fn batch_norm_after_the_last_nonlinearity_pins_the_constant_mode() {
     for (depth, beta) in [(1, 0.3), (3, 0.3), (5, 0.1)] {
         let placement = &backends()[0];
-        let block = r#"{"dense":{"out":24}},{"activation":{"function":"relu"}},{"batch_norm":{"affine":false,"eps":0.1}},"#;
+        let block =
+            r#"{"dense":{"out":24}},{"activation":{"function":"relu"}},{"batch_norm":{"affine":false,"eps":0.1}},"#;
         let layers = format!(r#"[{}{{"dense":{{"out":2}}}}]"#, block.repeat(depth));
         let network = network(Shape::vector(6), &layers, &format!(r#"{{"ntk":{{"beta":{beta}}}}}"#), placement);
         let x = normal([7, 1, 1, 6], &mut rng(1), placement);

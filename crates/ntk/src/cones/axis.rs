@@ -95,7 +95,8 @@ impl Axis {
         }
     }
 
-    /// How an input window lies against the window of outputs that reads it: equal offsets and lengths mean equal taps.
+    /// How an input window lies against the window of outputs that reads it: equal offsets and lengths mean equal
+    /// taps.
     pub(super) fn offset(self, outputs: Interval, inputs: Interval) -> isize {
         match self.kind {
             _ if inputs.len == 0 => 0,

@@ -61,8 +61,8 @@ pub(super) fn rectangle(plan: &Plan, level: usize) -> [Range<usize>; 2] {
 
 /// One band of a layer, between the samples of two chains that share it.
 ///
-/// `Gamma[u, u + d] = scale[u] scale[u + d] sum_k <a_n[q], a_n'[q + e]>`, `q` the input that tap `k` joins to `u` and `e`
-/// the inputs' shift: products of activations `e` apart, added over the taps.
+/// `Gamma[u, u + d] = scale[u] scale[u + d] sum_k <a_n[q], a_n'[q + e]>`, `q` the input that tap `k` joins to `u` and
+/// `e` the inputs' shift: products of activations `e` apart, added over the taps.
 pub(super) fn band<T: Real>(
     layers: [&Layer<'_, T>; 2],
     samples: [usize; 2],
@@ -97,7 +97,7 @@ pub(super) fn band<T: Real>(
             }
             let scale = layers[0].scale[y * w + x] * layers[1].scale[y2 * w + x2];
             for value in block {
-                *value = *value * scale;
+                *value *= scale;
             }
         }
     });

@@ -37,6 +37,8 @@ pub struct Chain<'a, T: Clone> {
 /// Why layers do not make a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainError {
+    /// There is no sample.
+    NoSample,
     /// The shapes do not fit each other.
     Geometry(GeometryError),
     /// A slice of a layer (or of the chain's input, for layer 0's `derivative`) has the wrong length.
@@ -55,6 +57,7 @@ pub enum ChainError {
 impl fmt::Display for ChainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoSample => write!(f, "a chain needs a sample"),
             Self::Geometry(error) => error.fmt(f),
             Self::Length { layer, what, expected, found } => {
                 write!(f, "{what} of layer {layer}: expected {expected} values, found {found}")
@@ -66,17 +69,20 @@ impl fmt::Display for ChainError {
 impl Error for ChainError {}
 
 impl<'a, T: Real> Chain<'a, T> {
-    /// Puts layers together and checks every length. `derivative` is `[N, h, w, c]` at the chain's input: the pointwise
-    /// derivatives between whatever lies below and the first layer.
+    /// Puts layers together and checks every length. `derivative` is `[N, h, w, c]` at the chain's input: the
+    /// pointwise derivatives between whatever lies below and the first layer.
     ///
     /// # Errors
     ///
-    /// If shapes do not follow each other or a slice has the wrong length.
+    /// If there is no sample, shapes do not follow each other or a slice has the wrong length.
     pub fn new(
         samples: usize,
         layers: Vec<Layer<'a, T>>,
         derivative: Option<Cow<'a, [T]>>,
     ) -> Result<Self, ChainError> {
+        if samples == 0 {
+            return Err(ChainError::NoSample);
+        }
         let shapes: Vec<_> = layers.iter().map(|layer| layer.geometry).collect();
         geometry::check(&shapes).map_err(ChainError::Geometry)?;
         let check = |layer: usize, what, found: usize, expected: usize| {

@@ -53,8 +53,8 @@ pub(super) fn product<T: Real>(c: &mut [T], accumulate: bool, a: Matrix<'_, T>, 
     matmul(c, accum(accumulate), b.transposed(), a.transposed(), T::of(1.0), Par::Seq);
 }
 
-/// `c = a b^T`, or `c += a b^T`; `c` is row-major `[a.rows, b.rows]` without gaps. Faster if `a` has more rows than `b`,
-/// since `b` is the one that is copied first.
+/// `c = a b^T`, or `c += a b^T`; `c` is row-major `[a.rows, b.rows]` without gaps. Faster if `a` has more rows than
+/// `b`, since `b` is the one that is copied first.
 pub(super) fn product_transposed<T: Real>(c: &mut [T], accumulate: bool, a: Matrix<'_, T>, b: Matrix<'_, T>) {
     debug_assert_eq!(a.columns, b.columns);
     if a.rows == 0 || b.rows == 0 {

@@ -1,8 +1,9 @@
 //! Cones: the empirical tangent kernel of a network whose outputs are pixels.
 //!
 //! A pixel of a chain of (transposed) convolutions depends on a small window of every map before it, its cone. The
-//! cotangent of that pixel lives on the cone alone, so cotangents are pulled back window by window, in batches of pixels
-//! whose cones have the same shape. The kernel of a layer is then a sum over the two windows of a pair of outputs,
+//! cotangent of that pixel lives on the cone alone, so cotangents are pulled back window by window, in batches of
+//! pixels whose cones have the same shape. The kernel of a layer is then a sum over the two windows of a pair of
+//! outputs,
 //!
 //! ```text
 //! Theta[r, r'] = sum_{u in W(r), u' in W(r')} (Gamma[u, u'] + beta^2) <delta_r[u], delta_r'[u']>,
@@ -16,8 +17,8 @@
 //! * [`full`](fn@full): the kernel of all pairs of sample and output.
 //! * [`Cotangents`]: cotangents of all cones, kept for [`full`](fn@full) and for the layers before the chain.
 //!
-//! Level 0 is the input of the chain and level `l` the output of its layer `l - 1`; `delta` at a level is the gradient by
-//! the map of that level. Maps are channels-last.
+//! Level 0 is the input of the chain and level `l` the output of its layer `l - 1`; `delta` at a level is the
+//! gradient by the map of that level. Maps are channels-last.
 
 mod axis;
 mod band;
@@ -36,7 +37,7 @@ mod tiles;
 mod weights;
 
 pub use chain::{Chain, ChainError, Layer};
-pub use cost::Cost;
+pub use cost::{Cost, full_cost, sums_cost};
 pub use cotangents::Cotangents;
 pub use full::{InputTerm, PartBuffers, Target, full};
 pub use geometry::{Geometry, GeometryError, LayerKind};

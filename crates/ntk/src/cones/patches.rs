@@ -102,7 +102,8 @@ pub(super) fn all_patches<T: Real>(layer: &Layer<'_, T>, positions: &Positions, 
     (0..positions.classes.len()).map(|class| patches(layer, positions, class, sample)).collect()
 }
 
-/// `Gamma[u, u']` for the positions `u` of one row of the first side's map and all `u'` of the second that share weights.
+/// `Gamma[u, u']` for the positions `u` of one row of the first side's map and all `u'` of the second that share
+/// weights.
 pub(super) struct Strip<T> {
     /// Residue of the row.
     pub(super) row: usize,

@@ -21,7 +21,8 @@ pub struct Output {
 
 /// The cones of a selection of outputs, from shapes alone.
 ///
-/// Inside, outputs are counted in the order of their positions, by their rank; kernels are in the order of the selection.
+/// Inside, outputs are counted in the order of their positions, by their rank; kernels are in the order of the
+/// selection.
 #[derive(Debug, Clone)]
 pub struct Plan {
     layers: Vec<Geometry>,

@@ -9,7 +9,8 @@ use super::plan::Piece;
 use super::real::Real;
 use super::weights::PullWeights;
 
-/// Cotangents of a piece: for each level below the last `[outputs, N, window rows, window columns, c]`, zero off the map.
+/// Cotangents of a piece: for each level below the last `[outputs, N, window rows, window columns, c]`, zero off the
+/// map.
 pub(super) struct Windows<T> {
     pub(super) levels: Vec<Vec<T>>,
 }
@@ -111,12 +112,7 @@ fn pull_layer<T: Real>(
 
 /// Windows and a factor whose product is the cotangents times the layer's scale: a factor alone where the scale is
 /// uniform.
-fn scaled<'w, T: Real>(
-    chain: &Chain<'_, T>,
-    piece: Piece<'_>,
-    level: usize,
-    above: &'w [T],
-) -> (Cow<'w, [T]>, T) {
+fn scaled<'w, T: Real>(chain: &Chain<'_, T>, piece: Piece<'_>, level: usize, above: &'w [T]) -> (Cow<'w, [T]>, T) {
     let layer = &chain.layers()[level];
     if layer.scale.iter().all(|&scale| scale == layer.scale[0]) {
         return (Cow::Borrowed(above), layer.scale[0]);
@@ -128,14 +124,15 @@ fn scaled<'w, T: Real>(
         // Cotangents off the map are zero without a scale.
         if let Some([y, x]) = piece.place(level + 1, rank, position / w % h, position % w) {
             for value in values {
-                *value = *value * layer.scale[y * map_w + x];
+                *value *= layer.scale[y * map_w + x];
             }
         }
     }
     (Cow::Owned(scaled), T::of(1.0))
 }
 
-/// Which part of the window above reads position `(j, i)` of the window of `level`; the same for all outputs of a piece.
+/// Which part of the window above reads position `(j, i)` of the window of `level`; the same for all outputs of a
+/// piece.
 pub(super) fn readers(piece: Piece<'_>, level: usize, j: usize, i: usize) -> Option<[Readers; 2]> {
     let (outputs, inputs) = (piece.plan.window(level + 1, piece.ranks[0]), piece.plan.window(level, piece.ranks[0]));
     let layer = &piece.plan.layers()[level];

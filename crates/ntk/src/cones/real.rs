@@ -1,6 +1,6 @@
 //! The number types of the kernels.
 
-use std::ops::{Add, AddAssign, Mul};
+use std::ops::{Add, AddAssign, Mul, MulAssign};
 
 use faer::traits::RealField;
 
@@ -20,6 +20,7 @@ pub trait Real:
     + Add<Output = Self>
     + AddAssign
     + Mul<Output = Self>
+    + MulAssign
     + sealed::Sealed
     + 'static
 {

@@ -16,9 +16,16 @@ pub(super) struct Tile {
     pub(super) columns: Range<usize>,
 }
 
+impl Tile {
+    /// Positions of the joined window.
+    pub(super) fn area(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+}
+
 /// Tiles side by side.
 #[derive(Debug, Clone)]
-pub(super) struct Band {
+pub(super) struct TileRow {
     pub(super) rows: Range<usize>,
     pub(super) tiles: Vec<Tile>,
     /// Smallest rank in any tile.
@@ -26,15 +33,17 @@ pub(super) struct Band {
 }
 
 /// Tiles of a level, from the first row of the map on: of all sides and phases those that cost least.
-pub(super) fn bands(plan: &Plan, level: usize) -> Vec<Band> {
+pub(super) fn tile_rows(plan: &Plan, level: usize) -> Vec<TileRow> {
     let [vertical, horizontal] = [candidates(plan, level, 0), candidates(plan, level, 1)];
     let channels = plan.map(plan.layers().len())[2];
     let pairs = vertical.iter().flat_map(|v| horizontal.iter().map(move |h| (v, h)));
-    let cost = |(v, h): &(&Groups, &Groups)| -> usize {
+    let cost = |(v, h): &(&Groups, &Groups)| -> f64 {
         let tiles = v.joined.iter().flat_map(|v| h.joined.iter().map(move |h| (v, h)));
-        tiles.map(|(v, h)| v.width * h.width * product_cost(v.members * h.members * channels)).sum()
+        let cost = |v: &Joined, h: &Joined| (v.width * h.width) as f64 * product_cost(v.members * h.members * channels);
+        tiles.map(|(v, h)| cost(v, h)).sum()
     };
-    let Some((vertical, horizontal)) = pairs.min_by_key(cost) else { return Vec::new() };
+    let cheapest = pairs.min_by(|a, b| cost(a).total_cmp(&cost(b)));
+    let Some((vertical, horizontal)) = cheapest else { return Vec::new() };
     let columns = horizontal.count();
     let mut tiles: Vec<Option<Tile>> = vec![None; vertical.count() * columns];
     for (rank, output) in plan.outputs().iter().enumerate() {
@@ -48,20 +57,20 @@ pub(super) fn bands(plan: &Plan, level: usize) -> Vec<Band> {
         tile.rows = tile.rows.start.min(rows.start)..tile.rows.end.max(rows.end);
         tile.columns = tile.columns.start.min(cols.start)..tile.columns.end.max(cols.end);
     }
-    tiles.chunks_mut(columns).filter_map(|row| band(row.iter_mut().filter_map(Option::take).collect())).collect()
+    tiles.chunks_mut(columns).filter_map(|row| tile_row(row.iter_mut().filter_map(Option::take).collect())).collect()
 }
 
-fn band(tiles: Vec<Tile>) -> Option<Band> {
+fn tile_row(tiles: Vec<Tile>) -> Option<TileRow> {
     let start = tiles.iter().map(|tile| tile.rows.start).min()?;
     let end = tiles.iter().map(|tile| tile.rows.end).max()?;
     let first = tiles.iter().map(|tile| tile.ranks[0]).min()?;
-    Some(Band { rows: start..end, tiles, first })
+    Some(TileRow { rows: start..end, tiles, first })
 }
 
-/// Time of a product with so many rows in a tile, for each entry of the other side; measured in single precision, where
-/// rows are worked on in blocks of 24, and what is left in one of 8, 16 or 24.
-pub(super) fn product_cost(rows: usize) -> usize {
-    7 + 65 * (rows / 24) + [0, 40, 48, 65][(rows % 24).div_ceil(8)]
+/// Time of a product with so many rows in a tile, in products of two numbers for each entry of the other side: rows
+/// are worked on in blocks of 24, and what is left in one of 8, 16 or 24. Measured in single precision.
+pub(super) fn product_cost(rows: usize) -> f64 {
+    2.6 + 24.0 * (rows / 24) as f64 + [0.0, 15.0, 18.0, 24.0][(rows % 24).div_ceil(8)]
 }
 
 /// One way to group the positions of the last map along an axis.

@@ -6,11 +6,13 @@ use super::super::gemm::{Matrix, product_transposed, transpose};
 use super::super::real::Real;
 use super::rows::Block;
 
-/// Rows of the kernel that are worked on together.
-const ROWS: usize = 256;
+/// Rows of the kernel that are worked on together: large products, but work for several threads.
+fn strip_rows(rows: usize) -> usize {
+    (rows / 8).clamp(128, 1024)
+}
 
 /// Columns of a product at a time.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 512;
 
 /// The outputs of one side and sample whose cones hold a position, with their cotangents there.
 struct Holders<T> {
@@ -32,8 +34,9 @@ impl<T: Real> Block<'_, '_, T> {
             }
             let second = self.holders(1, m, 0..self.sides[1].plan().len());
             let mut rows = self.rows_of(kernel, n, m);
-            rows.par_chunks_mut(ROWS).enumerate().for_each(|(strip, rows)| {
-                let base = strip * ROWS;
+            let count = strip_rows(rows.len());
+            rows.par_chunks_mut(count).enumerate().for_each(|(strip, rows)| {
+                let base = strip * count;
                 let first = self.holders(0, n, base..base + rows.len());
                 let (mut columns, mut gram) = (Vec::new(), Vec::new());
                 for (first, second) in first.iter().zip(&second).filter(|(first, _)| !first.ranks.is_empty()) {

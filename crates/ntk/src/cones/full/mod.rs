@@ -1,5 +1,6 @@
 //! The kernel of all pairs of sample and output.
 
+mod choice;
 mod hidden;
 mod input;
 mod mirror;
@@ -11,11 +12,12 @@ mod unit;
 
 use super::cotangents::Cotangents;
 use super::real::Real;
+pub(super) use choice::contraction;
 use mirror::mirror;
 use rows::Block;
 
-/// What lies below the chain, if it acts on every position of the chain's input alike (a dense layer that is reshaped):
-/// its kernel is `(factor[n, n'] + bias) sum_q <delta_r[q], delta_r'[q]>`.
+/// What lies below the chain, if it acts on every position of the chain's input alike (a dense layer that is
+/// reshaped): its kernel is `(factor[n, n'] + bias) sum_q <delta_r[q], delta_r'[q]>`.
 #[derive(Debug, Clone, Copy)]
 pub struct InputTerm<'f> {
     /// `[N1, N2]`: Gram matrix of that layer's inputs, with its scale squared.
@@ -45,9 +47,9 @@ pub enum Target<'k, T> {
 /// Adds the kernel `Theta[(n, o), (n', o')]` to row-major matrices `[N1 O1, N2 O2]`, rows sample by sample and in the
 /// order of the selection.
 ///
-/// The two sides share weights; samples and outputs may differ, so that a kernel can be made in blocks. Without a second
-/// side it is that of the first with itself: half of it is computed and then mirrored, so the matrices must be symmetric
-/// before.
+/// The two sides share weights; samples and outputs may differ, so that a kernel can be made in blocks. Without a
+/// second side it is that of the first with itself: half of it is computed and then mirrored, so the matrices must be
+/// symmetric before.
 ///
 /// # Panics
 ///
@@ -64,12 +66,12 @@ pub fn full<T: Real>(
         Target::Sum(kernel) => {
             block.check(kernel);
             for layer in 0..layers {
-                let t=std::time::Instant::now();block.add_layer(layer, [true, true], kernel);eprintln!("layer {layer} {:.3}",t.elapsed().as_secs_f64());
+                block.add_layer(layer, [true, true], kernel);
             }
-            let t=std::time::Instant::now();if let Some(term) = input {
+            if let Some(term) = input {
                 block.add_input(term.factor, term.bias, kernel);
             }
-            eprintln!("input {:.3}",t.elapsed().as_secs_f64());let t=std::time::Instant::now();block.finish(kernel);eprintln!("mirror {:.3}",t.elapsed().as_secs_f64());
+            block.finish(kernel);
         }
         Target::Parts(parts) => {
             assert_eq!(parts.layers.len(), layers, "a pair of matrices a layer");
@@ -81,13 +83,12 @@ pub fn full<T: Real>(
                 }
             }
             if let (Some(term), Some([weights, bias])) = (input, parts.input) {
-                let ones = vec![1.0; term.factor.len()];
-                block.check(weights);
-                block.add_input(term.factor, 0.0, weights);
-                block.finish(weights);
-                block.check(bias);
-                block.add_input(&ones.iter().map(|one| one * term.bias).collect::<Vec<_>>(), 0.0, bias);
-                block.finish(bias);
+                let biases = vec![term.bias; term.factor.len()];
+                for (kernel, factor) in [(weights, term.factor), (bias, &biases)] {
+                    block.check(kernel);
+                    block.add_input(factor, 0.0, kernel);
+                    block.finish(kernel);
+                }
             }
         }
     }

@@ -83,13 +83,7 @@ fn gather<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups
 }
 
 /// Cotangents of one sample added up over their windows: for each group `[outputs, c]`.
-fn add_up<T: Real>(
-    side: &Cotangents<'_, T>,
-    level: usize,
-    sample: usize,
-    groups: &[Group],
-    factor: T,
-) -> Vec<Vec<T>> {
+fn add_up<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups: &[Group], factor: T) -> Vec<Vec<T>> {
     let (totals, c) = (totals(side, level, sample, factor), side.plan().map(level)[2]);
     let group = |group: &Group| {
         let mut values = Vec::with_capacity(group.ranks.len() * c);
@@ -100,8 +94,8 @@ fn add_up<T: Real>(
 }
 
 impl<T: Real> Block<'_, '_, T> {
-    /// `sum_{u, u'} Gamma[u, u'] <delta_r[u], delta_r'[u']>`, and the bias' part if `bias` is not zero: a product for each
-    /// pair of positions of two groups, times an entry of the patch Gram matrix for each pair of outputs.
+    /// `sum_{u, u'} Gamma[u, u'] <delta_r[u], delta_r'[u']>`, and the bias' part if `bias` is not zero: a product for
+    /// each pair of positions of two groups, times an entry of the patch Gram matrix for each pair of outputs.
     pub(super) fn add_pairs(&self, level: usize, bias: T, kernel: &mut [T]) {
         let plans = self.sides.map(Cotangents::plan);
         let positions = plans.map(|plan| Positions::new(plan, level));
@@ -110,7 +104,10 @@ impl<T: Real> Block<'_, '_, T> {
             let pair = Pair {
                 groups: [&groups[0], &groups[1]],
                 cotangents: [gather(self.sides[0], level, n, &groups[0]), gather(self.sides[1], level, m, &groups[1])],
-                biases: [add_up(self.sides[0], level, n, &groups[0], bias), add_up(self.sides[1], level, m, &groups[1], T::of(1.0))],
+                biases: [
+                    add_up(self.sides[0], level, n, &groups[0], bias),
+                    add_up(self.sides[1], level, m, &groups[1], T::of(1.0)),
+                ],
                 biased: bias != T::default(),
                 channels: plans[0].map(level)[2],
                 gamma: self.gamma(level, [n, m], [&positions[0], &positions[1]]),
@@ -126,6 +123,7 @@ impl<T: Real> Block<'_, '_, T> {
                     strips.push((index, strip, rows));
                 }
             }
+            let order = plans[1].order();
             strips.into_par_iter().for_each(|(index, strip, mut rows)| {
                 let (mut sum, mut dots) = (Vec::new(), Vec::new());
                 for (other, group) in groups[1].iter().enumerate() {
@@ -133,10 +131,10 @@ impl<T: Real> Block<'_, '_, T> {
                     let start = if half { group.ranks.partition_point(|&rank| rank < first) } else { 0 };
                     for start in (start..group.ranks.len()).step_by(COLUMNS) {
                         let columns = start..group.ranks.len().min(start + COLUMNS);
-                        pair.block([index, other], [strip.clone(), columns.clone()], &mut sum, &mut dots);
+                        pair.block([index, other], &[strip.clone(), columns.clone()], &mut sum, &mut dots);
                         for (row, sum) in rows.iter_mut().zip(sum.chunks(columns.len())) {
                             for (&rank, &value) in group.ranks[columns.clone()].iter().zip(sum) {
-                                row[plans[1].order()[rank]] += value;
+                                row[order[rank]] += value;
                             }
                         }
                     }
@@ -176,7 +174,7 @@ struct Pair<'g, T> {
 
 impl<T: Real> Pair<'_, T> {
     /// The kernel between some outputs of two groups, into `sum`: `[rows, columns]`.
-    fn block(&self, groups: [usize; 2], outputs: [Range<usize>; 2], sum: &mut Vec<T>, dots: &mut Vec<T>) {
+    fn block(&self, groups: [usize; 2], outputs: &[Range<usize>; 2], sum: &mut Vec<T>, dots: &mut Vec<T>) {
         let (c, counts) = (self.channels, [outputs[0].len(), outputs[1].len()]);
         sum.clear();
         sum.resize(counts[0] * counts[1], T::default());

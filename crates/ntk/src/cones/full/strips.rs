@@ -1,21 +1,14 @@
 //! One side's cotangents pushed through the patch Gram matrix, onto one row of the map at a time.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::super::cotangents::Cotangents;
-use super::super::gemm::{Matrix, axpy};
+use super::super::gemm::axpy;
 use super::super::patches::{Positions, Strip};
 use super::super::real::Real;
 use super::totals::totals;
-
-/// `Z_r[u] = sum_{u' in W(r)} (Gamma[u, u'] + beta^2) delta_r[u']` for the positions `u` of one row of the map and all
-/// outputs `r` from a rank on: `[outputs, columns, c]`.
-pub(super) struct Pushed<T> {
-    pub(super) values: Vec<T>,
-    pub(super) first: usize,
-    /// Length of an output's row, `columns c`.
-    len: usize,
-}
 
 /// What the rows of a map share: one side, level and sample.
 pub(super) struct Source<'s, 'a, T: Clone> {
@@ -40,20 +33,19 @@ impl<'s, 'a, T: Real> Source<'s, 'a, T> {
         Self { side, positions, level, sample, bias }
     }
 
-    /// Pushes the outputs of rank `first` and later onto the row of a strip; `buffer` is memory to use again.
-    pub(super) fn push(&self, strip: &Strip<T>, first: usize, mut buffer: Vec<T>) -> Pushed<T> {
+    /// `Z_r[u] = sum_{u' in W(r)} (Gamma[u, u'] + beta^2) delta_r[u']` for the positions `u` of one row of the map and
+    /// some outputs `r`: `[outputs, columns, c]`.
+    pub(super) fn push(&self, strip: &Strip<T>, ranks: Range<usize>, pushed: &mut Vec<T>) {
         let [_, width, c] = self.side.plan().map(self.level);
-        let len = width * c;
-        buffer.resize((self.side.plan().len() - first) * len, T::default());
+        pushed.resize(ranks.len() * width * c, T::default());
         let whole = strip.columns.iter().map(Vec::len).sum::<usize>() == width;
-        buffer.par_chunks_mut(len).enumerate().for_each(|(row, pushed)| {
+        pushed.par_chunks_mut(width * c).zip(ranks).for_each(|(pushed, rank)| {
             // Columns that no target holds are multiplied by zeros, so they must be numbers.
             if !whole {
                 pushed.fill(T::default());
             }
-            self.push_row(strip, first + row, pushed);
+            self.push_row(strip, rank, pushed);
         });
-        Pushed { values: buffer, first, len }
     }
 
     fn push_row(&self, strip: &Strip<T>, rank: usize, pushed: &mut [T]) {
@@ -102,13 +94,5 @@ fn combine<T: Real>(to: &mut [T], bias: &[T], terms: &[(&[T], &[T])], t: usize) 
     };
     for (gamma, delta) in rest {
         axpy(to, gamma[t], delta);
-    }
-}
-
-impl<T: Real> Pushed<T> {
-    /// The values of outputs `ranks` at `columns` of the row: `[outputs, columns c]`.
-    pub(super) fn part(&self, ranks: std::ops::Range<usize>, start: usize, columns: usize) -> Matrix<'_, T> {
-        let data = &self.values[(ranks.start - self.first) * self.len + start..];
-        Matrix { data, rows: ranks.len(), columns, stride: self.len }
     }
 }

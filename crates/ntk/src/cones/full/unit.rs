@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::chain::Chain;
+use super::super::cotangents::Cotangents;
 use super::super::gemm::{Matrix, product_transposed};
 use super::super::patches::{Positions, patch_len, patches};
 use super::super::real::Real;
@@ -15,10 +16,11 @@ const ROWS: usize = 64;
 type Members = Vec<(usize, usize)>;
 
 impl<T: Real> Block<'_, '_, T> {
-    /// `Gamma_nn'[u, u'] d d'` between outputs of one channel, `d` the derivative of the function after the last layer.
+    /// `Gamma_nn'[u, u'] d d'` between outputs of one channel, `d` the derivative of the function after the last
+    /// layer.
     pub(super) fn add_unit_weights(&self, kernel: &mut [T]) {
-        let plans = self.sides.map(super::super::Cotangents::plan);
-        let chains = self.sides.map(super::super::Cotangents::chain);
+        let plans = self.sides.map(Cotangents::plan);
+        let chains = self.sides.map(Cotangents::chain);
         let level = plans[0].layers().len();
         let geometry = &plans[0].layers()[level - 1];
         let positions = plans.map(|plan| Positions::new(plan, level));
@@ -64,7 +66,7 @@ impl<T: Real> Block<'_, '_, T> {
 
     /// `beta^2 d d'` between outputs of one channel.
     pub(super) fn add_unit_bias(&self, kernel: &mut [T]) {
-        let plans = self.sides.map(super::super::Cotangents::plan);
+        let plans = self.sides.map(Cotangents::plan);
         let level = plans[0].layers().len();
         let square = T::of(self.sides[0].chain().layers()[level - 1].bias_square());
         if square == T::default() {

@@ -1,0 +1,101 @@
+//! Which of two ways a layer's kernel is computed, and what it costs.
+
+use super::super::patches::{Positions, patch_len};
+use super::super::plan::Plan;
+use super::super::tiles::{TileRow, product_cost, tile_rows};
+use super::hidden::CHUNK;
+use super::pairs;
+
+/// Time of an entry of the patch Gram matrix for a pair of outputs, in products of two numbers; measured.
+const PAIR: f64 = 100.0;
+
+/// Time of pushing one number of a cotangent onto one position, in the same unit.
+const PUSH: f64 = 50.0;
+
+/// How the kernel of a hidden layer is computed.
+pub(super) enum Method {
+    /// Positions of windows pair by pair: best for windows hardly larger than the stride.
+    Pairs,
+    /// Tiles of one side against the other side pushed through the patch Gram matrix.
+    Tiles(Vec<TileRow>),
+}
+
+impl Method {
+    /// The faster of the two, for the layer whose output is `level`.
+    pub(super) fn new(plans: [&Plan; 2], level: usize) -> Self {
+        let ([h, w, c], outputs) = (plans[0].map(level), plans[1].len() as f64);
+        let rows = tile_rows(plans[0], level);
+        let tiles = rows.iter().flat_map(|row| &row.tiles);
+        let tiles = tiles.map(|tile| tile.area() as f64 * product_cost(tile.ranks.len()));
+        let tiles = (tiles.sum::<f64>() + PUSH * (h * w) as f64) * outputs * c as f64;
+        if pairs::count(plans, level) * (c as f64 + PAIR) < tiles { Self::Pairs } else { Self::Tiles(rows) }
+    }
+}
+
+/// Multiply-adds between all outputs of one pair of samples, and how many numbers are held for them.
+pub(in super::super) fn contraction(plans: [&Plan; 2]) -> (f64, f64) {
+    let levels = plans[0].layers().len();
+    let (mut cost, mut held) = (input(plans), 0.0_f64);
+    for level in 1..=levels {
+        let (gram, patches) = gram(plans, level);
+        let c = plans[0].map(level)[2] as f64;
+        cost += gram;
+        if level == levels {
+            held = held.max(patches);
+            continue;
+        }
+        let [h, w, _] = plans[1].map(level);
+        let outputs = plans[1].len() as f64;
+        match Method::new(plans, level) {
+            Method::Pairs => {
+                cost += pairs::count(plans, level) * c;
+                held = held.max(patches + windows(plans[0], level) + windows(plans[1], level));
+            }
+            Method::Tiles(rows) => {
+                let tiles = rows.iter().flat_map(|row| &row.tiles);
+                let products: usize = tiles.map(|tile| tile.area() * tile.ranks.len()).sum();
+                let [sy, sx] = plans[0].layers()[level - 1].modulus();
+                cost += products as f64 * outputs * c + windows(plans[1], level) * (h * w) as f64 / (sy * sx) as f64;
+                let strips = rows.iter().map(|row| row.rows.len()).max().unwrap_or(0);
+                held = held.max(patches + (strips * w * CHUNK) as f64 * c);
+            }
+        }
+    }
+    (cost, held.max(windows(plans[1], 0)))
+}
+
+/// Multiply-adds of the patch Gram matrix of a level, and the numbers of its patches and entries.
+fn gram(plans: [&Plan; 2], level: usize) -> (f64, f64) {
+    let layer = &plans[0].layers()[level - 1];
+    let positions = plans.map(|plan| Positions::new(plan, level));
+    let (mut cost, mut held) = (0.0, 0.0);
+    for class in 0..positions[0].classes().len() {
+        let [a, b] = [0, 1].map(|side| positions[side].classes()[class].len() as f64);
+        let len = patch_len(layer, positions[0].modulus(), class) as f64;
+        cost += a * b * len;
+        held += a * b + (a + b) * len;
+    }
+    (cost, held)
+}
+
+/// Multiply-adds at the chain's input.
+fn input(plans: [&Plan; 2]) -> f64 {
+    let [h, w, c] = plans[0].map(0);
+    let holders = plans.map(|plan| {
+        let mut holders = vec![0.0; h * w];
+        for rank in 0..plan.len() {
+            let [rows, columns] = plan.clipped(0, rank);
+            for y in rows {
+                holders[y * w..][columns.clone()].iter_mut().for_each(|count| *count += 1.0);
+            }
+        }
+        holders
+    });
+    holders[0].iter().zip(&holders[1]).map(|(a, b)| a * b).sum::<f64>() * c as f64
+}
+
+/// Numbers of the windows of all outputs at a level.
+fn windows(plan: &Plan, level: usize) -> f64 {
+    let area = |rank: usize| plan.window(level, rank).iter().map(|window| window.len as f64).product::<f64>();
+    (0..plan.len()).map(area).sum::<f64>() * plan.map(level)[2] as f64
+}
