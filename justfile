@@ -48,6 +48,7 @@ snap:
 # Make the golden outputs anew (needs python3 with numpy)
 golden:
     python3 assets/golden/make_network_cases.py > assets/golden/network_cases.json
+    python3 assets/golden/make_kernel_cases.py > assets/golden/kernel_cases.json
 
 # The README's pictures, from the program itself
 pictures:

@@ -17,7 +17,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::read_safetensors;
 use fintan_net::{Lowering, Mode, Network, Placement, channels_last};
-use fintan_ntk::{Entries, Method, Problem};
+use fintan_ntk::{Entries, Kernel, Method, Plan, Problem};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::{Value, json};
@@ -50,8 +50,9 @@ fn main() {
         let problem = Problem::new(network.clone(), x.clone(), None, Mode::Train, entries, Vec::new()).expect("sound");
         // As peers do: the kernel alone, without its parts.
         let problem = problem.summed();
-        let kernel = Method::Structured.compute(&problem, &problem.whole());
-        let total = kernel.total();
+        let plan = Plan::new(&problem, Some(Method::Structured), f64::INFINITY, None).expect("no bound");
+        let kernel = Kernel::compute(&problem, &plan, |_| {});
+        let total = kernel.total().into_owned();
         (kernel, total)
     };
     let start = Instant::now();

@@ -23,11 +23,13 @@ echo "|---|---|---|---|---|---|---|"
 for config in order chaos; do
   for seed in 0 1; do
     row shapes "$config" "$seed"
+    row "coloured shapes" "${config}_colour" "$seed"
     if [ -n "${MNIST:-}" ]; then
       row mnist "$config" "$seed" --set "data.idx.images=$MNIST/train-images-idx3-ubyte.gz" --set image.fit=pad
     fi
     if [ -n "${CIFAR:-}" ]; then
       row clothing "$config" "$seed" --set "data.cifar.files=[\"$CIFAR/data_batch_1.bin\"]" --set image.channels=3
+      row clothing "${config}_colour" "$seed" --set "data.cifar.files=[\"$CIFAR/data_batch_1.bin\"]"
     fi
   done
 done

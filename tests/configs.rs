@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fintan_config::{Experiment, Scaling};
+use fintan_config::{Experiment, Scaling, Subject};
 
 fn configs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
@@ -16,22 +16,27 @@ fn configs() -> Vec<PathBuf> {
 fn every_configuration_is_sound_and_survives_being_resolved() {
     assert!(configs().len() >= 7);
     for path in configs() {
-        let experiment = Experiment::load(&path, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let resolved = experiment.settings.to_toml();
-        let again = Experiment::parse("resolved", &resolved, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        assert_eq!(again, experiment, "{}", path.display());
+        let subject = Subject::load(&path, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let resolved = match &subject {
+            Subject::Gan(gan) => gan.settings.to_toml(),
+            Subject::Network(network) => network.settings.to_toml(),
+        };
+        let again = Subject::parse("resolved", &resolved, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(again, subject, "{}", path.display());
     }
 }
 
 #[test]
 fn order_and_chaos_differ_in_the_nonlinearity_alone() {
-    let load = |name: &str| {
+    let load = |name: String| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
         Experiment::load(&path, &[]).expect("sound").settings
     };
-    let (mut order, chaos) = (load("order.toml"), load("chaos.toml"));
-    let scaling = &mut order.generator.dcgan.as_mut().expect("a DCGAN").activation.scaling;
-    assert_eq!(*scaling, Scaling::Standardized);
-    *scaling = Scaling::Normalized;
-    assert_eq!(order, chaos);
+    for suffix in ["", "_colour"] {
+        let (mut order, chaos) = (load(format!("order{suffix}.toml")), load(format!("chaos{suffix}.toml")));
+        let scaling = &mut order.generator.dcgan.as_mut().expect("a DCGAN").activation.scaling;
+        assert_eq!(*scaling, Scaling::Standardized);
+        *scaling = Scaling::Normalized;
+        assert_eq!(order, chaos);
+    }
 }

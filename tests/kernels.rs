@@ -35,11 +35,11 @@ layers = [
 ]
 "#;
 
-fn arrays(path: &Path) -> Vec<(String, Array)> {
+fn arrays(path: &Path) -> Vec<(String, Array<'static>)> {
     read_arrays(path).expect("an .npz file")
 }
 
-fn array(path: &Path, name: &str) -> Array {
+fn array(path: &Path, name: &str) -> Array<'static> {
     let all = arrays(path);
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
     let found = names.iter().position(|n| *n == name).unwrap_or_else(|| panic!("no `{name}` among {names:?}"));
@@ -47,7 +47,7 @@ fn array(path: &Path, name: &str) -> Array {
 }
 
 /// Runs `fintan ntk` on a configuration and gives the kernel.
-fn kernel(folder: &Path, text: &str, args: &[&str]) -> Array {
+fn kernel(folder: &Path, text: &str, args: &[&str]) -> Array<'static> {
     let path = config(folder, text);
     let all = [&["ntk", path.to_str().expect("UTF-8"), "--quiet", "--out", "k.npz"], args].concat();
     succeed(folder, &all);
@@ -191,12 +191,11 @@ fn wrong_input_is_named() {
     let path = path.to_str().expect("UTF-8");
     std::fs::write(at.join("bad.npy"), b"not numpy").expect("written");
     let npy = |name: &str, array: &Array| {
-        let bytes = fintan_artifact::npz_bytes([("x", array)]).expect("bytes");
-        std::fs::write(at.join(name), bytes).expect("written");
+        fintan_artifact::write_npz(&at.join(name), &[("x", array.clone())]).expect("written");
     };
     npy("wide.npz", &Array::f64(&[2, 5], vec![0.5; 10]));
     npy("nan.npz", &Array::f64(&[2, 4], vec![0.1, 0.2, 0.3, 0.4, 0.5, f64::NAN, 0.7, 0.8]));
-    npy("none.npz", &Array::f64(&[0, 4], vec![]));
+    npy("none.npz", &Array::f64(&[0, 4], Vec::new()));
     let weights = json!({});
     std::fs::write(at.join("empty.safetensors"), weights.to_string()).expect("written");
     for (args, words) in [
@@ -245,7 +244,7 @@ fn reference_kernels_where_they_are_at_hand() {
         let tensors = read_safetensors(&std::fs::read(&tensors_path).expect("readable")).expect("tensors");
         let wanted = |name: &str| {
             let data = tensors[name].clone();
-            Array::f64(&data.shape().to_vec(), data.iter::<f64>().collect())
+            Array::f64(&data.shape().to_vec(), data.iter::<f64>().collect::<Vec<f64>>())
         };
         let text = reference(&serde_json::from_slice(&std::fs::read(&side).expect("readable")).expect("JSON"));
         let (weights, inputs) = (tensors_path.display().to_string(), format!("{}:x", tensors_path.display()));
@@ -314,4 +313,110 @@ fn reference(side: &Value) -> String {
     let network =
         NetworkTable { input: InputShape(input), parametrization, fc: None, outputs: None, layers: Some(layers) };
     NetworkSettings { seed: 0, network }.to_toml()
+}
+
+#[test]
+fn tiles_are_resumed_shared_and_merged_to_the_same_bytes() {
+    let folder = folder();
+    let at = folder.path();
+    let path = config(at, IMAGES);
+    let path = path.to_str().expect("UTF-8");
+    for entries in ["full", "traced"] {
+        let base = ["ntk", path, "-n", "3", "--entries", entries, "--device", "flex", "--quiet", "--tile-outputs", "50"];
+        let with = |args: &[&str]| run(at, &[&base[..], args].concat());
+        let bytes = |name: &str| std::fs::read(at.join(name)).expect("a kernel");
+        assert_eq!(with(&["--out", "whole.npz"]).0, 0);
+        assert!(!at.join("whole.npz.tiles").exists(), "tiles are gone once the kernel is there");
+        let count = if entries == "full" { 6 } else { 3 };
+        let plan: Value = serde_json::from_str(&with(&["--plan", "--json"]).1).expect("JSON");
+        assert_eq!(plan["tiles"], count);
+        let end = count.to_string();
+
+        // A run that was stopped after two tiles goes on.
+        assert_eq!(with(&["--tiles", "0..2", "--out", "stopped.npz"]).0, 0);
+        assert!(at.join("stopped.npz.tiles").is_dir() && !at.join("stopped.npz").exists());
+        assert_eq!(with(&["--out", "stopped.npz"]).0, 0);
+        assert_eq!(bytes("stopped.npz"), bytes("whole.npz"));
+
+        // Two processes share the tiles.
+        assert_eq!(with(&["--tiles", "0..1", "--out", "a.npz"]).0, 0);
+        assert_eq!(with(&["--tiles", &format!("2..{end}"), "--out", "b.npz"]).0, 0);
+        let merge = ["ntk", "merge", "a.npz.tiles", "b.npz.tiles", "--out", "merged.npz"];
+        let (code, _, stderr) = run(at, &merge);
+        assert!(code == 2 && stderr.contains("1 of") && stderr.contains("--tiles 1..2"), "{stderr}");
+        assert_eq!(with(&["--tiles", "1..2", "--out", "a.npz"]).0, 0);
+        succeed(at, &merge);
+        assert_eq!(bytes("merged.npz"), bytes("whole.npz"));
+        let (code, _, stderr) = run(at, &merge);
+        assert!(code == 2 && stderr.contains("exists already"), "{stderr}");
+
+        // Tiles of another kernel are refused.
+        assert_eq!(with(&["--seed", "9", "--tiles", "0..1", "--out", "c.npz"]).0, 0);
+        let (code, _, stderr) = run(at, &["ntk", "merge", "a.npz.tiles", "c.npz.tiles", "--out", "d.npz"]);
+        assert!(code == 2 && stderr.contains("tiles of another kernel"), "{stderr}");
+        let (code, _, stderr) = with(&["--seed", "8", "--out", "c.npz"]);
+        assert!(code == 2 && stderr.contains("tiles of another kernel"), "{stderr}");
+        let (code, _, stderr) = with(&["--tiles", "2..99"]);
+        assert!(code == 2 && stderr.contains("the tiles of this plan"), "{stderr}");
+        for name in ["whole.npz", "stopped.npz", "merged.npz"] {
+            std::fs::remove_file(at.join(name)).expect("removed");
+        }
+        for name in ["a.npz.tiles", "b.npz.tiles", "c.npz.tiles"] {
+            std::fs::remove_dir_all(at.join(name)).expect("removed");
+        }
+    }
+}
+
+#[test]
+fn the_largest_eigenpairs_need_no_kernel() {
+    let folder = folder();
+    let formed = kernel(folder.path(), IMAGES, &["-n", "2", "--entries", "full", "--f64", "--device", "flex"]);
+    assert_eq!(formed.shape, [2, 2, 128, 128]);
+    let eigenvalues = array(&folder.path().join("k.npz"), "eigenvalues").to_f64();
+    let path = config(folder.path(), IMAGES);
+    let path = path.to_str().expect("UTF-8");
+    let args = ["ntk", path, "-n", "2", "--top", "5", "--device", "flex", "--out", "top.npz", "--json"];
+    let summary: Value = serde_json::from_str(&succeed(folder.path(), &args)).expect("JSON");
+    assert!(summary["largest_residual"].as_f64().expect("a number") < 1e-4);
+    let found = array(&folder.path().join("top.npz"), "eigenvalues").to_f64();
+    for (a, b) in found.iter().zip(&eigenvalues) {
+        assert!((a - b).abs() < 1e-4 * eigenvalues[0], "{a} and {b}");
+    }
+    assert_eq!(array(&folder.path().join("top.npz"), "eigenvectors").shape, [5, 2, 128]);
+}
+
+/// The budget of a plan holds in a process whose memory is limited by the system.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_below_the_budget() {
+    let folder = folder();
+    let at = folder.path();
+    // 3,072 rows of a wide network: one tile needs far more than the limit, a tiled run does not.
+    let wide = r#"
+[network]
+input = 16
+parametrization.ntk.beta = 0.1
+fc = { widths = [2048, 2048] }
+outputs = 512
+"#;
+    let path = config(at, wide);
+    let program = env!("CARGO_BIN_EXE_fintan");
+    let limited = |memory: &str| {
+        let script = format!(
+            "ulimit -d 400000; exec {program} ntk {} -n 64 --device flex --quiet --memory {memory} --out k-{memory}.npz",
+            path.display()
+        );
+        std::process::Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(at)
+            .env("RAYON_NUM_THREADS", "2")
+            .output()
+            .expect("bash starts")
+    };
+    let within = limited("250MB");
+    assert!(within.status.success(), "{}", String::from_utf8_lossy(&within.stderr));
+    assert_eq!(array(&at.join("k-250MB.npz"), "ntk").shape, [64, 64]);
+    assert!(!limited("4GB").status.success(), "the limit means nothing if one tile fits into it");
+    let (code, _, stderr) = run(at, &["ntk", path.to_str().expect("UTF-8"), "--memory", "1MB", "--device", "flex"]);
+    assert!(code == 2 && stderr.contains("needs at least") && stderr.contains("1.0 MB may be used"), "{stderr}");
 }

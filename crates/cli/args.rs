@@ -27,7 +27,7 @@ pub(crate) enum Command {
     /// Draw images from a checkpoint. Needs neither data nor configuration.
     Sample(Sample),
     /// Compute the empirical neural tangent kernel of a network: as drawn, with weights from a file, or of a checkpoint.
-    Ntk(Box<Ntk>),
+    Ntk(Box<NtkCommand>),
     /// Look at a data set.
     Data {
         /// What to do.
@@ -199,6 +199,37 @@ pub(crate) enum Which {
     Discriminator,
 }
 
+/// `fintan ntk` and what else can be done with kernels.
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct NtkCommand {
+    /// What else can be done.
+    #[command(subcommand)]
+    pub command: Option<KernelCommand>,
+    #[command(flatten)]
+    pub compute: Option<Ntk>,
+}
+
+/// What else can be done with kernels.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KernelCommand {
+    /// Put the tiles together that several processes computed with `--tiles`.
+    Merge(Merge),
+}
+
+/// `fintan ntk merge`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Merge {
+    /// Folders of tiles (`KERNEL.npz.tiles`) of one kernel.
+    #[arg(required = true)]
+    pub folders: Vec<PathBuf>,
+    /// The .npz file; it must not exist.
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
 /// `fintan ntk`
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Ntk {
@@ -255,12 +286,48 @@ pub(crate) struct Ntk {
     /// Compute in f64 rather than f32.
     #[arg(long)]
     pub f64: bool,
+    /// Keep only the kernel, not each parameter's part of it: less memory.
+    #[arg(long)]
+    pub no_parts: bool,
+    /// Memory that may be used, such as 4GB or 500MB; by default half of what is free.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub memory: Option<f64>,
+    /// Print method, tiles, memory and operations, and compute nothing but a forward pass.
+    #[arg(long)]
+    pub plan: bool,
+    /// Outputs a side of a tile; by default as many as fit.
+    #[arg(long, value_name = "N")]
+    pub tile_outputs: Option<usize>,
+    /// Compute these tiles of the plan only and leave them beside the kernel's place, for `fintan ntk merge`.
+    #[arg(long, value_name = "A..B")]
+    pub tiles: Option<String>,
+    /// The K largest eigenpairs of the full kernel without forming it, by Lanczos; writes eigenimages of a generator.
+    #[arg(long, value_name = "K", conflicts_with_all = ["entries", "tiles", "plan", "method", "mean"], value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub top: Option<u64>,
     /// Statistics of batch norms: those of the batch couple its samples, and the kernel takes that into account.
     #[arg(long, value_enum, default_value_t = BatchNormMode::Batch)]
     pub bn: BatchNormMode,
     /// The .npz file; by default in the run's `ntk/`, or named after the configuration.
     #[arg(long)]
     pub out: Option<PathBuf>,
+}
+
+/// A number of bytes with a unit.
+fn bytes(text: &str) -> Result<f64, String> {
+    let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" | "k" => 1e3,
+        "mb" | "m" => 1e6,
+        "gb" | "g" => 1e9,
+        "tb" | "t" => 1e12,
+        _ => return Err("the unit must be B, kB, MB, GB or TB".into()),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(n) if n > 0.0 && n.is_finite() => Ok(n * factor),
+        _ => Err("it must be a number greater than 0 with a unit, such as 4GB".into()),
+    }
 }
 
 /// `fintan data`

@@ -79,6 +79,18 @@ impl From<fintan_ntk::ProblemError> for Failure {
     }
 }
 
+impl From<fintan_ntk::PlanError> for Failure {
+    fn from(e: fintan_ntk::PlanError) -> Self {
+        Self::input(e)
+    }
+}
+
+impl From<fintan_ntk::SpectrumError> for Failure {
+    fn from(e: fintan_ntk::SpectrumError) -> Self {
+        Self::Failed(miette::miette!("{e}"))
+    }
+}
+
 impl From<fintan_net::weights::WeightsError> for Failure {
     fn from(e: fintan_net::weights::WeightsError) -> Self {
         Self::input(e)

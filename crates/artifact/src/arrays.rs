@@ -1,52 +1,53 @@
 //! Arrays as NumPy writes them: `.npy`, and `.npz` with a name for each.
 
-use std::io::{self, Cursor, Read, Seek, Write};
+use std::borrow::Cow;
+use std::io::{self, BufWriter, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use npyz::{DType, NpyFile, TypeChar, TypeStr, WriterBuilder as _};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::run_dir::RunError;
+use crate::run_dir::{RunError, write_whole_with};
 
 /// An array, row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Array {
+pub struct Array<'a> {
     /// Lengths of its axes; none for a single number.
     pub shape: Vec<usize>,
     /// Its values.
-    pub values: Values,
+    pub values: Values<'a>,
 }
 
-/// Values of an array.
+/// Values of an array, perhaps borrowed: kernels are too large to copy.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values {
+pub enum Values<'a> {
     /// `float32`
-    F32(Vec<f32>),
+    F32(Cow<'a, [f32]>),
     /// `float64`
-    F64(Vec<f64>),
+    F64(Cow<'a, [f64]>),
     /// `int64`
-    I64(Vec<i64>),
+    I64(Cow<'a, [i64]>),
 }
 
-impl Array {
+impl<'a> Array<'a> {
     /// An array of `float64`.
     #[must_use]
-    pub fn f64(shape: &[usize], values: Vec<f64>) -> Self {
-        Self { shape: shape.to_vec(), values: Values::F64(values) }
+    pub fn f64(shape: &[usize], values: impl Into<Cow<'a, [f64]>>) -> Self {
+        Self { shape: shape.to_vec(), values: Values::F64(values.into()) }
     }
 
-    /// An array of `float32`, rounded from f64.
+    /// An array of `float32`.
     #[must_use]
-    pub fn f32(shape: &[usize], values: &[f64]) -> Self {
-        Self { shape: shape.to_vec(), values: Values::F32(values.iter().map(|&v| v as f32).collect()) }
+    pub fn f32(shape: &[usize], values: impl Into<Cow<'a, [f32]>>) -> Self {
+        Self { shape: shape.to_vec(), values: Values::F32(values.into()) }
     }
 
     /// A list of `int64`.
     #[must_use]
     pub fn integers(values: impl IntoIterator<Item = usize>) -> Self {
         let values: Vec<i64> = values.into_iter().map(|n| n as i64).collect();
-        Self { shape: vec![values.len()], values: Values::I64(values) }
+        Self { shape: vec![values.len()], values: Values::I64(values.into()) }
     }
 
     /// Its values as f64.
@@ -54,56 +55,54 @@ impl Array {
     pub fn to_f64(&self) -> Vec<f64> {
         match &self.values {
             Values::F32(values) => values.iter().map(|&v| v.into()).collect(),
-            Values::F64(values) => values.clone(),
+            Values::F64(values) => values.to_vec(),
             Values::I64(values) => values.iter().map(|&v| v as f64).collect(),
         }
     }
 }
 
-/// Named arrays as the bytes of an `.npz` file; equal arrays give equal bytes.
+/// Writes named arrays as an `.npz` file, whole or not at all; equal arrays give equal bytes.
 ///
 /// # Errors
-/// None on a disk's side: the file is made in memory.
-pub fn npz_bytes<'a>(arrays: impl IntoIterator<Item = (&'a str, &'a Array)>) -> io::Result<Vec<u8>> {
-    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
-    // Stored, with zip's own oldest date: nothing in the file depends on when it was written.
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .last_modified_time(zip::DateTime::default())
-        .large_file(true);
-    for (name, array) in arrays {
-        archive.start_file(format!("{name}.npy"), options)?;
-        write_npy(&mut archive, array)?;
-    }
-    Ok(archive.finish()?.into_inner())
+/// Those of the file system.
+pub fn write_npz(path: &Path, arrays: &[(&str, Array)]) -> Result<(), RunError> {
+    write_whole_with(path, |file| {
+        let mut archive = ZipWriter::new(BufWriter::new(file));
+        // Stored, with zip's own oldest date: nothing in the file depends on when it was written.
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .last_modified_time(zip::DateTime::default())
+            .large_file(true);
+        for (name, array) in arrays {
+            archive.start_file(format!("{name}.npy"), options)?;
+            write_npy(&mut archive, array)?;
+        }
+        archive.finish()?.flush()
+    })
 }
 
 fn write_npy(to: &mut impl Write, array: &Array) -> io::Result<()> {
     let shape: Vec<u64> = array.shape.iter().map(|&n| n as u64).collect();
     match &array.values {
-        Values::F32(values) => {
-            let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(to).begin_nd()?;
-            writer.extend(values)?;
-            writer.finish()
-        }
-        Values::F64(values) => {
-            let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(to).begin_nd()?;
-            writer.extend(values)?;
-            writer.finish()
-        }
-        Values::I64(values) => {
-            let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(to).begin_nd()?;
-            writer.extend(values)?;
-            writer.finish()
-        }
+        Values::F32(values) => write_values(to, &shape, values),
+        Values::F64(values) => write_values(to, &shape, values),
+        Values::I64(values) => write_values(to, &shape, values),
     }
+}
+
+fn write_values<T: npyz::AutoSerialize>(to: &mut impl Write, shape: &[u64], values: &[T]) -> io::Result<()> {
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(to).begin_nd()?;
+    for value in values {
+        writer.push(value)?;
+    }
+    writer.finish()
 }
 
 /// The arrays of an `.npz` file in the order in which they stand there, or the one of an `.npy` file, which has no name.
 ///
 /// # Errors
 /// A file that is neither, is cut short, or holds other things than numbers.
-pub fn read_arrays(path: &Path) -> Result<Vec<(String, Array)>, RunError> {
+pub fn read_arrays(path: &Path) -> Result<Vec<(String, Array<'static>)>, RunError> {
     let damaged = |message: String| RunError::Damaged { path: path.into(), message };
     let bytes = fs_err::read(path)?;
     if bytes.starts_with(b"\x93NUMPY") {
@@ -112,7 +111,7 @@ pub fn read_arrays(path: &Path) -> Result<Vec<(String, Array)>, RunError> {
     read_npz(Cursor::new(bytes)).map_err(damaged)
 }
 
-fn read_npz(file: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
+fn read_npz(file: impl Read + Seek) -> Result<Vec<(String, Array<'static>)>, String> {
     let mut archive = ZipArchive::new(file).map_err(|e| format!("it is no .npy and no .npz file: {e}"))?;
     let mut arrays = Vec::with_capacity(archive.len());
     for i in 0..archive.len() {
@@ -124,15 +123,15 @@ fn read_npz(file: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
     Ok(arrays)
 }
 
-fn read_npy(from: impl Read) -> Result<Array, String> {
+fn read_npy(from: impl Read) -> Result<Array<'static>, String> {
     let file = NpyFile::new(from).map_err(|e| e.to_string())?;
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
     let by_columns = file.order() == npyz::Order::Fortran;
     let dtype = file.dtype();
     let values = match plain(&dtype) {
-        Some((TypeChar::Float, 4)) => Values::F32(file.into_vec().map_err(|e| e.to_string())?),
-        Some((TypeChar::Float, 8)) => Values::F64(file.into_vec().map_err(|e| e.to_string())?),
-        Some((TypeChar::Int, 8)) => Values::I64(file.into_vec().map_err(|e| e.to_string())?),
+        Some((TypeChar::Float, 4)) => Values::F32(file.into_vec().map_err(|e| e.to_string())?.into()),
+        Some((TypeChar::Float, 8)) => Values::F64(file.into_vec().map_err(|e| e.to_string())?.into()),
+        Some((TypeChar::Int, 8)) => Values::I64(file.into_vec().map_err(|e| e.to_string())?.into()),
         _ => return Err(format!("its type must be float32, float64 or int64, got {}", dtype.descr())),
     };
     if by_columns && shape.len() > 1 {

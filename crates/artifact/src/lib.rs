@@ -7,6 +7,6 @@ mod arrays;
 mod log;
 mod run_dir;
 
-pub use arrays::{Array, Values, npz_bytes, read_arrays};
+pub use arrays::{Array, Values, read_arrays, write_npz};
 pub use log::LogLine;
 pub use run_dir::{RunDir, RunError, write_whole};

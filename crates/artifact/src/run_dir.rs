@@ -272,6 +272,17 @@ fn step_name(step: u64) -> String {
 /// # Errors
 /// Those of the file system; nothing is left behind then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    write_whole_with(path, |file| file.write_all(bytes))
+}
+
+/// The same for what is too large to hold twice: `fill` writes it into the file.
+///
+/// # Errors
+/// Those of the file system and of `fill`; nothing is left behind then.
+pub(crate) fn write_whole_with(
+    path: &Path,
+    fill: impl FnOnce(&mut fs_err::File) -> std::io::Result<()>,
+) -> Result<(), RunError> {
     if let Some(folder) = path.parent() {
         fs_err::create_dir_all(folder)?;
     }
@@ -279,7 +290,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     let unfinished = path.with_file_name(format!(".{name}.unfinished"));
     let write = || -> std::io::Result<()> {
         let mut file = fs_err::File::create(&unfinished)?;
-        file.write_all(bytes)?;
+        fill(&mut file)?;
         file.sync_all()?;
         fs_err::rename(&unfinished, path)
     };

@@ -17,7 +17,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
-        Command::Ntk(args) => ntk::ntk(&args),
+        Command::Ntk(args) => ntk::command(&args),
         Command::Data { command } => data::data(&command),
         Command::Devices(args) => {
             devices::devices(&args);

@@ -31,6 +31,18 @@ pub(crate) enum Order {
     Pushed,
 }
 
+impl Order {
+    /// Its name in a plan.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Hadamard => "hadamard",
+            Self::Weights => "weights",
+            Self::Patches => "patches",
+            Self::Pushed => "pushed",
+        }
+    }
+}
+
 /// The factors of one side, with rows told apart by what becomes of them.
 ///
 /// A row is (b, g, i): b is what a traced or diagonal kernel pairs with itself (the output), g the group of sites it

@@ -1,8 +1,10 @@
 //! Kernels and pieces of kernels.
 
+use std::borrow::Cow;
 use std::ops::AddAssign;
 
 use crate::problem::{Problem, Tile};
+use crate::spectrum::SpectrumError;
 
 /// Which entries of Θ[(n, o), (n', o')] are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,13 +145,19 @@ pub struct Block {
 }
 
 impl Kernel {
+    /// A kernel of zeros with a part for each of `names`: what tiles are put into.
+    #[must_use]
+    pub fn zeros(entries: Entries, samples: [usize; 2], outputs: usize, names: &[String], double: bool) -> Self {
+        let len = entries.shape(samples, outputs).iter().product();
+        let part = |name: &String| Part { name: name.clone(), values: Values::zeros(len, double) };
+        Self { entries, samples, outputs, parts: names.iter().map(part).collect() }
+    }
+
     /// The kernel of a problem before any of its tiles is in place: zeros.
     #[must_use]
     pub fn of(problem: &Problem) -> Self {
-        let (entries, samples, outputs) = (problem.entries(), problem.samples(), problem.outputs().len());
-        let len = entries.shape(samples, outputs).iter().product();
-        let part = |name: String| Part { name, values: Values::zeros(len, problem.is_double()) };
-        Self { entries, samples, outputs, parts: problem.part_names().into_iter().map(part).collect() }
+        let (outputs, names) = (problem.outputs().len(), problem.part_names());
+        Self::zeros(problem.entries(), problem.samples(), outputs, &names, problem.is_double())
     }
 
     /// Lengths of the axes.
@@ -160,10 +168,10 @@ impl Kernel {
 
     /// The kernel itself: the sum of its parts, in their order.
     #[must_use]
-    pub fn total(&self) -> Values {
+    pub fn total(&self) -> Cow<'_, Values> {
         match &self.parts[..] {
-            [whole] => whole.values.clone(),
-            parts => self.weighted(&vec![1.0; parts.len()]),
+            [whole] => Cow::Borrowed(&whole.values),
+            parts => Cow::Owned(self.weighted(&vec![1.0; parts.len()])),
         }
     }
 
@@ -174,11 +182,31 @@ impl Kernel {
     #[must_use]
     pub fn weighted(&self, rates: &[f64]) -> Values {
         assert_eq!(rates.len(), self.parts.len(), "one rate a part");
-        let mut sum = Values::zeros(self.parts[0].values.len(), true);
+        let first = &self.parts[0].values;
+        let mut sum = Values::zeros(first.len(), matches!(first, Values::F64(_)));
         for (part, &rate) in self.parts.iter().zip(rates) {
             sum.add(rate, &part.values);
         }
         sum
+    }
+
+    /// Rows and columns of the kernel as a matrix: `[N, N]` (traced), `[N O, N O]` over rows (n, o) (full).
+    ///
+    /// # Errors
+    /// [`SpectrumError::Diagonal`]
+    pub fn matrix_shape(&self) -> Result<[usize; 2], SpectrumError> {
+        match self.entries {
+            Entries::Traced => Ok(self.samples),
+            Entries::Diagonal => Err(SpectrumError::Diagonal),
+            Entries::Full => Ok(self.samples.map(|n| n * self.outputs)),
+        }
+    }
+
+    /// Where the entry of a row and a column of that matrix lies among the values.
+    #[must_use]
+    pub fn place(&self, row: usize, column: usize) -> usize {
+        let (n2, o) = (self.samples[1], if self.entries == Entries::Full { self.outputs } else { 1 });
+        ((row / o * n2 + column / o) * o + row % o) * o + column % o
     }
 
     /// Divides every entry, by the number of outputs for instance: the convention of those who trace by a mean.
@@ -206,8 +234,9 @@ impl Kernel {
 
     /// Puts a tile's block into its place; a traced block is added.
     ///
-    /// `mirrored`: the block's transpose stands at the tile's mirror image.
-    pub fn insert(&mut self, tile: &Tile, block: &Block, mirrored: bool) {
+    /// `symmetric`: the transpose of a full block off the diagonal stands at the tile's mirror image.
+    pub fn insert(&mut self, tile: &Tile, block: &Block, symmetric: bool) {
+        let mirrored = symmetric && tile.rows != tile.columns;
         let ([n1, n2], outputs) = (self.samples, self.outputs);
         for (part, values) in self.parts.iter_mut().zip(&block.parts) {
             let part = &mut part.values;

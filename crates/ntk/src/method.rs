@@ -1,6 +1,7 @@
 //! The three methods under one name.
 
 use crate::kernel::{Block, Kernel};
+use crate::plan::Plan;
 use crate::problem::{Problem, Tile};
 use crate::{jacobian_contraction, ntk_vector_products, structured};
 
@@ -16,12 +17,6 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method with the fewest counted operations.
-    #[must_use]
-    pub fn cheapest(_problem: &Problem) -> Self {
-        Self::Structured
-    }
-
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -41,12 +36,17 @@ impl Method {
             Self::JacobianContraction => jacobian_contraction(problem, tile),
         }
     }
+}
 
-    /// The kernel of all outputs in `tile`.
+impl Kernel {
+    /// The kernel of a problem, tile by tile; `done` is told how many tiles are in place after each.
     #[must_use]
-    pub fn compute(self, problem: &Problem, tile: &Tile) -> Kernel {
-        let mut kernel = Kernel::of(problem);
-        kernel.insert(tile, &self.block(problem, tile), false);
+    pub fn compute(problem: &Problem, plan: &Plan, mut done: impl FnMut(usize)) -> Self {
+        let mut kernel = Self::of(problem);
+        for (i, tile) in plan.tiles.iter().enumerate() {
+            kernel.insert(tile, &plan.method.block(problem, tile), problem.is_symmetric());
+            done(i + 1);
+        }
         kernel
     }
 }

@@ -29,6 +29,12 @@ pub(crate) fn endings(problem: &Problem) -> Option<[Ending; 2]> {
     Some([ending(0)?, ending(1)?])
 }
 
+/// The cones of the outputs in `range`.
+pub(crate) fn plan_of(problem: &Problem, ending: &Ending, range: &Range<usize>) -> Plan {
+    let geometries: Vec<Geometry> = ending.links.iter().map(geometry).collect();
+    Plan::new(&geometries, &outputs(problem, ending, range)).expect("a network's layers fit each other")
+}
+
 /// A tile of the kernel on cones.
 pub(crate) fn on_cones(problem: &Problem, endings: &[Ending; 2], tile: &Tile) -> Block {
     match problem.sides[0].x.dtype() {
@@ -65,17 +71,13 @@ struct Pixels<'p, T> {
 
 impl<'p, T: Number> Pixels<'p, T> {
     fn new(problem: &'p Problem, endings: &'p [Ending; 2], tile: &'p Tile) -> Self {
-        let geometries: Vec<Geometry> = endings[0].links.iter().map(geometry).collect();
-        let plan = |range: &Range<usize>| {
-            Plan::new(&geometries, &outputs(problem, &endings[0], range)).expect("a network's layers fit each other")
-        };
         Self {
             problem,
             endings,
             tile,
             symmetric: problem.is_symmetric() && tile.rows == tile.columns,
             weights: endings[0].links.iter().map(|link| host(link.weights.clone())).collect(),
-            plans: [plan(&tile.rows), plan(&tile.columns)],
+            plans: [&tile.rows, &tile.columns].map(|range| plan_of(problem, &endings[0], range)),
         }
     }
 

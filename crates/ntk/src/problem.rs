@@ -124,7 +124,13 @@ impl Problem {
     /// Whether entries are kept in double precision: those of full kernels in f32 are not.
     #[must_use]
     pub fn is_double(&self) -> bool {
-        self.entries != Entries::Full || self.sides[0].x.dtype() == DType::F64
+        self.entries != Entries::Full || self.is_double_precision()
+    }
+
+    /// Whether the network computes in f64.
+    #[must_use]
+    pub fn is_double_precision(&self) -> bool {
+        self.sides[0].x.dtype() == DType::F64
     }
 
     /// Samples of either side.
@@ -143,6 +149,11 @@ impl Problem {
     #[must_use]
     pub fn entries(&self) -> Entries {
         self.entries
+    }
+
+    /// The inputs of one side, or of both.
+    pub fn inputs(&self) -> impl Iterator<Item = &Tensor<4>> {
+        self.sides.iter().map(|side| &side.x)
     }
 
     /// The network.

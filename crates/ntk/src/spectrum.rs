@@ -7,7 +7,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-use crate::kernel::{Entries, Kernel, Values};
+use crate::kernel::{Kernel, Values};
 use crate::problem::Problem;
 use crate::products::numbers;
 
@@ -47,25 +47,14 @@ pub enum SpectrumError {
 }
 
 impl Kernel {
-    /// The kernel as a matrix: `[N, N]` (traced), or `[N O, N O]` over rows (n, o) (full).
+    /// The kernel as a matrix, row-major, with its numbers of rows and columns.
     ///
     /// # Errors
     /// [`SpectrumError::Diagonal`]
     pub fn matrix(&self, values: &Values) -> Result<(Vec<f64>, [usize; 2]), SpectrumError> {
-        let ([n1, n2], o) = (self.samples, self.outputs);
-        match self.entries {
-            Entries::Traced => Ok((values.iter().collect(), [n1, n2])),
-            Entries::Diagonal => Err(SpectrumError::Diagonal),
-            Entries::Full => {
-                let mut matrix = vec![0.0; values.len()];
-                for line in 0..n1 * n2 * o {
-                    let (pair, a) = (line / o, line % o);
-                    let to = ((pair / n2 * o + a) * n2 + pair % n2) * o;
-                    (0..o).for_each(|b| matrix[to + b] = values.at(line * o + b));
-                }
-                Ok((matrix, [n1 * o, n2 * o]))
-            }
-        }
+        let [rows, columns] = self.matrix_shape()?;
+        let entries = (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j)));
+        Ok((entries.map(|(i, j)| values.at(self.place(i, j))).collect(), [rows, columns]))
     }
 
     /// All eigenpairs of the kernel.

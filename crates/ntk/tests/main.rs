@@ -8,4 +8,5 @@ mod cones;
 mod golden;
 mod methods;
 mod properties;
+mod spectrum;
 mod support;

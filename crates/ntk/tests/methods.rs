@@ -1,7 +1,7 @@
 //! The three methods against one another, over networks nobody chose.
 
 use fintan_net::Mode;
-use fintan_ntk::{Block, Entries, Kernel, Method, Problem, Tile};
+use fintan_ntk::{Entries, Kernel, Method, Plan, Problem};
 
 use crate::support::{ENTRIES, METHODS, backends, compute, difference, list, problem, random_network};
 
@@ -78,18 +78,8 @@ fn kernels_do_not_depend_on_tiles() {
         for entries in ENTRIES {
             let problem = problem(&network, &x1, None, entries);
             let whole = compute(Method::Structured, &problem);
-            let mut pieces = Kernel::of(&problem);
-            let cuts: Vec<_> = (0..count).step_by(2).map(|start| start..count.min(start + 2)).collect();
-            for (i, rows) in cuts.iter().enumerate() {
-                for columns in &cuts[..=i] {
-                    let diagonal = rows == columns;
-                    if entries == Entries::Full || diagonal {
-                        let tile = Tile { rows: rows.clone(), columns: columns.clone() };
-                        let block: Block = Method::Structured.block(&problem, &tile);
-                        pieces.insert(&tile, &block, entries == Entries::Full && !diagonal);
-                    }
-                }
-            }
+            let plan = Plan::new(&problem, Some(Method::Structured), f64::INFINITY, Some(count.min(2))).expect("no bound");
+            let pieces = Kernel::compute(&problem, &plan, |_| {});
             let off = difference(&pieces, &whole);
             assert!(off < 1e-13, "seed {seed}, {entries:?}: {off:e}");
         }

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::{Lowering, Mode, Network, Placement};
-use fintan_ntk::{Entries, Kernel, Method, Problem, Values};
+use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, Values};
 
 use crate::networks::{flex, ndarray, normal, random_architecture, rng};
 
@@ -21,7 +21,8 @@ pub(crate) fn problem(network: &Network, x1: &Tensor<4>, x2: Option<&Tensor<4>>,
 }
 
 pub(crate) fn compute(method: Method, problem: &Problem) -> Kernel {
-    method.compute(problem, &problem.whole())
+    let plan = Plan::new(problem, Some(method), f64::INFINITY, None).expect("no bound");
+    Kernel::compute(problem, &plan, |_| {})
 }
 
 /// Largest difference of any part over the largest entry of the kernel.

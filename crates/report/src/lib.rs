@@ -3,5 +3,7 @@
 //! A report reads files and arrays on the host; it computes nothing and knows no device.
 
 mod grid;
+mod kernel;
 
 pub use grid::{GridError, grid_png};
+pub use kernel::{heat_map_png, spectrum_svg};

@@ -1,29 +1,44 @@
 //! `fintan ntk`
 
+mod spectrum;
+mod tiles;
+
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::{DType, Tensor, TensorData};
-use fintan_artifact::{Array, RunDir, npz_bytes, read_arrays, write_whole};
+use fintan_artifact::{Array, RunDir, read_arrays, write_npz, write_whole};
 use fintan_config::{Architecture, Experiment, Settings, Shape, Subject};
 use fintan_data::{Images, Order};
 use fintan_net::weights::read_safetensors;
 use fintan_net::{Mode, Network, Placement, channels_last};
-use fintan_ntk::{Entries, Kernel, Method, Problem, Values};
+use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem, Values};
+use fintan_report::{heat_map_png, spectrum_svg};
 use fintan_train::{Purpose, latents, read_discriminator, read_sampler, stream};
+use indicatif::{ProgressBar, ProgressStyle};
 use rand_distr::{Distribution as _, StandardNormal};
 use serde_json::json;
 
-use crate::args::{BatchNormMode, EntriesChoice, MethodChoice, Ntk, Which};
+use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice, Which};
 use crate::device;
 use crate::failure::Failure;
 use crate::voice::{answer, tell};
 
+/// Computes a kernel, or puts one together.
+pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
+    match (&args.command, &args.compute) {
+        (Some(KernelCommand::Merge(args)), _) => merge(args),
+        (None, Some(args)) => ntk(args),
+        (None, None) => unreachable!("clap asks for one of them"),
+    }
+}
+
 /// Computes a kernel and writes it.
-pub(super) fn ntk(args: &Ntk) -> Result<(), Failure> {
+fn ntk(args: &Ntk) -> Result<(), Failure> {
     let mut opened = device::open(args.on.device)?;
     if args.f64 {
-        if matches!(args.on.device, device::Choice::Wgpu(_)) {
+        if opened.name.starts_with("wgpu") {
             return Err(Failure::input("wgpu computes in f32; use --device flex or ndarray with --f64"));
         }
         opened.placement.dtype = DType::F64;
@@ -37,6 +52,7 @@ pub(super) fn ntk(args: &Ntk) -> Result<(), Failure> {
     };
     let x2 = args.inputs2.as_ref().map(|file| read_inputs(file, architecture.input, placement)).transpose()?;
     let entries = match args.entries {
+        _ if args.top.is_some() => Entries::Full,
         EntriesChoice::Full => Entries::Full,
         EntriesChoice::Traced => Entries::Traced,
         EntriesChoice::Diagonal => Entries::Diagonal,
@@ -49,47 +65,166 @@ pub(super) fn ntk(args: &Ntk) -> Result<(), Failure> {
         BatchNormMode::Running => Mode::Eval,
     };
     let outputs = outputs(args, architecture.output())?;
-    let problem = Problem::new(subject.network, x1, x2, mode, entries, outputs)?;
+    let mut problem = Problem::new(subject.network, x1, x2, mode, entries, outputs)?;
+    if args.no_parts {
+        problem = problem.summed();
+    }
+    let path = args.out.clone().unwrap_or_else(|| subject.place.clone());
+    if let Some(count) = args.top {
+        return spectrum::largest(&problem, count as usize, subject.seed, &path, &args.voice);
+    }
     let method = match args.method {
-        MethodChoice::Auto => Method::cheapest(&problem),
-        MethodChoice::Structured => Method::Structured,
-        MethodChoice::NtkVectorProducts => Method::NtkVectorProducts,
-        MethodChoice::JacobianContraction => Method::JacobianContraction,
+        MethodChoice::Auto => None,
+        MethodChoice::Structured => Some(Method::Structured),
+        MethodChoice::NtkVectorProducts => Some(Method::NtkVectorProducts),
+        MethodChoice::JacobianContraction => Some(Method::JacobianContraction),
     };
+    let memory = args.memory.unwrap_or_else(half_of_free);
+    let plan = Plan::new(&problem, method, memory, args.tile_outputs)?;
+    if args.plan {
+        tell_plan(&plan, &args.voice);
+        return Ok(());
+    }
     let start = Instant::now();
-    let mut kernel = method.compute(&problem, &problem.whole());
+    let Some(mut kernel) = compute(args, &problem, &plan, &path, &opened.name)? else { return Ok(()) };
     let seconds = start.elapsed().as_secs_f64();
     if args.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let path = args.out.clone().unwrap_or_else(|| subject.place.clone());
-    let total = kernel.total();
-    write(&path, &kernel, &total, problem.outputs(), args.f64)?;
-
-    let [n1, n2] = kernel.samples;
-    let summary = json!({
-        "kernel": path, "entries": format!("{entries:?}").to_lowercase(), "shape": kernel.shape(),
-        "method": method.name(), "coupled": problem.is_coupled(), "seconds": seconds, "device": opened.name,
-        "precision": if args.f64 { "f64" } else { "f32" }, "parts": parts(&kernel),
-    });
+    let summary = finish(&path, &kernel, problem.outputs(), problem.is_symmetric())?;
     if args.voice.json {
+        let mut summary = summary;
+        summary["method"] = plan.method.name().into();
+        summary["coupled"] = problem.is_coupled().into();
+        summary["seconds"] = seconds.into();
+        summary["device"] = opened.name.into();
+        summary["precision"] = if args.f64 { "f64" } else { "f32" }.into();
         answer!("{summary}");
         return Ok(());
     }
     answer!("{}", path.display());
     if !args.voice.quiet {
-        tell!(
-            "{} kernel of {n1} x {n2} samples, {} outputs, by {}",
-            kernel_word(entries),
-            kernel.outputs,
-            method.name()
-        );
+        let [n1, n2] = kernel.samples;
+        let outputs = kernel.outputs;
+        tell!("{} kernel of {n1} x {n2} samples, {outputs} outputs, by {}", word(entries), plan.method.name());
+        for (key, what) in [("condition_number", "condition number"), ("effective_rank", "effective rank")] {
+            if let Some(number) = summary[key].as_f64() {
+                tell!("{what} {number:.4}");
+            }
+        }
         tell!("{seconds:.3} s on {}", opened.name);
     }
     Ok(())
 }
 
-fn kernel_word(entries: Entries) -> &'static str {
+/// Tile by tile; none where only some tiles were asked for.
+fn compute(args: &Ntk, problem: &Problem, plan: &Plan, path: &Path, device: &str) -> Result<Option<Kernel>, Failure> {
+    let card = tiles::Card::new(problem, plan, device, args.mean);
+    if let Some(text) = &args.tiles {
+        let range = tiles::range(text, plan.tiles.len())?;
+        let folder = tiles::Folder::make(tiles::Folder::beside(path), card)?;
+        let progress = Tally::new(range.len(), &args.voice);
+        for i in range {
+            if !folder.has(i) {
+                folder.write(i, &plan.method.block(problem, &plan.tiles[i]))?;
+            }
+            progress.tick();
+        }
+        answer!("{}", tiles::Folder::beside(path).display());
+        return Ok(None);
+    }
+    if let [tile] = &plan.tiles[..] {
+        let mut kernel = Kernel::of(problem);
+        kernel.insert(tile, &plan.method.block(problem, tile), problem.is_symmetric());
+        return Ok(Some(kernel));
+    }
+    let folder = tiles::Folder::make(tiles::Folder::beside(path), card)?;
+    let progress = Tally::new(plan.tiles.len(), &args.voice);
+    let mut kernel = Kernel::of(problem);
+    for (i, tile) in plan.tiles.iter().enumerate() {
+        let block = if folder.has(i) {
+            folder.read(i)?
+        } else {
+            let block = plan.method.block(problem, tile);
+            folder.write(i, &block)?;
+            block
+        };
+        kernel.insert(tile, &block, problem.is_symmetric());
+        progress.tick();
+    }
+    folder.remove()?;
+    Ok(Some(kernel))
+}
+
+/// Puts tiles together that several processes computed.
+fn merge(args: &Merge) -> Result<(), Failure> {
+    if args.out.exists() {
+        return Err(Failure::input(format!("`{}` exists already", args.out.display())));
+    }
+    let (mut kernel, card) = tiles::merge(&args.folders)?;
+    if card.mean {
+        kernel.divide(kernel.outputs as f64);
+    }
+    let summary = finish(&args.out, &kernel, &card.outputs, card.symmetric)?;
+    if args.voice.json {
+        answer!("{summary}");
+    } else {
+        answer!("{}", args.out.display());
+    }
+    Ok(())
+}
+
+/// Progress over tiles, with the time left.
+struct Tally(Option<ProgressBar>);
+
+impl Tally {
+    fn new(count: usize, voice: &Voice) -> Self {
+        let shown = std::io::stderr().is_terminal() && !voice.quiet && !voice.json;
+        Self(shown.then(|| {
+            let style = ProgressStyle::with_template("{bar:30} tile {pos}/{len}, {eta} left").expect("a sound template");
+            ProgressBar::new(count as u64).with_style(style)
+        }))
+    }
+
+    fn tick(&self) {
+        if let Some(bar) = &self.0 {
+            bar.inc(1);
+        }
+    }
+}
+
+fn tell_plan(plan: &Plan, voice: &Voice) {
+    if voice.json {
+        let layers: Vec<_> = plan
+            .layers
+            .iter()
+            .map(|layer| json!({ "index": layer.index, "layer": layer.layer, "order": layer.order }))
+            .collect();
+        answer!("{}", json!({
+            "method": plan.method.name(), "tiles": plan.tiles.len(), "tile_outputs": plan.tile_outputs,
+            "bytes": plan.bytes, "operations": plan.operations, "layers": layers,
+        }));
+        return;
+    }
+    answer!("method      {}", plan.method.name());
+    answer!("tiles       {} of {} outputs a side", plan.tiles.len(), plan.tile_outputs);
+    answer!("memory      {}", Bytes(plan.bytes));
+    answer!("operations  {:.3e} multiply-adds", plan.operations);
+    for layer in &plan.layers {
+        answer!("  {:>3}  {:12} {}", layer.index, layer.layer, layer.order);
+    }
+}
+
+/// Half of the memory that is free, or 4 GB where the system does not say.
+fn half_of_free() -> f64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
+    kilobytes.map_or(4e9, |kb| kb * 1024.0 / 2.0)
+}
+
+/// The name of a kind of kernel.
+fn word(entries: Entries) -> &'static str {
     match entries {
         Entries::Full => "full",
         Entries::Traced => "traced",
@@ -97,31 +232,52 @@ fn kernel_word(entries: Entries) -> &'static str {
     }
 }
 
-/// Share of each parameter in the trace.
-fn parts(kernel: &Kernel) -> serde_json::Value {
+/// Rows up to which all eigenvalues are computed along with the kernel: a few seconds.
+const SPECTRUM_ROWS: usize = 2048;
+
+/// Writes the kernel, its spectrum and its pictures, and sums it up.
+fn finish(path: &Path, kernel: &Kernel, outputs: &[usize], symmetric: bool) -> Result<serde_json::Value, Failure> {
+    let shape = kernel.shape();
+    let total = kernel.total();
+    let names: Vec<String> = kernel.parts.iter().map(|part| format!("parts/{}", part.name)).collect();
+    let mut arrays = vec![("ntk", array(&total, &shape))];
+    if kernel.parts.len() > 1 {
+        arrays.extend(names.iter().zip(&kernel.parts).map(|(name, part)| (name.as_str(), array(&part.values, &shape))));
+    }
+    arrays.push(("outputs", Array::integers(outputs.iter().copied())));
+
     let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
-    let share = |values: &Values| kernel.trace(values) / trace;
-    kernel
-        .parts
-        .iter()
-        .map(|part| (part.name.clone(), json!(share(&part.values))))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+    let shares = kernel.parts.iter().map(|part| (part.name.clone(), json!(kernel.trace(&part.values) / trace)));
+    let mut summary = json!({
+        "kernel": path, "entries": word(kernel.entries), "shape": shape,
+        "trace": trace, "parts": shares.collect::<serde_json::Map<_, _>>(),
+    });
+    if kernel.entries != Entries::Diagonal {
+        let [rows, columns] = kernel.matrix_shape()?;
+        let picture = heat_map_png(rows, columns, |i, j| total.at(kernel.place(i, j)))?;
+        write_whole(&path.with_extension("png"), &picture)?;
+        summary["heat_map"] = json!(path.with_extension("png"));
+        if symmetric && rows <= SPECTRUM_ROWS {
+            let spectrum = kernel.spectrum(&total)?;
+            arrays.push(("eigenvalues", Array::f64(&[rows], spectrum.values.clone())));
+            summary["largest_eigenvalue"] = json!(spectrum.values[0]);
+            summary["condition_number"] = json!(spectrum.condition_number());
+            summary["effective_rank"] = json!(spectrum.effective_rank());
+            let plot = spectrum_svg(&spectrum.values);
+            write_whole(&path.with_extension("spectrum.svg"), plot.as_bytes())?;
+            summary["spectrum"] = json!(path.with_extension("spectrum.svg"));
+        }
+    }
+    write_npz(path, &arrays)?;
+    Ok(summary)
 }
 
-/// `ntk`, `parts/{i}.weight`, .., `outputs`.
-fn write(path: &Path, kernel: &Kernel, total: &Values, outputs: &[usize], double: bool) -> Result<(), Failure> {
-    let shape = kernel.shape();
-    let array = |values: &Values| {
-        let values: Vec<f64> = values.iter().collect();
-        if double { Array::f64(&shape, values) } else { Array::f32(&shape, &values) }
-    };
-    let mut arrays = vec![("ntk".to_owned(), array(total))];
-    arrays.extend(kernel.parts.iter().map(|part| (format!("parts/{}", part.name), array(&part.values))));
-    arrays.push(("outputs".into(), Array::integers(outputs.iter().copied())));
-    let bytes = npz_bytes(arrays.iter().map(|(name, array)| (name.as_str(), array)))
-        .map_err(|e| Failure::Failed(miette::miette!("{e}")))?;
-    Ok(write_whole(path, &bytes)?)
+/// Values of a kernel as an array, not copied.
+fn array<'a>(values: &'a Values, shape: &[usize]) -> Array<'a> {
+    match values {
+        Values::F32(values) => Array::f32(shape, values.as_slice()),
+        Values::F64(values) => Array::f64(shape, values.as_slice()),
+    }
 }
 
 /// The network that was asked for, and what belongs to it.

@@ -1,0 +1,103 @@
+//! Eigenvalues, formed and not.
+
+use fintan_ntk::{Entries, Kernel, Method, Part, Plan, PlanError, Values, largest_eigenpairs, stochastic_trace};
+
+use crate::support::{backends, compute, list, problem, random_network};
+
+fn traced(n: usize, values: Vec<f64>) -> Kernel {
+    let part = Part { name: "ntk".into(), values: Values::F64(values) };
+    Kernel { entries: Entries::Traced, samples: [n, n], outputs: 1, parts: vec![part] }
+}
+
+/// Order and chaos in their purest form: a constant has one mode, a delta all of them.
+#[test]
+fn effective_rank_and_condition_number_tell_a_constant_from_a_delta() {
+    let n = 6;
+    let delta = traced(n, (0..n * n).map(|i| if i % (n + 1) == 0 { 2.5 } else { 0.0 }).collect());
+    let spectrum = delta.spectrum(&delta.total()).expect("symmetric");
+    assert!((spectrum.effective_rank() - 6.0).abs() < 1e-12);
+    assert!((spectrum.condition_number().expect("all alike") - 1.0).abs() < 1e-12);
+    let constant = traced(n, vec![0.7; n * n]);
+    let spectrum = constant.spectrum(&constant.total()).expect("symmetric");
+    assert!((spectrum.values[0] - 0.7 * 6.0).abs() < 1e-12);
+    assert!((spectrum.effective_rank() - 1.0).abs() < 1e-9);
+    assert_eq!(spectrum.condition_number(), None);
+    // (1 + 3 δ) / 4: the edge of chaos of a ReLU network; eigenvalues (n + 3) / 4 and 3 / 4.
+    let edge = traced(n, (0..n * n).map(|i| if i % (n + 1) == 0 { 1.0 } else { 0.25 }).collect());
+    let spectrum = edge.spectrum(&edge.total()).expect("symmetric");
+    assert!((spectrum.condition_number().expect("positive") - 3.0).abs() < 1e-12);
+}
+
+#[test]
+fn eigenpairs_of_a_kernel_never_formed_are_those_of_the_formed_one() {
+    for seed in 0..25 {
+        let placement = &backends()[0];
+        let (network, [x, _]) = random_network(seed, placement);
+        let problem = problem(&network, &x, None, Entries::Full);
+        let kernel = compute(Method::Structured, &problem);
+        let formed = kernel.spectrum(&kernel.total()).expect("symmetric");
+        if formed.values[0] == 0.0 {
+            continue;
+        }
+        assert!(formed.residuals.iter().all(|r| *r < 1e-12));
+        let trace = kernel.trace(&kernel.total());
+        assert!((formed.values.iter().sum::<f64>() - trace).abs() < 1e-11 * trace);
+        let found = largest_eigenpairs(&problem, 3, 1e-9, 1000, 1).expect("converges");
+        for (i, value) in found.values.iter().enumerate() {
+            let off = (value - formed.values[i]).abs() / formed.values[0];
+            assert!(off < 1e-9 && found.residuals[i] < 1e-9, "seed {seed}, pair {i}: {off:e}, {:e}", found.residuals[i]);
+        }
+        let [estimate, error] = stochastic_trace(&problem, 400, 2);
+        assert!((estimate - trace).abs() <= 5.0 * error + 1e-11 * trace, "seed {seed}: {estimate} ± {error}, {trace}");
+    }
+}
+
+/// Θ v of the operator is the matrix times v.
+#[test]
+fn products_with_a_kernel_never_formed_are_exact() {
+    for seed in 0..15 {
+        let placement = &backends()[0];
+        let (network, [x, _]) = random_network(seed, placement);
+        let problem = problem(&network, &x, None, Entries::Full);
+        let kernel = compute(Method::JacobianContraction, &problem);
+        let (matrix, [rows, _]) = kernel.matrix(&kernel.total()).expect("full");
+        let v: Vec<f64> = (0..rows).map(|i| ((7 * i + 3) % 11) as f64 - 5.0).collect();
+        let largest = list(&kernel.total()).iter().fold(1e-300_f64, |m, v| m.max(v.abs()));
+        for (row, product) in problem.times(&v).iter().enumerate() {
+            let want: f64 = (0..rows).map(|j| matrix[row * rows + j] * v[j]).sum();
+            assert!((product - want).abs() <= 1e-10 * largest * rows as f64, "seed {seed}");
+        }
+    }
+}
+
+/// A plan never takes more than it may, takes tiles rather than give up, and says what it needs if it must.
+#[test]
+fn plans_stay_within_their_memory() {
+    for seed in 0..25 {
+        let placement = &backends()[0];
+        let (network, [x, _]) = random_network(seed, placement);
+        for entries in [Entries::Full, Entries::Traced, Entries::Diagonal] {
+            let problem = problem(&network, &x, None, entries);
+            for method in crate::support::METHODS {
+                let free = Plan::new(&problem, Some(method), f64::INFINITY, None).expect("no bound");
+                assert_eq!(free.tiles.len(), 1);
+                let mut memory = free.bytes;
+                loop {
+                    match Plan::new(&problem, Some(method), memory, None) {
+                        Ok(plan) => {
+                            assert!(plan.bytes <= memory, "seed {seed}");
+                            assert!(plan.tile_outputs <= free.tile_outputs);
+                            memory = plan.bytes * 0.9;
+                        }
+                        Err(PlanError::Memory { needed, .. }) => {
+                            assert!(needed.0 > memory, "seed {seed}");
+                            Plan::new(&problem, Some(method), needed.0, None).expect("what it says it needs is enough");
+                            break;
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            }
+        }
+    }
+}
