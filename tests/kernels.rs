@@ -54,6 +54,12 @@ fn kernel(folder: &Path, text: &str, args: &[&str]) -> Array<'static> {
     array(&folder.join("k.npz"), "ntk")
 }
 
+/// Whether a message holds these words, wherever its lines are broken.
+fn said(message: &str, words: &str) -> bool {
+    let pieces: Vec<&str> = message.split_whitespace().filter(|piece| *piece != "│").collect();
+    pieces.join(" ").contains(words)
+}
+
 fn far(a: &Array, b: &Array) -> f64 {
     assert_eq!(a.shape, b.shape);
     let (a, b) = (a.to_f64(), b.to_f64());
@@ -217,12 +223,12 @@ fn wrong_input_is_named() {
         let before = files(at).len();
         let (code, stdout, stderr) = run(at, &[&["ntk", path, "--device", "flex"], args].concat());
         assert_eq!(code, 2, "{args:?}: {stderr}");
-        assert!(stdout.is_empty() && stderr.contains(words), "{args:?}: {stderr}");
+        assert!(stdout.is_empty() && said(&stderr, words), "{args:?}: {stderr}");
         assert_eq!(files(at).len(), before, "{args:?} left something behind");
     }
     let coupled = config(at, COUPLED);
     let (code, _, stderr) = run(at, &["ntk", coupled.to_str().expect("UTF-8"), "-n", "1", "--device", "flex"]);
-    assert!(code == 2 && stderr.contains("at least 2 samples"), "{stderr}");
+    assert!(code == 2 && said(&stderr, "at least 2 samples"), "{stderr}");
 }
 
 /// The reference kernels that lie beside the project on the developers' machines; elsewhere the golden cases of
@@ -322,7 +328,8 @@ fn tiles_are_resumed_shared_and_merged_to_the_same_bytes() {
     let path = config(at, IMAGES);
     let path = path.to_str().expect("UTF-8");
     for entries in ["full", "traced"] {
-        let base = ["ntk", path, "-n", "3", "--entries", entries, "--device", "flex", "--quiet", "--tile-outputs", "50"];
+        let base =
+            ["ntk", path, "-n", "3", "--entries", entries, "--device", "flex", "--quiet", "--tile-outputs", "50"];
         let with = |args: &[&str]| run(at, &[&base[..], args].concat());
         let bytes = |name: &str| std::fs::read(at.join(name)).expect("a kernel");
         assert_eq!(with(&["--out", "whole.npz"]).0, 0);
@@ -343,21 +350,21 @@ fn tiles_are_resumed_shared_and_merged_to_the_same_bytes() {
         assert_eq!(with(&["--tiles", &format!("2..{end}"), "--out", "b.npz"]).0, 0);
         let merge = ["ntk", "merge", "a.npz.tiles", "b.npz.tiles", "--out", "merged.npz"];
         let (code, _, stderr) = run(at, &merge);
-        assert!(code == 2 && stderr.contains("1 of") && stderr.contains("--tiles 1..2"), "{stderr}");
+        assert!(code == 2 && said(&stderr, "1 of") && said(&stderr, "with --tiles 1..2"), "{stderr}");
         assert_eq!(with(&["--tiles", "1..2", "--out", "a.npz"]).0, 0);
         succeed(at, &merge);
         assert_eq!(bytes("merged.npz"), bytes("whole.npz"));
         let (code, _, stderr) = run(at, &merge);
-        assert!(code == 2 && stderr.contains("exists already"), "{stderr}");
+        assert!(code == 2 && said(&stderr, "exists already"), "{stderr}");
 
         // Tiles of another kernel are refused.
         assert_eq!(with(&["--seed", "9", "--tiles", "0..1", "--out", "c.npz"]).0, 0);
         let (code, _, stderr) = run(at, &["ntk", "merge", "a.npz.tiles", "c.npz.tiles", "--out", "d.npz"]);
-        assert!(code == 2 && stderr.contains("tiles of another kernel"), "{stderr}");
+        assert!(code == 2 && said(&stderr, "tiles of another kernel"), "{stderr}");
         let (code, _, stderr) = with(&["--seed", "8", "--out", "c.npz"]);
-        assert!(code == 2 && stderr.contains("tiles of another kernel"), "{stderr}");
+        assert!(code == 2 && said(&stderr, "tiles of another kernel"), "{stderr}");
         let (code, _, stderr) = with(&["--tiles", "2..99"]);
-        assert!(code == 2 && stderr.contains("the tiles of this plan"), "{stderr}");
+        assert!(code == 2 && said(&stderr, "the tiles of this plan"), "{stderr}");
         for name in ["whole.npz", "stopped.npz", "merged.npz"] {
             std::fs::remove_file(at.join(name)).expect("removed");
         }
@@ -391,7 +398,8 @@ fn the_largest_eigenpairs_need_no_kernel() {
 fn memory_stays_below_the_budget() {
     let folder = folder();
     let at = folder.path();
-    // 3,072 rows of a wide network: one tile needs far more than the limit, a tiled run does not.
+    // One tile of this wide network needs 0.8 GB for its cotangents. The limit leaves 350 MB beside the budget: the
+    // program, its threads, and 64 MB that matrix products reserve a thread.
     let wide = r#"
 [network]
 input = 16
@@ -403,7 +411,7 @@ outputs = 512
     let program = env!("CARGO_BIN_EXE_fintan");
     let limited = |memory: &str| {
         let script = format!(
-            "ulimit -d 400000; exec {program} ntk {} -n 64 --device flex --quiet --memory {memory} --out k-{memory}.npz",
+            "ulimit -d 600000; exec {program} ntk {} -n 64 --device flex --quiet --memory {memory} --out k-{memory}.npz",
             path.display()
         );
         std::process::Command::new("bash")
@@ -418,5 +426,5 @@ outputs = 512
     assert_eq!(array(&at.join("k-250MB.npz"), "ntk").shape, [64, 64]);
     assert!(!limited("4GB").status.success(), "the limit means nothing if one tile fits into it");
     let (code, _, stderr) = run(at, &["ntk", path.to_str().expect("UTF-8"), "--memory", "1MB", "--device", "flex"]);
-    assert!(code == 2 && stderr.contains("needs at least") && stderr.contains("1.0 MB may be used"), "{stderr}");
+    assert!(code == 2 && said(&stderr, "needs at least") && said(&stderr, "1.0 MB may be used"), "{stderr}");
 }

@@ -207,7 +207,7 @@ pub(crate) struct NtkCommand {
     #[command(subcommand)]
     pub command: Option<KernelCommand>,
     #[command(flatten)]
-    pub compute: Option<Ntk>,
+    pub compute: Ntk,
 }
 
 /// What else can be done with kernels.
@@ -234,8 +234,8 @@ pub(crate) struct Merge {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Ntk {
     /// A configuration (.toml) of a GAN or of a `[network]`, or a run directory.
-    #[arg(value_name = "CONFIG or RUN")]
-    pub path: PathBuf,
+    #[arg(value_name = "CONFIG or RUN", required = true)]
+    pub path: Option<PathBuf>,
     /// Change a setting of the configuration, such as `network.fc.widths=[512,512]`. Can be given many times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,

@@ -74,7 +74,8 @@ pub struct Bytes(pub f64);
 impl std::fmt::Display for Bytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self(bytes) = *self;
-        let (unit, name) = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")].into_iter().find(|&(u, _)| bytes >= u).unwrap_or((1.0, "B"));
+        let (unit, name) =
+            [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")].into_iter().find(|&(u, _)| bytes >= u).unwrap_or((1.0, "B"));
         write!(f, "{:.1} {name}", bytes / unit)
     }
 }
@@ -129,10 +130,8 @@ impl Plan {
             return Err(PlanError::Memory { needed, kernel, given: Bytes(memory) });
         };
         let tiles = tiles(problem, size);
-        let operations = tiles
-            .iter()
-            .map(|tile| counter.tile(method, tile.rows.len(), tile.rows != tile.columns).operations)
-            .sum();
+        let operations =
+            tiles.iter().map(|tile| counter.tile(method, tile.rows.len(), tile.rows != tile.columns).operations).sum();
         Ok(Self { method, tile_outputs: size, bytes: needs(size), operations, layers: counter.layers(method), tiles })
     }
 }
@@ -201,7 +200,9 @@ impl<'p> Counter<'p> {
         let outputs = self.problem.outputs().len();
         [Method::Structured, Method::NtkVectorProducts, Method::JacobianContraction]
             .into_iter()
-            .min_by(|&a, &b| self.tile(a, outputs, false).operations.total_cmp(&self.tile(b, outputs, false).operations))
+            .min_by(|&a, &b| {
+                self.tile(a, outputs, false).operations.total_cmp(&self.tile(b, outputs, false).operations)
+            })
             .expect("three methods")
     }
 

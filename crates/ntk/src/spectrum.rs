@@ -103,7 +103,9 @@ impl Spectrum {
 /// The largest `count` eigenpairs of a full kernel that is never formed.
 ///
 /// Lanczos with full reorthogonalization on v ↦ J Jᵀ v: one pullback and one pushforward of the batch a step. Vectors and
-/// projections are f64, the products are in the network's precision.
+/// projections are f64, the products are in the network's precision. A Krylov space holds one vector of every eigenspace,
+/// so what has converged is confirmed from a second start, orthogonal to the first space: several eigenvectors of one
+/// eigenvalue are found.
 ///
 /// # Errors
 /// Two sets of samples, values that are not finite, or residuals above `tolerance` after `products` steps.
@@ -120,75 +122,111 @@ pub fn largest_eigenpairs(
     let rows = problem.samples()[0] * problem.outputs.len();
     let (count, products) = (count.min(rows), products.min(rows));
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let mut basis: Vec<Vec<f64>> = Vec::new();
-    let (mut alpha, mut beta): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
-    let mut next: Vec<f64> = (0..rows).map(|_| StandardNormal.sample(&mut rng)).collect();
-    let mut worst = f64::INFINITY;
-    while basis.len() < products {
-        let length = norm(&next);
-        if !length.is_finite() {
+    let mut space = Space::default();
+    let mut found: Option<Spectrum> = None;
+    let mut next = space.outside(rows, &mut rng);
+    loop {
+        let product = problem.times(&next);
+        let rest = space.extend(next, product);
+        let (size, left) = (space.basis.len(), norm(&rest));
+        if !left.is_finite() {
             return Err(SpectrumError::NotFinite);
         }
-        next.iter_mut().for_each(|v| *v /= length);
-        let product = problem.times(&next);
-        alpha.push(dot(&next, &product));
-        basis.push(std::mem::replace(&mut next, product));
-        // Twice is enough (Kahan).
+        let last = size >= products;
+        let closed = left < 1e-12 * space.scale;
+        next = rest.iter().map(|v| v / left).collect();
+        if last || (size >= count && size.is_multiple_of(8)) {
+            let spectrum = space.ritz(count).ok_or(SpectrumError::NotFinite)?;
+            let worst = spectrum.residuals.iter().copied().fold(0.0, f64::max);
+            if last && (worst >= tolerance && size < rows) {
+                return Err(SpectrumError::NotConverged { products, residual: worst, wanted: tolerance });
+            }
+            let again = found.as_ref().is_some_and(|before| {
+                let moved = before.values.iter().zip(&spectrum.values).map(|(a, b)| (a - b).abs());
+                moved.fold(0.0, f64::max) <= tolerance * spectrum.values[0].abs()
+            });
+            if last || (worst < tolerance && again) {
+                return Ok(spectrum);
+            }
+            if worst < tolerance {
+                found = Some(spectrum);
+                next = space.outside(rows, &mut rng);
+                continue;
+            }
+        }
+        if closed {
+            next = space.outside(rows, &mut rng);
+        }
+    }
+}
+
+/// An orthonormal basis and what the kernel makes of it.
+#[derive(Default)]
+struct Space {
+    basis: Vec<Vec<f64>>,
+    products: Vec<Vec<f64>>,
+    /// `projected[j][i] = q_i · Θ q_j` for i up to j.
+    projected: Vec<Vec<f64>>,
+    /// The longest product.
+    scale: f64,
+}
+
+impl Space {
+    /// A random unit vector orthogonal to the basis.
+    fn outside(&self, rows: usize, rng: &mut ChaCha20Rng) -> Vec<f64> {
+        let mut v: Vec<f64> = (0..rows).map(|_| StandardNormal.sample(rng)).collect();
+        self.clear(&mut v);
+        let length = norm(&v);
+        v.iter_mut().for_each(|x| *x /= length);
+        v
+    }
+
+    /// Takes out what lies in the space; twice is enough (Kahan).
+    fn clear(&self, v: &mut [f64]) {
         for _ in 0..2 {
-            for q in &basis {
-                let share = dot(q, &next);
-                next.iter_mut().zip(q).for_each(|(v, q)| *v -= share * q);
+            for q in &self.basis {
+                let share = dot(q, v);
+                v.iter_mut().zip(q).for_each(|(v, q)| *v -= share * q);
             }
         }
-        let size = basis.len();
-        let left = norm(&next);
-        let done = size == rows || size == products || left < 1e-14 * alpha[0].abs();
-        if size >= count && (done || size.is_multiple_of(8)) {
-            let (values, small) = tridiagonal(&alpha, &beta).ok_or(SpectrumError::NotFinite)?;
-            let largest = values[size - 1].abs().max(f64::MIN_POSITIVE);
-            // The residual of a Ritz pair is the last component of its vector times what is left.
-            worst = (0..count).map(|i| left * small[(size - 1, size - 1 - i)].abs() / largest).fold(0.0, f64::max);
-            if worst < 0.5 * tolerance || (done && left < 1e-14 * alpha[0].abs()) {
-                return Ok(ritz(problem, &basis, &values, &small, count));
-            }
-        }
-        beta.push(left);
     }
-    Err(SpectrumError::NotConverged { products, residual: worst, wanted: tolerance })
-}
 
-/// Ritz pairs with residuals from one more product each.
-fn ritz(problem: &Problem, basis: &[Vec<f64>], values: &[f64], small: &Mat<f64>, count: usize) -> Spectrum {
-    let size = basis.len();
-    let mut spectrum = Spectrum { values: Vec::new(), vectors: Vec::new(), residuals: Vec::new() };
-    let largest = values[size - 1].abs().max(f64::MIN_POSITIVE);
-    for i in 0..count {
-        let (value, column) = (values[size - 1 - i], size - 1 - i);
-        let mut vector = vec![0.0; basis[0].len()];
-        for (j, q) in basis.iter().enumerate() {
-            let share = small[(j, column)];
-            vector.iter_mut().zip(q).for_each(|(v, q)| *v += share * q);
-        }
-        let product = problem.times(&vector);
-        let rest: f64 = product.iter().zip(&vector).map(|(p, v)| (p - value * v).powi(2)).sum();
-        spectrum.values.push(value);
-        spectrum.vectors.push(vector);
-        spectrum.residuals.push(rest.sqrt() / largest);
+    /// Adds a unit vector orthogonal to the basis with its product, and gives what of the product lies outside.
+    fn extend(&mut self, q: Vec<f64>, product: Vec<f64>) -> Vec<f64> {
+        self.basis.push(q);
+        self.projected.push(self.basis.iter().map(|q| dot(q, &product)).collect());
+        self.scale = self.scale.max(norm(&product));
+        let mut rest = product.clone();
+        self.clear(&mut rest);
+        self.products.push(product);
+        rest
     }
-    spectrum
-}
 
-/// Ascending eigenvalues and eigenvectors of a symmetric tridiagonal matrix.
-fn tridiagonal(alpha: &[f64], beta: &[f64]) -> Option<(Vec<f64>, Mat<f64>)> {
-    let n = alpha.len();
-    let matrix = Mat::from_fn(n, n, |i, j| match i.abs_diff(j) {
-        0 => alpha[i],
-        1 => beta[i.min(j)],
-        _ => 0.0,
-    });
-    let eigen = matrix.self_adjoint_eigen(Side::Lower).ok()?;
-    let s = eigen.S().column_vector();
-    Some(((0..n).map(|i| s[i]).collect(), eigen.U().to_owned()))
+    /// The largest Ritz pairs, with their true residuals.
+    fn ritz(&self, count: usize) -> Option<Spectrum> {
+        let size = self.basis.len();
+        let matrix = Mat::from_fn(size, size, |i, j| self.projected[i.max(j)][i.min(j)]);
+        let eigen = matrix.self_adjoint_eigen(Side::Lower).ok()?;
+        let (small, values) = (eigen.U(), eigen.S().column_vector());
+        let largest = values[size - 1].abs().max(f64::MIN_POSITIVE);
+        let mut spectrum = Spectrum { values: Vec::new(), vectors: Vec::new(), residuals: Vec::new() };
+        for column in (0..size).rev().take(count) {
+            let combined = |vectors: &[Vec<f64>]| {
+                let mut sum = vec![0.0; vectors[0].len()];
+                for (j, q) in vectors.iter().enumerate() {
+                    let share = small[(j, column)];
+                    sum.iter_mut().zip(q).for_each(|(sum, q)| *sum += share * q);
+                }
+                sum
+            };
+            let (vector, product) = (combined(&self.basis), combined(&self.products));
+            let rest: f64 = product.iter().zip(&vector).map(|(p, v)| (p - values[column] * v).powi(2)).sum();
+            spectrum.values.push(values[column]);
+            spectrum.vectors.push(vector);
+            spectrum.residuals.push(rest.sqrt() / largest);
+        }
+        Some(spectrum)
+    }
 }
 
 /// An estimate of the trace of a full kernel that is never formed, and its standard error.

@@ -45,7 +45,11 @@ fn eigenpairs_of_a_kernel_never_formed_are_those_of_the_formed_one() {
         let found = largest_eigenpairs(&problem, 3, 1e-9, 1000, 1).expect("converges");
         for (i, value) in found.values.iter().enumerate() {
             let off = (value - formed.values[i]).abs() / formed.values[0];
-            assert!(off < 1e-9 && found.residuals[i] < 1e-9, "seed {seed}, pair {i}: {off:e}, {:e}", found.residuals[i]);
+            assert!(
+                off < 1e-9 && found.residuals[i] < 1e-9,
+                "seed {seed}, pair {i}: {off:e}, {:e}",
+                found.residuals[i]
+            );
         }
         let [estimate, error] = stochastic_trace(&problem, 400, 2);
         assert!((estimate - trace).abs() <= 5.0 * error + 1e-11 * trace, "seed {seed}: {estimate} ± {error}, {trace}");

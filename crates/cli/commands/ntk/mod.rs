@@ -27,10 +27,9 @@ use crate::voice::{answer, tell};
 
 /// Computes a kernel, or puts one together.
 pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
-    match (&args.command, &args.compute) {
-        (Some(KernelCommand::Merge(args)), _) => merge(args),
-        (None, Some(args)) => ntk(args),
-        (None, None) => unreachable!("clap asks for one of them"),
+    match &args.command {
+        Some(KernelCommand::Merge(args)) => merge(args),
+        None => ntk(&args.compute),
     }
 }
 
@@ -181,7 +180,8 @@ impl Tally {
     fn new(count: usize, voice: &Voice) -> Self {
         let shown = std::io::stderr().is_terminal() && !voice.quiet && !voice.json;
         Self(shown.then(|| {
-            let style = ProgressStyle::with_template("{bar:30} tile {pos}/{len}, {eta} left").expect("a sound template");
+            let style =
+                ProgressStyle::with_template("{bar:30} tile {pos}/{len}, {eta} left").expect("a sound template");
             ProgressBar::new(count as u64).with_style(style)
         }))
     }
@@ -200,10 +200,13 @@ fn tell_plan(plan: &Plan, voice: &Voice) {
             .iter()
             .map(|layer| json!({ "index": layer.index, "layer": layer.layer, "order": layer.order }))
             .collect();
-        answer!("{}", json!({
-            "method": plan.method.name(), "tiles": plan.tiles.len(), "tile_outputs": plan.tile_outputs,
-            "bytes": plan.bytes, "operations": plan.operations, "layers": layers,
-        }));
+        answer!(
+            "{}",
+            json!({
+                "method": plan.method.name(), "tiles": plan.tiles.len(), "tile_outputs": plan.tile_outputs,
+                "bytes": plan.bytes, "operations": plan.operations, "layers": layers,
+            })
+        );
         return;
     }
     answer!("method      {}", plan.method.name());
@@ -301,10 +304,11 @@ impl Found {
     fn open(args: &Ntk, placement: &Placement) -> Result<Self, Failure> {
         let overrides: Vec<String> =
             args.set.iter().cloned().chain(args.seed.map(|seed| format!("seed={seed}"))).collect();
-        let mut found = if args.path.is_dir() {
-            of_run(args, &overrides, placement)?
+        let path = args.path.as_deref().expect("clap asks for it");
+        let mut found = if path.is_dir() {
+            of_run(args, path, &overrides, placement)?
         } else {
-            of_config(args, &overrides, placement)?
+            of_config(args, path, &overrides, placement)?
         };
         if let Some(path) = &args.weights {
             let bytes = fs_err::read(path).map_err(Failure::input)?;
@@ -345,13 +349,13 @@ impl Found {
     }
 }
 
-fn of_config(args: &Ntk, overrides: &[String], placement: &Placement) -> Result<Found, Failure> {
-    let name = args.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+fn of_config(args: &Ntk, path: &Path, overrides: &[String], placement: &Placement) -> Result<Found, Failure> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let place = PathBuf::from(format!("{name}.ntk.npz"));
     let init = |architecture: &Architecture, seed, purpose| {
         Network::init(architecture, &mut stream(seed, purpose, 0), placement)
     };
-    Ok(match Subject::load(&args.path, overrides)? {
+    Ok(match Subject::load(path, overrides)? {
         Subject::Network(alone) => {
             let seed = alone.settings.seed;
             Found { network: init(&alone.network, seed, Purpose::Generator), drawn: Drawn::Sphere, seed, place }
@@ -367,8 +371,8 @@ fn of_config(args: &Ntk, overrides: &[String], placement: &Placement) -> Result<
     })
 }
 
-fn of_run(args: &Ntk, overrides: &[String], placement: &Placement) -> Result<Found, Failure> {
-    let run = RunDir::open(&args.path)?;
+fn of_run(args: &Ntk, path: &Path, overrides: &[String], placement: &Placement) -> Result<Found, Failure> {
+    let run = RunDir::open(path)?;
     let experiment = Experiment::load(&run.resolved_config(), overrides)?;
     let step = run.find_checkpoint(args.step)?;
     let (folder, seed) = (run.checkpoint(step), experiment.settings.seed);

@@ -52,10 +52,13 @@ pub(super) fn largest(problem: &Problem, count: usize, seed: u64, path: &Path, v
     let picture = picture.map(|()| path.with_extension("png"));
     let worst = spectrum.residuals.iter().copied().fold(0.0, f64::max);
     if voice.json {
-        answer!("{}", json!({
-            "kernel": path, "eigenvalues": spectrum.values, "largest_residual": worst, "trace": trace,
-            "trace_standard_error": error, "eigenimages": picture,
-        }));
+        answer!(
+            "{}",
+            json!({
+                "kernel": path, "eigenvalues": spectrum.values, "largest_residual": worst, "trace": trace,
+                "trace_standard_error": error, "eigenimages": picture,
+            })
+        );
         return Ok(());
     }
     answer!("{}", path.display());

@@ -189,7 +189,7 @@ fn read_block(path: &Path, card: &Card) -> Result<Block, Failure> {
 /// `a..b`, tiles of a plan.
 pub(super) fn range(text: &str, count: usize) -> Result<Range<usize>, Failure> {
     let parsed = text.split_once("..").and_then(|(a, b)| Some(a.trim().parse().ok()?..b.trim().parse().ok()?));
-    parsed
-        .filter(|range: &Range<usize>| range.start < range.end && range.end <= count)
-        .ok_or_else(|| Failure::input(format!("--tiles must be A..B within 0..{count}, the tiles of this plan, got `{text}`")))
+    parsed.filter(|range: &Range<usize>| range.start < range.end && range.end <= count).ok_or_else(|| {
+        Failure::input(format!("--tiles must be A..B within 0..{count}, the tiles of this plan, got `{text}`"))
+    })
 }
