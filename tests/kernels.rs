@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Array, read_arrays};
-use fintan_config::{InputShape, Layer, NetworkSettings, NetworkTable, Parametrization, Shape};
+use fintan_config::{InputShape, NetworkSettings, NetworkTable};
 use fintan_net::weights::read_safetensors;
 use serde_json::{Value, json};
 
 use crate::devices::wgpu_at_hand;
+use crate::reference::{Written, written};
 use crate::support::{TINY, config, files, folder, run, succeed};
 
 /// A fully connected network with batch norm: three outputs, coupled samples.
@@ -190,6 +191,31 @@ fn a_checkpoint_has_a_kernel() {
 }
 
 #[test]
+fn the_kernel_of_a_run_is_followed_through_its_checkpoints() {
+    let folder = folder();
+    let at = folder.path();
+    let path = config(at, TINY);
+    let path = path.to_str().expect("UTF-8");
+    let sets = ["--set", "train.steps=30", "--set", "train.checkpoint_every=10", "--set", "train.keep=9"];
+    let train = ["train", path, "--out", "r", "--quiet", "--device", "flex"];
+    succeed(at, &[&train[..], &sets].concat());
+    let args = ["ntk", "r", "--steps", "all", "-n", "5", "--device", "flex", "--json", "--f64"];
+    let answer: Value = serde_json::from_str(&succeed(at, &args)).expect("JSON");
+    let rows = answer["steps"].as_array().expect("rows");
+    assert_eq!(rows.len(), 3);
+    assert_eq!((rows[0]["drift"].as_f64(), rows[0]["step"].as_u64()), (Some(0.0), Some(10)));
+    assert!((rows[0]["alignment"].as_f64().expect("a number") - 1.0).abs() < 1e-12);
+    // By hand, from the kernels it wrote.
+    let theta = |step: u64| array(&at.join(format!("r/ntk/step_{step:06}_generator.npz")), "ntk").to_f64();
+    let (first, last) = (theta(10), theta(30));
+    let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let change: Vec<f64> = last.iter().zip(&first).map(|(a, b)| a - b).collect();
+    let drift = rows[2]["drift"].as_f64().expect("a number");
+    assert!(drift > 1e-6 && (drift - norm(&change) / norm(&first)).abs() < 1e-9 * drift);
+    assert!(std::fs::read_to_string(at.join("r/ntk/drift_generator.csv")).expect("a table").lines().count() == 4);
+}
+
+#[test]
 fn wrong_input_is_named() {
     let folder = folder();
     let at = folder.path();
@@ -280,42 +306,7 @@ fn reference_kernels_where_they_are_at_hand() {
 
 /// A reference network as a configuration.
 fn reference(side: &Value) -> String {
-    let layers: Vec<Layer> = side["layers"]
-        .as_array()
-        .expect("layers")
-        .iter()
-        .map(|l| {
-            let window = || json!({"out": l["out"], "kernel": l["k"], "stride": l["s"], "padding": l["p"]});
-            let written = match l["t"].as_str().expect("a type") {
-                "linear" => json!({"dense": {"out": l["out"]}}),
-                "conv" => json!({"conv": window()}),
-                "conv_transpose" => {
-                    let mut w = window();
-                    w["output_padding"] = l["op"].clone();
-                    json!({"deconv": w})
-                }
-                "batch_norm" => json!({"batch_norm": {"eps": l["eps"], "affine": l["affine"]}}),
-                "layer_norm" => json!({"layer_norm": {"eps": l["eps"], "affine": l["affine"]}}),
-                "reshape" => {
-                    json!({"reshape": {"channels": l["shape"][0], "height": l["shape"][1], "width": l["shape"][2]}})
-                }
-                "flatten" => json!({"flatten": {}}),
-                "global_avg_pool" => json!({"global_average_pool": {}}),
-                "leaky_relu" => json!({"activation": {"function": "leaky_relu", "slope": l["slope"]}}),
-                "normalized_relu" => json!({"activation": {"function": "relu", "scaling": "normalized"}}),
-                "normalized_erf" => json!({"activation": {"function": "erf", "scaling": "normalized"}}),
-                function => json!({"activation": {"function": function}}),
-            };
-            serde_json::from_value(written).expect("a layer")
-        })
-        .collect();
-    let parametrization: Parametrization = match side["parametrization"].as_str().expect("a parametrization") {
-        "standard" => serde_json::from_value(json!({"standard": {}})),
-        name => serde_json::from_value(json!({ name: {"beta": side["beta"]} })),
-    }
-    .expect("a parametrization");
-    let dims: Vec<usize> = serde_json::from_value(side["input_shape"].clone()).expect("a shape");
-    let input = if let [c, h, w] = dims[..] { Shape::image(c, h, w) } else { Shape::vector(dims[0]) };
+    let Written { input, layers, parametrization } = written(side);
     let network =
         NetworkTable { input: InputShape(input), parametrization, fc: None, outputs: None, layers: Some(layers) };
     NetworkSettings { seed: 0, network }.to_toml()

@@ -15,6 +15,8 @@ mod configs;
 mod data;
 mod devices;
 mod kernels;
+#[path = "../crates/net/tests/reference.rs"]
+mod reference;
 mod regimes;
 mod runs;
 mod support;

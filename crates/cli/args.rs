@@ -190,6 +190,13 @@ pub(crate) enum MethodChoice {
     JacobianContraction,
 }
 
+/// Which checkpoints of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Steps {
+    /// All that were kept.
+    All,
+}
+
 /// Which network of a GAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
@@ -252,6 +259,10 @@ pub(crate) struct Ntk {
     /// The checkpoint of this step of a run; by default the newest.
     #[arg(long)]
     pub step: Option<u64>,
+    /// The kernel of every checkpoint of a run, on the same inputs, and how far it has moved: a table of the relative change in
+    /// the Frobenius norm and of the alignment of the leading eigenvector with the first checkpoint's.
+    #[arg(long, value_enum, conflicts_with_all = ["step", "weights", "out", "tiles", "top", "plan"])]
+    pub steps: Option<Steps>,
     /// Weights from a safetensors file, in PyTorch's layouts, named `{i}.weight` and `{i}.bias`.
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,

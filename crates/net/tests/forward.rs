@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::read_safetensors;
 use fintan_net::{Mode, Network};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::reference::{Written, written};
 use crate::support::{Case, flex, golden, normal, placements, random_architecture, relative_difference, rng, values};
 
 fn check(cases: &[Case]) {
@@ -36,54 +37,18 @@ fn reference_outputs_where_they_are_at_hand() {
     let mut cases = Vec::new();
     for entry in std::fs::read_dir(folder).expect("readable").map(|e| e.expect("readable").path()) {
         if entry.extension().is_some_and(|e| e == "json") {
-            cases.push(reference(&entry));
+            cases.push(case(&entry));
         }
     }
     assert!(cases.len() >= 11, "only {} reference networks", cases.len());
     check(&cases);
 }
 
-fn reference(path: &Path) -> Case {
+fn case(path: &Path) -> Case {
     let side: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON");
     let tensors =
         read_safetensors(&std::fs::read(path.with_extension("safetensors")).expect("readable")).expect("tensors");
-    let layers: Vec<Layer> = side["layers"]
-        .as_array()
-        .expect("layers")
-        .iter()
-        .map(|l| {
-            let window = || json!({"out": l["out"], "kernel": l["k"], "stride": l["s"], "padding": l["p"]});
-            let written = match l["t"].as_str().expect("a type") {
-                "linear" => json!({"dense": {"out": l["out"]}}),
-                "conv" => json!({"conv": window()}),
-                "conv_transpose" => {
-                    let mut w = window();
-                    w["output_padding"] = l["op"].clone();
-                    json!({"deconv": w})
-                }
-                "batch_norm" => json!({"batch_norm": {"eps": l["eps"], "affine": l["affine"]}}),
-                "layer_norm" => json!({"layer_norm": {"eps": l["eps"], "affine": l["affine"]}}),
-                "reshape" => {
-                    json!({"reshape": {"channels": l["shape"][0], "height": l["shape"][1], "width": l["shape"][2]}})
-                }
-                "flatten" => json!({"flatten": {}}),
-                "global_avg_pool" => json!({"global_average_pool": {}}),
-                "leaky_relu" => json!({"activation": {"function": "leaky_relu", "slope": l["slope"]}}),
-                "normalized_relu" => json!({"activation": {"function": "relu", "scaling": "normalized"}}),
-                "normalized_erf" => json!({"activation": {"function": "erf", "scaling": "normalized"}}),
-                function => json!({"activation": {"function": function}}),
-            };
-            serde_json::from_value(written).expect("a layer")
-        })
-        .collect();
-    let parametrization: Parametrization = match side["parametrization"].as_str().expect("a parametrization") {
-        "standard" => serde_json::from_value(json!({"standard": {}})),
-        name => serde_json::from_value(json!({ name: {"beta": side["beta"]} })),
-    }
-    .expect("a parametrization");
-    let dims: Vec<usize> =
-        side["input_shape"].as_array().expect("shape").iter().map(|n| n.as_u64().expect("n") as usize).collect();
-    let input = if let [c, h, w] = dims[..] { Shape::image(c, h, w) } else { Shape::vector(dims[0]) };
+    let Written { input, layers, parametrization } = written(&side);
     let architecture = Architecture::new(input, &layers, parametrization).expect("sound");
     Case { name: side["name"].to_string(), architecture, tensors }
 }

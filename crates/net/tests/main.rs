@@ -4,5 +4,6 @@
 
 mod forward;
 mod pullback;
+mod reference;
 mod support;
 mod weights;

@@ -14,6 +14,10 @@
 //! | [`ntk_vector_products`] | Jᵀ v by pullback, J of it by pushforward | N O passes back and N O forward over the batch |
 //! | [`structured`] | one pullback of all rows; each layer from inputs and cotangents, no Jacobian | O pullbacks of the batch, and a contraction a layer |
 //!
+//! A [`Problem`] says which kernel, a [`Plan`] how: method, tiles, memory, operations, counted beforehand. Tiles become
+//! [`Block`]s and blocks a [`Kernel`], whose parts belong to the network's parameters one by one. [`cones`] is what makes
+//! generators cheap: a pixel's cotangent is followed through small windows instead of whole maps.
+//!
 //! Sources: Jacot et al., arXiv 1806.07572 (the kernel); Novak et al., arXiv 2206.08720 (the methods).
 
 pub mod cones;

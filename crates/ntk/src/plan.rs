@@ -107,7 +107,8 @@ impl Plan {
         let counter = Counter::new(problem);
         let method = method.unwrap_or_else(|| counter.cheapest());
         let fixed = counter.held();
-        let needs = |t: usize| fixed + counter.tile(method, t, t < outputs).bytes;
+        let off_diagonal = |t: usize| problem.entries() == Entries::Full && t < outputs;
+        let needs = |t: usize| fixed + counter.tile(method, t, off_diagonal(t)).bytes;
         let fits = |t: usize| needs(t) <= memory;
         let size = match tile_outputs {
             Some(t) if fits(t) => Some(t),

@@ -174,12 +174,6 @@ impl Problem {
         self.mode == Mode::Train && self.network.architecture().is_batch_coupled()
     }
 
-    /// All outputs against all.
-    #[must_use]
-    pub fn whole(&self) -> Tile {
-        Tile { rows: 0..self.outputs.len(), columns: 0..self.outputs.len() }
-    }
-
     pub(crate) fn side(&self, i: usize) -> &Side {
         &self.sides[i.min(self.sides.len() - 1)]
     }

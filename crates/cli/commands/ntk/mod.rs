@@ -1,5 +1,6 @@
 //! `fintan ntk`
 
+mod drift;
 mod spectrum;
 mod tiles;
 
@@ -42,14 +43,60 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         }
         opened.placement.dtype = DType::F64;
     }
-    let placement = &opened.placement;
-    let subject = Found::open(args, placement)?;
-    let architecture = subject.network.architecture().clone();
+    if args.steps.is_some() {
+        return drift::drift(args, &opened);
+    }
+    let subject = Found::open(args, args.step, &opened.placement)?;
+    let path = args.out.clone().unwrap_or_else(|| subject.place.clone());
+    let seed = subject.seed;
+    let problem = problem(args, subject, &opened.placement)?;
+    if let Some(count) = args.top {
+        return spectrum::largest(&problem, count as usize, seed, &path, &args.voice);
+    }
+    let plan = plan(args, &problem)?;
+    if args.plan {
+        tell_plan(&plan, &args.voice);
+        return Ok(());
+    }
+    let start = Instant::now();
+    let Some(mut kernel) = compute(args, &problem, &plan, &path, &opened.name)? else { return Ok(()) };
+    let seconds = start.elapsed().as_secs_f64();
+    if args.mean {
+        kernel.divide(kernel.outputs as f64);
+    }
+    let mut summary = finish(&path, &kernel, problem.outputs(), problem.is_symmetric())?;
+    if args.voice.json {
+        summary["method"] = plan.method.name().into();
+        summary["coupled"] = problem.is_coupled().into();
+        summary["seconds"] = seconds.into();
+        summary["device"] = opened.name.into();
+        summary["precision"] = if args.f64 { "f64" } else { "f32" }.into();
+        answer!("{summary}");
+        return Ok(());
+    }
+    answer!("{}", path.display());
+    if !args.voice.quiet {
+        let [n1, n2] = kernel.samples;
+        let (outputs, entries) = (kernel.outputs, word(kernel.entries));
+        tell!("{entries} kernel of {n1} x {n2} samples, {outputs} outputs, by {}", plan.method.name());
+        for (key, what) in [("condition_number", "condition number"), ("effective_rank", "effective rank")] {
+            if let Some(number) = summary[key].as_f64() {
+                tell!("{what} {number:.4}");
+            }
+        }
+        tell!("{seconds:.3} s on {}", opened.name);
+    }
+    Ok(())
+}
+
+/// The kernel that was asked for, of the network that was found.
+fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem, Failure> {
+    let (input, output) = (subject.network.architecture().input, subject.network.architecture().output());
     let x1 = match &args.inputs {
-        Some(file) => read_inputs(file, architecture.input, placement)?,
+        Some(file) => read_inputs(file, input, placement)?,
         None => subject.draw(args.n as usize, placement)?,
     };
-    let x2 = args.inputs2.as_ref().map(|file| read_inputs(file, architecture.input, placement)).transpose()?;
+    let x2 = args.inputs2.as_ref().map(|file| read_inputs(file, input, placement)).transpose()?;
     let entries = match args.entries {
         _ if args.top.is_some() => Entries::Full,
         EntriesChoice::Full => Entries::Full,
@@ -63,57 +110,18 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         BatchNormMode::Batch => Mode::Train,
         BatchNormMode::Running => Mode::Eval,
     };
-    let outputs = outputs(args, architecture.output())?;
-    let mut problem = Problem::new(subject.network, x1, x2, mode, entries, outputs)?;
-    if args.no_parts {
-        problem = problem.summed();
-    }
-    let path = args.out.clone().unwrap_or_else(|| subject.place.clone());
-    if let Some(count) = args.top {
-        return spectrum::largest(&problem, count as usize, subject.seed, &path, &args.voice);
-    }
+    let problem = Problem::new(subject.network, x1, x2, mode, entries, outputs(args, output)?)?;
+    Ok(if args.no_parts { problem.summed() } else { problem })
+}
+
+fn plan(args: &Ntk, problem: &Problem) -> Result<Plan, Failure> {
     let method = match args.method {
         MethodChoice::Auto => None,
         MethodChoice::Structured => Some(Method::Structured),
         MethodChoice::NtkVectorProducts => Some(Method::NtkVectorProducts),
         MethodChoice::JacobianContraction => Some(Method::JacobianContraction),
     };
-    let memory = args.memory.unwrap_or_else(half_of_free);
-    let plan = Plan::new(&problem, method, memory, args.tile_outputs)?;
-    if args.plan {
-        tell_plan(&plan, &args.voice);
-        return Ok(());
-    }
-    let start = Instant::now();
-    let Some(mut kernel) = compute(args, &problem, &plan, &path, &opened.name)? else { return Ok(()) };
-    let seconds = start.elapsed().as_secs_f64();
-    if args.mean {
-        kernel.divide(kernel.outputs as f64);
-    }
-    let summary = finish(&path, &kernel, problem.outputs(), problem.is_symmetric())?;
-    if args.voice.json {
-        let mut summary = summary;
-        summary["method"] = plan.method.name().into();
-        summary["coupled"] = problem.is_coupled().into();
-        summary["seconds"] = seconds.into();
-        summary["device"] = opened.name.into();
-        summary["precision"] = if args.f64 { "f64" } else { "f32" }.into();
-        answer!("{summary}");
-        return Ok(());
-    }
-    answer!("{}", path.display());
-    if !args.voice.quiet {
-        let [n1, n2] = kernel.samples;
-        let outputs = kernel.outputs;
-        tell!("{} kernel of {n1} x {n2} samples, {outputs} outputs, by {}", word(entries), plan.method.name());
-        for (key, what) in [("condition_number", "condition number"), ("effective_rank", "effective rank")] {
-            if let Some(number) = summary[key].as_f64() {
-                tell!("{what} {number:.4}");
-            }
-        }
-        tell!("{seconds:.3} s on {}", opened.name);
-    }
-    Ok(())
+    Ok(Plan::new(problem, method, args.memory.unwrap_or_else(half_of_free), args.tile_outputs)?)
 }
 
 /// Tile by tile; none where only some tiles were asked for.
@@ -301,12 +309,12 @@ enum Drawn {
 }
 
 impl Found {
-    fn open(args: &Ntk, placement: &Placement) -> Result<Self, Failure> {
+    fn open(args: &Ntk, step: Option<u64>, placement: &Placement) -> Result<Self, Failure> {
         let overrides: Vec<String> =
             args.set.iter().cloned().chain(args.seed.map(|seed| format!("seed={seed}"))).collect();
         let path = args.path.as_deref().expect("clap asks for it");
         let mut found = if path.is_dir() {
-            of_run(args, path, &overrides, placement)?
+            of_run(args, path, step, &overrides, placement)?
         } else {
             of_config(args, path, &overrides, placement)?
         };
@@ -371,10 +379,16 @@ fn of_config(args: &Ntk, path: &Path, overrides: &[String], placement: &Placemen
     })
 }
 
-fn of_run(args: &Ntk, path: &Path, overrides: &[String], placement: &Placement) -> Result<Found, Failure> {
+fn of_run(
+    args: &Ntk,
+    path: &Path,
+    step: Option<u64>,
+    overrides: &[String],
+    placement: &Placement,
+) -> Result<Found, Failure> {
     let run = RunDir::open(path)?;
     let experiment = Experiment::load(&run.resolved_config(), overrides)?;
-    let step = run.find_checkpoint(args.step)?;
+    let step = run.find_checkpoint(step)?;
     let (folder, seed) = (run.checkpoint(step), experiment.settings.seed);
     let single = Placement { dtype: DType::F32, ..placement.clone() };
     let (network, word) = match args.network {

@@ -1,0 +1,66 @@
+//! How far the kernel moves in training.
+
+use std::fmt::Write as _;
+
+use fintan_artifact::{RunDir, write_whole};
+use fintan_ntk::{Entries, Kernel, SpectrumError};
+use serde_json::json;
+
+use super::{Found, finish, plan, problem};
+use crate::args::{Ntk, Which};
+use crate::device::Opened;
+use crate::failure::Failure;
+use crate::voice::{answer, tell};
+
+/// Writes the kernel of every checkpoint, and a table.
+///
+/// | column | is |
+/// | --- | --- |
+/// | `drift` | ‖Θ - Θ₀‖ / ‖Θ₀‖, Frobenius norms, Θ₀ of the first checkpoint |
+/// | `alignment` | ❘⟨v, v₀⟩❘ of the leading eigenvectors |
+pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
+    let path = args.path.as_deref().expect("clap asks for it");
+    let run = RunDir::open(path)?;
+    let steps = run.checkpoints()?;
+    if steps.is_empty() {
+        run.find_checkpoint(None)?;
+    }
+    let mut first: Option<(Vec<f64>, Vec<f64>)> = None;
+    let (mut table, mut rows) = (String::from("step,trace,drift,alignment\n"), Vec::new());
+    for step in steps {
+        let subject = Found::open(args, Some(step), &opened.placement)?;
+        let place = subject.place.clone();
+        let problem = problem(args, subject, &opened.placement)?;
+        if problem.entries() == Entries::Diagonal || !problem.is_symmetric() {
+            return Err(SpectrumError::NotSymmetric.into());
+        }
+        let plan = plan(args, &problem)?;
+        let kernel = Kernel::compute(&problem, &plan, |_| {});
+        let total = kernel.total();
+        let spectrum = kernel.spectrum(&total)?;
+        let (values, leading): (Vec<f64>, Vec<f64>) = (total.iter().collect(), spectrum.vectors[0].clone());
+        let (start, axis) = first.get_or_insert_with(|| (values.clone(), leading.clone()));
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+        let moved = norm(&mut values.iter().zip(start.iter()).map(|(a, b)| a - b)) / norm(&mut start.iter().copied());
+        let alignment = leading.iter().zip(axis.iter()).map(|(a, b)| a * b).sum::<f64>().abs();
+        let trace = kernel.trace(&total);
+        finish(&place, &kernel, problem.outputs(), true)?;
+        let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");
+        if !args.voice.quiet && !args.voice.json {
+            tell!("step {step:>7}  trace {trace:>12.4}  drift {moved:.4}  alignment {alignment:.4}");
+        }
+        rows.push(json!({ "step": step, "trace": trace, "drift": moved, "alignment": alignment }));
+    }
+    let network = match args.network {
+        Which::Generator => "generator",
+        Which::Discriminator => "discriminator",
+    };
+    let place = run.root().join("ntk").join(format!("drift_{network}.csv"));
+    write_whole(&place, table.as_bytes())?;
+    if args.voice.json {
+        answer!("{}", json!({ "table": place, "steps": rows }));
+    } else {
+        answer!("{}", place.display());
+    }
+    Ok(())
+}
