@@ -30,13 +30,13 @@ fn main() {
         println!("see the top of benches/ntk.rs");
         return;
     };
-    let case: Value = serde_json::from_slice(&std::fs::read(case).expect("a case")).expect("JSON");
+    let case: Value = serde_json::from_slice(&fs_err::read(case).expect("a case")).expect("JSON");
     let placement = placement(option("--device").unwrap_or("flex"));
     let entries = if case["kernel"] == "full" { Entries::Full } else { Entries::Traced };
     let repeats = option("--repeats").map_or(7, |n| n.parse().expect("a number of repeats"));
 
     let architecture = architecture(&case);
-    let tensors = read_safetensors(&std::fs::read(weights).expect("weights")).expect("safetensors");
+    let tensors = read_safetensors(&fs_err::read(weights).expect("weights")).expect("safetensors");
     let network = Network::init(&architecture, &mut ChaCha20Rng::seed_from_u64(0), &placement);
     let network = network.with_tensors(&tensors).expect("weights of this case");
     let Shape { channels, height, width } = architecture.input;

@@ -12,13 +12,13 @@ use crate::reference::{Written, written};
 use crate::support::{TINY, config, files, folder, run, succeed};
 
 /// A fully connected network with batch norm: three outputs, coupled samples.
-const COUPLED: &str = r#"
+const COUPLED: &str = r"
 [network]
 input = 5
 parametrization.ntk.beta = 0.3
 fc = { widths = [16, 16], norm = { batch = {} } }
 outputs = 3
-"#;
+";
 
 /// A generator of 8 x 8 images with two channels.
 const IMAGES: &str = r#"
@@ -391,13 +391,13 @@ fn memory_stays_below_the_budget() {
     let at = folder.path();
     // One tile of this wide network needs 0.8 GB for its cotangents. The limit leaves 350 MB beside the budget: the
     // program, its threads, and 64 MB that matrix products reserve a thread.
-    let wide = r#"
+    let wide = r"
 [network]
 input = 16
 parametrization.ntk.beta = 0.1
 fc = { widths = [2048, 2048] }
 outputs = 512
-"#;
+";
     let path = config(at, wide);
     let program = env!("CARGO_BIN_EXE_fintan");
     let limited = |memory: &str| {

@@ -239,6 +239,7 @@ pub(crate) struct Merge {
 
 /// `fintan ntk`
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Ntk {
     /// A configuration (.toml) of a GAN or of a `[network]`, or a run directory.
     #[arg(value_name = "CONFIG or RUN", required = true)]

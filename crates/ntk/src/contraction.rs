@@ -144,7 +144,7 @@ pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries, apart:
     let k = left.inputs.as_ref().map_or(1, |a| a.dims()[2]);
     let mut theta = match choose(left.cotangents.dims(), k, g2) {
         Order::Hadamard => return hadamard(left, right, entries, apart),
-        Order::Weights => summed(left.weights(), right.weights(), entries),
+        Order::Weights => summed(&left.weights(), &right.weights(), entries),
         Order::Patches => patches(left, right, entries),
         Order::Pushed => pushed(left, right, entries),
     };
@@ -158,14 +158,16 @@ pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries, apart:
 
 fn scale(values: &mut [f64], factor: f64) {
     if factor != 1.0 {
-        values.iter_mut().for_each(|value| *value *= factor);
+        for value in values {
+            *value *= factor;
+        }
     }
 }
 
 /// `[b, m, k]` against `[b, n, k]`: a product for every b, or their sum.
-fn summed(x: Tensor<3>, y: Tensor<3>, entries: Entries) -> Vec<f64> {
+fn summed(x: &Tensor<3>, y: &Tensor<3>, entries: Entries) -> Vec<f64> {
     let ([b, m, _], n) = (x.dims(), y.dims()[1]);
-    let mut all = products(&x, &y);
+    let mut all = products(x, y);
     if entries != Entries::Diagonal && b > 1 {
         let (sum, rest) = all.split_at_mut(m * n);
         for matrix in rest.chunks(m * n) {
@@ -181,7 +183,7 @@ fn hadamard(left: &Operand, right: &Operand, entries: Entries, apart: bool) -> V
     let (rows, columns) = (g1 * i1, g2 * i2);
     // Rows in the order (i, g) in which cotangents lie in memory: nothing is copied. The small result is put in order.
     let by_sample = |d: &Tensor<5>| d.clone().permute([0, 2, 1, 3, 4]).reshape([b, d.dims()[1] * d.dims()[2], c]);
-    let found = summed(by_sample(&left.cotangents), by_sample(&right.cotangents), entries);
+    let found = summed(&by_sample(&left.cotangents), &by_sample(&right.cotangents), entries);
     let mut theta = vec![0.0; found.len()];
     for (matrix, found) in theta.chunks_mut(rows * columns).zip(found.chunks(rows * columns)) {
         for (row, line) in matrix.chunks_mut(columns).enumerate() {
@@ -207,12 +209,16 @@ fn hadamard(left: &Operand, right: &Operand, entries: Entries, apart: bool) -> V
     };
     let mut inputs = products(&flat(x), &flat(y));
     let together = by_biases.filter(|_| !apart).unwrap_or(0.0);
-    inputs.iter_mut().for_each(|value| *value = *value * left.scale * right.scale + together);
+    for value in &mut inputs {
+        *value = *value * left.scale * right.scale + together;
+    }
     for matrix in theta.chunks_mut(rows * columns) {
         for (row, line) in matrix.chunks_mut(columns).enumerate() {
             for (g, run) in line.chunks_mut(i2).enumerate() {
                 let factor = inputs[row / i1 * g2 + g];
-                run.iter_mut().for_each(|value| *value *= factor);
+                for value in run {
+                    *value *= factor;
+                }
             }
         }
     }
@@ -254,7 +260,7 @@ fn pushed(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
             let (a2, d2) = right.group(y);
             let through = a2.matmul(a.clone().transpose()).reshape([1, s2, s1]);
             let pushed = through.matmul(d.clone().reshape([b * i1, s1, c])).reshape([b, i1, s2 * c]);
-            let block = summed(pushed, d2.reshape([b, i2, s2 * c]), entries);
+            let block = summed(&pushed, &d2.reshape([b, i2, s2 * c]), entries);
             for (o, matrix) in block.chunks(i1 * i2).enumerate() {
                 for (i, line) in matrix.chunks(i2).enumerate() {
                     let start = (o * rows + x * i1 + i) * columns + y * i2;

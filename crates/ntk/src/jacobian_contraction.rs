@@ -1,5 +1,7 @@
 //! Jacobian contraction: the definition, by Burn's autodiff.
 
+use std::ops::Range;
+
 use burn::tensor::{Tensor, TensorData};
 
 use fintan_net::{Lowering, Placement};
@@ -14,11 +16,11 @@ use crate::products::products;
 /// sizes only.
 #[must_use]
 pub fn jacobian_contraction(problem: &Problem, tile: &Tile) -> Block {
-    let left = jacobian(problem, 0, tile.rows.clone().collect());
+    let left = jacobian(problem, 0, tile.rows.clone());
     let right = if problem.is_symmetric() && tile.rows == tile.columns {
         left.clone()
     } else {
-        jacobian(problem, 1, tile.columns.clone().collect())
+        jacobian(problem, 1, tile.columns.clone())
     };
     let mut block = Block::zeros(problem, tile);
     for (parameter, (x, y)) in left.into_iter().zip(right).enumerate() {
@@ -38,13 +40,13 @@ pub fn jacobian_contraction(problem: &Problem, tile: &Tile) -> Block {
 }
 
 /// `[outputs, N, parameters]` for each parameter.
-fn jacobian(problem: &Problem, side: usize, outputs: Vec<usize>) -> Vec<Tensor<3>> {
+fn jacobian(problem: &Problem, side: usize, outputs: Range<usize>) -> Vec<Tensor<3>> {
     let x = &problem.side(side).x;
     let (device, dtype, n) = (x.device(), x.dtype(), x.dims()[0]);
     let taped = device.clone().autodiff();
     let network = problem.network.moved(&Placement { device: taped.clone(), dtype, lowering: Lowering::Views });
     let mut rows: Vec<Vec<Tensor<2>>> = network.parameters().iter().map(|_| Vec::new()).collect();
-    for &output in &outputs {
+    for output in outputs.clone() {
         let at = problem.in_memory(problem.outputs[output]);
         for sample in 0..n {
             // Coupled samples need the batch around them; others are cheaper alone.

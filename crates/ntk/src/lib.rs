@@ -10,9 +10,9 @@
 //!
 //! | method | is | cost |
 //! | --- | --- | --- |
-//! | [`jacobian_contraction`] | Burn's autodiff, one backward pass a row: the oracle | N O backward passes, N O Jacobian rows in memory |
-//! | [`ntk_vector_products`] | Jᵀ v by pullback, J of it by pushforward | N O passes back and N O forward over the batch |
-//! | [`structured`] | one pullback of all rows; each layer from inputs and cotangents, no Jacobian | O pullbacks of the batch, and a contraction a layer |
+//! | [`jacobian_contraction()`] | Burn's autodiff, one backward pass a row: the oracle | N O backward passes, N O Jacobian rows in memory |
+//! | [`ntk_vector_products()`] | Jᵀ v by pullback, J of it by pushforward | N O passes back and N O forward over the batch |
+//! | [`structured()`] | one pullback of all rows; each layer from inputs and cotangents, no Jacobian | O pullbacks of the batch, and a contraction a layer |
 //!
 //! A [`Problem`] says which kernel, a [`Plan`] how: method, tiles, memory, operations, counted beforehand. Tiles become
 //! [`Block`]s and blocks a [`Kernel`], whose parts belong to the network's parameters one by one. [`cones`] is what makes

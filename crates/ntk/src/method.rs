@@ -8,11 +8,11 @@ use crate::{jacobian_contraction, ntk_vector_products, structured};
 /// How a kernel is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// [`structured`]
+    /// [`structured()`]
     Structured,
-    /// [`ntk_vector_products`]
+    /// [`ntk_vector_products()`]
     NtkVectorProducts,
-    /// [`jacobian_contraction`]
+    /// [`jacobian_contraction()`]
     JacobianContraction,
 }
 

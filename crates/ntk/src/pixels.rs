@@ -1,6 +1,6 @@
 //! Structured derivatives of networks that end with convolutions, pixel by pixel.
 //!
-//! A cotangent of one pixel is carried back on its cone ([`cones`]) rather than on whole maps. On the CPU that is a hundred
+//! A cotangent of one pixel is carried back on its cone ([`cones`](crate::cones)) rather than on whole maps. On the CPU that is a hundred
 //! times faster for a generator's kernel; a GPU does better with whole maps, and gets them.
 
 use std::ops::Range;
@@ -130,7 +130,9 @@ impl<'p, T: Number> Pixels<'p, T> {
                 for (i, value) in weights.iter_mut().enumerate() {
                     *value *= factor[i % (n1 * n2)];
                 }
-                biases.iter_mut().for_each(|value| *value *= bias_scale * bias_scale);
+                for value in &mut biases {
+                    *value *= bias_scale * bias_scale;
+                }
                 block.add(*parameter, &weights);
                 block.add(parameter + 1, &biases);
             }

@@ -177,7 +177,9 @@ impl Space {
         let mut v: Vec<f64> = (0..rows).map(|_| StandardNormal.sample(rng)).collect();
         self.clear(&mut v);
         let length = norm(&v);
-        v.iter_mut().for_each(|x| *x /= length);
+        for x in &mut v {
+            *x /= length;
+        }
         v
     }
 

@@ -349,7 +349,9 @@ impl Found {
                 let mut values: Vec<f64> = (0..n * len).map(|_| StandardNormal.sample(&mut rng)).collect();
                 for x in values.chunks_mut(len) {
                     let norm = (x.iter().map(|v| v * v).sum::<f64>() / len as f64).sqrt();
-                    x.iter_mut().for_each(|v| *v /= norm);
+                    for v in x {
+                        *v /= norm;
+                    }
                 }
                 Ok(samples(TensorData::new(values, [n * len]), n, self.network.architecture().input, placement))
             }
