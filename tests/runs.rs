@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{TINY, config, files, fintan, folder, log, run, succeed};
+use crate::support::{TINY, answer, config, files, fintan, folder, log, run, succeed};
 
 /// Everything of a run that one seed must reproduce on one device.
 fn essence(run: &Path) -> (Vec<fintan_artifact::LogLine>, Vec<(std::path::PathBuf, Vec<u8>)>) {
@@ -234,4 +234,32 @@ fn json_events_are_lines_of_json() {
         events.iter().map(|e| e["event"].as_str().expect("a name")).collect::<Vec<_>>(),
         ["step", "step", "done"]
     );
+}
+
+/// A disk that fills: here, files that may not grow beyond some kilobytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_ends_the_run_and_leaves_nothing_half_written() {
+    let folder = folder();
+    let path = config(folder.path(), TINY);
+    let program = env!("CARGO_BIN_EXE_fintan");
+    let limited = |command: &str| {
+        // The signal is ignored, so that writes fail with an error, as on a full disk.
+        let script = format!("trap '' XFSZ; ulimit -f 8; exec {program} {command} --device flex --quiet");
+        let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output();
+        answer(output.expect("bash starts"))
+    };
+    let whole = |folder: &Path| {
+        files(folder).iter().all(|(name, _)| !name.to_string_lossy().contains("unfinished")) && folder.is_dir()
+    };
+    let (code, _, stderr) = limited(&format!("train {} --out r", path.display()));
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("too large") && stderr.contains("checkpoints"), "{stderr}");
+    let run = folder.path().join("r");
+    assert!(whole(&run) && run.join("config.resolved.toml").is_file());
+    assert!(files(&run).iter().all(|(name, _)| !name.starts_with("checkpoints")), "no half checkpoint");
+
+    let (code, _, stderr) = limited(&format!("ntk {} -n 64 --out k.npz", path.display()));
+    assert!(code == 1 && stderr.contains("too large"), "{stderr}");
+    assert!(whole(folder.path()) && !folder.path().join("k.npz").exists());
 }

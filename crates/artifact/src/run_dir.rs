@@ -244,10 +244,18 @@ impl RunDir {
             fs_err::remove_dir_all(&unfinished)?;
         }
         fs_err::create_dir_all(&unfinished)?;
-        for (name, bytes) in files {
-            let mut file = fs_err::File::create(unfinished.join(name))?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
+        let write = || -> std::io::Result<()> {
+            for (name, bytes) in files {
+                let mut file = fs_err::File::create(unfinished.join(name))?;
+                file.write_all(bytes)?;
+                file.sync_all()?;
+            }
+            Ok(())
+        };
+        if let Err(e) = write() {
+            // On a full disk the remains would keep it full.
+            let _ = fs_err::remove_dir_all(&unfinished);
+            return Err(e.into());
         }
         let finished = self.checkpoint(step);
         if finished.exists() {

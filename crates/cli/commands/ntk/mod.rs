@@ -263,10 +263,11 @@ fn finish(path: &Path, kernel: &Kernel, outputs: &[usize], symmetric: bool) -> R
         "kernel": path, "entries": word(kernel.entries), "shape": shape,
         "trace": trace, "parts": shares.collect::<serde_json::Map<_, _>>(),
     });
+    let mut pictures = Vec::new();
     if kernel.entries != Entries::Diagonal {
         let [rows, columns] = kernel.matrix_shape()?;
         let picture = heat_map_png(rows, columns, |i, j| total.at(kernel.place(i, j)))?;
-        write_whole(&path.with_extension("png"), &picture)?;
+        pictures.push((path.with_extension("png"), picture));
         summary["heat_map"] = json!(path.with_extension("png"));
         if symmetric && rows <= SPECTRUM_ROWS {
             let spectrum = kernel.spectrum(&total)?;
@@ -275,11 +276,15 @@ fn finish(path: &Path, kernel: &Kernel, outputs: &[usize], symmetric: bool) -> R
             summary["condition_number"] = json!(spectrum.condition_number());
             summary["effective_rank"] = json!(spectrum.effective_rank());
             let plot = spectrum_svg(&spectrum.values);
-            write_whole(&path.with_extension("spectrum.svg"), plot.as_bytes())?;
+            pictures.push((path.with_extension("spectrum.svg"), plot.into_bytes()));
             summary["spectrum"] = json!(path.with_extension("spectrum.svg"));
         }
     }
+    // The kernel first: pictures can be made again.
     write_npz(path, &arrays)?;
+    for (path, bytes) in pictures {
+        write_whole(&path, &bytes)?;
+    }
     Ok(summary)
 }
 
