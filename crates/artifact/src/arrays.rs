@@ -67,7 +67,7 @@ impl<'a> Array<'a> {
 /// Those of the file system.
 pub fn write_npz(path: &Path, arrays: &[(&str, Array)]) -> Result<(), RunError> {
     write_whole_with(path, |file| {
-        let mut archive = ZipWriter::new(BufWriter::new(file));
+        let mut archive = ZipWriter::new(file);
         // Stored, with zip's own oldest date: nothing in the file depends on when it was written.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
@@ -77,7 +77,8 @@ pub fn write_npz(path: &Path, arrays: &[(&str, Array)]) -> Result<(), RunError> 
             archive.start_file(format!("{name}.npy"), options)?;
             write_npy(&mut archive, array)?;
         }
-        archive.finish()?.flush()
+        archive.finish()?;
+        Ok(())
     })
 }
 
@@ -91,11 +92,14 @@ fn write_npy(to: &mut impl Write, array: &Array) -> io::Result<()> {
 }
 
 fn write_values<T: npyz::AutoSerialize>(to: &mut impl Write, shape: &[u64], values: &[T]) -> io::Result<()> {
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(to).begin_nd()?;
+    // Values come one by one; the archive sums up and passes on what it gets in pieces worth the call.
+    let mut buffer = BufWriter::with_capacity(1 << 16, to);
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut buffer).begin_nd()?;
     for value in values {
         writer.push(value)?;
     }
-    writer.finish()
+    writer.finish()?;
+    buffer.flush()
 }
 
 /// The arrays of an `.npz` file in the order in which they stand there, or the one of an `.npy` file, which has no name.

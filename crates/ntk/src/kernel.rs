@@ -202,11 +202,16 @@ impl Kernel {
         }
     }
 
-    /// Where the entry of a row and a column of that matrix lies among the values.
-    #[must_use]
-    pub fn place(&self, row: usize, column: usize) -> usize {
+    /// Where the entries of that matrix lie among the values: entry (i, j) at `places[0][i] + places[1][j]`.
+    ///
+    /// # Errors
+    /// [`SpectrumError::Diagonal`]
+    pub fn places(&self) -> Result<[Vec<usize>; 2], SpectrumError> {
+        let [rows, columns] = self.matrix_shape()?;
         let (n2, o) = (self.samples[1], if self.entries == Entries::Full { self.outputs } else { 1 });
-        ((row / o * n2 + column / o) * o + row % o) * o + column % o
+        let of_row = |i: usize| (i / o * n2 * o + i % o) * o;
+        let of_column = |j: usize| j / o * o * o + j % o;
+        Ok([(0..rows).map(of_row).collect(), (0..columns).map(of_column).collect()])
     }
 
     /// Divides every entry, by the number of outputs for instance: the convention of those who trace by a mean.

@@ -52,9 +52,9 @@ impl Kernel {
     /// # Errors
     /// [`SpectrumError::Diagonal`]
     pub fn matrix(&self, values: &Values) -> Result<(Vec<f64>, [usize; 2]), SpectrumError> {
-        let [rows, columns] = self.matrix_shape()?;
-        let entries = (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j)));
-        Ok((entries.map(|(i, j)| values.at(self.place(i, j))).collect(), [rows, columns]))
+        let [rows, columns] = self.places()?;
+        let entries = rows.iter().flat_map(|row| columns.iter().map(move |column| values.at(row + column)));
+        Ok((entries.collect(), [rows.len(), columns.len()]))
     }
 
     /// All eigenpairs of the kernel.

@@ -265,8 +265,8 @@ fn finish(path: &Path, kernel: &Kernel, outputs: &[usize], symmetric: bool) -> R
     });
     let mut pictures = Vec::new();
     if kernel.entries != Entries::Diagonal {
-        let [rows, columns] = kernel.matrix_shape()?;
-        let picture = heat_map_png(rows, columns, |i, j| total.at(kernel.place(i, j)))?;
+        let ([rows, columns], [down, across]) = (kernel.matrix_shape()?, kernel.places()?);
+        let picture = heat_map_png(rows, columns, |i, j| total.at(down[i] + across[j]))?;
         pictures.push((path.with_extension("png"), picture));
         summary["heat_map"] = json!(path.with_extension("png"));
         if symmetric && rows <= SPECTRUM_ROWS {
