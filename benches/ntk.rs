@@ -51,7 +51,7 @@ fn main() {
         // As peers do: the kernel alone, without its parts.
         let problem = problem.summed();
         let plan = Plan::new(&problem, Some(Method::Structured), f64::INFINITY, None).expect("no bound");
-        let kernel = Kernel::compute(&problem, &plan, |_| {});
+        let kernel = Kernel::compute(&problem, &plan);
         let total = kernel.total().into_owned();
         (kernel, total)
     };

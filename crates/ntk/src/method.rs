@@ -39,13 +39,12 @@ impl Method {
 }
 
 impl Kernel {
-    /// The kernel of a problem, tile by tile; `done` is told how many tiles are in place after each.
+    /// The kernel of a problem, tile by tile.
     #[must_use]
-    pub fn compute(problem: &Problem, plan: &Plan, mut done: impl FnMut(usize)) -> Self {
+    pub fn compute(problem: &Problem, plan: &Plan) -> Self {
         let mut kernel = Self::of(problem);
-        for (i, tile) in plan.tiles.iter().enumerate() {
+        for tile in &plan.tiles {
             kernel.insert(tile, &plan.method.block(problem, tile), problem.is_symmetric());
-            done(i + 1);
         }
         kernel
     }

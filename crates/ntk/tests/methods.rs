@@ -80,7 +80,7 @@ fn kernels_do_not_depend_on_tiles() {
             let whole = compute(Method::Structured, &problem);
             let plan =
                 Plan::new(&problem, Some(Method::Structured), f64::INFINITY, Some(count.min(2))).expect("no bound");
-            let pieces = Kernel::compute(&problem, &plan, |_| {});
+            let pieces = Kernel::compute(&problem, &plan);
             let off = difference(&pieces, &whole);
             assert!(off < 1e-13, "seed {seed}, {entries:?}: {off:e}");
         }

@@ -34,8 +34,8 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         if problem.entries() == Entries::Diagonal || !problem.is_symmetric() {
             return Err(SpectrumError::NotSymmetric.into());
         }
-        let plan = plan(args, &problem)?;
-        let kernel = Kernel::compute(&problem, &plan, |_| {});
+        let plan = plan(args, &problem, None)?;
+        let kernel = Kernel::compute(&problem, &plan);
         let total = kernel.total();
         let spectrum = kernel.spectrum(&total)?;
         let (values, leading): (Vec<f64>, Vec<f64>) = (total.iter().collect(), spectrum.vectors[0].clone());

@@ -53,18 +53,22 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     if let Some(count) = args.top {
         return spectrum::largest(&problem, count as usize, seed, &path, &args.voice);
     }
-    let plan = plan(args, &problem)?;
+    let plan = plan(args, &problem, tiles::size_beside(&path))?;
     if args.plan {
         tell_plan(&plan, &args.voice);
         return Ok(());
     }
     let start = Instant::now();
-    let Some(mut kernel) = compute(args, &problem, &plan, &path, &opened.name)? else { return Ok(()) };
+    let Some((mut kernel, tiles)) = compute(args, &problem, &plan, &path, &opened.name)? else { return Ok(()) };
     let seconds = start.elapsed().as_secs_f64();
     if args.mean {
         kernel.divide(kernel.outputs as f64);
     }
     let mut summary = finish(&path, &kernel, problem.outputs(), problem.is_symmetric())?;
+    // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
+    if let Some(tiles) = tiles {
+        tiles.remove()?;
+    }
     if args.voice.json {
         summary["method"] = plan.method.name().into();
         summary["coupled"] = problem.is_coupled().into();
@@ -114,18 +118,25 @@ fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem,
     Ok(if args.no_parts { problem.summed() } else { problem })
 }
 
-fn plan(args: &Ntk, problem: &Problem) -> Result<Plan, Failure> {
+/// `begun`: the tile size of a run that was stopped; free memory, and so the default size, may be another now.
+fn plan(args: &Ntk, problem: &Problem, begun: Option<usize>) -> Result<Plan, Failure> {
     let method = match args.method {
         MethodChoice::Auto => None,
         MethodChoice::Structured => Some(Method::Structured),
         MethodChoice::NtkVectorProducts => Some(Method::NtkVectorProducts),
         MethodChoice::JacobianContraction => Some(Method::JacobianContraction),
     };
-    Ok(Plan::new(problem, method, args.memory.unwrap_or_else(half_of_free), args.tile_outputs)?)
+    Ok(Plan::new(problem, method, args.memory.unwrap_or_else(half_of_free), args.tile_outputs.or(begun))?)
 }
 
-/// Tile by tile; none where only some tiles were asked for.
-fn compute(args: &Ntk, problem: &Problem, plan: &Plan, path: &Path, device: &str) -> Result<Option<Kernel>, Failure> {
+/// Tile by tile, with the folder of tiles if there are several; none where only some tiles were asked for.
+fn compute(
+    args: &Ntk,
+    problem: &Problem,
+    plan: &Plan,
+    path: &Path,
+    device: &str,
+) -> Result<Option<(Kernel, Option<tiles::Folder>)>, Failure> {
     let card = tiles::Card::new(problem, plan, device, args.mean);
     if let Some(text) = &args.tiles {
         let range = tiles::range(text, plan.tiles.len())?;
@@ -143,7 +154,7 @@ fn compute(args: &Ntk, problem: &Problem, plan: &Plan, path: &Path, device: &str
     if let [tile] = &plan.tiles[..] {
         let mut kernel = Kernel::of(problem);
         kernel.insert(tile, &plan.method.block(problem, tile), problem.is_symmetric());
-        return Ok(Some(kernel));
+        return Ok(Some((kernel, None)));
     }
     let folder = tiles::Folder::make(tiles::Folder::beside(path), card)?;
     let progress = Tally::new(plan.tiles.len(), &args.voice);
@@ -159,8 +170,7 @@ fn compute(args: &Ntk, problem: &Problem, plan: &Plan, path: &Path, device: &str
         kernel.insert(tile, &block, problem.is_symmetric());
         progress.tick();
     }
-    folder.remove()?;
-    Ok(Some(kernel))
+    Ok(Some((kernel, Some(folder))))
 }
 
 /// Puts tiles together that several processes computed.

@@ -130,6 +130,12 @@ impl Folder {
     }
 }
 
+/// Outputs a side of the tiles that lie beside a kernel's place, if any do.
+pub(super) fn size_beside(kernel: &Path) -> Option<usize> {
+    let card = read_card(&Folder::beside(kernel).join("plan.json")).ok()?;
+    card.tiles.first().map(|[start, end, ..]| end - start)
+}
+
 /// Puts the tiles of several folders together.
 pub(super) fn merge(folders: &[PathBuf]) -> Result<(Kernel, Card), Failure> {
     let mut cards = Vec::new();
