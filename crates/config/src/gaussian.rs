@@ -30,8 +30,9 @@ pub fn expectation(g: impl Fn(f64) -> f64, kinks: &[f64]) -> f64 {
         .sum()
 }
 
-/// Nodes and weights on [-1, 1], by Newton's method on the Legendre recurrence.
-fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
+/// Nodes and weights of the n-point Gauss-Legendre rule on \[-1, 1\], by Newton's method on the Legendre recurrence.
+#[must_use]
+pub fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
     (0..n)
         .map(|i| {
             let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n as f64 + 0.5)).cos();

@@ -26,7 +26,7 @@ pub use experiment::{
     Adam, Cifar, Data, Discriminator, Experiment, Files, Fit, Generator, Idx, Image, Optimizer, Settings, Sgd, Shapes,
     Train,
 };
-pub use gaussian::expectation;
+pub use gaussian::{expectation, gauss_legendre};
 pub use nonlinearity::{Activation, Function, SELU, Scaling};
 pub use presets::{BatchNormChoice, DcganDiscriminator, DcganGenerator, Fc, LayerNormChoice, Norm, NormPosition};
 pub use rates::{Exponents, LayerRates};

@@ -50,6 +50,28 @@ pub enum Function {
     Identity,
 }
 
+impl Function {
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Abs => "abs",
+            Self::Tanh => "tanh",
+            Self::Erf => "erf",
+            Self::Sigmoid => "sigmoid",
+            Self::Gelu => "gelu",
+            Self::Silu => "silu",
+            Self::Elu => "elu",
+            Self::Selu => "selu",
+            Self::Softplus => "softplus",
+            Self::Sin => "sin",
+            Self::Identity => "identity",
+        }
+    }
+}
+
 /// α and λ of SELU (Klambauer et al., arXiv 1706.02515).
 pub const SELU: (f64, f64) = (1.673_263_242_354_377_3, 1.050_700_987_355_480_5);
 
@@ -227,8 +249,8 @@ impl Activation {
             Function::Sin => (0.0, -0.5 * (-2.0 * g * g).exp_m1()),
             Function::Tanh => (0.0, expectation(|z| self.raw_value(z).powi(2), &[])),
             _ => (
-                expectation(|z| self.raw_value(z), &self.kinks()),
-                expectation(|z| self.raw_value(z).powi(2), &self.kinks()),
+                expectation(|z| self.raw_value(z), self.kinks()),
+                expectation(|z| self.raw_value(z).powi(2), self.kinks()),
             ),
         }
     }
@@ -237,7 +259,7 @@ impl Activation {
     #[must_use]
     pub fn slope_second_moment(&self) -> f64 {
         let (_, scale) = self.centre_and_scale();
-        expectation(|z| self.raw_slope(z).powi(2), &self.kinks()) / (scale * scale)
+        expectation(|z| self.raw_slope(z).powi(2), self.kinks()) / (scale * scale)
     }
 
     /// Characteristic value `r = (1 - β²) E[σ'(Z)²]`: below 1 order, above 1 chaos.
@@ -249,10 +271,11 @@ impl Activation {
     }
 
     /// Points where the function is not smooth.
-    fn kinks(&self) -> Vec<f64> {
+    #[must_use]
+    pub fn kinks(&self) -> &'static [f64] {
         match self.function {
-            Function::Relu | Function::LeakyRelu | Function::Abs | Function::Elu | Function::Selu => vec![0.0],
-            _ => vec![],
+            Function::Relu | Function::LeakyRelu | Function::Abs | Function::Elu | Function::Selu => &[0.0],
+            _ => &[],
         }
     }
 }

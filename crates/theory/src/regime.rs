@@ -1,6 +1,9 @@
 //! Order or chaos, layer by layer.
 
-use fintan_config::{Activation, Architecture, Init, Layer, Node, Parametrization, Standard, expectation};
+use fintan_config::{Architecture, Layer, Node, Parametrization};
+
+use crate::dual::{Dual, Moments};
+use crate::variances::Variances;
 
 /// What becomes of small differences between inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,67 +82,31 @@ struct Flow {
     behind_batch_norm: bool,
 }
 
-/// Moments of a nonlinearity at a pre-activation of variance q.
-#[derive(Clone, Copy)]
-struct Moments {
-    /// E[σ(√q Z)]
-    mean: f64,
-    /// E[σ(√q Z)²]
-    second: f64,
-    /// q E[σ'(√q Z)²]
-    slope: f64,
-}
-
-impl Moments {
-    fn of(activation: &Activation, variance: f64) -> Self {
-        let (centre, scale) = activation.centre_and_scale();
-        let std = variance.sqrt();
-        let value = |z: f64| (activation.raw_value(std * z) - centre) / scale;
-        let slope = |z: f64| (activation.raw_slope(std * z) / scale).powi(2);
-        // Every kink of the known functions is at 0.
-        Self {
-            mean: expectation(value, &[0.0]),
-            second: expectation(|z| value(z).powi(2), &[0.0]),
-            slope: variance * expectation(slope, &[0.0]),
-        }
-    }
-
-    /// Those of the centred and standardized nonlinearity.
-    fn normalized(self) -> Self {
-        let variance = self.second - self.mean * self.mean;
-        Self { mean: 0.0, second: 1.0, slope: self.slope / variance }
-    }
+/// What a normalization makes of them: mean 0 and second moment 1.
+fn normalized(m: Moments) -> Moments {
+    let variance = m.second - m.mean * m.mean;
+    Moments { mean: 0.0, second: 1.0, slope: m.slope / variance }
 }
 
 impl Flow {
     fn pass(&mut self, node: &Node, parametrization: Parametrization, found: &mut Vec<LayerRegime>) {
         match &node.layer {
-            Layer::Activation(activation) => self.activated = Some(Moments::of(activation, self.variance)),
+            Layer::Activation(activation) => self.activated = Some(Dual::new(*activation).moments(self.variance)),
             Layer::BatchNorm(_) | Layer::LayerNorm(_) => {
                 self.behind_batch_norm |= matches!(node.layer, Layer::BatchNorm(_));
                 match &mut self.activated {
                     None => self.variance = 1.0,
-                    Some(moments) => *moments = moments.normalized(),
+                    Some(moments) => *moments = normalized(*moments),
                 }
             }
             _ => {}
         }
-        let (Some(fan_in), Some(index)) = (node.fan_in(), node.index) else { return };
-        let (weight, bias) = match parametrization {
-            Parametrization::Standard(Standard { init, bias_std }) => {
-                let weight = match init {
-                    Init::He => 2.0,
-                    Init::Lecun => 1.0,
-                    Init::Normal(std) => std * std * fan_in,
-                };
-                (weight, bias_std * bias_std)
-            }
-            Parametrization::Ntk(b) | Parametrization::Graph(b) => (1.0 - b.beta * b.beta, b.beta * b.beta),
-        };
-        let linear = Moments { mean: 0.0, second: self.variance, slope: self.variance };
+        let (Some(_), Some(index)) = (node.fan_in(), node.index) else { return };
+        let Variances { weights, biases, .. } = Variances::of(node, parametrization);
+        let linear = Moments { mean: 0.0, second: self.variance, slope: 1.0 };
         let Moments { second, slope, .. } = self.activated.take().unwrap_or(linear);
-        let variance = weight * second + bias;
-        let r = (!found.is_empty() && variance > 0.0).then(|| weight * slope / variance);
+        let variance = weights * second + biases;
+        let r = (!found.is_empty() && variance > 0.0).then(|| weights * slope * self.variance / variance);
         found.push(LayerRegime { index, variance, r, behind_batch_norm: self.behind_batch_norm });
         (self.variance, self.behind_batch_norm) = (variance, false);
     }
@@ -148,7 +115,9 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fintan_config::{BatchNorm, Beta, Dense, Function, LayerNorm, NormAxes, Scaling, Shape};
+    use fintan_config::{
+        Activation, BatchNorm, Beta, Dense, Function, Init, LayerNorm, NormAxes, Scaling, Shape, Standard,
+    };
 
     fn net(activation: Activation, norm: Option<&(bool, Layer)>, parametrization: Parametrization) -> Vec<LayerRegime> {
         let mut layers = Vec::new();

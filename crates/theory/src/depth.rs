@@ -1,0 +1,119 @@
+//! The tangent kernel of fully connected nets as they get deeper, and the laws it follows.
+//!
+//! On the sphere |x|² = n_0, with c = x·y / n_0, weights of variance w / fan-in and biases of variance b²:
+//!
+//! `Σ¹ = Θ¹ = b² + w c`, `Σ^{l+1} = b² + w E[σσ]`, `Θ^{l+1} = w E[σ'σ'] Θ^l + Σ^{l+1}`
+//!
+//! (Jacot, Gabriel, Hongler, NeurIPS 2018). The scaled kernel is `ϑ = Θ(x, y) / √(Θ(x, x) Θ(y, y))`.
+
+use crate::dual::{Dual, DualError, Pair};
+use crate::mean_field::MeanField;
+use crate::regime::Regime;
+
+/// The kernels of a network with a number of linear layers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AtDepth {
+    /// Linear layers L.
+    pub layers: usize,
+    /// Σ(x, x)
+    pub variance: f64,
+    /// 1 - c of the outputs, exact where c is close to 1.
+    pub one_minus_correlation: f64,
+    /// Θ(x, x)
+    pub own_ntk: f64,
+    /// Θ(x, y)
+    pub ntk: f64,
+}
+
+impl AtDepth {
+    /// ϑ(x, y).
+    #[must_use]
+    pub fn scaled(&self) -> f64 {
+        self.ntk / self.own_ntk
+    }
+
+    /// Condition number of the kernel of n inputs whose pairs are all as this one: `(Θ_xx + (n-1) Θ_xy) / (Θ_xx - Θ_xy)`.
+    #[must_use]
+    pub fn condition_number(&self, n: usize) -> f64 {
+        (self.own_ntk + (n as f64 - 1.0) * self.ntk) / (self.own_ntk - self.ntk)
+    }
+}
+
+/// Kernels of nets of 1, 2, ..., `layers` linear layers between two points of the sphere with 1 - c = `gap`.
+///
+/// # Errors
+/// A dual activation that quadrature does not reach.
+pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usize) -> Result<Vec<AtDepth>, DualError> {
+    let (mut q, mut gap) = (weights + biases, weights * gap);
+    let (mut own, mut ntk) = (q, q - gap);
+    let mut found = Vec::with_capacity(layers);
+    for l in 1..=layers {
+        found.push(AtDepth { layers: l, variance: q, one_minus_correlation: gap / q, own_ntk: own, ntk });
+        if l == layers {
+            break;
+        }
+        let duals = dual.pair(Pair { q1: q, q2: q, gap })?;
+        let moments = dual.moments(q);
+        (q, gap) = (biases + weights * moments.second, weights * duals.gap);
+        (own, ntk) = (weights * moments.slope * own + q, weights * duals.slope * ntk + q - gap);
+    }
+    Ok(found)
+}
+
+/// How ϑ approaches its limit as L grows, for x ≠ ±y. Sources: arXiv 1907.05715; Hayou, Doucet, Rousseau 2019 (edge).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Law {
+    /// `1 - ϑ ~ L r^L`: order with a differentiable σ.
+    Smooth,
+    /// `1 - ϑ ~ r^{L/2}`: order with a kink in σ, whose E\[σ'σ'\] has a square root at c = 1.
+    Kinked,
+    /// ϑ goes to 1/4 like log L / L: the edge with a kink.
+    KinkedEdge,
+    /// ϑ goes to 1/3 like log L / L: the edge with a smooth, nonlinear σ.
+    SmoothEdge,
+    /// ϑ stays: a linear network at the edge.
+    Linear,
+    /// `ϑ r^L` tends to `a (r - 1) / (1 - χ)`, with a the limit of correlations and χ the slope of their map there.
+    Chaos {
+        /// The limit of ϑ r^L.
+        prefactor: f64,
+    },
+    /// ϑ vanishes faster, like `(χ/r)^L` up to powers of L: chaos whose correlations go to 0.
+    CentredChaos {
+        /// χ/r
+        rate: f64,
+    },
+}
+
+impl Law {
+    /// Of a nonlinearity at its fixed point.
+    #[must_use]
+    pub fn of(dual: &Dual, at: &MeanField) -> Self {
+        let activation = dual.activation();
+        let kink = activation.raw_slope(1e-300) != activation.raw_slope(-1e-300);
+        let linear = matches!(activation.function, fintan_config::Function::Identity);
+        match Regime::of(at.chi) {
+            Regime::Order if kink => Self::Kinked,
+            Regime::Order => Self::Smooth,
+            Regime::Edge if linear => Self::Linear,
+            Regime::Edge if kink => Self::KinkedEdge,
+            Regime::Edge => Self::SmoothEdge,
+            Regime::Chaos if at.c > 1e-9 => Self::Chaos { prefactor: at.c * (at.chi - 1.0) / (1.0 - at.chi_c) },
+            Regime::Chaos => Self::CentredChaos { rate: at.chi_c / at.chi },
+        }
+    }
+
+    /// The law in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Smooth => "1 - ϑ shrinks like L r^L".into(),
+            Self::Kinked => "1 - ϑ shrinks like r^(L/2)".into(),
+            Self::KinkedEdge => "ϑ tends to 1/4 like log(L)/L".into(),
+            Self::SmoothEdge => "ϑ tends to 1/3 like log(L)/L".into(),
+            Self::Linear => "ϑ stays as it is".into(),
+            Self::Chaos { prefactor } => format!("ϑ shrinks like {prefactor:.4} r^-L"),
+            Self::CentredChaos { rate } => format!("ϑ shrinks like {rate:.4}^L, up to powers of L"),
+        }
+    }
+}

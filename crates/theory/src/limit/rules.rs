@@ -1,0 +1,322 @@
+//! What each layer does to a pair of inputs.
+
+use std::collections::HashMap;
+
+use fintan_config::NormAxes;
+use rayon::prelude::*;
+
+use super::signal::{Field, Owner, Signal};
+use super::{LimitError, Linear, Step, Walk, refuse};
+use crate::dual::{Dual, Duals, Moments, Pair};
+
+impl Walk<'_> {
+    /// `all`: whether the pairs of different positions are needed behind the step.
+    pub(super) fn step(&mut self, step: &Step, signal: Signal, all: bool) -> Result<Signal, LimitError> {
+        match step {
+            Step::Linear(linear) => Ok(self.linear(linear, signal, all)),
+            Step::Activation(dual) => activation(dual, signal),
+            Step::LayerNorm { over, eps, affine } => self.layer_norm(*over, *eps, *affine, signal),
+            Step::Spread { positions } => Ok(spread(signal, *positions, all)),
+            Step::Pool => Ok(self.pool(signal)),
+            Step::Residual { branch, shortcut, scale } => {
+                let mut signal = signal;
+                signal.fresh = false;
+                let (own, other) = (signal.clone(), signal);
+                let parts = own.tangent.len();
+                let through = self.through(branch, own, all)?;
+                let around = self.through(shortcut, other, all)?;
+                sum(through, around, *scale, parts, self.request.parts)
+            }
+        }
+    }
+
+    fn rates(&self, index: usize) -> (f64, f64) {
+        self.request.rates.as_ref().map_or((1.0, 1.0), |rates| rates.get(index).copied().unwrap_or((1.0, 1.0)))
+    }
+
+    fn linear(&self, linear: &Linear, signal: Signal, all: bool) -> Signal {
+        let Linear { index, wiring, factors, bias, weights_own, bias_own } = linear;
+        let positions = wiring.parents.len();
+        let second = [0, 1].map(|side| {
+            let values: &[f64] = &signal.second[side];
+            let of = |p: usize| {
+                bias + factors[p] * factors[p] * wiring.parents[p].iter().map(|&(_, q)| values[q]).sum::<f64>()
+            };
+            (0..positions).map(of).collect::<Vec<f64>>()
+        });
+        let mut covariance = gather(linear, &signal.covariance, all);
+        // Where both positions have the same taps the difference has no share of either alone.
+        let mut gap = gather(linear, &signal.gap, all);
+        let alike = |p: usize, q: usize| p == q || (factors[p] == factors[q] && same_taps(linear, p, q));
+        gap.update(|p, q, gap| {
+            if alike(p, q) { gap } else { f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q) - bias }
+        });
+        let mut out = Signal {
+            tangent: signal.tangent.iter().map(|(owner, field)| (*owner, gather(linear, field, all))).collect(),
+            mean: [vec![0.0; positions], vec![0.0; positions]],
+            second,
+            gaussian: true,
+            fresh: true,
+            // Filled below.
+            covariance: Field::zeros(0, false),
+            gap,
+        };
+        let (by_weights, by_biases) = self.rates(*index);
+        let parts = self.request.parts;
+        let weights = Field::from_fn(positions, all, |p, q| by_weights * weights_own * covariance.at(p, q));
+        out.add_part(Owner { index: *index, bias: false }, parts, weights);
+        let biases = Field::from_fn(positions, all, |_, _| by_biases * bias_own);
+        out.add_part(Owner { index: *index, bias: true }, parts, biases);
+        for value in &mut covariance.values {
+            *value += bias;
+        }
+        out.covariance = covariance;
+        out
+    }
+
+    /// `(a - mean) / √(var + eps)` over channels, or channels and positions; at infinite width both are constants.
+    fn layer_norm(
+        &self,
+        over: NormAxes,
+        eps: f64,
+        affine: Option<usize>,
+        mut signal: Signal,
+    ) -> Result<Signal, LimitError> {
+        if !signal.gaussian && signal.tangent.is_empty() {
+            return refuse("layer_norm", "it stands before the first weights");
+        }
+        let positions = signal.positions();
+        let statistics = [0, 1].map(|side| {
+            let (mean, second) = (&signal.mean[side], &signal.second[side]);
+            match over {
+                NormAxes::Features => {
+                    let of = |p: usize| (mean[p], (second[p] - mean[p] * mean[p] + eps).sqrt());
+                    (0..positions).map(of).collect::<Vec<_>>()
+                }
+                NormAxes::Chw => {
+                    let average = |v: &[f64]| v.iter().sum::<f64>() / positions as f64;
+                    let (m, s) = (average(mean), average(second));
+                    vec![(m, (s - m * m + eps).sqrt()); positions]
+                }
+            }
+        });
+        let [x, y] = &statistics;
+        let (mean, second) = (signal.mean.clone(), signal.second.clone());
+        // E[(a - s)(a' - t)]
+        signal.covariance.update(|p, q, k| {
+            let ((s, d), (t, e)) = (x[p], y[q]);
+            (k - s * mean[1][q] - t * mean[0][p] + s * t) / (d * e)
+        });
+        for side in [0, 1] {
+            for p in 0..positions {
+                let (s, d) = statistics[side][p];
+                signal.second[side][p] = (second[side][p] - 2.0 * s * mean[side][p] + s * s) / (d * d);
+                signal.mean[side][p] = (mean[side][p] - s) / d;
+            }
+        }
+        let Signal { covariance, second, gap, .. } = &mut signal;
+        gap.update(|p, q, gap| {
+            if x[p] == y[q] {
+                gap / (x[p].1 * y[q].1)
+            } else {
+                (f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q)).max(0.0)
+            }
+        });
+        for (_, part) in &mut signal.tangent {
+            part.update(|p, q, value| value / (x[p].1 * y[q].1));
+        }
+        if let Some(index) = affine {
+            // A scale and a shift for each normalized value: over channels and positions, none shared by positions.
+            let shared = over == NormAxes::Features;
+            let (by_scales, by_shifts) = self.rates(index);
+            let all = signal.all();
+            let scales = Field::from_fn(positions, all, |p, q| {
+                if shared || p == q { by_scales * signal.covariance.at(p, q) } else { 0.0 }
+            });
+            let shifts = Field::from_fn(positions, all, |p, q| if shared || p == q { by_shifts } else { 0.0 });
+            signal.add_part(Owner { index, bias: false }, self.request.parts, scales);
+            signal.add_part(Owner { index, bias: true }, self.request.parts, shifts);
+        }
+        Ok(signal)
+    }
+
+    /// Mean over positions.
+    fn pool(&mut self, signal: Signal) -> Signal {
+        let count = signal.positions() as f64;
+        let mean = |field: &Field| Field {
+            positions: 1,
+            all: false,
+            values: vec![field.values.iter().sum::<f64>() / (count * count)],
+        };
+        let covariance = mean(&signal.covariance);
+        self.met.push(covariance.values[0]);
+        // Without second moments of each input by itself, this is the walk of an input with itself that finds them.
+        let known = |side: usize| self.pooled[side].get(self.pools).copied().unwrap_or(covariance.values[0]);
+        let second = [known(0), known(1)];
+        self.pools += 1;
+        let average = |v: &[f64]| vec![v.iter().sum::<f64>() / count];
+        let gap = (f64::midpoint(second[0], second[1]) - covariance.values[0]).max(0.0);
+        Signal {
+            tangent: signal.tangent.iter().map(|(owner, field)| (*owner, mean(field))).collect(),
+            gap: Field { positions: 1, all: false, values: vec![gap] },
+            second: second.map(|s| vec![s]),
+            mean: [average(&signal.mean[0]), average(&signal.mean[1])],
+            gaussian: signal.gaussian,
+            fresh: signal.fresh,
+            covariance,
+        }
+    }
+}
+
+fn same_taps(linear: &Linear, p: usize, q: usize) -> bool {
+    let (a, b) = (&linear.wiring.parents[p], &linear.wiring.parents[q]);
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0)
+}
+
+/// `√(w/c_p) √(w/c_p') Σ_{shared taps} field_qq'`.
+fn gather(linear: &Linear, field: &Field, all: bool) -> Field {
+    let Linear { wiring, factors, .. } = linear;
+    let positions = wiring.parents.len();
+    let mut out = Field::zeros(positions, all);
+    // A single output needs no covariance between different inputs of the layer, since each has a tap of its own.
+    if !all || positions == 1 {
+        out.update(|p, _, _| {
+            factors[p] * factors[p] * wiring.parents[p].iter().map(|&(_, q)| field.at(q, q)).sum::<f64>()
+        });
+        return out;
+    }
+    out.values.par_chunks_mut(positions).enumerate().for_each(|(p, row)| {
+        for &(tap, q) in &wiring.parents[p] {
+            let from = &field.values[q * field.positions..][..field.positions];
+            for &(child, parent) in &wiring.edges[tap] {
+                row[child] += from[parent];
+            }
+        }
+        for (value, factor) in row.iter_mut().zip(factors) {
+            *value *= factors[p] * factor;
+        }
+    });
+    out
+}
+
+/// Independent neurons at each position.
+fn spread(signal: Signal, positions: usize, all: bool) -> Signal {
+    let [x, y] = [0, 1].map(|side| (signal.second[side][0], signal.mean[side][0]));
+    let on_diagonal = |field: &Field, off: f64| {
+        let value = field.at(0, 0);
+        Field::from_fn(positions, all, |p, q| if p == q { value } else { off })
+    };
+    let product = x.1 * y.1;
+    Signal {
+        covariance: on_diagonal(&signal.covariance, product),
+        gap: on_diagonal(&signal.gap, f64::midpoint(x.0, y.0) - product),
+        tangent: signal.tangent.iter().map(|(owner, field)| (*owner, on_diagonal(field, 0.0))).collect(),
+        second: [vec![x.0; positions], vec![y.0; positions]],
+        mean: [vec![x.1; positions], vec![y.1; positions]],
+        gaussian: signal.gaussian,
+        fresh: signal.fresh,
+    }
+}
+
+fn activation(dual: &Dual, mut signal: Signal) -> Result<Signal, LimitError> {
+    if !signal.gaussian {
+        return refuse("activation", "its input is not Gaussian; weights must stand between two nonlinearities");
+    }
+    let variances = signal.second.clone();
+    let pair = |p: usize, q: usize, gap: f64| Pair { q1: variances[0][p], q2: variances[1][q], gap };
+    let positions = signal.positions();
+    let place = |i: usize, all: bool| if all { (i / positions, i % positions) } else { (i, i) };
+    let all = signal.all();
+    let duals: Vec<Duals> = if dual.is_quadrature() {
+        // Few pairs differ in a network that shares its weights.
+        let mut number = HashMap::new();
+        let mut distinct = Vec::new();
+        let which: Vec<usize> = (0..signal.gap.values.len())
+            .map(|i| {
+                let (p, q) = place(i, all);
+                let pair = pair(p, q, signal.gap.values[i]);
+                *number.entry([pair.q1, pair.q2, pair.gap].map(rounded)).or_insert_with(|| {
+                    distinct.push(pair);
+                    distinct.len() - 1
+                })
+            })
+            .collect();
+        let found = distinct.par_iter().map(|&pair| dual.pair(pair)).collect::<Result<Vec<_>, _>>()?;
+        which.into_iter().map(|i| found[i]).collect()
+    } else {
+        let of = |i: usize| {
+            let (p, q) = place(i, all);
+            dual.pair(pair(p, q, signal.gap.values[i]))
+        };
+        (0..signal.gap.values.len()).into_par_iter().with_min_len(1024).map(of).collect::<Result<_, _>>()?
+    };
+    for (i, duals) in duals.iter().enumerate() {
+        signal.covariance.values[i] = duals.value;
+        signal.gap.values[i] = duals.gap;
+    }
+    for (_, part) in &mut signal.tangent {
+        for (value, duals) in part.values.iter_mut().zip(&duals) {
+            *value *= duals.slope;
+        }
+    }
+    for side in [0, 1] {
+        let mut known: HashMap<u64, Moments> = HashMap::new();
+        for p in 0..positions {
+            let q = variances[side][p];
+            let moments = *known.entry(q.to_bits()).or_insert_with(|| dual.moments(q));
+            (signal.second[side][p], signal.mean[side][p]) = (moments.second, moments.mean);
+        }
+    }
+    (signal.gaussian, signal.fresh) = (false, false);
+    Ok(signal)
+}
+
+/// To 46 bits: sums of the same numbers in another order count as equal.
+fn rounded(x: f64) -> u64 {
+    (x.to_bits() + 0x20) >> 6
+}
+
+/// `scale (branch + shortcut)`, independent of one another if one of them comes out of weights of its own.
+///
+/// `before`: the parts of the tangent kernel that entered both.
+fn sum(through: Signal, around: Signal, scale: f64, before: usize, parts: bool) -> Result<Signal, LimitError> {
+    if !through.fresh && !around.fresh {
+        return refuse("residual", "branch and shortcut are dependent; one of them must end with weights");
+    }
+    if through.positions() != around.positions() {
+        return refuse("residual", "a flattened image is added to a vector");
+    }
+    let square = scale * scale;
+    let both = |a: Field, b: &Field| {
+        let mut sum = a;
+        for (x, y) in sum.values.iter_mut().zip(&b.values) {
+            *x = square * (*x + y);
+        }
+        sum
+    };
+    // One mean is 0, and so is the covariance between the two.
+    let add = |a: &[f64], b: &[f64], factor: f64| a.iter().zip(b).map(|(a, b)| factor * (a + b)).collect::<Vec<f64>>();
+    let [second, mean] = [(&through.second, &around.second, square), (&through.mean, &around.mean, scale)]
+        .map(|(a, b, factor)| [add(&a[0], &b[0], factor), add(&a[1], &b[1], factor)]);
+    let shared = if parts { before } else { through.tangent.len().min(around.tangent.len()) };
+    let mut tangent = through.tangent;
+    let mut rest = around.tangent.into_iter();
+    for (own, (_, other)) in tangent.iter_mut().zip(rest.by_ref().take(shared)) {
+        for (x, y) in own.1.values.iter_mut().zip(&other.values) {
+            *x += y;
+        }
+    }
+    tangent.extend(rest);
+    for value in tangent.iter_mut().flat_map(|(_, field)| &mut field.values) {
+        *value *= square;
+    }
+    Ok(Signal {
+        covariance: both(through.covariance, &around.covariance),
+        gap: both(through.gap, &around.gap),
+        tangent,
+        second,
+        mean,
+        gaussian: through.gaussian && around.gaussian,
+        fresh: false,
+    })
+}

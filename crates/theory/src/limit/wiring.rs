@@ -1,0 +1,70 @@
+//! Which inputs of a linear layer reach which output, and through which tap of its weights.
+
+use fintan_config::{Convolution, Layer, Node, Pair};
+
+/// The position graph of a dense, convolutional or transposed convolutional layer: edges parent q → child p, and the tap
+/// whose weights an edge carries. Two edges share weights if and only if they have the same tap.
+#[derive(Debug)]
+pub(super) struct Wiring {
+    /// Of each output position: (tap, parent).
+    pub(super) parents: Vec<Vec<(usize, usize)>>,
+    /// Of each tap: (child, parent).
+    pub(super) edges: Vec<Vec<(usize, usize)>>,
+}
+
+impl Wiring {
+    /// Of a linear layer whose input has a number of positions (more than one before a dense layer: flattened).
+    pub(super) fn of(node: &Node, positions: usize) -> Self {
+        let mut wiring = match &node.layer {
+            Layer::Conv(c) | Layer::Deconv(c) => Self::windows(node, c),
+            _ => Self { parents: vec![(0..positions).map(|q| (q, q)).collect()], edges: Vec::new() },
+        };
+        let taps = wiring.parents.iter().flatten().map(|&(tap, _)| tap + 1).max().unwrap_or(0);
+        wiring.edges = vec![Vec::new(); taps];
+        for (p, parents) in wiring.parents.iter().enumerate() {
+            for &(tap, q) in parents {
+                wiring.edges[tap].push((p, q));
+            }
+        }
+        wiring
+    }
+
+    fn windows(node: &Node, c: &Convolution) -> Self {
+        let (input, output) = (node.input, node.output);
+        let transposed = matches!(node.layer, Layer::Deconv(_));
+        let (Pair(kernel), Pair(stride), Pair(padding)) = (c.kernel, c.stride, c.padding);
+        // Along one axis: (tap, parent) of each output.
+        let along = |axis: usize, len: usize, out: usize| -> Vec<Vec<(usize, usize)>> {
+            let (k, s, pad) = (kernel[axis], stride[axis], padding[axis]);
+            (0..out)
+                .map(|p| {
+                    (0..k)
+                        .filter_map(|tap| {
+                            let parent = if transposed {
+                                let offset = (p + pad).checked_sub(tap)?;
+                                (offset % s == 0).then_some(offset / s)?
+                            } else {
+                                (s * p + tap).checked_sub(pad)?
+                            };
+                            (parent < len).then_some((tap, parent))
+                        })
+                        .collect()
+                })
+                .collect()
+        };
+        let rows = along(0, input.height, output.height);
+        let columns = along(1, input.width, output.width);
+        let parents = rows
+            .iter()
+            .flat_map(|row| {
+                columns.iter().map(move |column| {
+                    let pairs = row.iter().flat_map(|&(ky, y)| {
+                        column.iter().map(move |&(kx, x)| (ky * kernel[1] + kx, y * input.width + x))
+                    });
+                    pairs.collect()
+                })
+            })
+            .collect();
+        Self { parents, edges: Vec::new() }
+    }
+}

@@ -1,0 +1,257 @@
+//! Position kernels of generators away from borders, and their spectra in closed form.
+//!
+//! In a stack of transposed convolutions of stride s two positions share weights in the k-th layer from the top only if
+//! s^k divides their difference, so that the kernel depends on (p, p') through the largest such k alone: it is
+//! ultrametric. With g_0, ..., g_{K-1} its values (the last on the diagonal), a_j = g_j - g_{j-1} and |C_j| the positions
+//! that share at least class j with a given one,
+//!
+//! `λ_k = Σ_{j ≥ k} a_j |C_j|`, with multiplicity n/|C_k| - n/|C_{k-1}|
+//!
+//! and eigenspace k holds the patterns of period s^k orthogonal to those of period s^{k-1}: the constant image, then
+//! checkerboards of period s, s², ... (arXiv 1907.05715).
+
+use fintan_config::{Architecture, Convolution, Layer, Node, NormAxes, Parametrization};
+
+use crate::dual::{Dual, Pair};
+use crate::limit::LimitError;
+use crate::variances::Variances;
+
+/// A kernel over positions that depends on their valuation alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ultrametric {
+    /// Θ by class: pairs that share no weights first, a position with itself last.
+    pub ntk: Vec<f64>,
+    /// Σ by class.
+    pub covariance: Vec<f64>,
+    /// Positions that share at least that class with a given one: n, n/s², ..., 1.
+    pub sizes: Vec<usize>,
+    /// Parts of Θ by class: `{i}.weight` and `{i}.bias`.
+    pub parts: Vec<(String, Vec<f64>)>,
+}
+
+impl Ultrametric {
+    /// Of a generator and one pair of inputs whose values have mean squares and a mean product `[|x|², |y|², x·y] / n`.
+    ///
+    /// # Errors
+    /// A network whose interior is not ultrametric: convolutions of stride 1 with kernels above 1, maps that do not grow
+    /// by the stride, strides that do not divide the kernel unless fan-ins are counted by position.
+    pub fn of(architecture: &Architecture, moments: [f64; 3]) -> Result<Self, LimitError> {
+        let [x, y, product] = moments;
+        let mut classes = Classes {
+            covariance: vec![product],
+            gap: vec![f64::midpoint(x, y) - product],
+            second: [x, y],
+            mean: [0.0; 2],
+            parts: Vec::new(),
+            sizes: vec![1],
+            gaussian: false,
+        };
+        let mut nodes = &architecture.nodes[..];
+        while let Some((Node { layer: Layer::Activation(_), .. }, rest)) = nodes.split_last() {
+            nodes = rest;
+        }
+        for node in nodes {
+            classes.pass(node, architecture.parametrization)?;
+        }
+        let mut ntk = vec![0.0; classes.sizes.len()];
+        for (sum, value) in classes.parts.iter().flat_map(|(_, part)| part.iter().enumerate()).map(|(j, v)| (j, *v)) {
+            ntk[sum] += value;
+        }
+        Ok(Self { ntk, covariance: classes.covariance, sizes: classes.sizes, parts: classes.parts })
+    }
+
+    /// The kernel with every part multiplied by a factor, as by layer-dependent learning rates: (weights, biases) by index.
+    #[must_use]
+    pub fn with_rates(&self, rates: &[(f64, f64)]) -> Self {
+        let mut scaled = self.clone();
+        scaled.ntk.fill(0.0);
+        for (name, part) in &mut scaled.parts {
+            let (index, kind) = name.split_once('.').expect("named so above");
+            let rate = index
+                .parse()
+                .ok()
+                .and_then(|i: usize| rates.get(i))
+                .map_or(1.0, |&(weights, biases)| if kind == "bias" { biases } else { weights });
+            for (sum, value) in scaled.ntk.iter_mut().zip(part) {
+                *value *= rate;
+                *sum += *value;
+            }
+        }
+        scaled
+    }
+
+    /// Θ over its diagonal: ϑ by class.
+    #[must_use]
+    pub fn scaled(&self) -> Vec<f64> {
+        let diagonal = self.ntk.last().copied().unwrap_or(1.0);
+        self.ntk.iter().map(|g| g / diagonal).collect()
+    }
+
+    /// Eigenvalues over the positions of one input, with their multiplicities: constant image first.
+    #[must_use]
+    pub fn spectrum(&self) -> Vec<(f64, usize)> {
+        Self::eigenvalues(&self.ntk, &self.sizes)
+    }
+
+    /// λ_k of one part of the kernel: all parts have the same eigenspaces.
+    #[must_use]
+    pub fn part_spectrum(&self, part: &[f64]) -> Vec<(f64, usize)> {
+        Self::eigenvalues(part, &self.sizes)
+    }
+
+    fn eigenvalues(g: &[f64], sizes: &[usize]) -> Vec<(f64, usize)> {
+        let n = sizes[0];
+        let step = |j: usize| g[j] - if j == 0 { 0.0 } else { g[j - 1] };
+        (0..g.len())
+            .map(|k| {
+                let value = (k..g.len()).map(|j| step(j) * sizes[j] as f64).sum();
+                (value, n / sizes[k] - if k == 0 { 0 } else { n / sizes[k - 1] })
+            })
+            .collect()
+    }
+
+    /// Share of the trace that each eigenspace holds.
+    #[must_use]
+    pub fn trace_shares(&self) -> Vec<f64> {
+        let trace = self.sizes[0] as f64 * self.ntk.last().copied().unwrap_or(1.0);
+        self.spectrum().iter().map(|&(value, count)| value * count as f64 / trace).collect()
+    }
+}
+
+/// Moments by class, as [`crate::Limit`] has them by positions.
+struct Classes {
+    covariance: Vec<f64>,
+    gap: Vec<f64>,
+    second: [f64; 2],
+    mean: [f64; 2],
+    parts: Vec<(String, Vec<f64>)>,
+    sizes: Vec<usize>,
+    gaussian: bool,
+}
+
+fn refuse<T>(layer: &'static str, reason: &'static str) -> Result<T, LimitError> {
+    Err(LimitError::Layer { layer, reason })
+}
+
+impl Classes {
+    fn pass(&mut self, node: &Node, parametrization: Parametrization) -> Result<(), LimitError> {
+        match &node.layer {
+            Layer::Dense(_) => {
+                self.linear(node, parametrization);
+                Ok(())
+            }
+            Layer::Conv(c) | Layer::Deconv(c) => self.windows(node, c, parametrization),
+            Layer::Activation(activation) => self.activation(&Dual::new(*activation)),
+            Layer::LayerNorm(norm) if !norm.affine && (norm.over == NormAxes::Features || self.gaussian) => {
+                self.layer_norm(norm.eps);
+                Ok(())
+            }
+            Layer::LayerNorm(_) => refuse("layer_norm", "only norms over features without scales are ultrametric"),
+            Layer::Reshape(to) if node.input.is_vector() => {
+                if to.positions() > 1 {
+                    let off = self.mean[0] * self.mean[1];
+                    self.split(to.positions(), off, f64::midpoint(self.second[0], self.second[1]) - off, None);
+                }
+                Ok(())
+            }
+            Layer::BatchNorm(_) => refuse("batch_norm", "it couples the samples of a batch"),
+            _ => refuse(node.layer.name(), "the closed form is for generators of transposed convolutions"),
+        }
+    }
+
+    fn windows(&mut self, node: &Node, c: &Convolution, parametrization: Parametrization) -> Result<(), LimitError> {
+        let ([kh, kw], [sh, sw]) = (c.kernel.0, c.stride.0);
+        if (kh, kw, sh, sw) == (1, 1, 1, 1) {
+            self.linear(node, parametrization);
+            return Ok(());
+        }
+        if !matches!(node.layer, Layer::Deconv(_)) {
+            return refuse("conv", "windows that overlap at every position are not ultrametric");
+        }
+        let positions = node.output.positions();
+        if node.input.positions() == 1 {
+            // Every output has a tap of its own; only the bias is shared.
+            self.linear(node, parametrization);
+            self.unshared(node, parametrization, positions);
+            return Ok(());
+        }
+        let grown = [node.input.height * sh, node.input.width * sw] == [node.output.height, node.output.width];
+        let divides = kh % sh == 0 && kw % sw == 0 || matches!(parametrization, Parametrization::Graph(_));
+        if sh == 1 || sw == 1 || !grown || !divides {
+            return refuse("deconv", "its interior is not ultrametric; the kernel over all pairs of positions is");
+        }
+        self.linear(node, parametrization);
+        self.unshared(node, parametrization, positions);
+        Ok(())
+    }
+
+    /// Every parent is shared, or none: a child counts as a neuron of a dense layer.
+    fn linear(&mut self, node: &Node, parametrization: Parametrization) {
+        let Variances { weights, biases, scaled } = Variances::of(node, parametrization);
+        let fan_in = node.fan_in().expect("a linear layer has a fan-in");
+        let own = if scaled { weights } else { fan_in };
+        let index = node.index.expect("a linear layer has parameters");
+        for value in self.parts.iter_mut().flat_map(|(_, part)| part) {
+            *value *= weights;
+        }
+        let count = self.sizes.len();
+        self.parts.push((format!("{index}.weight"), self.covariance.iter().map(|a| own * a).collect()));
+        self.parts.push((format!("{index}.bias"), vec![if scaled { biases } else { 1.0 }; count]));
+        for (covariance, gap) in self.covariance.iter_mut().zip(&mut self.gap) {
+            (*covariance, *gap) = (biases + weights * *covariance, weights * *gap);
+        }
+        self.second = self.second.map(|q| biases + weights * q);
+        (self.mean, self.gaussian) = ([0.0; 2], true);
+    }
+
+    /// A class in front: pairs without a shared tap, which have the bias in common.
+    fn unshared(&mut self, node: &Node, parametrization: Parametrization, positions: usize) {
+        let biases = Variances::of(node, parametrization).biases;
+        let gap = f64::midpoint(self.second[0], self.second[1]) - biases;
+        self.split(positions, biases, gap, node.index);
+    }
+
+    fn split(&mut self, positions: usize, covariance: f64, gap: f64, layer: Option<usize>) {
+        self.covariance.insert(0, covariance);
+        self.gap.insert(0, gap);
+        self.sizes.insert(0, positions);
+        let last = layer.map(|index| format!("{index}.bias"));
+        for (name, part) in &mut self.parts {
+            let shared = if Some(&*name) == last.as_ref() { part[0] } else { 0.0 };
+            part.insert(0, shared);
+        }
+    }
+
+    fn activation(&mut self, dual: &Dual) -> Result<(), LimitError> {
+        if !self.gaussian {
+            return refuse("activation", "its input is not Gaussian; weights must stand between two nonlinearities");
+        }
+        let [q1, q2] = self.second;
+        for (j, gap) in self.gap.iter_mut().enumerate() {
+            let duals = dual.pair(Pair { q1, q2, gap: *gap })?;
+            (self.covariance[j], *gap) = (duals.value, duals.gap);
+            for (_, part) in &mut self.parts {
+                part[j] *= duals.slope;
+            }
+        }
+        let moments = self.second.map(|q| dual.moments(q));
+        (self.second, self.mean) = (moments.map(|m| m.second), moments.map(|m| m.mean));
+        self.gaussian = false;
+        Ok(())
+    }
+
+    fn layer_norm(&mut self, eps: f64) {
+        let [s, t] = self.mean;
+        let [d, e] = [0, 1].map(|i| (self.second[i] - self.mean[i] * self.mean[i] + eps).sqrt());
+        self.second = [0, 1].map(|i| (self.second[i] - self.mean[i] * self.mean[i]) / [d, e][i].powi(2));
+        let half = f64::midpoint(self.second[0], self.second[1]);
+        for (covariance, gap) in self.covariance.iter_mut().zip(&mut self.gap) {
+            *covariance = (*covariance - s * t) / (d * e);
+            *gap = if (s, d) == (t, e) { *gap / (d * e) } else { half - *covariance };
+        }
+        for value in self.parts.iter_mut().flat_map(|(_, part)| part) {
+            *value /= d * e;
+        }
+        self.mean = [0.0; 2];
+    }
+}

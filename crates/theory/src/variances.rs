@@ -1,0 +1,31 @@
+//! Variances of weights and biases.
+
+use fintan_config::{Init, Node, Parametrization, Standard};
+
+/// Of one linear layer: with x of second moment 1, its output has variance `weights + biases`.
+pub(crate) struct Variances {
+    /// Weights, times the fan-in.
+    pub(crate) weights: f64,
+    pub(crate) biases: f64,
+    /// Whether parameters are N(0, 1) and scaled in the forward pass.
+    pub(crate) scaled: bool,
+}
+
+impl Variances {
+    pub(crate) fn of(node: &Node, parametrization: Parametrization) -> Self {
+        match parametrization {
+            Parametrization::Standard(Standard { init, bias_std }) => {
+                let weights = match init {
+                    Init::He => 2.0,
+                    Init::Lecun => 1.0,
+                    Init::Normal(std) => std * std * node.fan_in().unwrap_or(1.0),
+                };
+                Self { weights, biases: bias_std * bias_std, scaled: false }
+            }
+            Parametrization::Ntk(b) | Parametrization::Graph(b) => {
+                let share = b.beta * b.beta;
+                Self { weights: 1.0 - share, biases: share, scaled: true }
+            }
+        }
+    }
+}
