@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Sample(Sample),
     /// Compute the empirical neural tangent kernel of a network: as drawn, with weights from a file, or of a checkpoint.
     Ntk(Box<NtkCommand>),
+    /// Compute what a network does at infinite width: regime, depth, pixels, and how far a finite kernel is from it.
+    Theory(Theory),
     /// Look at a data set.
     Data {
         /// What to do.
@@ -320,6 +322,38 @@ pub(crate) struct Ntk {
     #[arg(long, value_enum, default_value_t = BatchNormMode::Batch)]
     pub bn: BatchNormMode,
     /// The .npz file; by default in the run's `ntk/`, or named after the configuration.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// `fintan theory`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Theory {
+    #[command(flatten)]
+    pub config: Config,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Which network of a GAN.
+    #[arg(long, value_enum, default_value_t = Which::Generator)]
+    pub network: Which,
+    /// Number of orthogonal inputs of expected condition numbers.
+    #[arg(long, short, default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..=1_000_000_000))]
+    pub n: u64,
+    /// A kernel that `fintan ntk` wrote for this network: say how far it is from its limit.
+    #[arg(long, value_name = "KERNEL.npz")]
+    pub compare: Option<PathBuf>,
+    /// Write the kernel between all pairs of pixels of an image, borders included (16 bytes a pair).
+    #[arg(long)]
+    pub positions: bool,
+    /// Compare finite networks of these hidden widths with the limit, such as `32,64,128,256`.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub widths: Vec<u64>,
+    /// Networks of each width.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(2..=10000))]
+    pub seeds: u64,
+    /// The folder; it must not exist. By default the configuration's name with `.theory`.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }

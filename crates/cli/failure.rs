@@ -97,6 +97,24 @@ impl From<fintan_net::weights::WeightsError> for Failure {
     }
 }
 
+impl From<fintan_theory::LimitError> for Failure {
+    fn from(e: fintan_theory::LimitError) -> Self {
+        Self::input(e)
+    }
+}
+
+impl From<fintan_theory::DualError> for Failure {
+    fn from(e: fintan_theory::DualError) -> Self {
+        Self::input(e)
+    }
+}
+
+impl From<fintan_report::PlotError> for Failure {
+    fn from(e: fintan_report::PlotError) -> Self {
+        Self::Failed(miette::miette!("{e}"))
+    }
+}
+
 impl From<fintan_report::GridError> for Failure {
     fn from(e: fintan_report::GridError) -> Self {
         Self::Failed(miette::miette!("{e}"))

@@ -5,6 +5,7 @@ mod data;
 mod devices;
 mod ntk;
 mod sample;
+mod theory;
 mod train;
 
 use crate::args::{Args, Command};
@@ -18,6 +19,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Ntk(args) => ntk::command(&args),
+        Command::Theory(args) => theory::theory(&args),
         Command::Data { command } => data::data(&command),
         Command::Devices(args) => {
             devices::devices(&args);

@@ -322,6 +322,18 @@ pub enum Init {
     Normal(f64),
 }
 
+impl Init {
+    /// Variance of the weights, times the fan-in; none where it depends on the fan-in.
+    #[must_use]
+    pub fn variance(&self) -> Option<f64> {
+        match self {
+            Self::He => Some(2.0),
+            Self::Lecun => Some(1.0),
+            Self::Normal(_) => None,
+        }
+    }
+}
+
 /// The bias share of the `ntk` and `graph` parametrizations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,8 @@
 
 mod grid;
 mod kernel;
+mod plot;
 
 pub use grid::{GridError, grid_png};
 pub use kernel::{heat_map_png, spectrum_svg};
+pub use plot::{Axes, Curve, Mark, PlotError, curves_svg};

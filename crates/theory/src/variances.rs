@@ -16,9 +16,8 @@ impl Variances {
         match parametrization {
             Parametrization::Standard(Standard { init, bias_std }) => {
                 let weights = match init {
-                    Init::He => 2.0,
-                    Init::Lecun => 1.0,
                     Init::Normal(std) => std * std * node.fan_in().unwrap_or(1.0),
+                    _ => init.variance().expect("known but for a size of one's own"),
                 };
                 Self { weights, biases: bias_std * bias_std, scaled: false }
             }

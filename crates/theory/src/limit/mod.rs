@@ -125,7 +125,7 @@ struct Linear {
 }
 
 impl Limit {
-    /// The limit of an architecture as it is initialised.
+    /// The limit of an architecture as it is initialised, up to its last linear layer.
     ///
     /// # Errors
     /// The first layer without a limit: batch norms (batches couple), nonlinearities of what is not Gaussian, sums of

@@ -1,0 +1,133 @@
+//! How fast finite networks come to their limit.
+
+use std::path::Path;
+
+use burn::tensor::TensorData;
+use fintan_config::{Architecture, Dense, Layer, Shape};
+use fintan_net::{Mode, Network, channels_last};
+use fintan_ntk::{Entries, Kernel, Plan, Problem};
+use fintan_report::{Axes, Curve, Mark, curves_svg};
+use fintan_theory::{Limit, Request};
+use fintan_train::{Purpose, stream};
+use rand_distr::{Distribution as _, StandardNormal};
+use serde_json::json;
+
+use super::compare::entries;
+use super::{write, write_table};
+use crate::args::Theory;
+use crate::device;
+use crate::failure::Failure;
+use crate::voice::{answer, tell};
+
+/// Inputs the kernels are compared at, and positions of an image.
+const INPUTS: usize = 4;
+const POSITIONS: usize = 16;
+
+/// The error `√(mean over seeds of ‖Θ - Θ∞‖² / ‖Θ∞‖²)` of networks whose hidden layers all have the given widths, and the
+/// slope of its logarithm: -1/2 where errors fall as 1/√width.
+pub(super) fn widths(
+    architecture: &Architecture,
+    args: &Theory,
+    seed: u64,
+    folder: &Path,
+) -> Result<serde_json::Value, Failure> {
+    let opened = device::open(args.on.device)?;
+    let placement = &opened.placement;
+    let Shape { channels, height, width } = architecture.input;
+    let len = architecture.input.len();
+    // On the sphere |x|² = length.
+    let mut rng = stream(seed, Purpose::Samples, 0);
+    let mut x: Vec<f64> = (0..INPUTS * len).map(|_| StandardNormal.sample(&mut rng)).collect();
+    for x in x.chunks_mut(len) {
+        let size = (x.iter().map(|v| v * v).sum::<f64>() / len as f64).sqrt();
+        x.iter_mut().for_each(|v| *v /= size);
+    }
+    // The first output of a vector; of an image, positions of its first channel all over it.
+    let positions = architecture.output().positions();
+    let count = positions.min(POSITIONS);
+    let outputs: Vec<usize> = (0..count).map(|i| i * positions / count).collect();
+    let request = Request { all_positions: count > 1, ..Request::default() };
+    let inputs: Vec<&[f64]> = x.chunks(len).collect();
+    let (mut points, mut rows) = (Vec::new(), Vec::new());
+    for hidden in args.widths.iter().map(|&width| width as usize) {
+        let network = of_width(architecture, hidden)?;
+        let kernels = Limit::of_outputs(&network)?.gram(&inputs, None, &request)?;
+        let limit: Vec<f64> = kernels.iter().flat_map(|k| entries(k, 4, &outputs, positions, false)).collect();
+        let size: f64 = limit.iter().map(|v| v * v).sum();
+        let mut errors = Vec::new();
+        for k in 0..args.seeds {
+            let drawn = Network::init(&network, &mut stream(seed + k, Purpose::Generator, hidden as u64), placement);
+            let data = TensorData::new(x.clone(), [INPUTS, channels, height, width]).convert_dtype(placement.dtype);
+            let data = burn::tensor::Tensor::from_data(data, (&placement.device, placement.dtype));
+            let data = channels_last(data);
+            let problem = Problem::new(drawn, data, None, Mode::Train, Entries::Full, outputs.clone())?.summed();
+            let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, 8e9, None)?);
+            let off: f64 = kernel.total().iter().zip(&limit).map(|(a, b)| (a - b).powi(2)).sum();
+            errors.push(off / size);
+        }
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        let spread = errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / (errors.len() as f64 - 1.0).max(1.0);
+        // Of the root of a mean, to first order.
+        let uncertainty = (spread / errors.len() as f64).sqrt() / (2.0 * mean.sqrt());
+        if !args.voice.quiet && !args.voice.json {
+            tell!("width {hidden:>6}  relative error {:.5} ± {uncertainty:.5}", mean.sqrt());
+        }
+        points.push((hidden as f64, mean.sqrt()));
+        rows.push(vec![hidden as f64, mean.sqrt(), uncertainty]);
+    }
+    write_table(&folder.join("widths.csv"), "width,relative_error,standard_error", rows.into_iter())?;
+    let (slope, at_one) = line(&points);
+    let fit = points.iter().map(|&(w, _)| (w, (at_one + slope * w.ln()).exp())).collect();
+    let axes = Axes {
+        title: format!("Empirical NTK against its limit, {} seeds", args.seeds),
+        x: "width".into(),
+        y: "relative error".into(),
+        log_x: true,
+        log_y: true,
+    };
+    let curves = [
+        Curve { name: format!("slope {slope:.3}"), points: fit, mark: Mark::Line },
+        Curve { name: "measured".into(), points: points.clone(), mark: Mark::Dots },
+    ];
+    write(&folder.join("widths.svg"), curves_svg(&axes, &curves)?.as_bytes())?;
+    if !args.voice.json {
+        answer!("relative error of the empirical NTK falls as width^{slope:.3}");
+    }
+    Ok(json!({ "widths": args.widths, "errors": points.iter().map(|p| p.1).collect::<Vec<_>>(), "slope": slope }))
+}
+
+/// Least squares of ln y on ln x: slope and the value at x = 1.
+fn line(points: &[(f64, f64)]) -> (f64, f64) {
+    let n = points.len() as f64;
+    let logs: Vec<(f64, f64)> = points.iter().map(|&(x, y)| (x.ln(), y.ln())).collect();
+    let mean = logs.iter().fold((0.0, 0.0), |sum, at| (sum.0 + at.0 / n, sum.1 + at.1 / n));
+    let (top, bottom) = logs
+        .iter()
+        .fold((0.0, 0.0), |sum, at| (sum.0 + (at.0 - mean.0) * (at.1 - mean.1), sum.1 + (at.0 - mean.0).powi(2)));
+    let slope = top / bottom;
+    (slope, mean.1 - slope * mean.0)
+}
+
+/// The same layers with that many hidden features or channels.
+fn of_width(architecture: &Architecture, width: usize) -> Result<Architecture, Failure> {
+    let nodes = &architecture.nodes;
+    let linear = |layer: &Layer| matches!(layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_));
+    let last = nodes.iter().rposition(|node| linear(&node.layer));
+    let mut layers = Vec::with_capacity(nodes.len());
+    for (i, node) in nodes.iter().enumerate() {
+        let hidden = last.is_some_and(|last| i < last);
+        layers.push(match (&node.layer, nodes.get(i + 1).map(|next| &next.layer)) {
+            (Layer::Residual(_), _) => return Err(Failure::input("--widths cannot widen residual blocks")),
+            // A dense layer whose output becomes an image: as many channels.
+            (Layer::Dense(_), Some(Layer::Reshape(to))) if hidden => {
+                Layer::Dense(Dense { out: width * to.positions() })
+            }
+            (Layer::Reshape(to), _) if hidden && i > 0 => Layer::Reshape(Shape { channels: width, ..*to }),
+            (Layer::Dense(_), _) if hidden => Layer::Dense(Dense { out: width }),
+            (Layer::Conv(c), _) if hidden => Layer::Conv(fintan_config::Convolution { out: width, ..*c }),
+            (Layer::Deconv(c), _) if hidden => Layer::Deconv(fintan_config::Convolution { out: width, ..*c }),
+            (layer, _) => layer.clone(),
+        });
+    }
+    Architecture::new(architecture.input, &layers, architecture.parametrization).map_err(Failure::input)
+}

@@ -1,0 +1,197 @@
+//! Curves as SVG.
+
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::*;
+
+/// One curve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Its name in the legend; curves of one name in a row share a colour and an entry.
+    pub name: String,
+    /// Its points; those that are not finite, or not positive on a logarithmic axis, are left out.
+    pub points: Vec<(f64, f64)>,
+    /// How it is drawn.
+    pub mark: Mark,
+}
+
+/// How a curve is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A line.
+    Line,
+    /// A dashed line.
+    Dashed,
+    /// Dots.
+    Dots,
+}
+
+/// What the axes show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Axes {
+    /// Above the plot.
+    pub title: String,
+    /// Below the horizontal axis.
+    pub x: String,
+    /// Beside the vertical axis.
+    pub y: String,
+    /// Whether the horizontal axis is logarithmic.
+    pub log_x: bool,
+    /// Whether the vertical axis is logarithmic.
+    pub log_y: bool,
+}
+
+/// Colours that stay apart for most eyes (Okabe and Ito 2008).
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(60, 60, 60),
+];
+
+/// Curves on common axes, 720 by 440 pixels.
+///
+/// # Errors
+/// A drawing that the library refuses.
+pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
+    let shown =
+        |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!axes.log_x || x > 0.0) && (!axes.log_y || y > 0.0);
+    let curves: Vec<Curve> = curves
+        .iter()
+        .map(|curve| Curve { points: curve.points.iter().copied().filter(shown).collect(), ..curve.clone() })
+        .filter(|curve| !curve.points.is_empty())
+        .collect();
+    let ends = |log: bool, get: fn(&(f64, f64)) -> f64| -> (f64, f64) {
+        let all = curves.iter().flat_map(|curve| &curve.points).map(get);
+        let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+        match (low <= high, log) {
+            (false, true) => (1.0, 10.0),
+            (false, false) => (0.0, 1.0),
+            (true, true) => (low / (high / low).powf(0.04).max(1.05), high * (high / low).powf(0.04).max(1.05)),
+            (true, false) => {
+                let room = if high > low { 0.04 * (high - low) } else { 0.5 };
+                (low - room, high + room)
+            }
+        }
+    };
+    let (x, y) = (ends(axes.log_x, |p| p.0), ends(axes.log_y, |p| p.1));
+    let (x, y) = (x.0..x.1, y.0..y.1);
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (720, 440)).into_drawing_area();
+        area.fill(&WHITE).map_err(refused)?;
+        match (axes.log_x, axes.log_y) {
+            (false, false) => draw(&area, axes, &curves, x, y)?,
+            (true, false) => draw(&area, axes, &curves, x.log_scale(), y)?,
+            (false, true) => draw(&area, axes, &curves, x, y.log_scale())?,
+            (true, true) => draw(&area, axes, &curves, x.log_scale(), y.log_scale())?,
+        }
+        area.present().map_err(refused)?;
+    }
+    Ok(svg)
+}
+
+/// A plot that could not be drawn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the plot could not be drawn: {0}")]
+pub struct PlotError(String);
+
+fn refused(e: impl std::fmt::Display) -> PlotError {
+    PlotError(e.to_string())
+}
+
+fn draw<X, Y>(area: &DrawingArea<SVGBackend, Shift>, axes: &Axes, curves: &[Curve], x: X, y: Y) -> Result<(), PlotError>
+where
+    X: AsRangedCoord<Value = f64>,
+    Y: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
+{
+    let mut chart = ChartBuilder::on(area)
+        .caption(&axes.title, ("sans-serif", 17))
+        .margin(12)
+        .x_label_area_size(42)
+        .y_label_area_size(64)
+        .build_cartesian_2d(x, y)
+        .map_err(refused)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .x_desc(&axes.x)
+        .y_desc(&axes.y)
+        .x_label_formatter(&|v| number(*v))
+        .y_label_formatter(&|v| number(*v))
+        .label_style(("sans-serif", 13))
+        .draw()
+        .map_err(refused)?;
+    let mut colour = 0;
+    for (i, curve) in curves.iter().enumerate() {
+        let repeated = i > 0 && curves[i - 1].name == curve.name;
+        if i > 0 && !repeated {
+            colour += 1;
+        }
+        let style = ShapeStyle::from(COLOURS[colour % COLOURS.len()]).stroke_width(2);
+        let points = curve.points.iter().copied();
+        let series = match curve.mark {
+            Mark::Line => chart.draw_series(LineSeries::new(points, style)),
+            Mark::Dashed => chart.draw_series(DashedLineSeries::new(points, 6, 4, style)),
+            Mark::Dots => chart.draw_series(points.map(|point| Circle::new(point, 3, style.filled()))),
+        };
+        let series = series.map_err(refused)?;
+        if !repeated && !curve.name.is_empty() {
+            series
+                .label(&curve.name)
+                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], style.stroke_width(3)));
+        }
+    }
+    if curves.iter().any(|curve| !curve.name.is_empty()) {
+        chart
+            .configure_series_labels()
+            .background_style(WHITE.mix(0.8))
+            .border_style(RGBColor(200, 200, 200))
+            .label_font(("sans-serif", 13))
+            .draw()
+            .map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// A tick label.
+fn number(v: f64) -> String {
+    if v == 0.0 {
+        "0".into()
+    } else if (1e-3..1e5).contains(&v.abs()) {
+        let text = format!("{v:.4}");
+        text.trim_end_matches('0').trim_end_matches('.').into()
+    } else {
+        format!("{v:.0e}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plots_hold_their_curves_and_leave_out_what_has_no_place() {
+        let curve = |name: &str, mark| Curve {
+            name: name.into(),
+            points: vec![(1.0, 0.1), (10.0, f64::NAN), (100.0, -1.0), (1000.0, 0.5)],
+            mark,
+        };
+        let curves = [curve("order", Mark::Line), curve("chaos", Mark::Dashed), curve("chaos", Mark::Dots)];
+        for (log_x, log_y) in [(false, false), (true, false), (false, true), (true, true)] {
+            let axes = Axes { title: "a < b".into(), x: "depth".into(), y: "kernel".into(), log_x, log_y };
+            let svg = curves_svg(&axes, &curves).expect("drawn");
+            assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+            assert!(svg.contains("a &lt; b") && svg.contains("depth") && svg.contains("order"));
+            assert!(!svg.contains("NaN"));
+            assert_eq!(svg.matches("<circle").count(), if log_y { 2 } else { 3 }, "log {log_x} {log_y}");
+        }
+        assert!(curves_svg(&Axes::default(), &[]).expect("an empty frame").contains("</svg>"));
+    }
+}
