@@ -1,7 +1,7 @@
 //! Arrays as NumPy writes them: `.npy`, and `.npz` with a name for each.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Cursor, Read, Seek, Write};
+use std::io::{self, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use npyz::{DType, NpyFile, TypeChar, TypeStr, WriterBuilder as _};
@@ -83,23 +83,37 @@ pub fn write_npz(path: &Path, arrays: &[(&str, Array)]) -> Result<(), RunError> 
 }
 
 fn write_npy(to: &mut impl Write, array: &Array) -> io::Result<()> {
-    let shape: Vec<u64> = array.shape.iter().map(|&n| n as u64).collect();
     match &array.values {
-        Values::F32(values) => write_values(to, &shape, values),
-        Values::F64(values) => write_values(to, &shape, values),
-        Values::I64(values) => write_values(to, &shape, values),
+        Values::F32(values) => write_values(to, &array.shape, values, f32::to_le_bytes),
+        Values::F64(values) => write_values(to, &array.shape, values, f64::to_le_bytes),
+        Values::I64(values) => write_values(to, &array.shape, values, i64::to_le_bytes),
     }
 }
 
-fn write_values<T: npyz::AutoSerialize>(to: &mut impl Write, shape: &[u64], values: &[T]) -> io::Result<()> {
-    // Values come one by one; the archive sums up and passes on what it gets in pieces worth the call.
-    let mut buffer = BufWriter::with_capacity(1 << 16, to);
-    let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut buffer).begin_nd()?;
-    for value in values {
-        writer.push(value)?;
+/// Values that are turned into bytes and passed on at a time.
+const RUN: usize = 1 << 14;
+
+fn write_values<T: npyz::AutoSerialize + Copy, const B: usize>(
+    to: &mut impl Write,
+    shape: &[usize],
+    values: &[T],
+    bytes: impl Fn(T) -> [u8; B],
+) -> io::Result<()> {
+    if shape.iter().product::<usize>() != values.len() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} values for shape {shape:?}", values.len())));
     }
-    writer.finish()?;
-    buffer.flush()
+    let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
+    npyz::WriteOptions::<T>::new().default_dtype().shape(&shape).writer(&mut *to).write_header_only()?;
+    // In runs: a call a value takes longer than computing a large kernel's entry does.
+    let mut buffer = vec![0; values.len().min(RUN) * B];
+    for run in values.chunks(RUN) {
+        let buffer = &mut buffer[..run.len() * B];
+        for (to, &value) in buffer.chunks_exact_mut(B).zip(run) {
+            to.copy_from_slice(&bytes(value));
+        }
+        to.write_all(buffer)?;
+    }
+    Ok(())
 }
 
 /// The arrays of an `.npz` file in the order in which they stand there, or the one of an `.npy` file, which has no name.

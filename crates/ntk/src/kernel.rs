@@ -202,16 +202,20 @@ impl Kernel {
         }
     }
 
-    /// Where the entries of that matrix lie among the values: entry (i, j) at `places[0][i] + places[1][j]`.
+    /// Row `i` of `values` as that matrix, into `to`.
     ///
-    /// # Errors
-    /// [`SpectrumError::Diagonal`]
-    pub fn places(&self) -> Result<[Vec<usize>; 2], SpectrumError> {
-        let [rows, columns] = self.matrix_shape()?;
+    /// # Panics
+    /// If there is no such row, or `to` is not a row long.
+    pub fn row(&self, values: &Values, i: usize, to: &mut [f64]) {
         let (n2, o) = (self.samples[1], if self.entries == Entries::Full { self.outputs } else { 1 });
-        let of_row = |i: usize| (i / o * n2 * o + i % o) * o;
-        let of_column = |j: usize| j / o * o * o + j % o;
-        Ok([(0..rows).map(of_row).collect(), (0..columns).map(of_column).collect()])
+        assert_eq!(to.len(), n2 * o, "a row");
+        for (m, to) in to.chunks_mut(o).enumerate() {
+            let start = ((i / o * n2 + m) * o + i % o) * o;
+            match values {
+                Values::F32(values) => to.iter_mut().zip(&values[start..start + o]).for_each(|(to, &v)| *to = v.into()),
+                Values::F64(values) => to.copy_from_slice(&values[start..start + o]),
+            }
+        }
     }
 
     /// Divides every entry, by the number of outputs for instance: the convention of those who trace by a mean.
@@ -235,6 +239,33 @@ impl Kernel {
             Entries::Full => (0..o).map(|i| values.at((at(n) * o + i) * o + i)).sum(),
         };
         (0..n1.min(n2)).map(entry).sum()
+    }
+
+    /// Copies a tile of a symmetric full kernel that lies off the diagonal to its mirror image.
+    pub(crate) fn mirror(&mut self, tile: &Tile) {
+        // Of squares that fit the cache.
+        const SQUARE: usize = 32;
+        fn copy<T: Copy>(values: &mut [T], from: usize, to: usize, [rows, columns]: [usize; 2], stride: usize) {
+            for (top, left) in (0..rows).step_by(SQUARE).flat_map(|i| (0..columns).step_by(SQUARE).map(move |j| (i, j))) {
+                for j in left..columns.min(left + SQUARE) {
+                    for i in top..rows.min(top + SQUARE) {
+                        values[to + j * stride + i] = values[from + i * stride + j];
+                    }
+                }
+            }
+        }
+        let ([n, _], o, size) = (self.samples, self.outputs, [tile.rows.len(), tile.columns.len()]);
+        let (corner, mirrored) =
+            (tile.rows.start * o + tile.columns.start, tile.columns.start * o + tile.rows.start);
+        for part in &mut self.parts {
+            for (a, b) in (0..n).flat_map(|a| (0..n).map(move |b| (a, b))) {
+                let (from, to) = ((a * n + b) * o * o + corner, (b * n + a) * o * o + mirrored);
+                match &mut part.values {
+                    Values::F32(values) => copy(values, from, to, size, o),
+                    Values::F64(values) => copy(values, from, to, size, o),
+                }
+            }
+        }
     }
 
     /// Puts a tile's block into its place; a traced block is added.

@@ -1,6 +1,7 @@
 //! The three methods under one name.
 
 use crate::kernel::{Block, Kernel};
+use crate::pixels::{endings, has_place, into_kernel};
 use crate::plan::Plan;
 use crate::problem::{Problem, Tile};
 use crate::{jacobian_contraction, ntk_vector_products, structured};
@@ -43,8 +44,18 @@ impl Kernel {
     #[must_use]
     pub fn compute(problem: &Problem, plan: &Plan) -> Self {
         let mut kernel = Self::of(problem);
+        let endings = (plan.method == Method::Structured).then(|| endings(problem)).flatten();
+        let endings = endings.filter(|endings| has_place(problem, endings));
         for tile in &plan.tiles {
-            kernel.insert(tile, &plan.method.block(problem, tile), problem.is_symmetric());
+            match &endings {
+                Some(endings) => {
+                    into_kernel(problem, endings, tile, &mut kernel);
+                    if problem.is_symmetric() && tile.rows != tile.columns {
+                        kernel.mirror(tile);
+                    }
+                }
+                None => kernel.insert(tile, &plan.method.block(problem, tile), problem.is_symmetric()),
+            }
         }
         kernel
     }

@@ -10,11 +10,11 @@ use fintan_config::Shape;
 use fintan_net::{Below, Ending, Factors, Link, Lowering};
 
 use crate::cones::{
-    Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Output, PartBuffers, Plan, Real, Target, diagonal, full,
-    traced,
+    Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Layout, Output, PartBuffers, Plan, Real, Target, diagonal,
+    full_at, traced,
 };
 use crate::contraction::{Operand, contract};
-use crate::kernel::{Block, Entries, Values};
+use crate::kernel::{Block, Entries, Kernel, Values};
 use crate::problem::{Problem, Tile};
 use crate::products::products;
 
@@ -43,20 +43,42 @@ pub(crate) fn on_cones(problem: &Problem, endings: &[Ending; 2], tile: &Tile) ->
     }
 }
 
+/// Whether [`into_kernel`] can compute this kernel.
+pub(crate) fn has_place(problem: &Problem, endings: &[Ending; 2]) -> bool {
+    // What layers below add comes as whole blocks.
+    problem.entries == Entries::Full && !matches!(endings[0].below, Below::Layers)
+}
+
+/// A tile of a full kernel, added to its place in the kernel: a block of its own would take as much memory again.
+///
+/// A symmetric kernel's tile off the diagonal is not mirrored.
+pub(crate) fn into_kernel(problem: &Problem, endings: &[Ending; 2], tile: &Tile, kernel: &mut Kernel) {
+    match problem.sides[0].x.dtype() {
+        DType::F64 => Pixels::<f64>::new(problem, endings, tile).place(kernel),
+        _ => Pixels::<f32>::new(problem, endings, tile).place(kernel),
+    }
+}
+
 /// Numbers that tensors and cones share.
 trait Number: Real + burn::tensor::Element {
-    fn values(numbers: Vec<Self>) -> Values;
+    fn slice(values: &mut Values) -> &mut [Self];
 }
 
 impl Number for f32 {
-    fn values(numbers: Vec<Self>) -> Values {
-        Values::F32(numbers)
+    fn slice(values: &mut Values) -> &mut [Self] {
+        match values {
+            Values::F32(numbers) => numbers,
+            Values::F64(_) => unreachable!("full kernels are kept in the precision in which they are computed"),
+        }
     }
 }
 
 impl Number for f64 {
-    fn values(numbers: Vec<Self>) -> Values {
-        Values::F64(numbers)
+    fn slice(values: &mut Values) -> &mut [Self] {
+        match values {
+            Values::F64(numbers) => numbers,
+            Values::F32(_) => unreachable!("full kernels are kept in the precision in which they are computed"),
+        }
     }
 }
 
@@ -96,9 +118,12 @@ impl<'p, T: Number> Pixels<'p, T> {
         Chain::new(self.problem.side(side).n(), layers.collect(), derivative).expect("a tape fits its network")
     }
 
+    fn chains(&self) -> (Chain<'_, T>, Option<Chain<'_, T>>) {
+        (self.chain(0), (!self.symmetric).then(|| self.chain(1)))
+    }
+
     fn block(&self) -> Block {
-        let first = self.chain(0);
-        let second = (!self.symmetric).then(|| self.chain(1));
+        let (first, second) = self.chains();
         match self.problem.entries {
             Entries::Full => self.full(&first, second.as_ref()),
             entries => self.sums(&first, second.as_ref(), entries),
@@ -146,35 +171,50 @@ impl<'p, T: Number> Pixels<'p, T> {
     }
 
     fn full(&self, first: &Chain<T>, second: Option<&Chain<T>>) -> Block {
-        let left = Cotangents::new(&self.plans[0], first);
-        let right = second.map(|chain| Cotangents::new(&self.plans[1], chain));
+        let (left, right) = self.cotangents(first, second);
         let mut block = Block::zeros(self.problem, self.tile);
+        let (rows, columns) = (self.tile.rows.len(), self.tile.columns.len());
+        let layout = Layout::matrix([rows, columns], self.problem.samples()[1]);
+        self.add_full(&left, right.as_ref(), layout, &mut block.parts.iter_mut().collect::<Vec<_>>());
+        if matches!(self.endings[0].below, Below::Layers) {
+            self.go_on(&left, right.as_ref(), &mut block);
+        }
+        block
+    }
+
+    /// See [`into_kernel`].
+    fn place(&self, kernel: &mut Kernel) {
+        let (first, second) = self.chains();
+        let (left, right) = self.cotangents(&first, second.as_ref());
+        let layout = Layout::pairs(kernel.outputs, [self.tile.rows.start, self.tile.columns.start], kernel.samples[1]);
+        let mut parts: Vec<_> = kernel.parts.iter_mut().map(|part| &mut part.values).collect();
+        self.add_full(&left, right.as_ref(), layout, &mut parts);
+    }
+
+    fn cotangents<'c>(&'c self, first: &'c Chain<T>, second: Option<&'c Chain<T>>) -> (Cotangents<'c, T>, Option<Cotangents<'c, T>>) {
+        (Cotangents::new(&self.plans[0], first), second.map(|chain| Cotangents::new(&self.plans[1], chain)))
+    }
+
+    /// By the layers on cones and a dense layer below them.
+    fn add_full(&self, left: &Cotangents<T>, right: Option<&Cotangents<T>>, layout: Layout, parts: &mut [&mut Values]) {
         let factor = self.factor();
         let input = match &self.endings[0].below {
             Below::Dense { bias_scale, .. } => Some(InputTerm { factor: &factor, bias: bias_scale * bias_scale }),
             _ => None,
         };
-        let len = block.parts[0].len();
-        let mut parts: Vec<Vec<T>> = block.parts.iter().map(|_| vec![T::default(); len]).collect();
-        if let [whole] = &mut parts[..] {
-            full(&left, right.as_ref(), input, Target::Sum(whole));
-        } else {
-            let mut slots: Vec<Option<&mut [T]>> = parts.iter_mut().map(|part| Some(part.as_mut_slice())).collect();
-            let mut pair = |parameter: usize| {
-                [0, 1].map(|i| slots[parameter + i].take().expect("every parameter belongs to one layer"))
-            };
-            let below = match &self.endings[0].below {
-                Below::Dense { parameter, .. } => Some(pair(*parameter)),
-                _ => None,
-            };
-            let layers = self.endings[0].links.iter().map(|link| pair(link.parameter)).collect();
-            full(&left, right.as_ref(), input, Target::Parts(PartBuffers { layers, input: below }));
+        if let [whole] = parts {
+            return full_at(layout, left, right, input, Target::Sum(T::slice(whole)));
         }
-        block.parts = parts.into_iter().map(T::values).collect();
-        if matches!(self.endings[0].below, Below::Layers) {
-            self.go_on(&left, right.as_ref(), &mut block);
-        }
-        block
+        let mut slots: Vec<Option<&mut [T]>> = parts.iter_mut().map(|part| Some(T::slice(part))).collect();
+        let mut pair = |parameter: usize| {
+            [0, 1].map(|i| slots[parameter + i].take().expect("every parameter belongs to one layer"))
+        };
+        let below = match &self.endings[0].below {
+            Below::Dense { parameter, .. } => Some(pair(*parameter)),
+            _ => None,
+        };
+        let layers = self.endings[0].links.iter().map(|link| pair(link.parameter)).collect();
+        full_at(layout, left, right, input, Target::Parts(PartBuffers { layers, input: below }));
     }
 
     /// Carries cotangents on through the layers below, on whole maps.

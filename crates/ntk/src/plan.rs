@@ -7,7 +7,7 @@ use crate::cones;
 use crate::contraction::{self, Order};
 use crate::kernel::Entries;
 use crate::method::Method;
-use crate::pixels::{endings, plan_of};
+use crate::pixels::{endings, has_place, plan_of};
 use crate::problem::{Problem, Side, Tile};
 
 /// How a kernel will be computed: method, tiles, memory, operations. Counted from shapes, before any of it is done.
@@ -108,7 +108,10 @@ impl Plan {
         let method = method.unwrap_or_else(|| counter.cheapest());
         let fixed = counter.held();
         let off_diagonal = |t: usize| problem.entries() == Entries::Full && t < outputs;
-        let needs = |t: usize| fixed + counter.tile(method, t, off_diagonal(t)).bytes;
+        let needs = |t: usize| {
+            let block = if t == outputs && counter.has_place(method) { 0.0 } else { counter.block(t) };
+            fixed + counter.tile(method, t, off_diagonal(t)).bytes + block
+        };
         let fits = |t: usize| needs(t) <= memory;
         let size = match tile_outputs {
             Some(t) if fits(t) => Some(t),
@@ -207,21 +210,15 @@ impl<'p> Counter<'p> {
             .expect("three methods")
     }
 
-    /// A tile of `t` outputs a side; `apart` if its sides are different outputs.
+    /// A tile of `t` outputs a side without its block; `apart` if its sides are different outputs.
     fn tile(&self, method: Method, t: usize, apart: bool) -> Cost {
         let problem = self.problem;
         let ([n1, n2], t1) = (problem.samples(), t as f64);
-        let block = match problem.entries() {
-            Entries::Full => (n1 * n2) as f64 * t1 * t1,
-            Entries::Traced => (n1 * n2) as f64,
-            Entries::Diagonal => (n1 * n2) as f64 * t1,
-        };
-        let block = block * problem.part_names().len() as f64 * if problem.is_double() { 8.0 } else { 4.0 };
         let parameters = problem.network().architecture().parameter_count() as f64;
         // Cotangents of coupled samples span the batch.
         let spans = |n: usize| if problem.is_coupled() { n as f64 } else { 1.0 };
         let distinct = if apart || !problem.is_symmetric() { 2.0 } else { 1.0 };
-        let cost = match method {
+        match method {
             Method::Structured => self.structured(t, apart),
             Method::NtkVectorProducts => {
                 let maps: usize = self.nodes.iter().map(|node| node.output.len()).max().unwrap_or(0);
@@ -240,8 +237,23 @@ impl<'p> Counter<'p> {
                     operations: rows * 3.0 * spans(n1) * self.forward() + pairs * parameters,
                 }
             }
+        }
+    }
+
+    /// Whether a kernel in one tile is computed where it stays.
+    fn has_place(&self, method: Method) -> bool {
+        method == Method::Structured && self.endings.as_ref().is_some_and(|endings| has_place(self.problem, endings))
+    }
+
+    /// Bytes of the block of a tile of `t` outputs a side.
+    fn block(&self, t: usize) -> f64 {
+        let (problem, [n1, n2], t) = (self.problem, self.problem.samples(), t as f64);
+        let entries = match problem.entries() {
+            Entries::Full => (n1 * n2) as f64 * t * t,
+            Entries::Traced => (n1 * n2) as f64,
+            Entries::Diagonal => (n1 * n2) as f64 * t,
         };
-        Cost { bytes: cost.bytes + block, ..cost }
+        entries * problem.part_names().len() as f64 * if problem.is_double() { 8.0 } else { 4.0 }
     }
 
     fn structured(&self, t: usize, apart: bool) -> Cost {

@@ -52,9 +52,12 @@ impl Kernel {
     /// # Errors
     /// [`SpectrumError::Diagonal`]
     pub fn matrix(&self, values: &Values) -> Result<(Vec<f64>, [usize; 2]), SpectrumError> {
-        let [rows, columns] = self.places()?;
-        let entries = rows.iter().flat_map(|row| columns.iter().map(move |column| values.at(row + column)));
-        Ok((entries.collect(), [rows.len(), columns.len()]))
+        let [rows, columns] = self.matrix_shape()?;
+        let mut matrix = vec![0.0; rows * columns];
+        for (i, row) in matrix.chunks_mut(columns).enumerate() {
+            self.row(values, i, row);
+        }
+        Ok((matrix, [rows, columns]))
     }
 
     /// All eigenpairs of the kernel.

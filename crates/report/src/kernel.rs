@@ -14,22 +14,34 @@ const SIDE: usize = 1024;
 ///
 /// A large matrix is shown in blocks of equal size, each by its mean; a small one is enlarged by a whole factor.
 ///
-/// `at(i, j)` is the entry in row i and column j, so that no second copy of a large matrix is made.
+/// `row(i, to)` puts row i into `to`, so that no second copy of a large matrix is made; rows are asked for in order.
 ///
 /// # Errors
 /// A matrix without entries, and a failed encoding.
-pub fn heat_map_png(rows: usize, columns: usize, at: impl Fn(usize, usize) -> f64) -> Result<Vec<u8>, GridError> {
+pub fn heat_map_png(
+    rows: usize,
+    columns: usize,
+    row: &mut dyn FnMut(usize, &mut [f64]),
+) -> Result<Vec<u8>, GridError> {
     if rows * columns == 0 {
         return Err(GridError::Shape { found: 0, size: rows, channels: columns });
     }
     let block = rows.max(columns).div_ceil(SIDE);
     let (height, width) = (rows.div_ceil(block), columns.div_ceil(block));
     let mut means = vec![0.0; height * width];
-    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-        let (bottom, right) = (rows.min((y + 1) * block), columns.min((x + 1) * block));
-        let cells = (y * block..bottom).flat_map(|i| (x * block..right).map(move |j| (i, j)));
-        let count = (bottom - y * block) * (right - x * block);
-        means[y * width + x] = cells.map(|(i, j)| at(i, j)).sum::<f64>() / count as f64;
+    let mut entries = vec![0.0; columns];
+    for (y, means) in means.chunks_mut(width).enumerate() {
+        let cells = y * block..rows.min((y + 1) * block);
+        let count = cells.len();
+        for i in cells {
+            row(i, &mut entries);
+            for (mean, cells) in means.iter_mut().zip(entries.chunks(block)) {
+                cells.iter().for_each(|entry| *mean += entry);
+            }
+        }
+        for (mean, cells) in means.iter_mut().zip(entries.chunks(block)) {
+            *mean /= (count * cells.len()) as f64;
+        }
     }
     let largest = means.iter().fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()));
     let zoom = (512 / height.max(width)).clamp(1, 32);

@@ -151,10 +151,8 @@ fn compute(
         answer!("{}", tiles::Folder::beside(path).display());
         return Ok(None);
     }
-    if let [tile] = &plan.tiles[..] {
-        let mut kernel = Kernel::of(problem);
-        kernel.insert(tile, &plan.method.block(problem, tile), problem.is_symmetric());
-        return Ok(Some((kernel, None)));
+    if plan.tiles.len() == 1 {
+        return Ok(Some((Kernel::compute(problem, plan), None)));
     }
     let folder = tiles::Folder::make(tiles::Folder::beside(path), card)?;
     let progress = Tally::new(plan.tiles.len(), &args.voice);
@@ -275,8 +273,8 @@ fn finish(path: &Path, kernel: &Kernel, outputs: &[usize], symmetric: bool) -> R
     });
     let mut pictures = Vec::new();
     if kernel.entries != Entries::Diagonal {
-        let ([rows, columns], [down, across]) = (kernel.matrix_shape()?, kernel.places()?);
-        let picture = heat_map_png(rows, columns, |i, j| total.at(down[i] + across[j]))?;
+        let [rows, columns] = kernel.matrix_shape()?;
+        let picture = heat_map_png(rows, columns, &mut |i, to| kernel.row(&total, i, to))?;
         pictures.push((path.with_extension("png"), picture));
         summary["heat_map"] = json!(path.with_extension("png"));
         if symmetric && rows <= SPECTRUM_ROWS {

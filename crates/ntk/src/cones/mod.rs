@@ -39,7 +39,7 @@ mod weights;
 pub use chain::{Chain, ChainError, Layer};
 pub use cost::{Cost, full_cost, sums_cost};
 pub use cotangents::Cotangents;
-pub use full::{InputTerm, PartBuffers, Target, full};
+pub use full::{InputTerm, Layout, PartBuffers, Target, full, full_at};
 pub use geometry::{Geometry, GeometryError, LayerKind};
 pub use plan::{Output, Plan};
 pub use real::Real;

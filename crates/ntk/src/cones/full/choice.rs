@@ -1,5 +1,6 @@
-//! Which of two ways a layer's kernel is computed, and what it costs.
+//! Which of three ways a layer's kernel is computed, and what it costs.
 
+use super::super::geometry::{Geometry, LayerKind};
 use super::super::patches::{Positions, patch_len};
 use super::super::plan::Plan;
 use super::super::tiles::{TileRow, product_cost, tile_rows};
@@ -14,6 +15,8 @@ const PUSH: f64 = 50.0;
 
 /// How the kernel of a hidden layer is computed.
 pub(super) enum Method {
+    /// Position by position: where the layer reads a single position, so that no two of its outputs share a weight.
+    Positions,
     /// Positions of windows pair by pair: best for windows hardly larger than the stride.
     Pairs,
     /// Tiles of one side against the other side pushed through the patch Gram matrix.
@@ -21,8 +24,12 @@ pub(super) enum Method {
 }
 
 impl Method {
-    /// The faster of the two, for the layer whose output is `level`.
+    /// The fastest, for the layer whose output is `level`.
     pub(super) fn new(plans: [&Plan; 2], level: usize) -> Self {
+        let Geometry { kind, input: [height, width, _], .. } = plans[0].layers()[level - 1];
+        if kind == LayerKind::Deconv && [height, width] == [1, 1] {
+            return Self::Positions;
+        }
         let ([h, w, c], outputs) = (plans[0].map(level), plans[1].len() as f64);
         let rows = tile_rows(plans[0], level);
         let tiles = rows.iter().flat_map(|row| &row.tiles);
@@ -35,7 +42,7 @@ impl Method {
 /// Multiply-adds between all outputs of one pair of samples, and how many numbers are held for them.
 pub(in super::super) fn contraction(plans: [&Plan; 2]) -> (f64, f64) {
     let levels = plans[0].layers().len();
-    let (mut cost, mut held) = (input(plans), 0.0_f64);
+    let (mut cost, mut held) = (positions(plans, 0), 0.0_f64);
     for level in 1..=levels {
         let (gram, patches) = gram(plans, level);
         let c = plans[0].map(level)[2] as f64;
@@ -47,6 +54,10 @@ pub(in super::super) fn contraction(plans: [&Plan; 2]) -> (f64, f64) {
         let [h, w, _] = plans[1].map(level);
         let outputs = plans[1].len() as f64;
         match Method::new(plans, level) {
+            Method::Positions => {
+                cost += positions(plans, level) + (plans[0].len() * plans[1].len()) as f64 * c;
+                held = held.max(windows(plans[1], level));
+            }
             Method::Pairs => {
                 cost += pairs::count(plans, level) * c;
                 held = held.max(patches + windows(plans[0], level) + windows(plans[1], level));
@@ -78,13 +89,13 @@ fn gram(plans: [&Plan; 2], level: usize) -> (f64, f64) {
     (cost, held)
 }
 
-/// Multiply-adds at the chain's input.
-fn input(plans: [&Plan; 2]) -> f64 {
-    let [h, w, c] = plans[0].map(0);
+/// Multiply-adds of a level, position by position.
+fn positions(plans: [&Plan; 2], level: usize) -> f64 {
+    let [h, w, c] = plans[0].map(level);
     let holders = plans.map(|plan| {
         let mut holders = vec![0.0; h * w];
         for rank in 0..plan.len() {
-            let [rows, columns] = plan.clipped(0, rank);
+            let [rows, columns] = plan.clipped(level, rank);
             for y in rows {
                 holders[y * w..][columns.clone()].iter_mut().for_each(|count| *count += 1.0);
             }

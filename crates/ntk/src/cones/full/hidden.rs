@@ -36,10 +36,16 @@ impl<T: Real> Block<'_, '_, T> {
     pub(super) fn add_hidden(&self, level: usize, bias: bool, kernel: &mut [T]) {
         let plans = self.sides.map(Cotangents::plan);
         let square = self.sides[0].chain().layers()[level - 1].bias_square();
-        let bias = if bias { T::of(square) } else { T::default() };
+        let square = if bias { T::of(square) } else { T::default() };
         match Method::new(plans, level) {
-            Method::Pairs => self.add_pairs(level, bias, kernel),
-            Method::Tiles(rows) => self.add_tile_rows(level, bias, &rows, kernel),
+            Method::Positions => {
+                self.add_unshared(level, kernel);
+                if bias {
+                    self.add_hidden_bias(level, kernel);
+                }
+            }
+            Method::Pairs => self.add_pairs(level, square, kernel),
+            Method::Tiles(rows) => self.add_tile_rows(level, square, &rows, kernel),
         }
     }
 

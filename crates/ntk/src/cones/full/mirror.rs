@@ -21,6 +21,17 @@ pub(super) fn mirror<T: Real>(rows: &mut [&mut [T]], places: &[usize]) {
     let half = rows.len().div_ceil(2 * SQUARE) * SQUARE;
     let (upper, lower) = rows.split_at_mut(half);
     let (upper_places, lower_places) = places.split_at(half);
+    transpose(upper, lower, upper_places, lower_places);
+    rayon::join(|| mirror(upper, upper_places), || mirror(lower, lower_places));
+}
+
+/// `lower[b][upper_places[a]] = upper[a][lower_places[b]]`.
+pub(super) fn transpose<T: Real>(
+    upper: &[&mut [T]],
+    lower: &mut [&mut [T]],
+    upper_places: &[usize],
+    lower_places: &[usize],
+) {
     let strips = lower.par_chunks_mut(SQUARE).zip(lower_places.par_chunks(SQUARE));
     strips.for_each(|(strip, strip_places)| {
         for (square, square_places) in upper.chunks(SQUARE).zip(upper_places.chunks(SQUARE)) {
@@ -31,5 +42,4 @@ pub(super) fn mirror<T: Real>(rows: &mut [&mut [T]], places: &[usize]) {
             }
         }
     });
-    rayon::join(|| mirror(upper, upper_places), || mirror(lower, lower_places));
 }

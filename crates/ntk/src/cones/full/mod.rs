@@ -11,10 +11,12 @@ mod totals;
 mod unit;
 
 use super::cotangents::Cotangents;
+use super::plan::Plan;
 use super::real::Real;
 pub(super) use choice::contraction;
-use mirror::mirror;
+use mirror::{mirror, transpose};
 use rows::Block;
+pub use rows::Layout;
 
 /// What lies below the chain, if it acts on every position of the chain's input alike (a dense layer that is
 /// reshaped): its kernel is `(factor[n, n'] + bias) sum_q <delta_r[q], delta_r'[q]>`.
@@ -53,14 +55,31 @@ pub enum Target<'k, T> {
 ///
 /// # Panics
 ///
-/// If a matrix has the wrong size, or there are not as many as layers.
+/// If a matrix is too small, or there are not as many as layers.
 pub fn full<T: Real>(
     first: &Cotangents<'_, T>,
     second: Option<&Cotangents<'_, T>>,
     input: Option<InputTerm<'_>>,
     target: Target<'_, T>,
 ) {
-    let block = Block::new(first, second);
+    let plans = [first, second.unwrap_or(first)].map(Cotangents::plan);
+    let layout = Layout::matrix(plans.map(Plan::len), second.unwrap_or(first).chain().samples());
+    full_at(layout, first, second, input, target);
+}
+
+/// The same for kernels that lie elsewhere in their slices.
+///
+/// # Panics
+///
+/// If a slice ends before its kernel, or there are not as many as layers.
+pub fn full_at<T: Real>(
+    layout: Layout,
+    first: &Cotangents<'_, T>,
+    second: Option<&Cotangents<'_, T>>,
+    input: Option<InputTerm<'_>>,
+    target: Target<'_, T>,
+) {
+    let block = Block::new(first, second, layout);
     let layers = first.chain().layers().len();
     match target {
         Target::Sum(kernel) => {
@@ -114,19 +133,22 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     fn check(&self, kernel: &[T]) {
-        assert_eq!(kernel.len(), self.rows() * self.row_len(), "a kernel of all rows and columns");
+        assert!(self.end().is_none_or(|end| end <= kernel.len()), "a kernel of all rows and columns");
     }
 
     /// Fills in the other half of a symmetric kernel.
     fn finish(&self, kernel: &mut [T]) {
-        if !self.symmetric || kernel.is_empty() {
+        if !self.symmetric {
             return;
         }
-        let (outputs, order) = (self.sides[0].plan().len(), self.sides[0].plan().order());
-        // All rows by sample and rank: before the diagonal in this order nothing is known.
-        let places: Vec<usize> = (0..self.rows()).map(|row| row / outputs * outputs + order[row % outputs]).collect();
-        let mut rows: Vec<Option<&mut [T]>> = kernel.chunks_mut(self.row_len()).map(Some).collect();
-        let mut sorted: Vec<&mut [T]> = places.iter().filter_map(|&place| rows[place].take()).collect();
-        mirror(&mut sorted, &places);
+        let (samples, order) = (self.sides[0].chain().samples(), self.sides[0].plan().order());
+        // By rank: before the diagonal in this order nothing is known.
+        for n in 0..samples {
+            mirror(&mut self.rows_of(kernel, n, n), order);
+            for m in n + 1..samples {
+                let [upper, mut lower] = self.rows_of_both(kernel, n, m);
+                transpose(&upper, &mut lower, order, order);
+            }
+        }
     }
 }

@@ -43,27 +43,58 @@ impl Columns {
     }
 }
 
+/// Where a kernel lies in a slice: `Theta[(n, o), (n', o')]` at `start + n samples[0] + n' samples[1] + o row + o'`.
+///
+/// Entries of a pair of samples must come after all of the pairs before it in the order (n, n').
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Of the first entry.
+    pub start: usize,
+    /// From a sample to the next, of either side.
+    pub samples: [usize; 2],
+    /// From an output of the first side to the next.
+    pub row: usize,
+}
+
+impl Layout {
+    /// Row-major `[N1 O1, N2 O2]`, rows and columns sample by sample.
+    #[must_use]
+    pub fn matrix([o1, o2]: [usize; 2], n2: usize) -> Self {
+        Self { start: 0, samples: [o1 * n2 * o2, o2], row: n2 * o2 }
+    }
+
+    /// Row-major `[N1, N2, O, O]`, from output `first` of either side on.
+    #[must_use]
+    pub fn pairs(outputs: usize, first: [usize; 2], n2: usize) -> Self {
+        let square = outputs * outputs;
+        Self { start: first[0] * outputs + first[1], samples: [n2 * square, square], row: outputs }
+    }
+}
+
 /// Both sides of a kernel.
 pub(super) struct Block<'b, 'a, T: Clone> {
     pub(super) sides: [&'b Cotangents<'a, T>; 2],
     pub(super) symmetric: bool,
     pub(super) columns: Columns,
+    layout: Layout,
 }
 
 impl<'b, 'a, T: Real> Block<'b, 'a, T> {
-    pub(super) fn new(first: &'b Cotangents<'a, T>, second: Option<&'b Cotangents<'a, T>>) -> Self {
+    pub(super) fn new(first: &'b Cotangents<'a, T>, second: Option<&'b Cotangents<'a, T>>, layout: Layout) -> Self {
         let sides = [first, second.unwrap_or(first)];
-        Self { sides, symmetric: second.is_none(), columns: Columns::new(sides[1].plan().order()) }
+        Self { sides, symmetric: second.is_none(), columns: Columns::new(sides[1].plan().order()), layout }
     }
 
-    /// `N1 O1`.
-    pub(super) fn rows(&self) -> usize {
-        self.sides[0].chain().samples() * self.sides[0].plan().len()
+    /// One more than the place of the last entry; none if there is no entry.
+    pub(super) fn end(&self) -> Option<usize> {
+        let ([n1, n2], [o1, o2]) = (self.samples(), self.sides.map(|side| side.plan().len()));
+        let last = |len: usize, stride: usize| Some(len.checked_sub(1)? * stride);
+        let rows = last(n1, self.layout.samples[0])? + last(n2, self.layout.samples[1])? + last(o1, self.layout.row)?;
+        (o2 > 0).then_some(self.layout.start + rows + o2)
     }
 
-    /// `N2 O2`.
-    pub(super) fn row_len(&self) -> usize {
-        self.sides[1].chain().samples() * self.sides[1].plan().len()
+    fn samples(&self) -> [usize; 2] {
+        self.sides.map(|side| side.chain().samples())
     }
 
     /// Pairs of samples whose blocks are computed, and whether only half of the block is.
@@ -74,10 +105,21 @@ impl<'b, 'a, T: Real> Block<'b, 'a, T> {
 
     /// Rows of a pair's block, by rank; their columns are in the order of the selection.
     pub(super) fn rows_of<'k>(&self, kernel: &'k mut [T], n: usize, m: usize) -> Vec<&'k mut [T]> {
-        let (o1, o2, row_len) = (self.sides[0].plan().len(), self.sides[1].plan().len(), self.row_len());
-        let block = &mut kernel[n * o1 * row_len..(n + 1) * o1 * row_len];
-        let rows = block.chunks_mut(row_len.max(1)).map(|row| Some(&mut row[m * o2..(m + 1) * o2]));
-        let mut rows: Vec<_> = rows.collect();
+        self.rows_from(kernel, self.layout.start + n * self.layout.samples[0], m)
+    }
+
+    /// The same of the blocks (n, m) and (m, n), for n < m.
+    pub(super) fn rows_of_both<'k>(&self, kernel: &'k mut [T], n: usize, m: usize) -> [Vec<&'k mut [T]>; 2] {
+        let Layout { start, samples, .. } = self.layout;
+        let (before, after) = kernel.split_at_mut(start + m * samples[0]);
+        [self.rows_from(before, start + n * samples[0], m), self.rows_from(after, 0, n)]
+    }
+
+    fn rows_from<'k>(&self, kernel: &'k mut [T], start: usize, m: usize) -> Vec<&'k mut [T]> {
+        let [o1, o2] = self.sides.map(|side| side.plan().len());
+        let block = kernel.get_mut(start + m * self.layout.samples[1]..).unwrap_or_default();
+        let rows = block.chunks_mut(self.layout.row.max(1)).take(o1);
+        let mut rows: Vec<_> = rows.map(|row| Some(&mut row[..o2])).collect();
         self.sides[0].plan().order().iter().filter_map(|&index| rows.get_mut(index)?.take()).collect()
     }
 }
