@@ -20,6 +20,7 @@
 //!
 //! Sources: Jacot et al., arXiv 1806.07572 (the kernel); Novak et al., arXiv 2206.08720 (the methods).
 
+mod checkerboard;
 pub mod cones;
 mod contraction;
 mod jacobian_contraction;
@@ -33,6 +34,7 @@ mod products;
 mod spectrum;
 mod structured;
 
+pub use checkerboard::Checkerboard;
 pub use jacobian_contraction::jacobian_contraction;
 pub use kernel::{Block, Entries, Kernel, Part, Values};
 pub use method::Method;

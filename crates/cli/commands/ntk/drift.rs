@@ -6,7 +6,7 @@ use fintan_artifact::{RunDir, write_whole};
 use fintan_ntk::{Entries, Kernel, SpectrumError};
 use serde_json::json;
 
-use super::{Found, finish, plan, problem};
+use super::{About, Found, finish, plan, problem};
 use crate::args::{Ntk, Which};
 use crate::device::Opened;
 use crate::failure::Failure;
@@ -44,7 +44,7 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         let moved = norm(&mut values.iter().zip(start.iter()).map(|(a, b)| a - b)) / norm(&mut start.iter().copied());
         let alignment = leading.iter().zip(axis.iter()).map(|(a, b)| a * b).sum::<f64>().abs();
         let trace = kernel.trace(&total);
-        finish(&place, &kernel, problem.outputs(), true)?;
+        finish(&place, &kernel, &About::of(&problem, args.mean))?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");
         if !args.voice.quiet && !args.voice.json {
             tell!("step {step:>7}  trace {trace:>12.4}  drift {moved:.4}  alignment {alignment:.4}");

@@ -14,7 +14,7 @@ use fintan_config::{Architecture, Experiment, Settings, Shape, Subject};
 use fintan_data::{Images, Order};
 use fintan_net::weights::read_safetensors;
 use fintan_net::{Mode, Network, Placement, channels_last};
-use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem, Values};
+use fintan_ntk::{Bytes, Checkerboard, Entries, Kernel, Method, Plan, Problem, Values};
 use fintan_report::{heat_map_png, spectrum_svg};
 use fintan_train::{Purpose, latents, read_discriminator, read_sampler, stream};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -64,7 +64,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     if args.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let mut summary = finish(&path, &kernel, problem.outputs(), problem.is_symmetric())?;
+    let mut summary = finish(&path, &kernel, &About::of(&problem, args.mean))?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
     if let Some(tiles) = tiles {
         tiles.remove()?;
@@ -87,6 +87,18 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
             if let Some(number) = summary[key].as_f64() {
                 tell!("{what} {number:.4}");
             }
+        }
+        if let Some(found) = summary.get("checkerboard") {
+            let list = |key: &str| -> String {
+                let numbers = found[key].as_array().into_iter().flatten().filter_map(serde_json::Value::as_f64);
+                numbers.map(|v| format!(" {v:.4}")).collect()
+            };
+            tell!(
+                "trace in the constant image, in checkerboards of growing period, elsewhere:{}",
+                list("trace_shares")
+            );
+            tell!("their mean eigenvalues, over the last:{}", list("eigenvalue_ratios"));
+            tell!("border over interior {:.4}", found["border_ratio"].as_f64().unwrap_or(f64::NAN));
         }
         tell!("{seconds:.3} s on {}", opened.name);
     }
@@ -180,7 +192,9 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     if card.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let summary = finish(&args.out, &kernel, &card.outputs, card.symmetric)?;
+    let about =
+        About { outputs: &card.outputs, symmetric: card.symmetric, mean: card.mean, inputs: Vec::new(), image: None };
+    let summary = finish(&args.out, &kernel, &about)?;
     if args.voice.json {
         answer!("{summary}");
     } else {
@@ -254,8 +268,72 @@ fn word(entries: Entries) -> &'static str {
 /// Rows up to which all eigenvalues are computed along with the kernel: a few seconds.
 const SPECTRUM_ROWS: usize = 2048;
 
+/// What is written beside a kernel's entries.
+struct About<'a> {
+    outputs: &'a [usize],
+    symmetric: bool,
+    /// Whether a traced kernel was divided by the number of outputs.
+    mean: bool,
+    /// Inputs of either side, [N, features] or [N, channels, rows, columns]; none where tiles were put together.
+    inputs: Vec<Array<'static>>,
+    /// Of a network that makes images: their shape, the up-sampling stride and how often it is applied.
+    image: Option<(Shape, usize, u32)>,
+}
+
+impl<'a> About<'a> {
+    fn of(problem: &'a Problem, mean: bool) -> Self {
+        let architecture = problem.network().architecture();
+        let strides: Vec<usize> = (architecture.flat().into_iter())
+            .filter_map(|node| match &node.layer {
+                fintan_config::Layer::Deconv(c) if node.input.positions() > 1 && c.stride.0[0] == c.stride.0[1] => {
+                    Some(c.stride.0[0]).filter(|&stride| stride > 1)
+                }
+                _ => None,
+            })
+            .collect();
+        let alike = strides.first().filter(|first| strides.iter().all(|stride| stride == *first));
+        let inputs = problem.inputs().map(|x| {
+            let [n, height, width, channels] = x.dims();
+            let shape = architecture.input;
+            let values: Vec<f64> = x.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
+            let dims = if shape.is_vector() { vec![n, channels] } else { vec![n, channels, height, width] };
+            Array::f64(&dims, values)
+        });
+        Self {
+            outputs: problem.outputs(),
+            symmetric: problem.is_symmetric(),
+            mean,
+            inputs: inputs.collect(),
+            image: alike.map(|&stride| (architecture.output(), stride, strides.len() as u32)),
+        }
+    }
+}
+
+/// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
+fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<Vec<Checkerboard>> {
+    let (shape, stride, levels) = about.image?;
+    let pixels = shape.positions();
+    let whole = about.outputs.chunks(pixels).all(|chunk| {
+        chunk.len() == pixels && chunk[0] % pixels == 0 && chunk.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    });
+    if kernel.entries != Entries::Full || !about.symmetric || !whole {
+        return None;
+    }
+    let (n, outputs) = (kernel.samples[0], kernel.outputs);
+    let blocks = (0..n).flat_map(|i| (0..outputs / pixels).map(move |channel| (i, channel * pixels)));
+    blocks
+        .map(|(i, first)| {
+            Checkerboard::of([shape.height, shape.width], stride, levels, |p| {
+                let start = ((i * n + i) * outputs + first + p) * outputs + first;
+                (start..start + pixels).map(|at| total.at(at)).collect()
+            })
+        })
+        .collect()
+}
+
 /// Writes the kernel, its spectrum and its pictures, and sums it up.
-fn finish(path: &Path, kernel: &Kernel, outputs: &[usize], symmetric: bool) -> Result<serde_json::Value, Failure> {
+fn finish(path: &Path, kernel: &Kernel, about: &About) -> Result<serde_json::Value, Failure> {
+    let (outputs, symmetric) = (about.outputs, about.symmetric);
     let shape = kernel.shape();
     let total = kernel.total();
     let names: Vec<String> = kernel.parts.iter().map(|part| format!("parts/{}", part.name)).collect();
@@ -264,6 +342,8 @@ fn finish(path: &Path, kernel: &Kernel, outputs: &[usize], symmetric: bool) -> R
         arrays.extend(names.iter().zip(&kernel.parts).map(|(name, part)| (name.as_str(), array(&part.values, &shape))));
     }
     arrays.push(("outputs", Array::integers(outputs.iter().copied())));
+    arrays.push(("mean", Array::integers([usize::from(about.mean)])));
+    arrays.extend(["inputs", "inputs2"].into_iter().zip(about.inputs.iter().cloned()));
 
     let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
     let shares = kernel.parts.iter().map(|part| (part.name.clone(), json!(kernel.trace(&part.values) / trace)));
@@ -283,10 +363,20 @@ fn finish(path: &Path, kernel: &Kernel, outputs: &[usize], symmetric: bool) -> R
             summary["largest_eigenvalue"] = json!(spectrum.values[0]);
             summary["condition_number"] = json!(spectrum.condition_number());
             summary["effective_rank"] = json!(spectrum.effective_rank());
-            let plot = spectrum_svg(&spectrum.values);
+            let plot = spectrum_svg(&spectrum.values)?;
             pictures.push((path.with_extension("spectrum.svg"), plot.into_bytes()));
             summary["spectrum"] = json!(path.with_extension("spectrum.svg"));
         }
+    }
+    if let Some(found) = checkerboard(kernel, &total, about) {
+        let mean = |of: &dyn Fn(&Checkerboard) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
+        let over = |of: &dyn Fn(&Checkerboard) -> &Vec<f64>| -> Vec<f64> {
+            (0..of(&found[0]).len()).map(|k| mean(&|one| of(one)[k])).collect()
+        };
+        summary["checkerboard"] = json!({
+            "trace_shares": over(&|one| &one.trace_shares), "eigenvalue_ratios": over(&|one| &one.eigenvalue_ratios),
+            "border_ratio": mean(&|one| one.border_ratio),
+        });
     }
     // The kernel first: pictures can be made again.
     write_npz(path, &arrays)?;

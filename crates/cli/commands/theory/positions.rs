@@ -128,11 +128,12 @@ pub(super) fn pixels(
         arrays.push(("ntk", Array::f64(&shape, kernel.ntk.as_slice())));
     }
     write_npz(&folder.join("pixels.npz"), &arrays)?;
-    let picture = heat_map_png(height, width, |i, j| variance[i * width + j])?;
+    let picture = heat_map_png(height, width, &mut |i, row| row.copy_from_slice(&variance[i * width..][..width]))?;
     super::write(&folder.join("variance.png"), &picture)?;
     if all {
         let n = kernel.positions;
-        super::write(&folder.join("pixels.png"), &heat_map_png(n, n, |i, j| kernel.ntk[i * n + j])?)?;
+        let picture = heat_map_png(n, n, &mut |i, row| row.copy_from_slice(&kernel.ntk[i * n..][..n]))?;
+        super::write(&folder.join("pixels.png"), &picture)?;
     }
     if !quiet {
         answer!("border (the outermost frame of pixels over all others)");

@@ -132,13 +132,25 @@ impl Limit {
     /// dependent branches, norms before the first weights, reshaped images.
     pub fn new(architecture: &Architecture) -> Result<Self, LimitError> {
         let mut nodes = &architecture.nodes[..];
+        while let Some((Node { layer: Layer::Activation(_), .. }, rest)) = nodes.split_last() {
+            nodes = rest;
+        }
+        Self::of(architecture, nodes)
+    }
+
+    /// The same with the output nonlinearity, where there is one: the mean of the kernel over initialisations.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_outputs(architecture: &Architecture) -> Result<Self, LimitError> {
+        Self::of(architecture, &architecture.nodes)
+    }
+
+    fn of(architecture: &Architecture, mut nodes: &[Node]) -> Result<Self, LimitError> {
         let mut input = architecture.input;
         while let Some((Node { layer: Layer::Reshape(_) | Layer::Flatten(_), output, .. }, rest)) = nodes.split_first()
         {
             (input, nodes) = (*output, rest);
-        }
-        while let Some((Node { layer: Layer::Activation(_), .. }, rest)) = nodes.split_last() {
-            nodes = rest;
         }
         let mut pools = false;
         let steps = compile(nodes, architecture.parametrization, input.positions(), &mut pools)?;

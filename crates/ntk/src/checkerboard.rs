@@ -1,0 +1,110 @@
+//! Checkerboards and borders in a kernel over the pixels of an image.
+
+/// How a kernel over pixels divides between patterns of growing period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkerboard {
+    /// Share of the trace in the constant image, in what has period s but is not constant, period s² but not s, ..., and in
+    /// all the rest.
+    pub trace_shares: Vec<f64>,
+    /// Mean eigenvalue of each of these spaces over that of the last, were they invariant.
+    pub eigenvalue_ratios: Vec<f64>,
+    /// Mean diagonal entry of the outermost frame of pixels over that of all others.
+    pub border_ratio: f64,
+}
+
+impl Checkerboard {
+    /// Of an `[height · width]²` kernel of one channel, row by row: `row(p)` are the entries of pixel p; with `levels` powers of
+    /// the `stride`.
+    ///
+    /// With P_k the projection on images of period s^k (means over residue classes), block k holds
+    /// `(tr P_k Θ - tr P_{k-1} Θ) / tr Θ` (theory: eigenspaces of generators far from borders, arXiv 1907.05715).
+    /// None where s^levels does not divide height and width, and of fewer than 3 x 3 pixels.
+    #[must_use]
+    pub fn of(
+        [height, width]: [usize; 2],
+        stride: usize,
+        levels: u32,
+        mut row: impl FnMut(usize) -> Vec<f64>,
+    ) -> Option<Self> {
+        let coarsest = stride.checked_pow(levels)?;
+        let divided = coarsest > 0 && height.is_multiple_of(coarsest) && width.is_multiple_of(coarsest);
+        if stride < 2 || !divided || height < 3 || width < 3 {
+            return None;
+        }
+        let valuation = |distance: usize| (1..=levels).take_while(|&k| distance.is_multiple_of(stride.pow(k))).count();
+        let levels = levels as usize;
+        // Sums of entries by the largest power that divides the displacement.
+        let mut sums = vec![0.0; levels + 1];
+        let (mut trace, mut frame, mut inside) = (0.0, (0.0, 0.0), (0.0, 0.0));
+        let along = |size: usize| -> Vec<usize> { (0..size).map(valuation).collect() };
+        let (rows, columns) = (along(height), along(width));
+        for p in 0..height * width {
+            let (y, x) = (p / width, p % width);
+            let entries = row(p);
+            for (line, there) in entries.chunks(width).enumerate() {
+                let vertical = rows[line.abs_diff(y)];
+                for (column, value) in there.iter().enumerate() {
+                    sums[vertical.min(columns[column.abs_diff(x)])] += value;
+                }
+            }
+            trace += entries[p];
+            let at_border = y == 0 || x == 0 || y + 1 == height || x + 1 == width;
+            let part = if at_border { &mut frame } else { &mut inside };
+            *part = (part.0 + entries[p], part.1 + 1.0);
+        }
+        let pixels = (height * width) as f64;
+        let classes = |k: usize| (stride * stride).pow(k as u32) as f64;
+        let mut held = Vec::with_capacity(levels + 2);
+        for k in 0..=levels {
+            held.push(classes(k) / pixels * sums[k..].iter().sum::<f64>());
+        }
+        held.push(trace);
+        let parts: Vec<(f64, f64)> = (0..held.len())
+            .map(|k| {
+                let count = if k <= levels { classes(k) } else { pixels };
+                match k.checked_sub(1) {
+                    None => (held[0], 1.0),
+                    Some(before) => (held[k] - held[before], count - classes(before)),
+                }
+            })
+            .filter(|part| part.1 > 0.0)
+            .collect();
+        let least = parts.last().map_or(1.0, |part| part.0 / part.1);
+        Some(Self {
+            trace_shares: parts.iter().map(|part| part.0 / trace).collect(),
+            eigenvalue_ratios: parts.iter().map(|part| part.0 / part.1 / least).collect(),
+            border_ratio: (frame.0 / frame.1) / (inside.0 / inside.1),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Projections on a constant, on columns of period 2 and on single pixels have their trace where they belong.
+    #[test]
+    fn projections_fall_into_their_blocks() {
+        let (h, w) = (4, 8);
+        let of = |kernel: &dyn Fn(usize, usize) -> f64| {
+            Checkerboard::of([h, w], 2, 2, |p| (0..h * w).map(|q| kernel(p, q)).collect()).expect("divisible")
+        };
+        let close = |got: &[f64], want: &[f64]| {
+            assert!(got.len() == want.len() && got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
+        };
+        let stripes = |p: usize| if p % w % 2 == 0 { 1.0 } else { -1.0 };
+        close(&of(&|_, _| 1.0).trace_shares, &[1.0, 0.0, 0.0, 0.0]);
+        close(&of(&|p, q| stripes(p) * stripes(q)).trace_shares, &[0.0, 1.0, 0.0, 0.0]);
+        let delta = of(&|p, q| f64::from(p == q));
+        close(&delta.trace_shares, &[1.0 / 32.0, 3.0 / 32.0, 12.0 / 32.0, 16.0 / 32.0]);
+        close(&delta.eigenvalue_ratios, &[1.0; 4]);
+        assert!((delta.border_ratio - 1.0).abs() < 1e-12);
+        // 2 on the frame, 1 inside.
+        let framed = of(&|p, q| {
+            let at_border = p / w == 0 || p % w == 0 || p / w + 1 == h || p % w + 1 == w;
+            if p == q { 1.0 + f64::from(at_border) } else { 0.0 }
+        });
+        assert!((framed.border_ratio - 2.0).abs() < 1e-12);
+        assert!(Checkerboard::of([6, 6], 2, 2, |_| vec![0.0; 36]).is_none());
+    }
+}
