@@ -1,5 +1,7 @@
 //! What a command looks at: a GAN, or a network by itself.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::architecture::{Architecture, Layer, Parametrization, Shape};
@@ -103,6 +105,33 @@ pub struct NetworkExperiment {
     pub settings: NetworkSettings,
     /// The network.
     pub network: Architecture,
+}
+
+impl Subject {
+    /// Every file and folder that the configuration names.
+    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Gan(experiment) => experiment.settings.data.paths_mut(),
+            Self::Network(network) => network.settings.data.as_mut().map_or_else(Vec::new, Labelled::paths_mut),
+        }
+    }
+
+    /// The step at which training ends; none without a task.
+    pub fn steps_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Gan(experiment) => Some(&mut experiment.settings.train.steps),
+            Self::Network(network) => network.settings.task.as_mut().map(|Task::Supervised(task)| &mut task.steps),
+        }
+    }
+
+    /// Every setting as TOML, defaults included; reading it back gives the same.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        match self {
+            Self::Gan(experiment) => experiment.settings.to_toml(),
+            Self::Network(network) => network.settings.to_toml(),
+        }
+    }
 }
 
 impl NetworkExperiment {

@@ -246,6 +246,9 @@ pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Archite
         let message = format!("a network with a task must end with a vector, but its last layer gives {outputs}");
         return Err(Invalid::new("network", message).with_help("for instance a `flatten` and a `dense` layer"));
     }
+    if network.parameter_count() == 0 {
+        return Err(Invalid::new("network", "a network with a task must have parameters to train"));
+    }
     check_source(data, centre, network.input)?;
     match goal {
         Goal::Regression => {

@@ -1,5 +1,8 @@
 //! Inputs with targets, on the host: what a supervised task trains and tests on.
 
+use std::ops::Range;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_config::{Goal, InputScale, Shape, SupervisedExperiment};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
@@ -46,6 +49,31 @@ impl Examples {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inputs.is_empty()
+    }
+
+    /// Inputs of some samples, as networks take them.
+    ///
+    /// # Shapes
+    /// - returns `[rows, height, width, channels]`
+    ///
+    /// # Panics
+    /// If there are not as many samples.
+    #[must_use]
+    pub fn batch(&self, rows: Range<usize>, device: &Device, dtype: DType) -> Tensor<4> {
+        let (n, Shape { channels, height, width }) = (rows.len(), self.input);
+        let values = self.inputs[rows.start * self.input.len()..rows.end * self.input.len()].to_vec();
+        let data = TensorData::new(values, [n, channels, height, width]).convert_dtype(dtype);
+        Tensor::<4>::from_data(data, (device, dtype)).permute([0, 2, 3, 1])
+    }
+
+    /// All targets, as networks give outputs.
+    ///
+    /// # Shapes
+    /// - returns `[count, 1, 1, outputs]`
+    #[must_use]
+    pub fn targets(&self, device: &Device, dtype: DType) -> Tensor<4> {
+        let data = TensorData::new(self.targets.clone(), [self.len(), 1, 1, self.outputs]);
+        Tensor::from_data(data.convert_dtype(dtype), (device, dtype))
     }
 }
 

@@ -10,17 +10,18 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::{Array, RunDir, read_arrays, write_npz, write_whole};
-use fintan_config::{Architecture, Experiment, Settings, Shape, Subject};
-use fintan_data::{Images, Order};
+use fintan_config::{Architecture, NetworkExperiment, Settings, Shape, Subject};
+use fintan_data::{Images, Order, TaskData};
 use fintan_net::weights::read_safetensors;
 use fintan_net::{Mode, Network, Placement, channels_last};
 use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem, Values};
 use fintan_report::{heat_map_png, spectrum_svg};
-use fintan_train::{Purpose, latents, read_discriminator, read_sampler, stream};
+use fintan_train::{Purpose, latents, read_discriminator, read_network, read_sampler, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand_distr::{Distribution as _, StandardNormal};
 use serde_json::json;
 
+use super::train::task_of;
 use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice, Which};
 use crate::device;
 use crate::failure::Failure;
@@ -96,11 +97,13 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
 /// The kernel that was asked for, of the network that was found.
 fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem, Failure> {
     let (input, output) = (subject.network.architecture().input, subject.network.architecture().output());
-    let x1 = match &args.inputs {
-        Some(file) => read_inputs(file, input, placement)?,
-        None => subject.draw(args.n as usize, placement)?,
+    let given = |name: &String| match (&subject.drawn, Side::named(name)) {
+        (Drawn::Task(task), Some(side)) => task_inputs(task, side, args.n, placement),
+        (_, Some(_)) => Err(Failure::input(format!("`{name}` are samples of a task; this network has none"))),
+        (_, None) => read_inputs(name, input, placement),
     };
-    let x2 = args.inputs2.as_ref().map(|file| read_inputs(file, input, placement)).transpose()?;
+    let x1 = args.inputs.as_ref().map_or_else(|| subject.draw(args.n, placement), given)?;
+    let x2 = args.inputs2.as_ref().map(given).transpose()?;
     let entries = match args.entries {
         _ if args.top.is_some() => Entries::Full,
         EntriesChoice::Full => Entries::Full,
@@ -314,6 +317,8 @@ struct Found {
     seed: u64,
     /// Where the kernel goes.
     place: PathBuf,
+    /// What the network is called in files.
+    word: &'static str,
 }
 
 /// Where inputs come from that no file gives.
@@ -321,6 +326,47 @@ enum Drawn {
     Latents,
     Images(Box<Settings>),
     Sphere,
+    /// Training inputs of its task.
+    Task(Box<NetworkExperiment>),
+}
+
+/// Inputs where neither a file nor a task gives them.
+const DRAWN: u64 = 16;
+
+/// Samples of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Train,
+    Test,
+}
+
+impl Side {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "train" => Some(Self::Train),
+            "test" => Some(Self::Test),
+            _ => None,
+        }
+    }
+}
+
+/// The first n inputs of a task's samples, or all.
+fn task_inputs(
+    network: &NetworkExperiment,
+    side: Side,
+    n: Option<u64>,
+    placement: &Placement,
+) -> Result<Tensor<4>, Failure> {
+    let data = TaskData::load(&task_of(network, "it")?)?;
+    let examples = match side {
+        Side::Train => data.train,
+        Side::Test => data.test,
+    };
+    let n = n.map_or(examples.len(), |n| n as usize);
+    if n > examples.len() {
+        return Err(Failure::input(format!("the task has {} such samples, -n asks for {n}", examples.len())));
+    }
+    Ok(examples.batch(0..n, &placement.device, placement.dtype))
 }
 
 impl Found {
@@ -344,9 +390,11 @@ impl Found {
         Ok(found)
     }
 
-    fn draw(&self, n: usize, placement: &Placement) -> Result<Tensor<4>, Failure> {
+    fn draw(&self, wanted: Option<u64>, placement: &Placement) -> Result<Tensor<4>, Failure> {
+        let n = wanted.unwrap_or(DRAWN) as usize;
         let Shape { channels, height, width } = self.network.architecture().input;
         match &self.drawn {
+            Drawn::Task(network) => task_inputs(network, Side::Train, wanted, placement),
             Drawn::Latents => {
                 let mut rng = stream(self.seed, Purpose::Samples, 0);
                 Ok(latents(&mut rng, n, channels, &placement.device).cast(placement.dtype))
@@ -380,10 +428,18 @@ fn of_config(args: &Ntk, path: &Path, overrides: &[String], placement: &Placemen
     let init = |architecture: &Architecture, seed, purpose| {
         Network::init(architecture, &mut stream(seed, purpose, 0), placement)
     };
-    Ok(match Subject::load(path, overrides)? {
+    let subject = Subject::load(path, overrides)?;
+    let word = word_of(args.network, &subject);
+    Ok(match subject {
         Subject::Network(alone) => {
             let seed = alone.settings.seed;
-            Found { network: init(&alone.network, seed, Purpose::Generator), drawn: Drawn::Sphere, seed, place }
+            Found {
+                network: init(&alone.network, seed, Purpose::Generator),
+                drawn: Drawn::of(alone),
+                seed,
+                place,
+                word,
+            }
         }
         Subject::Gan(gan) => {
             let seed = gan.settings.seed;
@@ -391,7 +447,7 @@ fn of_config(args: &Ntk, path: &Path, overrides: &[String], placement: &Placemen
                 Which::Generator => init(&gan.generator, seed, Purpose::Generator),
                 Which::Discriminator => init(&gan.discriminator, seed, Purpose::Discriminator),
             };
-            Found { network, drawn: drawn(args.network, gan.settings), seed, place }
+            Found { network, drawn: drawn(args.network, gan.settings), seed, place, word }
         }
     })
 }
@@ -404,16 +460,43 @@ fn of_run(
     placement: &Placement,
 ) -> Result<Found, Failure> {
     let run = RunDir::open(path)?;
-    let experiment = Experiment::load(&run.resolved_config(), overrides)?;
+    let subject = Subject::load(&run.resolved_config(), overrides)?;
     let step = run.find_checkpoint(step)?;
-    let (folder, seed) = (run.checkpoint(step), experiment.settings.seed);
+    let folder = run.checkpoint(step);
     let single = Placement { dtype: DType::F32, ..placement.clone() };
-    let (network, word) = match args.network {
-        Which::Generator => (read_sampler(&folder, &experiment, &single)?, "generator"),
-        Which::Discriminator => (read_discriminator(&folder, &experiment, &single)?, "discriminator"),
-    };
+    let word = word_of(args.network, &subject);
     let place = run.root().join("ntk").join(format!("step_{step:06}_{word}.npz"));
-    Ok(Found { network: network.moved(placement), drawn: drawn(args.network, experiment.settings), seed, place })
+    let (network, drawn, seed) = match subject {
+        Subject::Gan(experiment) => {
+            let network = match args.network {
+                Which::Generator => read_sampler(&folder, &experiment, &single)?,
+                Which::Discriminator => read_discriminator(&folder, &experiment, &single)?,
+            };
+            let seed = experiment.settings.seed;
+            (network, drawn(args.network, experiment.settings), seed)
+        }
+        Subject::Network(alone) => {
+            let seed = alone.settings.seed;
+            (read_network(&folder, &alone.network, &single)?, Drawn::of(alone), seed)
+        }
+    };
+    Ok(Found { network: network.moved(placement), drawn, seed, place, word })
+}
+
+impl Drawn {
+    /// Inputs of a network by itself: those of its task, where it has one.
+    fn of(network: NetworkExperiment) -> Self {
+        if network.supervised().is_some() { Self::Task(Box::new(network)) } else { Self::Sphere }
+    }
+}
+
+/// What a network is called in files.
+fn word_of(which: Which, subject: &Subject) -> &'static str {
+    match (subject, which) {
+        (Subject::Network(_), _) => "network",
+        (Subject::Gan(_), Which::Generator) => "generator",
+        (Subject::Gan(_), Which::Discriminator) => "discriminator",
+    }
 }
 
 fn drawn(which: Which, settings: Settings) -> Drawn {
@@ -433,12 +516,18 @@ fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor
         let names = tensors.keys().cloned().collect::<Vec<_>>().join(", ");
         let data = tensors.remove(name).ok_or_else(|| wrong(format!("there is no tensor `{name}`, only {names}")))?;
         (data.shape().to_vec(), data.iter::<f64>().collect::<Vec<f64>>())
+    } else if let Some((path, name)) = file.rsplit_once(".npz:") {
+        let arrays = read_arrays(Path::new(&format!("{path}.npz"))).map_err(Failure::input)?;
+        let names = arrays.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        let found = arrays.iter().find(|(found, _)| found == name);
+        let (_, array) = found.ok_or_else(|| wrong(format!("there is no array `{name}`, only {names}")))?;
+        (array.shape.clone(), array.to_f64())
     } else if file.ends_with(".safetensors") {
         return Err(wrong("name the tensor, such as FILE.safetensors:x".into()));
     } else {
         let mut arrays = read_arrays(Path::new(file)).map_err(Failure::input)?;
         if arrays.len() != 1 {
-            return Err(wrong(format!("it holds {} arrays; give one array as .npy", arrays.len())));
+            return Err(wrong(format!("it holds {} arrays; name one, such as FILE.npz:x", arrays.len())));
         }
         let (_, array) = arrays.remove(0);
         let values = array.to_f64();
