@@ -17,11 +17,8 @@ fn every_configuration_is_sound_and_survives_being_resolved() {
     assert!(configs().len() >= 7);
     for path in configs() {
         let subject = Subject::load(&path, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let resolved = match &subject {
-            Subject::Gan(gan) => gan.settings.to_toml(),
-            Subject::Network(network) => network.settings.to_toml(),
-        };
-        let again = Subject::parse("resolved", &resolved, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let again =
+            Subject::parse("resolved", &subject.to_toml(), &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(again, subject, "{}", path.display());
     }
 }

@@ -116,6 +116,7 @@ impl Supervised {
         trainee.optimizer = optimizer(folder, "network", trainee.optimizer, &trainee.network)?;
         trainee.order = Order::new(experiment.seed, experiment.task.train, state.images_seen);
         trainee.step = state.step;
+        trainee.begun = true;
         Ok(trainee)
     }
 }

@@ -27,6 +27,8 @@ pub struct Supervised {
     pub(crate) order: Order,
     /// Steps done.
     pub step: u64,
+    /// Whether the line and the checkpoint of step 0 are there.
+    pub(crate) begun: bool,
     task: fintan_config::Supervised,
     placement: Placement,
 }
@@ -57,6 +59,7 @@ impl Supervised {
             optimizer: Optimizer::new(&task.optimizer, rates(network, &task.optimizer, &task.layer_rates)),
             order: Order::new(seed, task.train, 0),
             step: 0,
+            begun: false,
             task: task.clone(),
             placement: placement.clone(),
         }
@@ -89,9 +92,9 @@ impl Supervised {
     /// A loss that is not finite, an observer that fails.
     pub fn train(&mut self, data: &TaskData, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
         let fintan_config::Supervised { steps, log_every, checkpoint_every, .. } = self.task;
-        let (start, first) = (Instant::now(), self.step == 0);
+        let (start, begun) = (Instant::now(), std::mem::replace(&mut self.begun, true));
         let mut lesson = Lesson::new(self, data);
-        if first {
+        if !begun {
             observer.logged(&lesson.line(start)?)?;
             check_state(lesson.trainee)?;
             observer.checkpoint(lesson.trainee)?;

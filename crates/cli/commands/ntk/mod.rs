@@ -48,7 +48,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         return drift::drift(args, &opened);
     }
     let subject = Found::open(args, args.step, &opened.placement)?;
-    let path = args.out.clone().unwrap_or_else(|| subject.place.clone());
+    let path = args.out.clone().unwrap_or_else(|| beside(&subject.place, args));
     let seed = subject.seed;
     let problem = problem(args, subject, &opened.placement)?;
     if let Some(count) = args.top {
@@ -92,6 +92,16 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         tell!("{seconds:.3} s on {}", opened.name);
     }
     Ok(())
+}
+
+/// The kernel's place, with the task's samples in its name where they are not the training samples on both sides.
+fn beside(place: &Path, args: &Ntk) -> PathBuf {
+    let sides: Vec<&str> = args.inputs.iter().chain(&args.inputs2).map(String::as_str).collect();
+    if sides.is_empty() || sides == ["train"] || sides.iter().any(|side| Side::named(side).is_none()) {
+        return place.into();
+    }
+    let stem = place.file_stem().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!("{stem}_{}.npz", sides.join("_")))
 }
 
 /// The kernel that was asked for, of the network that was found.
