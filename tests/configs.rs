@@ -37,3 +37,19 @@ fn order_and_chaos_differ_in_the_nonlinearity_alone() {
         assert_eq!(order, chaos);
     }
 }
+
+#[test]
+fn fully_connected_order_and_chaos_differ_in_the_nonlinearity_alone() {
+    let load = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
+        match Subject::load(&path, &[]).expect("sound") {
+            Subject::Network(network) => network.settings,
+            Subject::Gan(_) => panic!("{name} is a network"),
+        }
+    };
+    let (mut order, chaos) = (load("fc_order.toml"), load("fc_chaos.toml"));
+    let scaling = &mut order.network.fc.as_mut().expect("a preset").activation.scaling;
+    assert_eq!(*scaling, Scaling::Standardized);
+    *scaling = Scaling::Normalized;
+    assert_eq!(order, chaos);
+}
