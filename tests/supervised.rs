@@ -1,6 +1,5 @@
 //! Networks with a task: training is what equations say it is, goes on exactly, and its samples are a kernel's rows.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use fintan_artifact::{Array, RunDir, SupervisedLine, read_arrays};
@@ -253,10 +252,10 @@ fn check_shows_the_regime_with_and_without_a_task() {
 fn wrong_labels_are_refused_before_anything_is_written() {
     let folder = folder();
     let idx = |name: &str, sizes: &[u32], bytes: &[u8]| {
-        let mut file = std::fs::File::create(folder.path().join(name)).expect("made");
-        file.write_all(&[0, 0, 8, sizes.len() as u8]).expect("written");
-        sizes.iter().for_each(|n| file.write_all(&n.to_be_bytes()).expect("written"));
-        file.write_all(bytes).expect("written");
+        let mut file = vec![0, 0, 8, sizes.len() as u8];
+        file.extend(sizes.iter().flat_map(|n| n.to_be_bytes()));
+        file.extend(bytes);
+        std::fs::write(folder.path().join(name), file).expect("written");
     };
     let pixels: Vec<u8> = (0..60 * 16_u32).map(|i| (i * 37 % 251) as u8).collect();
     idx("images", &[60, 4, 4], &pixels);

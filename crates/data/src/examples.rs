@@ -104,14 +104,14 @@ fn labelled(images: &Images, experiment: &SupervisedExperiment) -> Result<TaskDa
     let Some(labels) = &images.labels else {
         return Err(wrong("has no labels, which classification needs; name the file as `data.idx.labels`".into()));
     };
-    let count = |class: u8| labels.iter().filter(|&&label| label == class).count();
-    let classes = match &task.classes {
-        Some(classes) => classes.clone(),
-        None => (0..=u8::MAX).filter(|&class| count(class) > 0).collect(),
-    };
-    let present: Vec<String> =
-        (0..=u8::MAX).map(|c| (c, count(c))).filter(|(_, n)| *n > 0).map(|(c, n)| format!("{c} ({n})")).collect();
-    let present = present.join(", ");
+    let mut counts = [0_usize; 256];
+    for &label in labels {
+        counts[usize::from(label)] += 1;
+    }
+    let count = |class: u8| counts[usize::from(class)];
+    let present: Vec<u8> = (0..=u8::MAX).filter(|&class| count(class) > 0).collect();
+    let classes = task.classes.as_ref().unwrap_or(&present).clone();
+    let present = present.iter().map(|&class| format!("{class} ({})", count(class))).collect::<Vec<_>>().join(", ");
     if let Some(class) = classes.iter().find(|&&class| count(class) == 0) {
         return Err(wrong(format!("has no sample of class {class}; its labels are {present}")));
     }
@@ -159,7 +159,9 @@ fn input(images: &Images, i: usize, centre: bool, scale: InputScale) -> Vec<f32>
     let mut x: Vec<f64> = (0..channels).flat_map(plane).collect();
     if centre {
         let mean = x.iter().sum::<f64>() / x.len() as f64;
-        x.iter_mut().for_each(|v| *v -= mean);
+        for v in &mut x {
+            *v -= mean;
+        }
     }
     if scale == InputScale::Sphere {
         onto_sphere(&mut x);
@@ -171,7 +173,9 @@ fn input(images: &Images, i: usize, centre: bool, scale: InputScale) -> Vec<f32>
 pub(crate) fn onto_sphere(x: &mut [f64]) {
     let norm = (x.iter().map(|v| v * v).sum::<f64>() / x.len() as f64).sqrt();
     if norm > 1e-12 {
-        x.iter_mut().for_each(|v| *v /= norm);
+        for v in x {
+            *v /= norm;
+        }
     }
 }
 

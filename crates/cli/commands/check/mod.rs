@@ -31,8 +31,8 @@ fn gan(experiment: &Experiment, args: &Check) -> Result<(), Failure> {
     let settings = &experiment.settings;
     let (g, d) = (&settings.generator, &settings.discriminator);
     let tables = [
-        table(&experiment.generator, Some(rates(&experiment.generator, &g.optimizer, &g.layer_rates))),
-        table(&experiment.discriminator, Some(rates(&experiment.discriminator, &d.optimizer, &d.layer_rates))),
+        table(&experiment.generator, Some(&rates(&experiment.generator, &g.optimizer, &g.layer_rates))),
+        table(&experiment.discriminator, Some(&rates(&experiment.discriminator, &d.optimizer, &d.layer_rates))),
     ];
     let (seconds, bytes) = cost(experiment, &opened.placement);
     let untrained = untrained(experiment, args, &opened.placement);
@@ -133,7 +133,7 @@ impl Row {
     }
 }
 
-fn table(architecture: &Architecture, rates: Option<Vec<f64>>) -> Vec<Row> {
+fn table(architecture: &Architecture, rates: Option<&[f64]>) -> Vec<Row> {
     let regimes = regimes(architecture);
     let layers = architecture.flat().into_iter().filter_map(|node| node.index.map(|index| (index, node)));
     layers
@@ -147,7 +147,7 @@ fn table(architecture: &Architecture, rates: Option<Vec<f64>>) -> Vec<Row> {
                 fan_in: node.fan_in(),
                 r: regime.and_then(|regime| regime.r),
                 behind_batch_norm: regime.is_some_and(|regime| regime.behind_batch_norm),
-                rates: rates.as_ref().map(|rates| [rates[2 * index], rates[2 * index + 1]]),
+                rates: rates.map(|rates| [rates[2 * index], rates[2 * index + 1]]),
             }
         })
         .collect()

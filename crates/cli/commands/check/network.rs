@@ -28,7 +28,7 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
         return Ok(());
     };
     let task = experiment.task;
-    let rows = table(architecture, Some(rates(architecture, &task.optimizer, &task.layer_rates)));
+    let rows = table(architecture, Some(&rates(architecture, &task.optimizer, &task.layer_rates)));
     let opened = device::open(args.on.device)?;
     let (seconds, bytes) = (cost(&experiment, &opened.placement)?, bytes(architecture, task.batch()));
     if args.voice.json {
