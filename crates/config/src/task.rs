@@ -117,7 +117,7 @@ pub enum Labelled {
 /// `y_o = D^-1/2 Σ_d h_d(u_od · x)`, d = 1..D,
 ///
 /// with h_d the Hermite polynomials of unit variance and u_od random unit directions, one for each output and degree.
-/// The outputs have mean about 0 and variance about 1.
+/// The outputs have mean 0 and a variance near 1, below it where n_0 is small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Teacher {

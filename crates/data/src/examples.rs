@@ -135,7 +135,7 @@ fn labelled(images: &Images, experiment: &SupervisedExperiment) -> Result<TaskDa
             task.train, task.test
         )));
     }
-    chosen.shuffle(&mut ChaCha20Rng::seed_from_u64(seed));
+    chosen.shuffle(&mut draws(seed, Purpose::Subset));
     let (train, test) = (&chosen[..task.train], &chosen[chosen.len() - task.test..]);
     for (k, class) in classes.iter().enumerate() {
         if !train.iter().any(|&(_, c)| c == k) {
@@ -150,6 +150,29 @@ fn labelled(images: &Images, experiment: &SupervisedExperiment) -> Result<TaskDa
     };
     debug_assert_eq!(task.goal, Goal::Classification, "checked");
     Ok(TaskData { train: take(train), test: take(test), source: images.source.clone(), classes })
+}
+
+/// What random numbers of a task's samples are for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// Which images, and which of them are tested on.
+    Subset,
+    /// Inputs of a teacher's samples, two streams so that neither set moves when the other grows.
+    Train,
+    Test,
+    /// Noise on its targets.
+    Noise,
+    /// Directions of its function.
+    Function,
+}
+
+/// A stream of its own for each purpose: with one stream, the directions of a teacher would be its first inputs.
+pub(crate) fn draws(seed: u64, purpose: Purpose) -> ChaCha20Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    // Apart from the streams of training, which have small numbers here.
+    key[8] = 128 + purpose as u8;
+    ChaCha20Rng::from_seed(key)
 }
 
 /// Image `i` as an input, channels first.
