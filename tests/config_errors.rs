@@ -2,7 +2,55 @@
 
 use std::fmt::Write as _;
 
+use crate::supervised::TASK;
 use crate::support::{TINY, config, folder, run};
+
+/// Each change to a sound task.
+fn task_cases() -> Vec<(&'static str, String)> {
+    let replace = |from: &str, to: &str| {
+        assert!(TASK.contains(from), "{from}");
+        TASK.replace(from, to)
+    };
+    let class = |more: &str| {
+        replace("\"regression\"", &format!("\"classification\"\n{more}"))
+            .replace("[data.teacher]\nnoise = 0.1", "[data.idx]\nimages = \"i\"")
+            .replace("input = 6", "input = 16")
+    };
+    let without = |part: &str| replace(part, "");
+    vec![
+        ("a goal with a typo", replace("\"regression\"", "\"regresion\"")),
+        ("no optimiser", without("optimizer.adam = { rate = 0.02, beta1 = 0.9 }")),
+        ("a task without data", without("[data.teacher]\nnoise = 0.1")),
+        ("data without a task", TASK[..TASK.find("[task").expect("a task")].to_owned()),
+        ("data that have no labels", replace("[data.teacher]\nnoise = 0.1", "[data.folder]\npath = \"x\"")),
+        ("a task with a typo", replace("[task.supervised]", "[task.supervized]")),
+        ("no training sample", replace("train = 24", "train = 0")),
+        ("a batch larger than the training set", replace("batch = 7", "batch = 25")),
+        ("no step of a task", replace("steps = 100", "steps = 0")),
+        ("a rate below zero", replace("rate = 0.02", "rate = -0.02")),
+        ("noise below zero", replace("noise = 0.1", "noise = -0.1")),
+        ("a degree too high", replace("noise = 0.1", "degree = 9")),
+        ("regression on classes", class("").replace("\"classification\"", "\"regression\"")),
+        ("cross-entropy of numbers", replace("train = 24", "train = 24\nloss = \"cross_entropy\"")),
+        ("classes of numbers", replace("train = 24", "train = 24\nclasses = [0, 1]")),
+        ("classes of a teacher", replace("\"regression\"", "\"classification\"\nclasses = [0, 1]")),
+        ("a teacher of three classes", replace("\"regression\"", "\"classification\"").replace("outputs = 2", "outputs = 3")),
+        ("one class", class("classes = [4]")),
+        ("a class twice", class("classes = [4, 4]")),
+        ("a class above 255", class("classes = [4, 256]")),
+        ("more classes than outputs", class("classes = [4, 5, 6]")),
+        ("an input that is no image", class("").replace("input = 16", "input = 17")),
+        ("an image that is not square", class("").replace("input = 16", "input = [1, 4, 5]")),
+        ("a centred teacher", replace("train = 24", "train = 24\ncentre = true")),
+        ("a scale with a typo", replace("train = 24", "train = 24\ninputs = \"spere\"")),
+        ("a batch of one under batch norm in a task", replace("batch = 7", "batch = 1").replace("fc = {", "fc = { norm = { batch = {} },")),
+        (
+            "an image as output",
+            replace("outputs = 2", "layers = [{ reshape = { channels = 6, height = 1, width = 1 } }, { deconv = { out = 1, kernel = 2 } }]")
+                .replace("fc = { widths = [24, 24], activation = { function = \"tanh\", scaling = \"standardized\" } }", ""),
+        ),
+    ]
+}
 
 /// Each change to a sound configuration, and the flags it is run with.
 fn cases() -> Vec<(&'static str, String, Vec<&'static str>)> {
@@ -69,7 +117,8 @@ fn cases() -> Vec<(&'static str, String, Vec<&'static str>)> {
 fn every_error_points_at_the_key() {
     let folder = folder();
     let mut answers = String::new();
-    for (name, text, flags) in cases() {
+    let tasks = task_cases().into_iter().map(|(name, text)| (name, text, vec![]));
+    for (name, text, flags) in cases().into_iter().chain(tasks) {
         config(folder.path(), &text);
         let mut args = vec!["check", "tiny.toml", "--device", "flex"];
         args.extend(&flags);

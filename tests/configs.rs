@@ -17,11 +17,8 @@ fn every_configuration_is_sound_and_survives_being_resolved() {
     assert!(configs().len() >= 7);
     for path in configs() {
         let subject = Subject::load(&path, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let resolved = match &subject {
-            Subject::Gan(gan) => gan.settings.to_toml(),
-            Subject::Network(network) => network.settings.to_toml(),
-        };
-        let again = Subject::parse("resolved", &resolved, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let again =
+            Subject::parse("resolved", &subject.to_toml(), &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(again, subject, "{}", path.display());
     }
 }
@@ -39,4 +36,20 @@ fn order_and_chaos_differ_in_the_nonlinearity_alone() {
         *scaling = Scaling::Normalized;
         assert_eq!(order, chaos);
     }
+}
+
+#[test]
+fn fully_connected_order_and_chaos_differ_in_the_nonlinearity_alone() {
+    let load = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
+        match Subject::load(&path, &[]).expect("sound") {
+            Subject::Network(network) => network.settings,
+            Subject::Gan(_) => panic!("{name} is a network"),
+        }
+    };
+    let (mut order, chaos) = (load("fc_order.toml"), load("fc_chaos.toml"));
+    let scaling = &mut order.network.fc.as_mut().expect("a preset").activation.scaling;
+    assert_eq!(*scaling, Scaling::Standardized);
+    *scaling = Scaling::Normalized;
+    assert_eq!(order, chaos);
 }

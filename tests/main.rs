@@ -7,6 +7,7 @@
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
+//! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
 
 #![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
 
@@ -19,4 +20,5 @@ mod kernels;
 mod reference;
 mod regimes;
 mod runs;
+mod supervised;
 mod support;

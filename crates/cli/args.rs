@@ -20,7 +20,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Say what a configuration will do: regime of each layer, learning rates, cost, and untrained samples. Needs no data.
     Check(Check),
-    /// Train a GAN into a new run directory.
+    /// Train a GAN, or a network with a task, into a new run directory.
     Train(Train),
     /// Go on with a run exactly where it stopped.
     Resume(Resume),
@@ -269,16 +269,18 @@ pub(crate) struct Ntk {
     /// Weights from a safetensors file, in PyTorch's layouts, named `{i}.weight` and `{i}.bias`.
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
-    /// Inputs from an .npy file, or `FILE.safetensors:NAME`, [N, features] or [N, channels, rows, columns].
+    /// Inputs from an .npy file, `FILE.npz:NAME` or `FILE.safetensors:NAME`, [N, features] or [N, channels, rows, columns];
+    /// or `train` or `test`: the samples of the network's task.
     #[arg(long, value_name = "FILE")]
     pub inputs: Option<String>,
-    /// Inputs of the other side, for a kernel between two sets.
+    /// Inputs of the other side, for a kernel between two sets, such as `--inputs test --inputs2 train`.
     #[arg(long, value_name = "FILE")]
     pub inputs2: Option<String>,
-    /// Number of inputs where no file gives them: latents of a generator, images of the data set for a discriminator, and
-    /// draws on the sphere |x|² = features for a `[network]`.
-    #[arg(long, short, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub n: u64,
+    /// Number of inputs where no file gives them, by default 16: latents of a generator, images of the data set for a
+    /// discriminator, and draws on the sphere |x|² = features for a `[network]`. Of a network with a task, the first N of
+    /// its samples, by default all.
+    #[arg(long, short, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub n: Option<u64>,
     /// Which entries.
     #[arg(long, value_enum, default_value_t = EntriesChoice::Traced)]
     pub entries: EntriesChoice,
@@ -294,6 +296,9 @@ pub(crate) struct Ntk {
     /// Every K-th row and column of an image only.
     #[arg(long, value_name = "K", conflicts_with = "outputs", value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub grid: Option<u64>,
+    /// Leave the output nonlinearity off: at infinite width its slopes stay random, and this kernel does not.
+    #[arg(long)]
+    pub before_output: bool,
     /// How to compute.
     #[arg(long, value_enum, default_value_t = MethodChoice::Auto)]
     pub method: MethodChoice,

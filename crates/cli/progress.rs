@@ -4,11 +4,50 @@ use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::time::Instant;
 
-use fintan_artifact::LogLine;
+use fintan_artifact::{LogLine, SupervisedLine};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use crate::args::Voice;
 use crate::voice::{answer, tell};
+
+/// A line of a log that can be said in words.
+pub(crate) trait Line: Serialize {
+    /// Steps done.
+    fn step(&self) -> u64;
+
+    /// The rest.
+    fn words(&self) -> String;
+}
+
+impl Line for LogLine {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn words(&self) -> String {
+        let Self { d_loss, g_loss, d_real, d_fake, std_ratio, correlation, nyquist_ratio, steps_per_second, .. } = self;
+        format!(
+            "{steps_per_second:.1} steps/s  D {d_loss:.2}  G {g_loss:.2}  D(x) {d_real:.2}  D(G(z)) {d_fake:.2}  \
+             std {std_ratio:.2}  corr {correlation:.2}  checkerboard {nyquist_ratio:.1}x"
+        )
+    }
+}
+
+impl Line for SupervisedLine {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn words(&self) -> String {
+        let Self { train_loss, test_loss, train_accuracy, test_accuracy, .. } = self;
+        let accuracy = match (train_accuracy, test_accuracy) {
+            (Some(train), Some(test)) => format!("  right {:.1} % / {:.1} %", 100.0 * train, 100.0 * test),
+            _ => String::new(),
+        };
+        format!("loss train {train_loss:.2e} / test {test_loss:.2e}{accuracy}")
+    }
+}
 
 /// Shows how a run goes on.
 pub(crate) struct Progress {
@@ -50,31 +89,15 @@ impl Progress {
     }
 
     /// A line of the log.
-    pub(crate) fn line(&self, line: &LogLine) {
-        let LogLine {
-            step,
-            d_loss,
-            g_loss,
-            d_real,
-            d_fake,
-            std_ratio,
-            correlation,
-            nyquist_ratio,
-            steps_per_second,
-            ..
-        } = line;
+    pub(crate) fn line(&self, line: &impl Line) {
         if self.voice.json {
             answer!("{}", serde_json::json!({ "event": "step", "line": line }));
             return;
         }
-        let text = format!(
-            "{steps_per_second:.1} steps/s  D {d_loss:.2}  G {g_loss:.2}  D(x) {d_real:.2}  D(G(z)) {d_fake:.2}  \
-             std {std_ratio:.2}  corr {correlation:.2}  checkerboard {nyquist_ratio:.1}x"
-        );
         match &self.bar {
-            Some(bar) => bar.set_message(text),
+            Some(bar) => bar.set_message(line.words()),
             None if self.voice.quiet => {}
-            None => tell!("step {step}/{}  {text}", self.steps),
+            None => tell!("step {}/{}  {}", line.step(), self.steps, line.words()),
         }
     }
 

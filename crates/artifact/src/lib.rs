@@ -8,5 +8,5 @@ mod log;
 mod run_dir;
 
 pub use arrays::{Array, Values, read_arrays, write_npz};
-pub use log::LogLine;
+pub use log::{LogLine, SupervisedLine};
 pub use run_dir::{RunDir, RunError, write_whole};

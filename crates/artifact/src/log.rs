@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A line of `log.jsonl`. Numbers that could not be measured are left out.
+/// A line of a GAN's `log.jsonl`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LogLine {
     /// Generator steps done.
@@ -33,6 +33,34 @@ impl LogLine {
     pub fn without_timings(mut self) -> Self {
         self.steps_per_second = 0.0;
         self.data_wait = 0.0;
+        self
+    }
+}
+
+/// A line of the `log.jsonl` of supervised training: losses of the network as it is after `step` steps, over all samples.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SupervisedLine {
+    /// Steps done; the first line is that of step 0.
+    pub step: u64,
+    /// Loss over the training samples.
+    pub train_loss: f64,
+    /// Loss over the test samples.
+    pub test_loss: f64,
+    /// Share of training samples in the right class; left out for regression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_accuracy: Option<f64>,
+    /// The same over test samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
+    /// Seconds since the line before, the measuring of this one included.
+    pub seconds: f64,
+}
+
+impl SupervisedLine {
+    /// The line without its timing: what one seed reproduces on one device.
+    #[must_use]
+    pub fn without_timings(mut self) -> Self {
+        self.seconds = 0.0;
         self
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! runs/NAME/  config.toml  config.resolved.toml  env.json  log.jsonl  metrics.json
+//!             data.npz  (supervised training)
 //!             grids/step_000500.png
 //!             checkpoints/step_000500/...  checkpoints/latest
 //! ```
@@ -12,7 +13,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::log::LogLine;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Why a run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +132,8 @@ impl RunDir {
     /// Those of the file system.
     ///
     /// # Panics
-    /// Never: a log line is plain JSON.
-    pub fn append_log(&self, line: &LogLine) -> Result<(), RunError> {
+    /// If a line is no plain JSON; [`LogLine`](crate::LogLine) and [`SupervisedLine`](crate::SupervisedLine) are.
+    pub fn append_log(&self, line: &impl Serialize) -> Result<(), RunError> {
         let mut text = serde_json::to_string(line).expect("a log line is plain JSON");
         text.push('\n');
         let mut file = fs_err::OpenOptions::new().create(true).append(true).open(self.log())?;
@@ -142,8 +144,13 @@ impl RunDir {
     /// Reads the log. A last line that was cut short by a kill is left out.
     ///
     /// # Errors
-    /// A line before the last that is no log line.
-    pub fn read_log(&self) -> Result<Vec<LogLine>, RunError> {
+    /// A line before the last that is no log line of this kind.
+    pub fn read_log<L: DeserializeOwned>(&self) -> Result<Vec<L>, RunError> {
+        Ok(self.log_lines()?.into_iter().map(|(line, _)| line).collect())
+    }
+
+    /// Lines as they were written, and what they say.
+    fn log_lines<L: DeserializeOwned>(&self) -> Result<Vec<(L, String)>, RunError> {
         let path = self.log();
         if !path.is_file() {
             return Ok(Vec::new());
@@ -151,9 +158,9 @@ impl RunDir {
         let text = fs_err::read_to_string(&path)?;
         let lines: Vec<&str> = text.lines().collect();
         let mut read = Vec::with_capacity(lines.len());
-        for (i, line) in lines.iter().enumerate() {
+        for (i, &line) in lines.iter().enumerate() {
             match serde_json::from_str(line) {
-                Ok(line) => read.push(line),
+                Ok(said) => read.push((said, line.to_owned())),
                 Err(_) if i + 1 == lines.len() && !text.ends_with('\n') => {}
                 Err(e) => return Err(RunError::Damaged { path, message: format!("line {}: {e}", i + 1) }),
             }
@@ -165,13 +172,15 @@ impl RunDir {
     ///
     /// # Errors
     /// A damaged log, and those of the file system.
-    ///
-    /// # Panics
-    /// Never: a log line is plain JSON.
     pub fn rewind(&self, step: u64) -> Result<(), RunError> {
+        /// What lines of every kind of training have.
+        #[derive(Deserialize)]
+        struct Stepped {
+            step: u64,
+        }
         let mut kept = String::new();
-        for line in self.read_log()?.iter().filter(|line| line.step <= step) {
-            kept.push_str(&serde_json::to_string(line).expect("a log line is plain JSON"));
+        for (_, line) in self.log_lines::<Stepped>()?.iter().filter(|(line, _)| line.step <= step) {
+            kept.push_str(line);
             kept.push('\n');
         }
         self.write("log.jsonl", kept.as_bytes())?;
@@ -237,7 +246,7 @@ impl RunDir {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn write_checkpoint(&self, step: u64, files: &[(&str, Vec<u8>)], keep: usize) -> Result<(), RunError> {
+    pub fn write_checkpoint(&self, step: u64, files: &[(String, Vec<u8>)], keep: usize) -> Result<(), RunError> {
         let folder = self.root.join("checkpoints");
         let unfinished = folder.join(format!(".unfinished-{}", step_name(step)));
         if unfinished.exists() {
@@ -312,6 +321,7 @@ pub(crate) fn write_whole_with(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::LogLine;
 
     fn line(step: u64) -> LogLine {
         LogLine { step, ..LogLine::default() }
@@ -335,7 +345,7 @@ mod tests {
         let run = RunDir::create(&parent.path().join("a")).expect("made");
         assert!(matches!(run.find_checkpoint(None), Err(RunError::NoCheckpoint(_))));
         for step in [10, 20, 30] {
-            run.write_checkpoint(step, &[("state", vec![1])], 2).expect("written");
+            run.write_checkpoint(step, &[("state".into(), vec![1])], 2).expect("written");
         }
         // What a kill leaves behind is no checkpoint.
         fs_err::create_dir_all(run.root().join("checkpoints/.unfinished-step_000040")).expect("made");
@@ -368,13 +378,13 @@ mod tests {
         }
         let text = fs_err::read_to_string(run.log()).expect("read");
         fs_err::write(run.log(), &text[..text.len() - 5]).expect("cut");
-        assert_eq!(run.read_log().expect("read").len(), 2);
+        assert_eq!(run.read_log::<LogLine>().expect("read").len(), 2);
         run.rewind(1).expect("rewound");
         assert_eq!(
             fs_err::read_to_string(run.log()).expect("read"),
             text.lines().next().expect("a line").to_owned() + "\n"
         );
         fs_err::write(run.log(), "{}\nnonsense\n{}\n").expect("spoilt");
-        assert!(run.read_log().expect_err("damaged").to_string().contains("line 1"));
+        assert!(run.read_log::<LogLine>().expect_err("damaged").to_string().contains("line 1"));
     }
 }

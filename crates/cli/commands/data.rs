@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_artifact::write_whole;
-use fintan_config::{Cifar, Data, Experiment, Files, Fit, Idx, Image};
+use fintan_config::{Cifar, Data, Files, Fit, Idx, Image, Subject};
 use fintan_data::{CLASSES, Images, Order};
 use fintan_report::grid_png;
 
@@ -73,8 +73,13 @@ fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
         return Err(Failure::input(format!("`{}` does not exist", path.display())));
     }
     if path.extension().is_some_and(|e| e == "toml") {
-        let settings = Experiment::load(&path, &[])?.settings;
-        return Ok((settings.data, settings.image));
+        return match Subject::load(&path, &[])? {
+            Subject::Gan(experiment) => Ok((experiment.settings.data, experiment.settings.image)),
+            Subject::Network(network) => {
+                let data = network.settings.data.and_then(|data| data.images(network.network.input));
+                data.ok_or_else(|| Failure::input(format!("`{}` has no images as data", path.display())))
+            }
+        };
     }
     if ![1, 3].contains(&args.channels) || !(1..=4096).contains(&args.size) {
         return Err(Failure::input("--channels must be 1 or 3, --size in 1 to 4096"));

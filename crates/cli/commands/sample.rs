@@ -1,7 +1,7 @@
 //! `fintan sample`
 
 use fintan_artifact::{RunDir, write_whole};
-use fintan_config::Experiment;
+use fintan_config::Subject;
 use fintan_net::Mode;
 use fintan_report::grid_png;
 use fintan_train::{read_sampler, sample as draw};
@@ -14,7 +14,10 @@ use crate::voice::{answer, tell};
 /// Draws a grid from a checkpoint.
 pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
     let run = RunDir::open(&args.run)?;
-    let experiment = Experiment::load(&run.resolved_config(), &[])?;
+    let Subject::Gan(experiment) = Subject::load(&run.resolved_config(), &[])? else {
+        let name = args.run.display();
+        return Err(Failure::input(format!("`{name}` is a run of a network with a task; only GANs draw samples")));
+    };
     let step = run.find_checkpoint(args.step)?;
     let opened = device::open(args.on.device)?;
     let generator = read_sampler(&run.checkpoint(step), &experiment, &opened.placement)?;

@@ -422,6 +422,16 @@ impl Architecture {
         self.nodes.last().map_or(self.input, |node| node.output)
     }
 
+    /// The network without its output nonlinearity, where it has one.
+    #[must_use]
+    pub fn before_output(&self) -> Self {
+        let mut before = self.clone();
+        while before.nodes.last().is_some_and(|node| matches!(node.layer, Layer::Activation(_))) {
+            before.nodes.pop();
+        }
+        before
+    }
+
     /// Every node, residual branches before their shortcuts, in the order of the parameter indices.
     #[must_use]
     pub fn flat(&self) -> Vec<&Node> {

@@ -102,6 +102,7 @@ pub(crate) fn in_plain_words(message: &str) -> (String, Option<String>) {
     for (rust, words) in [
         ("expected usize", "expected a whole number of at least 0"),
         ("expected u64", "expected a whole number of at least 0"),
+        ("expected u32", "expected a whole number of at least 0"),
         ("expected u8", "expected a whole number from 0 to 255"),
         ("expected f64", "expected a number"),
         ("expected a boolean", "expected true or false"),

@@ -86,7 +86,7 @@ impl Data {
     pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Self::Shapes(_) => Vec::new(),
-            Self::Idx(idx) => std::iter::once(&mut idx.images).chain(&mut idx.labels).collect(),
+            Self::Idx(idx) => idx.paths_mut(),
             Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
             Self::Folder(files) | Self::Tar(files) => vec![&mut files.path],
         }
@@ -115,9 +115,15 @@ impl Default for Shapes {
 pub struct Idx {
     /// The image file, such as `train-images-idx3-ubyte.gz`.
     pub images: PathBuf,
-    /// The label file; GAN training does without.
+    /// The label file, such as `train-labels-idx1-ubyte.gz`; GAN training does without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
+}
+
+impl Idx {
+    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        std::iter::once(&mut self.images).chain(&mut self.labels).collect()
+    }
 }
 
 /// CIFAR binary batches.
@@ -328,11 +334,7 @@ impl Settings {
             check_optimizer(&format!("{key}.optimizer"), optimizer)?;
         }
         for (key, rates) in [("generator", &generator.layer_rates), ("discriminator", &discriminator.layer_rates)] {
-            if let LayerRates::Exponents(exponents) = rates {
-                for (name, value) in [("weights", exponents.weights), ("biases", exponents.biases)] {
-                    finite(&format!("{key}.layer_rates.exponents.{name}"), value)?;
-                }
-            }
+            check_layer_rates(&format!("{key}.layer_rates"), rates)?;
         }
         for (key, parametrization) in
             [("generator", generator.parametrization), ("discriminator", discriminator.parametrization)]
@@ -410,7 +412,7 @@ fn one_network(key: &str) -> Invalid {
         .with_help(format!("for instance [{key}.dcgan], or [[{key}.layers]] for an explicit list"))
 }
 
-fn within(key: &str, value: usize, least: usize, most: usize) -> Result<(), Invalid> {
+pub(crate) fn within(key: &str, value: usize, least: usize, most: usize) -> Result<(), Invalid> {
     if (least..=most).contains(&value) {
         Ok(())
     } else {
@@ -438,7 +440,7 @@ fn fraction(key: &str, value: f64) -> Result<(), Invalid> {
     }
 }
 
-fn check_data(data: &Data) -> Result<(), Invalid> {
+pub(crate) fn check_data(data: &Data) -> Result<(), Invalid> {
     match data {
         Data::Shapes(Shapes { count, seed: _ }) => within("data.shapes.count", *count, 1, 1 << 22),
         Data::Cifar(Cifar { files, labels }) => {
@@ -483,7 +485,16 @@ fn check_train(train: &Train) -> Result<(), Invalid> {
     }
 }
 
-fn check_optimizer(key: &str, optimizer: &Optimizer) -> Result<(), Invalid> {
+pub(crate) fn check_layer_rates(key: &str, rates: &LayerRates) -> Result<(), Invalid> {
+    if let LayerRates::Exponents(exponents) = rates {
+        for (name, value) in [("weights", exponents.weights), ("biases", exponents.biases)] {
+            finite(&format!("{key}.exponents.{name}"), value)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn check_optimizer(key: &str, optimizer: &Optimizer) -> Result<(), Invalid> {
     match *optimizer {
         Optimizer::Sgd(Sgd { rate, momentum }) => {
             positive(&format!("{key}.sgd.rate"), rate)?;

@@ -16,6 +16,7 @@ mod presets;
 mod rates;
 mod source;
 mod subject;
+mod task;
 
 pub use architecture::{
     Architecture, ArchitectureError, BatchNorm, Beta, Convolution, Dense, Empty, Init, Layer, LayerNorm, Node,
@@ -31,3 +32,4 @@ pub use nonlinearity::{Activation, Function, SELU, Scaling};
 pub use presets::{BatchNormChoice, DcganDiscriminator, DcganGenerator, Fc, LayerNormChoice, Norm, NormPosition};
 pub use rates::{Exponents, LayerRates};
 pub use subject::{InputShape, NetworkExperiment, NetworkSettings, NetworkTable, Subject};
+pub use task::{Goal, InputScale, Labelled, LossFunction, Supervised, SupervisedExperiment, Task, Teacher};

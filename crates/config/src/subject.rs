@@ -1,18 +1,21 @@
 //! What a command looks at: a GAN, or a network by itself.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::architecture::{Architecture, Layer, Parametrization, Shape};
 use crate::error::Invalid;
 use crate::experiment::{Experiment, check_parametrization};
 use crate::presets::Fc;
+use crate::task::{Labelled, SupervisedExperiment, Task, check_task};
 
 /// What a configuration file describes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Subject {
     /// A GAN: generator, discriminator, data and training.
     Gan(Box<Experiment>),
-    /// A `[network]`, to be looked at as it is initialised or with weights from elsewhere.
+    /// A `[network]`, to be trained for its task, or to be looked at as it is drawn or with weights from elsewhere.
     Network(NetworkExperiment),
 }
 
@@ -25,6 +28,12 @@ pub struct NetworkSettings {
     pub seed: u64,
     /// The network.
     pub network: NetworkTable,
+    /// Inputs and targets of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Labelled>,
+    /// What it is trained for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
 }
 
 /// A network: exactly one of `fc` and `layers`.
@@ -98,12 +107,49 @@ pub struct NetworkExperiment {
     pub network: Architecture,
 }
 
+impl Subject {
+    /// Every file and folder that the configuration names.
+    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Gan(experiment) => experiment.settings.data.paths_mut(),
+            Self::Network(network) => network.settings.data.as_mut().map_or_else(Vec::new, Labelled::paths_mut),
+        }
+    }
+
+    /// The step at which training ends; none without a task.
+    pub fn steps_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Gan(experiment) => Some(&mut experiment.settings.train.steps),
+            Self::Network(network) => network.settings.task.as_mut().map(|Task::Supervised(task)| &mut task.steps),
+        }
+    }
+
+    /// Every setting as TOML, defaults included; reading it back gives the same.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        match self {
+            Self::Gan(experiment) => experiment.settings.to_toml(),
+            Self::Network(network) => network.settings.to_toml(),
+        }
+    }
+}
+
+impl NetworkExperiment {
+    /// The network with its task, where it has one.
+    #[must_use]
+    pub fn supervised(&self) -> Option<SupervisedExperiment<'_>> {
+        let NetworkSettings { seed, task, data, .. } = &self.settings;
+        let (Some(Task::Supervised(task)), Some(data)) = (task, data) else { return None };
+        Some(SupervisedExperiment { seed: *seed, network: &self.network, task, data })
+    }
+}
+
 impl NetworkSettings {
     /// Checks what types cannot say and works out the network.
     ///
     /// # Errors
     /// The first key that is out of range.
-    pub fn check(self) -> Result<NetworkExperiment, Invalid> {
+    pub fn check(mut self) -> Result<NetworkExperiment, Invalid> {
         let NetworkTable { input: InputShape(input), parametrization, fc, outputs, layers } = &self.network;
         if input.is_empty() {
             return Err(Invalid::new("network.input", "`network.input` must have at least one value, got 0"));
@@ -129,6 +175,19 @@ impl NetworkSettings {
             let key = if fc.is_some() { given.to_owned() } else { format!("{given}{}", e.key) };
             Invalid { key, message: e.message, help: e.help }
         })?;
+        match &mut self.task {
+            Some(task) => {
+                check_task(task, self.data.as_ref(), &network)?;
+                let Task::Supervised(task) = task;
+                task.batch = Some(task.batch());
+            }
+            None if self.data.is_some() => {
+                return Err(Invalid::new("data", "`data` of a network belongs to a task").with_help(
+                    "for instance task.supervised = { goal = \"classification\", optimizer.sgd.rate = 1.0 }",
+                ));
+            }
+            None => {}
+        }
         Ok(NetworkExperiment { network, settings: self })
     }
 

@@ -38,6 +38,14 @@ pub enum DataError {
         /// Wanted rows and columns.
         size: usize,
     },
+    /// Labels do not fit the task.
+    #[error("{origin} {message}")]
+    Labels {
+        /// The data set, in words.
+        origin: String,
+        /// What was found and what is needed.
+        message: String,
+    },
     /// Fewer images than a batch.
     #[error("the data set holds {found} images, fewer than one batch of {needed}")]
     TooFew {

@@ -1,18 +1,22 @@
-//! Image data sets as batches in [-1, 1].
+//! Image data sets as batches in [-1, 1], and inputs with targets.
 //!
 //! A set is decoded once, to bytes in memory ([`Images`]), and walked through in an order that depends on a seed alone
-//! ([`Order`]). Batches are channels last, `[batch, rows, columns, channels]`, as networks take them.
+//! ([`Order`]). Batches are channels last, `[batch, rows, columns, channels]`, as networks take them. A supervised task
+//! has its samples on the host ([`TaskData`]), a subset of such a set or drawn.
 
 mod cifar;
 mod error;
+mod examples;
 mod files;
 mod fit;
 mod idx;
 mod images;
 mod order;
 mod shapes;
+mod teacher;
 
 pub use error::DataError;
+pub use examples::{Examples, TaskData};
 pub use images::Images;
 pub use order::Order;
 pub use shapes::CLASSES;

@@ -46,11 +46,7 @@ impl Ultrametric {
             sizes: vec![1],
             gaussian: false,
         };
-        let mut nodes = &architecture.nodes[..];
-        while let Some((Node { layer: Layer::Activation(_), .. }, rest)) = nodes.split_last() {
-            nodes = rest;
-        }
-        for node in nodes {
+        for node in &architecture.before_output().nodes {
             classes.pass(node, architecture.parametrization)?;
         }
         let mut ntk = vec![0.0; classes.sizes.len()];

@@ -1,23 +1,26 @@
 //! Everything a run needs to go on exactly, as files.
 //!
 //! ```text
-//! state.json                 version, step, images seen, seed
-//! generator.safetensors      parameters and running statistics, PyTorch layouts
-//! discriminator.safetensors
-//! average.safetensors        where weights are averaged
-//! generator_optimizer.safetensors, discriminator_optimizer.safetensors
+//! state.json                     version, step, images seen
+//! {part}.safetensors             parameters and running statistics, PyTorch layouts
+//! {part}_optimizer.safetensors   moments
 //! ```
+//!
+//! Parts are `generator`, `discriminator` and, where weights are averaged, `average`, which has no optimiser; or `network`.
 
 use std::path::{Path, PathBuf};
 
-use fintan_config::Experiment;
+use fintan_config::{Architecture, Experiment, SupervisedExperiment};
 use fintan_data::Order;
 use fintan_net::weights::{Tensors, WeightsError, read_safetensors, write_safetensors};
 use fintan_net::{Network, Placement};
 use serde::{Deserialize, Serialize};
 
 use crate::gan::Gan;
+use crate::optimizer::Optimizer;
 use crate::seeds::{Purpose, stream};
+use crate::supervised::Supervised;
+use crate::training::{Part, Trainee};
 
 /// Version of the files above.
 const VERSION: u32 = 1;
@@ -53,27 +56,24 @@ pub enum CheckpointError {
     },
 }
 
-impl Gan {
-    /// The files of a checkpoint.
-    ///
-    /// # Panics
-    /// Never: the state is plain JSON.
-    #[must_use]
-    pub fn checkpoint_files(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let state = State { version: VERSION, step: self.step, images_seen: self.order.seen() };
-        let mut files = vec![
-            ("state.json", serde_json::to_vec_pretty(&state).expect("plain JSON")),
-            ("generator.safetensors", write_safetensors(&self.generator.to_tensors())),
-            ("discriminator.safetensors", write_safetensors(&self.discriminator.to_tensors())),
-            ("generator_optimizer.safetensors", write_safetensors(&self.generator_optimizer.to_tensors())),
-            ("discriminator_optimizer.safetensors", write_safetensors(&self.discriminator_optimizer.to_tensors())),
-        ];
-        if let Some(average) = &self.average {
-            files.push(("average.safetensors", write_safetensors(&average.to_tensors())));
+/// The files of a checkpoint.
+///
+/// # Panics
+/// Never: the state is plain JSON.
+#[must_use]
+pub fn checkpoint_files(trainee: &impl Trainee) -> Vec<(String, Vec<u8>)> {
+    let state = State { version: VERSION, step: trainee.step(), images_seen: trainee.seen() };
+    let mut files = vec![("state.json".to_owned(), serde_json::to_vec_pretty(&state).expect("plain JSON"))];
+    for Part { name, network, optimizer } in trainee.parts() {
+        files.push((format!("{name}.safetensors"), write_safetensors(&network.to_tensors())));
+        if let Some(optimizer) = optimizer {
+            files.push((format!("{name}_optimizer.safetensors"), write_safetensors(&optimizer.to_tensors())));
         }
-        files
     }
+    files
+}
 
+impl Gan {
     /// A GAN as a checkpoint left it.
     ///
     /// # Errors
@@ -86,21 +86,52 @@ impl Gan {
     ) -> Result<Self, CheckpointError> {
         let state = read_state(folder)?;
         let mut gan = Self::new(experiment, images, placement);
-        gan.generator = network(folder, "generator.safetensors", &gan.generator)?;
-        gan.discriminator = network(folder, "discriminator.safetensors", &gan.discriminator)?;
+        gan.generator = network(folder, "generator", &gan.generator)?;
+        gan.discriminator = network(folder, "discriminator", &gan.discriminator)?;
         if let Some(average) = &gan.average {
-            gan.average = Some(network(folder, "average.safetensors", average)?);
+            gan.average = Some(network(folder, "average", average)?);
         }
-        let (tensors, damaged) = tensors(folder, "generator_optimizer.safetensors")?;
-        gan.generator_optimizer =
-            gan.generator_optimizer.with_tensors(&tensors, &gan.generator.parameters()).map_err(damaged)?;
-        let (tensors, damaged) = self::tensors(folder, "discriminator_optimizer.safetensors")?;
+        gan.generator_optimizer = optimizer(folder, "generator", gan.generator_optimizer, &gan.generator)?;
         gan.discriminator_optimizer =
-            gan.discriminator_optimizer.with_tensors(&tensors, &gan.discriminator.parameters()).map_err(damaged)?;
+            optimizer(folder, "discriminator", gan.discriminator_optimizer, &gan.discriminator)?;
         gan.order = Order::new(experiment.settings.seed, images, state.images_seen);
         gan.step = state.step;
         Ok(gan)
     }
+}
+
+impl Supervised {
+    /// A network in training as a checkpoint left it.
+    ///
+    /// # Errors
+    /// As [`Gan::from_checkpoint`].
+    pub fn from_checkpoint(
+        folder: &Path,
+        experiment: &SupervisedExperiment,
+        placement: &Placement,
+    ) -> Result<Self, CheckpointError> {
+        let state = read_state(folder)?;
+        let mut trainee = Self::new(experiment, placement);
+        trainee.network = network(folder, "network", &trainee.network)?;
+        trainee.optimizer = optimizer(folder, "network", trainee.optimizer, &trainee.network)?;
+        trainee.order = Order::new(experiment.seed, experiment.task.train, state.images_seen);
+        trainee.step = state.step;
+        trainee.begun = true;
+        Ok(trainee)
+    }
+}
+
+/// The network of a checkpoint of supervised training.
+///
+/// # Errors
+/// As [`Gan::from_checkpoint`].
+pub fn read_network(
+    folder: &Path,
+    architecture: &Architecture,
+    placement: &Placement,
+) -> Result<Network, CheckpointError> {
+    read_state(folder)?;
+    network(folder, "network", &Network::init(architecture, &mut stream(0, Purpose::Generator, 0), placement))
 }
 
 /// The network that samples are drawn from, out of a checkpoint alone: neither data nor discriminator are needed.
@@ -109,7 +140,7 @@ impl Gan {
 /// As [`Gan::from_checkpoint`].
 pub fn read_sampler(folder: &Path, experiment: &Experiment, placement: &Placement) -> Result<Network, CheckpointError> {
     read_state(folder)?;
-    let name = if experiment.settings.train.ema.is_some() { "average.safetensors" } else { "generator.safetensors" };
+    let name = if experiment.settings.train.ema.is_some() { "average" } else { "generator" };
     let drawn =
         Network::init(&experiment.generator, &mut stream(experiment.settings.seed, Purpose::Generator, 0), placement);
     network(folder, name, &drawn)
@@ -126,7 +157,7 @@ pub fn read_discriminator(
 ) -> Result<Network, CheckpointError> {
     read_state(folder)?;
     let mut rng = stream(experiment.settings.seed, Purpose::Discriminator, 0);
-    network(folder, "discriminator.safetensors", &Network::init(&experiment.discriminator, &mut rng, placement))
+    network(folder, "discriminator", &Network::init(&experiment.discriminator, &mut rng, placement))
 }
 
 fn read_state(folder: &Path) -> Result<State, CheckpointError> {
@@ -141,12 +172,20 @@ fn read_state(folder: &Path) -> Result<State, CheckpointError> {
 }
 
 fn network(folder: &Path, name: &str, like: &Network) -> Result<Network, CheckpointError> {
-    let (tensors, damaged) = tensors(folder, name)?;
+    let (tensors, damaged) = tensors(folder, &format!("{name}.safetensors"))?;
     like.with_tensors(&tensors).map_err(damaged)
 }
 
+fn optimizer(folder: &Path, name: &str, new: Optimizer, of: &Network) -> Result<Optimizer, CheckpointError> {
+    let (tensors, damaged) = tensors(folder, &format!("{name}_optimizer.safetensors"))?;
+    new.with_tensors(&tensors, &of.parameters()).map_err(damaged)
+}
+
 /// The tensors of a file, and what to call an error in them.
-fn tensors(folder: &Path, name: &str) -> Result<(Tensors, impl Fn(WeightsError) -> CheckpointError), CheckpointError> {
+fn tensors(
+    folder: &Path,
+    name: &str,
+) -> Result<(Tensors, impl Fn(WeightsError) -> CheckpointError + use<>), CheckpointError> {
     let path = folder.join(name);
     let bytes = fs_err::read(&path)?;
     let damaged = move |e: WeightsError| CheckpointError::Damaged { path: path.clone(), message: e.to_string() };

@@ -1,4 +1,4 @@
-//! GAN training: one step, and the loop around it.
+//! GAN training: one step, and what the loop around it logs and shows.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::loss::binary_cross_entropy;
 use crate::measures::{Measures, Samples};
 use crate::optimizer::{Optimizer, rates};
 use crate::seeds::{Purpose, latents, stream};
+use crate::training::{Ending, Observer, ObserverError, Part, Schedule, Session, TrainError, Trainee, check_loss, run};
 
 /// Samples behind the measures of a log line.
 const LOGGED_SAMPLES: usize = 128;
@@ -53,74 +54,26 @@ pub struct StepOutcome {
     pub waited: Duration,
 }
 
-/// What a loop tells the outside.
-///
-/// Every method has a default that does nothing: an observer implements what it wants to see.
-pub trait Observer {
-    /// A step is done.
-    fn stepped(&mut self, _gan: &Gan) {}
+impl Trainee for Gan {
+    type Line = LogLine;
 
-    /// A line for the log.
-    ///
-    /// # Errors
-    /// Whatever keeps it from being written; training stops.
-    fn logged(&mut self, _line: &LogLine) -> Result<(), ObserverError> {
-        Ok(())
+    fn step(&self) -> u64 {
+        self.step
     }
 
-    /// Samples of the fixed latents.
-    ///
-    /// # Errors
-    /// As [`Observer::logged`].
-    fn sampled(&mut self, _step: u64, _samples: &Samples) -> Result<(), ObserverError> {
-        Ok(())
+    fn seen(&self) -> u64 {
+        self.order.seen()
     }
 
-    /// Time for a checkpoint; every parameter and moment is finite.
-    ///
-    /// # Errors
-    /// As [`Observer::logged`].
-    fn checkpoint(&mut self, _gan: &Gan) -> Result<(), ObserverError> {
-        Ok(())
+    fn parts(&self) -> Vec<Part<'_>> {
+        let part = |name, network, optimizer| Part { name, network, optimizer };
+        let mut parts = vec![
+            part("discriminator", &self.discriminator, Some(&self.discriminator_optimizer)),
+            part("generator", &self.generator, Some(&self.generator_optimizer)),
+        ];
+        parts.extend(self.average.as_ref().map(|average| part("average", average, None)));
+        parts
     }
-
-    /// Whether to stop after this step.
-    fn stop(&mut self) -> bool {
-        false
-    }
-}
-
-/// Why an observer could not do its part.
-pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Why training stopped early.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// A loss or a parameter is not a finite number.
-    #[error("step {step}: {what} is not finite; the last checkpoint is from before{}", layer.as_ref().map_or(String::new(), |l| format!(". First at {l}")))]
-    NotFinite {
-        /// The step.
-        step: u64,
-        /// The loss, a parameter or a moment.
-        what: String,
-        /// The first parameter that is not finite.
-        layer: Option<String>,
-    },
-    /// The data set is smaller than a batch.
-    #[error(transparent)]
-    Data(#[from] fintan_data::DataError),
-    /// An observer failed.
-    #[error(transparent)]
-    Observer(#[from] ObserverError),
-}
-
-/// How a loop ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// All steps are done.
-    Done,
-    /// An observer asked to stop.
-    Stopped,
 }
 
 impl Gan {
@@ -252,28 +205,11 @@ impl Gan {
         sample(self.sampler(), self.settings.seed, count, Mode::Train, &self.device)
     }
 
-    /// The first parameter that is not finite; the discriminator's come first, because it moves first in a step.
-    #[must_use]
-    pub fn first_not_finite(&self) -> Option<String> {
-        [("discriminator", &self.discriminator), ("generator", &self.generator)].into_iter().find_map(
-            |(name, network)| {
-                let parameters = network.parameters().into_iter().zip(network.parameter_names());
-                let mut bad = parameters.filter(|(parameter, _)| !is_finite(&parameter.clone().abs().sum()));
-                bad.next().map(|(_, parameter)| {
-                    let index: Option<usize> = parameter.split('.').next().and_then(|i| i.parse().ok());
-                    let node = network.architecture().flat().into_iter().find(|node| node.index == index);
-                    let layer = node.map_or("layer", |node| node.layer.name());
-                    format!("`{parameter}` of the {name} (a {layer})")
-                })
-            },
-        )
-    }
-
     /// Trains to the experiment's last step.
     ///
     /// # Errors
     /// A loss that is not finite, a data set smaller than a batch, an observer that fails.
-    pub fn train(&mut self, images: &Images, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
+    pub fn train(&mut self, images: &Images, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
         let train = self.settings.train.clone();
         if images.len() < train.batch {
             return Err(fintan_data::DataError::TooFew { found: images.len(), needed: train.batch }.into());
@@ -282,77 +218,71 @@ impl Gan {
         if self.step == 0 {
             observer.sampled(0, &self.samples(train.grid[0] * train.grid[1]))?;
         }
-        let (mut since, mut waited, mut steps) = (Instant::now(), Duration::ZERO, 0_u32);
-        while self.step < train.steps {
-            let outcome = self.advance(images);
-            waited += outcome.waited;
-            steps += 1;
-            let last = self.step == train.steps;
-            if last || self.step.is_multiple_of(train.log_every) {
-                let line = self.log_line(&outcome, &data)?;
-                let seconds = since.elapsed().as_secs_f64().max(1e-9);
-                let (steps_per_second, data_wait) = (f64::from(steps) / seconds, waited.as_secs_f64() / seconds);
-                observer.logged(&LogLine { steps_per_second, data_wait, ..line })?;
-                (since, waited, steps) = (Instant::now(), Duration::ZERO, 0);
-            }
-            if last || self.step.is_multiple_of(train.grid_every) {
-                observer.sampled(self.step, &self.samples(train.grid[0] * train.grid[1]))?;
-            }
-            observer.stepped(self);
-            let stop = !last && observer.stop();
-            if last || stop || self.step.is_multiple_of(train.checkpoint_every) {
-                self.check_state()?;
-                observer.checkpoint(self)?;
-            }
-            if stop {
-                return Ok(Ending::Stopped);
-            }
-        }
-        Ok(Ending::Done)
+        let Train { steps, log_every, checkpoint_every, .. } = train;
+        let schedule = Schedule { steps, log_every, checkpoint_every };
+        let mut play = Play { gan: self, images, data, outcome: None, waited: Duration::ZERO, steps: 0 };
+        run(&mut play, &schedule, observer)
+    }
+}
+
+/// A GAN with its images, while a loop lasts.
+struct Play<'a> {
+    gan: &'a mut Gan,
+    images: &'a Images,
+    /// Measures of the data.
+    data: Measures,
+    /// Of the last step.
+    outcome: Option<StepOutcome>,
+    /// Time spent waiting for data, and steps done, since the last line.
+    waited: Duration,
+    steps: u32,
+}
+
+impl Session for Play<'_> {
+    type Trainee = Gan;
+
+    fn trainee(&self) -> &Gan {
+        self.gan
     }
 
-    fn log_line(&self, outcome: &StepOutcome, data: &Measures) -> Result<LogLine, TrainError> {
+    fn advance(&mut self) {
+        let outcome = self.gan.advance(self.images);
+        self.waited += outcome.waited;
+        self.steps += 1;
+        self.outcome = Some(outcome);
+    }
+
+    fn line(&mut self, since: Instant) -> Result<LogLine, TrainError> {
+        let outcome = self.outcome.as_ref().expect("a step is done");
         let number = |tensor: &Tensor<1>| f64::from(tensor.clone().into_scalar::<f32>());
         let (d_loss, g_loss) = (number(&outcome.d_loss), number(&outcome.g_loss));
-        for (what, loss) in [("the discriminator's loss", d_loss), ("the generator's loss", g_loss)] {
-            if !loss.is_finite() {
-                return Err(TrainError::NotFinite {
-                    step: self.step,
-                    what: what.into(),
-                    layer: self.first_not_finite(),
-                });
-            }
-        }
-        let samples = self.samples(LOGGED_SAMPLES).measure();
-        Ok(LogLine {
-            step: self.step,
+        check_loss(self.gan, "the discriminator's loss", d_loss)?;
+        check_loss(self.gan, "the generator's loss", g_loss)?;
+        let samples = self.gan.samples(LOGGED_SAMPLES).measure();
+        let seconds = since.elapsed().as_secs_f64().max(1e-9);
+        let line = LogLine {
+            step: self.gan.step,
             d_loss,
             g_loss,
             d_real: number(&outcome.d_real),
             d_fake: number(&outcome.d_fake),
-            std_ratio: samples.std / data.std.max(1e-12),
+            std_ratio: samples.std / self.data.std.max(1e-12),
             correlation: samples.correlation,
-            nyquist_ratio: samples.nyquist / data.nyquist.max(1e-12),
-            ..LogLine::default()
-        })
+            nyquist_ratio: samples.nyquist / self.data.nyquist.max(1e-12),
+            steps_per_second: f64::from(self.steps) / seconds,
+            data_wait: self.waited.as_secs_f64() / seconds,
+        };
+        (self.waited, self.steps) = (Duration::ZERO, 0);
+        Ok(line)
     }
 
-    /// Whether a checkpoint would hold finite numbers only.
-    fn check_state(&self) -> Result<(), TrainError> {
-        let fail = |what: &str, layer| Err(TrainError::NotFinite { step: self.step, what: what.into(), layer });
-        if let Some(layer) = self.first_not_finite() {
-            return fail("a parameter", Some(layer));
+    fn show(&self, last: bool, observer: &mut dyn Observer<Gan>) -> Result<(), ObserverError> {
+        let Train { grid_every, grid, .. } = self.gan.settings.train;
+        if last || self.gan.step.is_multiple_of(grid_every) {
+            observer.sampled(self.gan.step, &self.gan.samples(grid[0] * grid[1]))?;
         }
-        match [self.discriminator_optimizer.is_finite(), self.generator_optimizer.is_finite()] {
-            [true, true] => Ok(()),
-            [false, _] => fail("a moment of the discriminator's optimiser", None),
-            [true, false] => fail("a moment of the generator's optimiser", None),
-        }
+        Ok(())
     }
-}
-
-fn is_finite(sum: &Tensor<1>) -> bool {
-    sum.clone().into_scalar::<f32>().is_finite()
 }
 
 /// Measures of the first `count` images of a shuffled data set: the row that samples are compared with.

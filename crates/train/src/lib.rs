@@ -1,7 +1,7 @@
-//! GAN training, layer-dependent learning rates, checkpoints, sample measures.
+//! GAN and supervised training, layer-dependent learning rates, checkpoints, sample measures.
 //!
-//! [`Gan::train`] is the loop. It writes no file and prints nothing: an [`Observer`] does, and whatever a program wants to
-//! measure beside training is plugged in as one.
+//! [`Gan::train`] and [`Supervised::train`] go through one loop. It writes no file and prints nothing: an [`Observer`] does,
+//! and whatever a program wants to measure beside training is plugged in as one.
 
 mod checkpoint;
 mod gan;
@@ -9,9 +9,15 @@ mod loss;
 pub mod measures;
 mod optimizer;
 mod seeds;
+mod supervised;
+mod task_loss;
+mod training;
 
-pub use checkpoint::{CheckpointError, read_discriminator, read_sampler};
-pub use gan::{Ending, Gan, Observer, ObserverError, StepOutcome, TrainError, real_measures, sample};
+pub use checkpoint::{CheckpointError, checkpoint_files, read_discriminator, read_network, read_sampler};
+pub use gan::{Gan, StepOutcome, real_measures, sample};
 pub use loss::{Loss, binary_cross_entropy};
 pub use optimizer::{Optimizer, rates};
 pub use seeds::{Purpose, latents, stream};
+pub use supervised::Supervised;
+pub use task_loss::Score;
+pub use training::{Ending, Observer, ObserverError, Part, TrainError, Trainee};

@@ -21,12 +21,17 @@ pub struct Loss {
 #[must_use]
 pub fn binary_cross_entropy(logits: Tensor<4>, target: f64) -> Loss {
     let batch = logits.dims()[0] as f64;
-    // softplus(l) = max(l, 0) + ln(1 + exp(-|l|)) and sigmoid through tanh: no overflow for any logit.
+    // softplus(l) = max(l, 0) + ln(1 + exp(-|l|)): no overflow for any logit.
     let softplus = logits.clone().clamp_min(0.0) + logits.clone().abs().neg().exp().log1p();
     let value = (softplus - logits.clone().mul_scalar(target)).mean();
-    let probability = logits.mul_scalar(0.5).tanh().add_scalar(1.0).mul_scalar(0.5);
+    let probability = sigmoid(logits);
     let cotangent = probability.clone().sub_scalar(target).div_scalar(batch);
     Loss { value, cotangent, probability: probability.mean() }
+}
+
+/// 1 / (1 + exp(-l)), through tanh: no overflow for any logit.
+pub(crate) fn sigmoid(logits: Tensor<4>) -> Tensor<4> {
+    logits.mul_scalar(0.5).tanh().add_scalar(1.0).mul_scalar(0.5)
 }
 
 #[cfg(test)]

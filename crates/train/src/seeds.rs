@@ -11,7 +11,7 @@ use rand_distr::{Distribution, StandardNormal};
 /// What random numbers are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Weights of the generator.
+    /// Weights of the generator, or of a network by itself.
     Generator,
     /// Weights of the discriminator.
     Discriminator,

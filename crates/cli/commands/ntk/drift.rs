@@ -7,7 +7,7 @@ use fintan_ntk::{Entries, Kernel, SpectrumError};
 use serde_json::json;
 
 use super::{About, Found, finish, plan, problem};
-use crate::args::{Ntk, Which};
+use crate::args::Ntk;
 use crate::device::Opened;
 use crate::failure::Failure;
 use crate::voice::{answer, tell};
@@ -25,11 +25,13 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
     if steps.is_empty() {
         run.find_checkpoint(None)?;
     }
+    let mut network = "network";
     let mut first: Option<(Vec<f64>, Vec<f64>)> = None;
     let (mut table, mut rows) = (String::from("step,trace,drift,alignment\n"), Vec::new());
     for step in steps {
         let subject = Found::open(args, Some(step), &opened.placement)?;
         let place = subject.place.clone();
+        network = subject.word;
         let problem = problem(args, subject, &opened.placement)?;
         if problem.entries() == Entries::Diagonal || !problem.is_symmetric() {
             return Err(SpectrumError::NotSymmetric.into());
@@ -44,17 +46,13 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         let moved = norm(&mut values.iter().zip(start.iter()).map(|(a, b)| a - b)) / norm(&mut start.iter().copied());
         let alignment = leading.iter().zip(axis.iter()).map(|(a, b)| a * b).sum::<f64>().abs();
         let trace = kernel.trace(&total);
-        finish(&place, &kernel, &About::of(&problem, args.mean))?;
+        finish(&place, &kernel, &About::of(&problem, args))?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");
         if !args.voice.quiet && !args.voice.json {
             tell!("step {step:>7}  trace {trace:>12.4}  drift {moved:.4}  alignment {alignment:.4}");
         }
         rows.push(json!({ "step": step, "trace": trace, "drift": moved, "alignment": alignment }));
     }
-    let network = match args.network {
-        Which::Generator => "generator",
-        Which::Discriminator => "discriminator",
-    };
     let place = run.root().join("ntk").join(format!("drift_{network}.csv"));
     write_whole(&place, table.as_bytes())?;
     if args.voice.json {

@@ -1,27 +1,24 @@
 //! `fintan ntk`
 
 mod drift;
+mod found;
 mod spectrum;
 mod tiles;
+mod written;
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::{DType, Tensor, TensorData};
-use fintan_artifact::{Array, RunDir, read_arrays, write_npz, write_whole};
-use fintan_config::{Architecture, Experiment, Settings, Shape, Subject};
-use fintan_data::{Images, Order};
-use fintan_net::weights::read_safetensors;
-use fintan_net::{Mode, Network, Placement, channels_last};
-use fintan_ntk::{Bytes, Checkerboard, Entries, Kernel, Method, Plan, Problem, Values};
-use fintan_report::{heat_map_png, spectrum_svg};
-use fintan_train::{Purpose, latents, read_discriminator, read_sampler, stream};
+use burn::tensor::DType;
+use fintan_net::{Mode, Placement};
+use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem};
 use indicatif::{ProgressBar, ProgressStyle};
-use rand_distr::{Distribution as _, StandardNormal};
 use serde_json::json;
 
-use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice, Which};
+use self::found::{Found, Side, outputs};
+use self::written::{About, finish, word};
+use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
 use crate::failure::Failure;
 use crate::voice::{answer, tell};
@@ -47,7 +44,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         return drift::drift(args, &opened);
     }
     let subject = Found::open(args, args.step, &opened.placement)?;
-    let path = args.out.clone().unwrap_or_else(|| subject.place.clone());
+    let path = args.out.clone().unwrap_or_else(|| beside(&subject.place, args));
     let seed = subject.seed;
     let problem = problem(args, subject, &opened.placement)?;
     if let Some(count) = args.top {
@@ -64,7 +61,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     if args.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let mut summary = finish(&path, &kernel, &About::of(&problem, args.mean))?;
+    let mut summary = finish(&path, &kernel, &About::of(&problem, args))?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
     if let Some(tiles) = tiles {
         tiles.remove()?;
@@ -105,14 +102,22 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The kernel's place, with the task's samples in its name where they are not the training samples on both sides.
+fn beside(place: &Path, args: &Ntk) -> PathBuf {
+    let sides: Vec<&str> = args.inputs.iter().chain(&args.inputs2).map(String::as_str).collect();
+    if sides.is_empty() || sides == ["train"] || sides.iter().any(|side| Side::named(side).is_none()) {
+        return place.into();
+    }
+    let stem = place.file_stem().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!("{stem}_{}.npz", sides.join("_")))
+}
+
 /// The kernel that was asked for, of the network that was found.
 fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem, Failure> {
-    let (input, output) = (subject.network.architecture().input, subject.network.architecture().output());
-    let x1 = match &args.inputs {
-        Some(file) => read_inputs(file, input, placement)?,
-        None => subject.draw(args.n as usize, placement)?,
-    };
-    let x2 = args.inputs2.as_ref().map(|file| read_inputs(file, input, placement)).transpose()?;
+    let output = subject.network.architecture().output();
+    let given = |name: &String| subject.named(name, args.n, placement);
+    let x1 = args.inputs.as_ref().map_or_else(|| subject.draw(args.n, placement), given)?;
+    let x2 = args.inputs2.as_ref().map(given).transpose()?;
     let entries = match args.entries {
         _ if args.top.is_some() => Entries::Full,
         EntriesChoice::Full => Entries::Full,
@@ -193,7 +198,7 @@ fn merge(args: &Merge) -> Result<(), Failure> {
         kernel.divide(kernel.outputs as f64);
     }
     let about =
-        About { outputs: &card.outputs, symmetric: card.symmetric, mean: card.mean, inputs: Vec::new(), image: None };
+        About { outputs: &card.outputs, symmetric: card.symmetric, mean: card.mean, before_output: false, inputs: Vec::new(), image: None };
     let summary = finish(&args.out, &kernel, &about)?;
     if args.voice.json {
         answer!("{summary}");
@@ -254,343 +259,4 @@ fn half_of_free() -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kilobytes = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
     kilobytes.map_or(4e9, |kb| kb * 1024.0 / 2.0)
-}
-
-/// The name of a kind of kernel.
-fn word(entries: Entries) -> &'static str {
-    match entries {
-        Entries::Full => "full",
-        Entries::Traced => "traced",
-        Entries::Diagonal => "diagonal",
-    }
-}
-
-/// Rows up to which all eigenvalues are computed along with the kernel: a few seconds.
-const SPECTRUM_ROWS: usize = 2048;
-
-/// What is written beside a kernel's entries.
-struct About<'a> {
-    outputs: &'a [usize],
-    symmetric: bool,
-    /// Whether a traced kernel was divided by the number of outputs.
-    mean: bool,
-    /// Inputs of either side, [N, features] or [N, channels, rows, columns]; none where tiles were put together.
-    inputs: Vec<Array<'static>>,
-    /// Of a network that makes images: their shape, the up-sampling stride and how often it is applied.
-    image: Option<(Shape, usize, u32)>,
-}
-
-impl<'a> About<'a> {
-    fn of(problem: &'a Problem, mean: bool) -> Self {
-        let architecture = problem.network().architecture();
-        let strides: Vec<usize> = (architecture.flat().into_iter())
-            .filter_map(|node| match &node.layer {
-                fintan_config::Layer::Deconv(c) if node.input.positions() > 1 && c.stride.0[0] == c.stride.0[1] => {
-                    Some(c.stride.0[0]).filter(|&stride| stride > 1)
-                }
-                _ => None,
-            })
-            .collect();
-        let alike = strides.first().filter(|first| strides.iter().all(|stride| stride == *first));
-        let inputs = problem.inputs().map(|x| {
-            let [n, height, width, channels] = x.dims();
-            let shape = architecture.input;
-            let values: Vec<f64> = x.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
-            let dims = if shape.is_vector() { vec![n, channels] } else { vec![n, channels, height, width] };
-            Array::f64(&dims, values)
-        });
-        Self {
-            outputs: problem.outputs(),
-            symmetric: problem.is_symmetric(),
-            mean,
-            inputs: inputs.collect(),
-            image: alike.map(|&stride| (architecture.output(), stride, strides.len() as u32)),
-        }
-    }
-}
-
-/// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
-fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<Vec<Checkerboard>> {
-    let (shape, stride, levels) = about.image?;
-    let pixels = shape.positions();
-    let whole = about.outputs.chunks(pixels).all(|chunk| {
-        chunk.len() == pixels && chunk[0] % pixels == 0 && chunk.windows(2).all(|pair| pair[1] == pair[0] + 1)
-    });
-    if kernel.entries != Entries::Full || !about.symmetric || !whole {
-        return None;
-    }
-    let (n, outputs) = (kernel.samples[0], kernel.outputs);
-    let blocks = (0..n).flat_map(|i| (0..outputs / pixels).map(move |channel| (i, channel * pixels)));
-    blocks
-        .map(|(i, first)| {
-            Checkerboard::of([shape.height, shape.width], stride, levels, |p| {
-                let start = ((i * n + i) * outputs + first + p) * outputs + first;
-                (start..start + pixels).map(|at| total.at(at)).collect()
-            })
-        })
-        .collect()
-}
-
-/// Writes the kernel, its spectrum and its pictures, and sums it up.
-fn finish(path: &Path, kernel: &Kernel, about: &About) -> Result<serde_json::Value, Failure> {
-    let (outputs, symmetric) = (about.outputs, about.symmetric);
-    let shape = kernel.shape();
-    let total = kernel.total();
-    let names: Vec<String> = kernel.parts.iter().map(|part| format!("parts/{}", part.name)).collect();
-    let mut arrays = vec![("ntk", array(&total, &shape))];
-    if kernel.parts.len() > 1 {
-        arrays.extend(names.iter().zip(&kernel.parts).map(|(name, part)| (name.as_str(), array(&part.values, &shape))));
-    }
-    arrays.push(("outputs", Array::integers(outputs.iter().copied())));
-    arrays.push(("mean", Array::integers([usize::from(about.mean)])));
-    arrays.extend(["inputs", "inputs2"].into_iter().zip(about.inputs.iter().cloned()));
-
-    let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
-    let shares = kernel.parts.iter().map(|part| (part.name.clone(), json!(kernel.trace(&part.values) / trace)));
-    let mut summary = json!({
-        "kernel": path, "entries": word(kernel.entries), "shape": shape,
-        "trace": trace, "parts": shares.collect::<serde_json::Map<_, _>>(),
-    });
-    let mut pictures = Vec::new();
-    if kernel.entries != Entries::Diagonal {
-        let [rows, columns] = kernel.matrix_shape()?;
-        let picture = heat_map_png(rows, columns, &mut |i, to| kernel.row(&total, i, to))?;
-        pictures.push((path.with_extension("png"), picture));
-        summary["heat_map"] = json!(path.with_extension("png"));
-        if symmetric && rows <= SPECTRUM_ROWS {
-            let spectrum = kernel.spectrum(&total)?;
-            arrays.push(("eigenvalues", Array::f64(&[rows], spectrum.values.clone())));
-            summary["largest_eigenvalue"] = json!(spectrum.values[0]);
-            summary["condition_number"] = json!(spectrum.condition_number());
-            summary["effective_rank"] = json!(spectrum.effective_rank());
-            let plot = spectrum_svg(&spectrum.values)?;
-            pictures.push((path.with_extension("spectrum.svg"), plot.into_bytes()));
-            summary["spectrum"] = json!(path.with_extension("spectrum.svg"));
-        }
-    }
-    if let Some(found) = checkerboard(kernel, &total, about) {
-        let mean = |of: &dyn Fn(&Checkerboard) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
-        let over = |of: &dyn Fn(&Checkerboard) -> &Vec<f64>| -> Vec<f64> {
-            (0..of(&found[0]).len()).map(|k| mean(&|one| of(one)[k])).collect()
-        };
-        summary["checkerboard"] = json!({
-            "trace_shares": over(&|one| &one.trace_shares), "eigenvalue_ratios": over(&|one| &one.eigenvalue_ratios),
-            "border_ratio": mean(&|one| one.border_ratio),
-        });
-    }
-    // The kernel first: pictures can be made again.
-    write_npz(path, &arrays)?;
-    for (path, bytes) in pictures {
-        write_whole(&path, &bytes)?;
-    }
-    Ok(summary)
-}
-
-/// Values of a kernel as an array, not copied.
-fn array<'a>(values: &'a Values, shape: &[usize]) -> Array<'a> {
-    match values {
-        Values::F32(values) => Array::f32(shape, values.as_slice()),
-        Values::F64(values) => Array::f64(shape, values.as_slice()),
-    }
-}
-
-/// The network that was asked for, and what belongs to it.
-struct Found {
-    network: Network,
-    /// Where inputs come from.
-    drawn: Drawn,
-    seed: u64,
-    /// Where the kernel goes.
-    place: PathBuf,
-}
-
-/// Where inputs come from that no file gives.
-enum Drawn {
-    Latents,
-    Images(Box<Settings>),
-    Sphere,
-}
-
-impl Found {
-    fn open(args: &Ntk, step: Option<u64>, placement: &Placement) -> Result<Self, Failure> {
-        let overrides: Vec<String> =
-            args.set.iter().cloned().chain(args.seed.map(|seed| format!("seed={seed}"))).collect();
-        let path = args.path.as_deref().expect("clap asks for it");
-        let mut found = if path.is_dir() {
-            of_run(args, path, step, &overrides, placement)?
-        } else {
-            of_config(args, path, &overrides, placement)?
-        };
-        if let Some(path) = &args.weights {
-            let bytes = fs_err::read(path).map_err(Failure::input)?;
-            let tensors = read_safetensors(&bytes).map_err(|e| Failure::input(format!("`{}`: {e}", path.display())))?;
-            found.network = found
-                .network
-                .with_tensors(&tensors)
-                .map_err(|e| Failure::input(format!("`{}`: {e}", path.display())))?;
-        }
-        Ok(found)
-    }
-
-    fn draw(&self, n: usize, placement: &Placement) -> Result<Tensor<4>, Failure> {
-        let Shape { channels, height, width } = self.network.architecture().input;
-        match &self.drawn {
-            Drawn::Latents => {
-                let mut rng = stream(self.seed, Purpose::Samples, 0);
-                Ok(latents(&mut rng, n, channels, &placement.device).cast(placement.dtype))
-            }
-            Drawn::Images(settings) => {
-                let images = Images::load(&settings.data, &settings.image)?;
-                if images.len() < n {
-                    return Err(Failure::input(format!("the data set has {} images, -n asks for {n}", images.len())));
-                }
-                let indices = Order::new(self.seed, images.len(), 0).take(n);
-                Ok(images.batch(&indices, &vec![false; n], &placement.device).cast(placement.dtype))
-            }
-            Drawn::Sphere => {
-                let (mut rng, len) = (stream(self.seed, Purpose::Samples, 0), channels * height * width);
-                let mut values: Vec<f64> = (0..n * len).map(|_| StandardNormal.sample(&mut rng)).collect();
-                for x in values.chunks_mut(len) {
-                    let norm = (x.iter().map(|v| v * v).sum::<f64>() / len as f64).sqrt();
-                    for v in x {
-                        *v /= norm;
-                    }
-                }
-                Ok(samples(TensorData::new(values, [n * len]), n, self.network.architecture().input, placement))
-            }
-        }
-    }
-}
-
-fn of_config(args: &Ntk, path: &Path, overrides: &[String], placement: &Placement) -> Result<Found, Failure> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let place = PathBuf::from(format!("{name}.ntk.npz"));
-    let init = |architecture: &Architecture, seed, purpose| {
-        Network::init(architecture, &mut stream(seed, purpose, 0), placement)
-    };
-    Ok(match Subject::load(path, overrides)? {
-        Subject::Network(alone) => {
-            let seed = alone.settings.seed;
-            Found { network: init(&alone.network, seed, Purpose::Generator), drawn: Drawn::Sphere, seed, place }
-        }
-        Subject::Gan(gan) => {
-            let seed = gan.settings.seed;
-            let network = match args.network {
-                Which::Generator => init(&gan.generator, seed, Purpose::Generator),
-                Which::Discriminator => init(&gan.discriminator, seed, Purpose::Discriminator),
-            };
-            Found { network, drawn: drawn(args.network, gan.settings), seed, place }
-        }
-    })
-}
-
-fn of_run(
-    args: &Ntk,
-    path: &Path,
-    step: Option<u64>,
-    overrides: &[String],
-    placement: &Placement,
-) -> Result<Found, Failure> {
-    let run = RunDir::open(path)?;
-    let experiment = Experiment::load(&run.resolved_config(), overrides)?;
-    let step = run.find_checkpoint(step)?;
-    let (folder, seed) = (run.checkpoint(step), experiment.settings.seed);
-    let single = Placement { dtype: DType::F32, ..placement.clone() };
-    let (network, word) = match args.network {
-        Which::Generator => (read_sampler(&folder, &experiment, &single)?, "generator"),
-        Which::Discriminator => (read_discriminator(&folder, &experiment, &single)?, "discriminator"),
-    };
-    let place = run.root().join("ntk").join(format!("step_{step:06}_{word}.npz"));
-    Ok(Found { network: network.moved(placement), drawn: drawn(args.network, experiment.settings), seed, place })
-}
-
-fn drawn(which: Which, settings: Settings) -> Drawn {
-    match which {
-        Which::Generator => Drawn::Latents,
-        Which::Discriminator => Drawn::Images(Box::new(settings)),
-    }
-}
-
-/// Inputs of a file, as channels-last samples.
-fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor<4>, Failure> {
-    let wrong = |message: String| Failure::input(format!("inputs `{file}`: {message}"));
-    let (found, values) = if let Some((path, name)) = file.rsplit_once(".safetensors:") {
-        let path = format!("{path}.safetensors");
-        let bytes = fs_err::read(&path).map_err(Failure::input)?;
-        let mut tensors = read_safetensors(&bytes).map_err(|e| wrong(e.to_string()))?;
-        let names = tensors.keys().cloned().collect::<Vec<_>>().join(", ");
-        let data = tensors.remove(name).ok_or_else(|| wrong(format!("there is no tensor `{name}`, only {names}")))?;
-        (data.shape().to_vec(), data.iter::<f64>().collect::<Vec<f64>>())
-    } else if file.ends_with(".safetensors") {
-        return Err(wrong("name the tensor, such as FILE.safetensors:x".into()));
-    } else {
-        let mut arrays = read_arrays(Path::new(file)).map_err(Failure::input)?;
-        if arrays.len() != 1 {
-            return Err(wrong(format!("it holds {} arrays; give one array as .npy", arrays.len())));
-        }
-        let (_, array) = arrays.remove(0);
-        let values = array.to_f64();
-        (array.shape, values)
-    };
-    let Shape { channels, height, width } = shape;
-    let image = [channels, height, width];
-    let fits = match found[..] {
-        [_, features] => shape.is_vector() && features == channels,
-        [_, c, h, w] => [c, h, w] == image,
-        _ => false,
-    };
-    if !fits {
-        let wanted =
-            if shape.is_vector() { format!("[N, {channels}]") } else { format!("[N, {channels}, {height}, {width}]") };
-        return Err(wrong(format!("the network takes {wanted}, the array is {found:?}")));
-    }
-    if found[0] == 0 {
-        return Err(wrong("it holds no sample".into()));
-    }
-    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        return Err(wrong(format!("sample {} holds a value that is not finite", at / shape.len())));
-    }
-    Ok(samples(TensorData::new(values, [found.iter().product::<usize>()]), found[0], shape, placement))
-}
-
-fn samples(data: TensorData, n: usize, shape: Shape, placement: &Placement) -> Tensor<4> {
-    let data = data.convert_dtype(placement.dtype);
-    let flat: Tensor<1> = Tensor::from_data(data, (&placement.device, placement.dtype));
-    channels_last(flat.reshape([n, shape.channels, shape.height, shape.width]))
-}
-
-/// The outputs that were asked for; none stands for all.
-fn outputs(args: &Ntk, shape: Shape) -> Result<Vec<usize>, Failure> {
-    let Shape { channels, height, width } = shape;
-    if let Some(list) = &args.outputs {
-        let wrong = || Failure::input(format!("--outputs must be numbers and ranges such as 0,5,8..16, got `{list}`"));
-        let mut all = Vec::new();
-        for piece in list.split(',') {
-            let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
-            match piece.split_once("..") {
-                Some((from, to)) => {
-                    let (from, to) = (number(from)?, number(to)?);
-                    if from >= to || to > shape.len() {
-                        return Err(Failure::input(format!(
-                            "--outputs {piece}: the network has outputs 0..{}",
-                            shape.len()
-                        )));
-                    }
-                    all.extend(from..to);
-                }
-                None => all.push(number(piece)?),
-            }
-        }
-        return Ok(all);
-    }
-    if args.channel.is_none() && args.grid.is_none() {
-        return Ok(Vec::new());
-    }
-    if let Some(channel) = args.channel.filter(|&c| c >= channels) {
-        return Err(Failure::input(format!("--channel must be below {channels}, got {channel}")));
-    }
-    let every = args.grid.unwrap_or(1) as usize;
-    let chosen = args.channel.map_or(0..channels, |c| c..c + 1);
-    let positions = || (0..height).step_by(every).flat_map(|y| (0..width).step_by(every).map(move |x| y * width + x));
-    Ok(chosen.flat_map(|c| positions().map(move |p| c * height * width + p)).collect())
 }

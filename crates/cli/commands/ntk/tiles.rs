@@ -116,7 +116,7 @@ impl Folder {
     pub(super) fn write(&self, i: usize, block: &Block) -> Result<(), Failure> {
         let names = self.card.parts.iter().map(String::as_str);
         let arrays: Vec<(&str, Array)> =
-            names.zip(block.parts.iter().map(|part| super::array(part, &[part.len()]))).collect();
+            names.zip(block.parts.iter().map(|part| super::written::array(part, &[part.len()]))).collect();
         Ok(write_npz(&self.file(i), &arrays)?)
     }
 

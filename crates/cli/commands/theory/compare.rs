@@ -33,7 +33,8 @@ pub(super) fn compare(
         return Err(wrong(&message));
     }
     let request = Request { all_positions: ntk.shape.len() == 4, ..Request::default() };
-    let limit = Limit::of_outputs(architecture)?;
+    let before = find("before_output").is_some_and(|array| array.to_f64() == [1.0]);
+    let limit = if before { Limit::new(architecture) } else { Limit::of_outputs(architecture) }?;
     let first: Vec<&[f64]> = sides[0].chunks(len).collect();
     let second: Option<Vec<&[f64]>> = sides.get(1).map(|x| x.chunks(len).collect());
     let kernels = limit.gram(&first, second.as_deref(), &request)?;
@@ -57,6 +58,11 @@ pub(super) fn compare(
     )?;
     if !quiet {
         answer!("against `{}`", path.display());
+        if !before && architecture.before_output() != *architecture {
+            answer!(
+                "  with the output nonlinearity, whose slopes stay random at any width: `fintan ntk --before-output`"
+            );
+        }
         answer!("  relative difference {off:.5} (Frobenius), largest {worst:.5} of the largest entry");
     }
     let symmetric = second.is_none() && ntk.shape.len() == 2;

@@ -31,6 +31,8 @@ pub(super) fn widths(
     seed: u64,
     folder: &Path,
 ) -> Result<serde_json::Value, Failure> {
+    // An output nonlinearity keeps the kernel random at any width.
+    let architecture = &architecture.before_output();
     let opened = device::open(args.on.device)?;
     let placement = &opened.placement;
     let Shape { channels, height, width } = architecture.input;
@@ -51,7 +53,7 @@ pub(super) fn widths(
     let (mut points, mut rows) = (Vec::new(), Vec::new());
     for hidden in args.widths.iter().map(|&width| width as usize) {
         let network = of_width(architecture, hidden)?;
-        let kernels = Limit::of_outputs(&network)?.gram(&inputs, None, &request)?;
+        let kernels = Limit::new(&network)?.gram(&inputs, None, &request)?;
         let limit: Vec<f64> = kernels.iter().flat_map(|k| entries(k, 4, &outputs, positions, false)).collect();
         let size: f64 = limit.iter().map(|v| v * v).sum();
         let mut errors = Vec::new();

@@ -131,11 +131,7 @@ impl Limit {
     /// The first layer without a limit: batch norms (batches couple), nonlinearities of what is not Gaussian, sums of
     /// dependent branches, norms before the first weights, reshaped images.
     pub fn new(architecture: &Architecture) -> Result<Self, LimitError> {
-        let mut nodes = &architecture.nodes[..];
-        while let Some((Node { layer: Layer::Activation(_), .. }, rest)) = nodes.split_last() {
-            nodes = rest;
-        }
-        Self::of(architecture, nodes)
+        Self::of_outputs(&architecture.before_output())
     }
 
     /// The same with the output nonlinearity, where there is one: the mean of the kernel over initialisations.
@@ -143,11 +139,7 @@ impl Limit {
     /// # Errors
     /// As [`Self::new`].
     pub fn of_outputs(architecture: &Architecture) -> Result<Self, LimitError> {
-        Self::of(architecture, &architecture.nodes)
-    }
-
-    fn of(architecture: &Architecture, mut nodes: &[Node]) -> Result<Self, LimitError> {
-        let mut input = architecture.input;
+        let (mut nodes, mut input) = (&architecture.nodes[..], architecture.input);
         while let Some((Node { layer: Layer::Reshape(_) | Layer::Flatten(_), output, .. }, rest)) = nodes.split_first()
         {
             (input, nodes) = (*output, rest);

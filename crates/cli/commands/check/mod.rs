@@ -1,9 +1,11 @@
 //! `fintan check`
 
+mod network;
+
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan_config::{Architecture, Experiment, LayerRates, Optimizer};
+use fintan_config::{Architecture, Experiment, Subject};
 use fintan_data::Images;
 use fintan_net::{Mode, Network};
 use fintan_theory::{Regime, regimes};
@@ -18,15 +20,22 @@ use crate::voice::answer;
 
 /// Says what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
-    let experiment = Experiment::load(&args.config.path, &args.config.overrides())?;
+    match Subject::load(&args.config.path, &args.config.overrides())? {
+        Subject::Gan(experiment) => gan(&experiment, args),
+        Subject::Network(network) => network::check(&network, args),
+    }
+}
+
+fn gan(experiment: &Experiment, args: &Check) -> Result<(), Failure> {
     let opened = device::open(args.on.device)?;
     let settings = &experiment.settings;
+    let (g, d) = (&settings.generator, &settings.discriminator);
     let tables = [
-        table(&experiment.generator, &settings.generator.optimizer, &settings.generator.layer_rates),
-        table(&experiment.discriminator, &settings.discriminator.optimizer, &settings.discriminator.layer_rates),
+        table(&experiment.generator, Some(&rates(&experiment.generator, &g.optimizer, &g.layer_rates))),
+        table(&experiment.discriminator, Some(&rates(&experiment.discriminator, &d.optimizer, &d.layer_rates))),
     ];
-    let (seconds, bytes) = cost(&experiment, &opened.placement);
-    let untrained = untrained(&experiment, args, &opened.placement);
+    let (seconds, bytes) = cost(experiment, &opened.placement);
+    let untrained = untrained(experiment, args, &opened.placement);
     let steps = settings.train.steps;
 
     if args.voice.json {
@@ -38,57 +47,9 @@ pub(super) fn check(args: &Check) -> Result<(), Failure> {
         answer!("{answer}");
         return Ok(());
     }
-    for (name, architecture, rows) in
-        [("generator", &experiment.generator, &tables[0]), ("discriminator", &experiment.discriminator, &tables[1])]
-    {
-        answer!(
-            "{name}: {} parameters, {} -> {}",
-            architecture.parameter_count(),
-            architecture.input,
-            architecture.output()
-        );
-        answer!(
-            "  {:>3}  {:12} {:>12} {:>10} {:>8}  {:>6} {:5}  {:>9} {:>9}",
-            "",
-            "layer",
-            "output",
-            "parameters",
-            "fan-in",
-            "r",
-            "",
-            "rate W",
-            "rate b"
-        );
-        for row in rows {
-            let fan_in = row.fan_in.map_or(String::new(), |f| format!("{f:.0}"));
-            let (r, word) = row.r.map_or((String::new(), ""), |r| (format!("{r:.3}"), Regime::of(r).word()));
-            let star = if row.behind_batch_norm { "*" } else { " " };
-            answer!(
-                "  {:>3}  {:12} {:>12} {:>10} {fan_in:>8}  {r:>6}{star}{word:5}  {:>9.2e} {:>9.2e}",
-                row.index,
-                row.layer,
-                row.output,
-                row.parameters,
-                row.rates[0],
-                row.rates[1]
-            );
-        }
-        let word = overall(rows).map_or(String::new(), |r| {
-            format!("  at the start, by infinite-width theory: {} (mean r {r:.3})", Regime::of(r).word())
-        });
-        answer!("{word}");
-        if rows.iter().any(|row| row.behind_batch_norm) {
-            answer!("  * behind a batch norm, which recentres over the batch: r does not see that");
-        }
-        answer!();
-    }
-    answer!("cost on {}", opened.name);
-    let minutes = seconds * steps as f64 / 60.0;
-    answer!(
-        "  {:.0} ms a step, {steps} steps in about {minutes:.1} min, about {:.0} MB",
-        1e3 * seconds,
-        bytes as f64 / 1e6
-    );
+    answer_table("generator", &experiment.generator, &tables[0]);
+    answer_table("discriminator", &experiment.discriminator, &tables[1]);
+    answer_cost(&opened.name, seconds, bytes, steps);
     answer!();
     answer!(
         "untrained generator, {} samples, mean over {} seeds (a property of the start, not a promise)",
@@ -102,6 +63,52 @@ pub(super) fn check(args: &Check) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The layers of a network with their regimes.
+fn answer_table(name: &str, architecture: &Architecture, rows: &[Row]) {
+    let rated = rows.iter().any(|row| row.rates.is_some());
+    answer!(
+        "{name}: {} parameters, {} -> {}",
+        architecture.parameter_count(),
+        architecture.input,
+        architecture.output()
+    );
+    let heads = if rated { ["rate W", "rate b"] } else { [""; 2] };
+    let head = format!(
+        "  {:>3}  {:12} {:>12} {:>10} {:>8}  {:>6} {:5}  {:>9} {:>9}",
+        "", "layer", "output", "parameters", "fan-in", "r", "", heads[0], heads[1]
+    );
+    answer!("{}", head.trim_end());
+    for row in rows {
+        let fan_in = row.fan_in.map_or(String::new(), |f| format!("{f:.0}"));
+        let (r, word) = row.r.map_or((String::new(), ""), |r| (format!("{r:.3}"), Regime::of(r).word()));
+        let star = if row.behind_batch_norm { "*" } else { " " };
+        let rates = row.rates.map_or(String::new(), |[w, b]| format!("  {w:>9.2e} {b:>9.2e}"));
+        let line = format!(
+            "  {:>3}  {:12} {:>12} {:>10} {fan_in:>8}  {r:>6}{star}{word:5}{rates}",
+            row.index, row.layer, row.output, row.parameters
+        );
+        answer!("{}", line.trim_end());
+    }
+    let word = overall(rows).map_or(String::new(), |r| {
+        format!("  at the start, by infinite-width theory: {} (mean r {r:.3})", Regime::of(r).word())
+    });
+    answer!("{word}");
+    if rows.iter().any(|row| row.behind_batch_norm) {
+        answer!("  * behind a batch norm, which recentres over the batch: r does not see that");
+    }
+    answer!();
+}
+
+fn answer_cost(device: &str, seconds: f64, bytes: usize, steps: u64) {
+    answer!("cost on {device}");
+    let minutes = seconds * steps as f64 / 60.0;
+    answer!(
+        "  {:.0} ms a step, {steps} steps in about {minutes:.1} min, about {:.0} MB",
+        1e3 * seconds,
+        bytes as f64 / 1e6
+    );
+}
+
 /// A layer with parameters.
 struct Row {
     index: usize,
@@ -111,7 +118,8 @@ struct Row {
     fan_in: Option<f64>,
     r: Option<f64>,
     behind_batch_norm: bool,
-    rates: [f64; 2],
+    /// Learning rates of weights and biases, where it is to be trained.
+    rates: Option<[f64; 2]>,
 }
 
 impl Row {
@@ -119,14 +127,14 @@ impl Row {
         json!({
             "index": self.index, "layer": self.layer, "output": self.output, "parameters": self.parameters,
             "fan_in": self.fan_in, "r": self.r, "regime": self.r.map(|r| Regime::of(r).word()),
-            "behind_batch_norm": self.behind_batch_norm, "rates": {"weight": self.rates[0], "bias": self.rates[1]},
+            "behind_batch_norm": self.behind_batch_norm,
+            "rates": self.rates.map(|[weight, bias]| json!({ "weight": weight, "bias": bias })),
         })
     }
 }
 
-fn table(architecture: &Architecture, optimizer: &Optimizer, layer_rates: &LayerRates) -> Vec<Row> {
+fn table(architecture: &Architecture, rates: Option<&[f64]>) -> Vec<Row> {
     let regimes = regimes(architecture);
-    let rates = rates(architecture, optimizer, layer_rates);
     let layers = architecture.flat().into_iter().filter_map(|node| node.index.map(|index| (index, node)));
     layers
         .map(|(index, node)| {
@@ -139,7 +147,7 @@ fn table(architecture: &Architecture, optimizer: &Optimizer, layer_rates: &Layer
                 fan_in: node.fan_in(),
                 r: regime.and_then(|regime| regime.r),
                 behind_batch_norm: regime.is_some_and(|regime| regime.behind_batch_norm),
-                rates: [rates[2 * index], rates[2 * index + 1]],
+                rates: rates.map(|rates| [rates[2 * index], rates[2 * index + 1]]),
             }
         })
         .collect()
@@ -167,25 +175,26 @@ fn cost(experiment: &Experiment, placement: &fintan_net::Placement) -> (f64, usi
         assert!(read.len() == 2 && last.is_some());
         seconds = start.elapsed().as_secs_f64();
     }
-    let floats = |architecture: &Architecture, batch: usize| {
-        let nodes = architecture.flat();
-        let maps: usize = nodes.iter().map(|node| node.output.len()).sum();
-        let patches = nodes.iter().map(|node| match node.fan_in() {
-            Some(_) if !node.output.is_vector() => {
-                node.weight_count() / node.output.channels.max(1) * node.weight_sites()
-            }
-            _ => 0,
-        });
-        // Weights, gradient and two moments; every map of the tape; the largest patch matrix of one layer.
-        4 * architecture.parameter_count() + batch * (maps + patches.max().unwrap_or(0))
-    };
     let batch = settings.train.batch;
-    (seconds, 4 * (floats(&experiment.generator, batch) + floats(&experiment.discriminator, 2 * batch)))
+    (seconds, bytes(&experiment.generator, batch) + bytes(&experiment.discriminator, 2 * batch))
+}
+
+/// Bytes that a training step of a network holds, counted.
+fn bytes(architecture: &Architecture, batch: usize) -> usize {
+    let nodes = architecture.flat();
+    let maps: usize = nodes.iter().map(|node| node.output.len()).sum();
+    let patches = nodes.iter().map(|node| match node.fan_in() {
+        Some(_) if !node.output.is_vector() => node.weight_count() / node.output.channels.max(1) * node.weight_sites(),
+        _ => 0,
+    });
+    // Weights, gradient and two moments; every map of the tape; the largest patch matrix of one layer.
+    4 * (4 * architecture.parameter_count() + batch * (maps + patches.max().unwrap_or(0)))
 }
 
 /// Mean measures of generators nobody trained, before the nonlinearity of the image.
 fn untrained(experiment: &Experiment, args: &Check, placement: &fintan_net::Placement) -> Measures {
-    let before = before_output(&experiment.generator);
+    // Squashing hides what the layers did.
+    let before = experiment.generator.before_output();
     let all: Vec<Measures> = (0..args.seeds)
         .map(|k| {
             let seed = experiment.settings.seed + k;
@@ -203,13 +212,4 @@ fn untrained(experiment: &Experiment, args: &Check, placement: &fintan_net::Plac
         phase8: mean(|m| m.phase8),
         border: mean(|m| m.border),
     }
-}
-
-/// The generator without its last nonlinearity: squashing hides what the layers did.
-fn before_output(generator: &Architecture) -> Architecture {
-    let mut before = generator.clone();
-    while before.nodes.last().is_some_and(|node| matches!(node.layer, fintan_config::Layer::Activation(_))) {
-        before.nodes.pop();
-    }
-    before
 }

@@ -1,0 +1,154 @@
+//! What is written of a kernel.
+
+use std::path::Path;
+
+use fintan_artifact::{Array, write_npz, write_whole};
+use fintan_config::{Layer, Shape};
+use fintan_ntk::{Checkerboard, Entries, Kernel, Problem, Values};
+use fintan_report::{heat_map_png, spectrum_svg};
+use serde_json::json;
+
+use crate::args::Ntk;
+use crate::failure::Failure;
+
+/// The name of a kind of kernel.
+pub(super) fn word(entries: Entries) -> &'static str {
+    match entries {
+        Entries::Full => "full",
+        Entries::Traced => "traced",
+        Entries::Diagonal => "diagonal",
+    }
+}
+
+/// Rows up to which all eigenvalues are computed along with the kernel: a few seconds.
+const SPECTRUM_ROWS: usize = 2048;
+
+/// What is written beside a kernel's entries.
+pub(super) struct About<'a> {
+    pub(super) outputs: &'a [usize],
+    pub(super) symmetric: bool,
+    /// Whether a traced kernel was divided by the number of outputs.
+    pub(super) mean: bool,
+    /// Whether the output nonlinearity was left off.
+    pub(super) before_output: bool,
+    /// Inputs of either side, [N, features] or [N, channels, rows, columns]; none where tiles were put together.
+    pub(super) inputs: Vec<Array<'static>>,
+    /// Of a network that makes images: their shape, the up-sampling stride and how often it is applied.
+    pub(super) image: Option<(Shape, usize, u32)>,
+}
+
+impl<'a> About<'a> {
+    pub(super) fn of(problem: &'a Problem, args: &Ntk) -> Self {
+        let architecture = problem.network().architecture();
+        let strides: Vec<usize> = (architecture.flat().into_iter())
+            .filter_map(|node| match &node.layer {
+                Layer::Deconv(c) if node.input.positions() > 1 && c.stride.0[0] == c.stride.0[1] => {
+                    Some(c.stride.0[0]).filter(|&stride| stride > 1)
+                }
+                _ => None,
+            })
+            .collect();
+        let alike = strides.first().filter(|first| strides.iter().all(|stride| stride == *first));
+        let inputs = problem.inputs().map(|x| {
+            let [n, height, width, channels] = x.dims();
+            let shape = architecture.input;
+            let values: Vec<f64> = x.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
+            let dims = if shape.is_vector() { vec![n, channels] } else { vec![n, channels, height, width] };
+            Array::f64(&dims, values)
+        });
+        Self {
+            outputs: problem.outputs(),
+            symmetric: problem.is_symmetric(),
+            mean: args.mean,
+            before_output: args.before_output,
+            inputs: inputs.collect(),
+            image: alike.map(|&stride| (architecture.output(), stride, strides.len() as u32)),
+        }
+    }
+}
+
+/// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
+fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<Vec<Checkerboard>> {
+    let (shape, stride, levels) = about.image?;
+    let pixels = shape.positions();
+    let whole = about.outputs.chunks(pixels).all(|chunk| {
+        chunk.len() == pixels && chunk[0] % pixels == 0 && chunk.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    });
+    if kernel.entries != Entries::Full || !about.symmetric || !whole {
+        return None;
+    }
+    let (n, outputs) = (kernel.samples[0], kernel.outputs);
+    let blocks = (0..n).flat_map(|i| (0..outputs / pixels).map(move |channel| (i, channel * pixels)));
+    blocks
+        .map(|(i, first)| {
+            Checkerboard::of([shape.height, shape.width], stride, levels, |p| {
+                let start = ((i * n + i) * outputs + first + p) * outputs + first;
+                (start..start + pixels).map(|at| total.at(at)).collect()
+            })
+        })
+        .collect()
+}
+
+/// Writes the kernel, its spectrum and its pictures, and sums it up.
+pub(super) fn finish(path: &Path, kernel: &Kernel, about: &About) -> Result<serde_json::Value, Failure> {
+    let (outputs, symmetric) = (about.outputs, about.symmetric);
+    let shape = kernel.shape();
+    let total = kernel.total();
+    let names: Vec<String> = kernel.parts.iter().map(|part| format!("parts/{}", part.name)).collect();
+    let mut arrays = vec![("ntk", array(&total, &shape))];
+    if kernel.parts.len() > 1 {
+        arrays.extend(names.iter().zip(&kernel.parts).map(|(name, part)| (name.as_str(), array(&part.values, &shape))));
+    }
+    arrays.push(("outputs", Array::integers(outputs.iter().copied())));
+    arrays.push(("mean", Array::integers([usize::from(about.mean)])));
+    arrays.push(("before_output", Array::integers([usize::from(about.before_output)])));
+    arrays.extend(["inputs", "inputs2"].into_iter().zip(about.inputs.iter().cloned()));
+
+    let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
+    let shares = kernel.parts.iter().map(|part| (part.name.clone(), json!(kernel.trace(&part.values) / trace)));
+    let mut summary = json!({
+        "kernel": path, "entries": word(kernel.entries), "shape": shape,
+        "trace": trace, "parts": shares.collect::<serde_json::Map<_, _>>(),
+    });
+    let mut pictures = Vec::new();
+    if kernel.entries != Entries::Diagonal {
+        let [rows, columns] = kernel.matrix_shape()?;
+        let picture = heat_map_png(rows, columns, &mut |i, to| kernel.row(&total, i, to))?;
+        pictures.push((path.with_extension("png"), picture));
+        summary["heat_map"] = json!(path.with_extension("png"));
+        if symmetric && rows <= SPECTRUM_ROWS {
+            let spectrum = kernel.spectrum(&total)?;
+            arrays.push(("eigenvalues", Array::f64(&[rows], spectrum.values.clone())));
+            summary["largest_eigenvalue"] = json!(spectrum.values[0]);
+            summary["condition_number"] = json!(spectrum.condition_number());
+            summary["effective_rank"] = json!(spectrum.effective_rank());
+            let plot = spectrum_svg(&spectrum.values)?;
+            pictures.push((path.with_extension("spectrum.svg"), plot.into_bytes()));
+            summary["spectrum"] = json!(path.with_extension("spectrum.svg"));
+        }
+    }
+    if let Some(found) = checkerboard(kernel, &total, about) {
+        let mean = |of: &dyn Fn(&Checkerboard) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
+        let over = |of: &dyn Fn(&Checkerboard) -> &Vec<f64>| -> Vec<f64> {
+            (0..of(&found[0]).len()).map(|k| mean(&|one| of(one)[k])).collect()
+        };
+        summary["checkerboard"] = json!({
+            "trace_shares": over(&|one| &one.trace_shares), "eigenvalue_ratios": over(&|one| &one.eigenvalue_ratios),
+            "border_ratio": mean(&|one| one.border_ratio),
+        });
+    }
+    // The kernel first: pictures can be made again.
+    write_npz(path, &arrays)?;
+    for (path, bytes) in pictures {
+        write_whole(&path, &bytes)?;
+    }
+    Ok(summary)
+}
+
+/// Values of a kernel as an array, not copied.
+pub(super) fn array<'a>(values: &'a Values, shape: &[usize]) -> Array<'a> {
+    match values {
+        Values::F32(values) => Array::f32(shape, values.as_slice()),
+        Values::F64(values) => Array::f64(shape, values.as_slice()),
+    }
+}

@@ -1,0 +1,109 @@
+//! `fintan train` and `fintan resume`
+
+mod gan;
+mod recorder;
+mod supervised;
+
+use std::path::Path;
+
+use fintan_artifact::RunDir;
+use fintan_config::{ConfigError, Subject};
+use fintan_train::{Gan, Supervised};
+
+use crate::args::{Resume, Train};
+use crate::device;
+use crate::failure::Failure;
+use crate::voice::tell;
+
+pub(super) use supervised::task_of;
+
+/// Trains from the first step.
+pub(super) fn train(args: &Train) -> Result<(), Failure> {
+    let path = &args.config.path;
+    let mut subject = Subject::load(path, &args.config.overrides())?;
+    // So that a run can be resumed from any folder.
+    for named in subject.paths_mut() {
+        *named = std::path::absolute(&*named).map_err(Failure::input)?;
+    }
+    let opened = device::open(args.on.device)?;
+    match &subject {
+        Subject::Gan(experiment) => {
+            let images = gan::load(experiment, &args.voice)?;
+            let run = begin(args, &subject)?;
+            let gan = Gan::new(experiment, images.len(), &opened.placement);
+            gan::play(gan, experiment, &images, &run, &opened, &args.voice)
+        }
+        Subject::Network(network) => {
+            let experiment = task_of(network, &path.display().to_string())?;
+            let data = supervised::load(&experiment, &args.voice)?;
+            let run = begin(args, &subject)?;
+            let trainee = Supervised::new(&experiment, &opened.placement);
+            supervised::play(trainee, &experiment, &data, &run, &opened, &args.voice)
+        }
+    }
+}
+
+/// A new run directory with its configuration.
+fn begin(args: &Train, subject: &Subject) -> Result<RunDir, Failure> {
+    let path = &args.config.path;
+    let run = match &args.out {
+        Some(root) => RunDir::create(root)?,
+        None => RunDir::create_numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?,
+    };
+    let written =
+        fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+    run.write("config.toml", &written)?;
+    run.write("config.resolved.toml", subject.to_toml().as_bytes())?;
+    Ok(run)
+}
+
+/// Goes on with a run.
+pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
+    let run = RunDir::open(&args.run)?;
+    let mut subject = Subject::load(&run.resolved_config(), &[])?;
+    let step = run.find_checkpoint(args.from)?;
+    let last = match (subject.steps_mut(), &args.steps) {
+        (Some(steps), Some(text)) => {
+            *steps = wanted_steps(text, step, *steps)?;
+            *steps
+        }
+        (steps, _) => steps.map_or(step, |steps| *steps),
+    };
+    let opened = device::open(args.on.device)?;
+    let folder = run.checkpoint(step);
+    // The checkpoint is read before anything of the run is changed.
+    let rewind = || -> Result<bool, Failure> {
+        run.rewind(step)?;
+        run.write("config.resolved.toml", subject.to_toml().as_bytes())?;
+        if step >= last && !args.voice.quiet {
+            tell!("all {step} steps are done already; --steps +N adds more");
+        }
+        Ok(step < last)
+    };
+    match &subject {
+        Subject::Gan(experiment) => {
+            let images = gan::load(experiment, &args.voice)?;
+            let gan = Gan::from_checkpoint(&folder, experiment, images.len(), &opened.placement)?;
+            if rewind()? { gan::play(gan, experiment, &images, &run, &opened, &args.voice) } else { Ok(()) }
+        }
+        Subject::Network(network) => {
+            let experiment = task_of(network, &args.run.display().to_string())?;
+            let data = supervised::load(&experiment, &args.voice)?;
+            let trainee = Supervised::from_checkpoint(&folder, &experiment, &opened.placement)?;
+            if rewind()? { supervised::play(trainee, &experiment, &data, &run, &opened, &args.voice) } else { Ok(()) }
+        }
+    }
+}
+
+/// The last step that `--steps` asks for, of a run at `step` that was meant to have `planned`.
+fn wanted_steps(text: &str, step: u64, planned: u64) -> Result<u64, Failure> {
+    let wrong = || Failure::input(format!("--steps must be a number of steps, or +N for N more, got `{text}`"));
+    let steps = match text.strip_prefix('+') {
+        Some(more) => planned.saturating_add(more.parse().map_err(|_| wrong())?),
+        None => text.parse().map_err(|_| wrong())?,
+    };
+    if steps < step {
+        return Err(Failure::input(format!("--steps {text} ends at {steps}, before the checkpoint of step {step}")));
+    }
+    Ok(steps)
+}

@@ -1,0 +1,112 @@
+//! Writes a run directory while training goes on, whatever is trained.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fintan_artifact::RunDir;
+use fintan_report::grid_png;
+use fintan_train::measures::Samples;
+use fintan_train::{Ending, Observer, ObserverError, TrainError, Trainee, checkpoint_files};
+
+use crate::args::Voice;
+use crate::device::{self, Opened};
+use crate::failure::Failure;
+use crate::progress::{Line, Progress};
+use crate::voice::tell;
+
+/// A run that is about to train.
+pub(super) struct Begun<'a> {
+    pub run: &'a RunDir,
+    pub opened: &'a Opened,
+    pub voice: &'a Voice,
+    /// The step it starts from, and its last.
+    pub start: u64,
+    pub steps: u64,
+    /// Checkpoints to keep.
+    pub keep: usize,
+    /// Images in a row of a grid.
+    pub columns: usize,
+}
+
+impl Begun<'_> {
+    /// Trains to the last step, or to an interrupt.
+    pub(super) fn record(
+        &self,
+        train: impl FnOnce(&mut Recorder) -> Result<Ending, TrainError>,
+    ) -> Result<(), Failure> {
+        let &Self { run, opened, voice, start, steps, keep, columns } = self;
+        if !voice.quiet {
+            tell!("device    {}", opened.name);
+            tell!("run       {} (steps {} to {steps})", run.root().display(), start + 1);
+        }
+        let environment = serde_json::json!({
+            "program": concat!("fintan ", env!("CARGO_PKG_VERSION")),
+            "device": opened.name,
+            "threads": device::threads(),
+            "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        });
+        run.write("env.json", format!("{environment:#}\n").as_bytes())?;
+        let progress = Progress::new(voice, start, steps);
+        let mut recorder = Recorder { run, keep, columns, progress, interrupted: on_interrupt()?, step: start };
+        let ending = train(&mut recorder);
+        recorder.progress.finish();
+        if ending? == Ending::Stopped {
+            if !voice.quiet {
+                let (step, root) = (recorder.step, run.root().display());
+                tell!("stopped after step {step}; go on with: fintan resume {root}");
+            }
+            return Err(Failure::Interrupted);
+        }
+        Ok(())
+    }
+}
+
+/// A flag that Ctrl-C raises; the loop looks at it after each step.
+fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    ctrlc::set_handler(move || {
+        // A second Ctrl-C does not wait for the step to end.
+        if raised.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+    })
+    .map_err(|e| Failure::Failed(miette::miette!("cannot watch for Ctrl-C: {e}")))?;
+    Ok(flag)
+}
+
+/// The observer that writes.
+pub(super) struct Recorder<'a> {
+    run: &'a RunDir,
+    keep: usize,
+    columns: usize,
+    progress: Progress,
+    interrupted: Arc<AtomicBool>,
+    step: u64,
+}
+
+impl<T: Trainee<Line: Line>> Observer<T> for Recorder<'_> {
+    fn stepped(&mut self, trainee: &T) {
+        self.step = trainee.step();
+        self.progress.step(self.step);
+    }
+
+    fn logged(&mut self, line: &T::Line) -> Result<(), ObserverError> {
+        self.progress.line(line);
+        Ok(self.run.append_log(line)?)
+    }
+
+    fn sampled(&mut self, step: u64, samples: &Samples) -> Result<(), ObserverError> {
+        let png = grid_png(&samples.values, samples.size, samples.channels, self.columns)?;
+        let name = self.run.grid(step);
+        Ok(fintan_artifact::write_whole(&name, &png)?)
+    }
+
+    fn checkpoint(&mut self, trainee: &T) -> Result<(), ObserverError> {
+        Ok(self.run.write_checkpoint(trainee.step(), &checkpoint_files(trainee), self.keep)?)
+    }
+
+    fn stop(&mut self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+}

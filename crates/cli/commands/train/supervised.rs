@@ -1,0 +1,89 @@
+//! Supervised training of a network.
+
+use fintan_artifact::{Array, RunDir, write_npz};
+use fintan_config::{NetworkExperiment, SupervisedExperiment};
+use fintan_data::{Examples, TaskData};
+use fintan_train::Supervised;
+
+use super::recorder::Begun;
+use crate::args::Voice;
+use crate::device::Opened;
+use crate::failure::Failure;
+use crate::voice::{answer, tell};
+
+/// The task of a network, which is called `name`.
+pub(crate) fn task_of<'a>(network: &'a NetworkExperiment, name: &str) -> Result<SupervisedExperiment<'a>, Failure> {
+    network.supervised().ok_or_else(|| {
+        Failure::Input(miette::miette!(
+            help = "[task.supervised] says what a network is trained for, and [data.teacher], for instance, on what",
+            "`{name}` describes a network without a task"
+        ))
+    })
+}
+
+pub(super) fn load(experiment: &SupervisedExperiment, voice: &Voice) -> Result<TaskData, Failure> {
+    let data = TaskData::load(experiment)?;
+    if !voice.quiet {
+        let classes: Vec<String> = data.classes.iter().map(u8::to_string).collect();
+        let classes = if classes.is_empty() { String::new() } else { format!(", classes {}", classes.join(", ")) };
+        tell!("data      {}: {} to train, {} to test{classes}", data.source, data.train.len(), data.test.len());
+    }
+    Ok(data)
+}
+
+/// Trains to the end and writes `data.npz` before, `metrics.json` after.
+pub(super) fn play(
+    mut trainee: Supervised,
+    experiment: &SupervisedExperiment,
+    data: &TaskData,
+    run: &RunDir,
+    opened: &Opened,
+    voice: &Voice,
+) -> Result<(), Failure> {
+    if !voice.quiet {
+        tell!("network   {} parameters", experiment.network.parameter_count());
+    }
+    if trainee.step == 0 {
+        write_data(&trainee, data, run)?;
+    }
+    let (steps, keep) = (experiment.task.steps, experiment.task.keep);
+    let begun = Begun { run, opened, voice, start: trainee.step, steps, keep, columns: 1 };
+    begun.record(|recorder| trainee.train(data, recorder))?;
+
+    let (train, test) = (trainee.score(&data.train), trainee.score(&data.test));
+    let metrics = serde_json::json!({ "step": trainee.step, "train": train, "test": test });
+    run.write("metrics.json", format!("{metrics:#}\n").as_bytes())?;
+    if voice.json {
+        answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "metrics": metrics }));
+        return Ok(());
+    }
+    for (name, score) in [("train", train), ("test", test)] {
+        let right = score.accuracy.map_or(String::new(), |a| format!(", {:.1} % right", 100.0 * a));
+        answer!("{name:5}  loss {:.3e}{right}", score.loss);
+    }
+    answer!("{}", run.root().display());
+    Ok(())
+}
+
+/// What predictions of the training start from: samples, and what the network gives before the first step.
+fn write_data(trainee: &Supervised, data: &TaskData, run: &RunDir) -> Result<(), Failure> {
+    let inputs = |examples: &Examples| {
+        let shape = examples.input;
+        if shape.is_vector() {
+            vec![examples.len(), shape.channels]
+        } else {
+            vec![examples.len(), shape.channels, shape.height, shape.width]
+        }
+    };
+    let mut arrays = Vec::new();
+    for (names, examples) in [
+        (["train_inputs", "train_targets", "train_outputs"], &data.train),
+        (["test_inputs", "test_targets", "test_outputs"], &data.test),
+    ] {
+        let wide = [examples.len(), examples.outputs];
+        arrays.push((names[0], Array::f32(&inputs(examples), examples.inputs.as_slice())));
+        arrays.push((names[1], Array::f32(&wide, examples.targets.as_slice())));
+        arrays.push((names[2], Array::f32(&wide, trainee.outputs(examples))));
+    }
+    Ok(write_npz(&run.root().join("data.npz"), &arrays)?)
+}

@@ -1,0 +1,341 @@
+//! What a `[network]` is trained for: goal, loss, data with targets, loop.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::{Architecture, Shape};
+use crate::error::Invalid;
+use crate::experiment::{
+    Cifar, Data, Fit, Idx, Image, Optimizer, Shapes, check_data, check_layer_rates, check_optimizer, within,
+};
+use crate::rates::LayerRates;
+
+/// What a network is trained for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Inputs with targets.
+    Supervised(Supervised),
+}
+
+/// Supervised training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervised {
+    /// What the outputs mean.
+    pub goal: Goal,
+    /// What is minimised.
+    #[serde(default)]
+    pub loss: LossFunction,
+    /// Training samples, a subset of the data set drawn with the seed.
+    #[serde(default = "train_count")]
+    pub train: usize,
+    /// Test samples, none of which is a training sample.
+    #[serde(default = "test_count")]
+    pub test: usize,
+    /// Labels to tell apart, in the order of the outputs; by default all that the data set has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<u8>>,
+    /// Length of an input.
+    #[serde(default)]
+    pub inputs: InputScale,
+    /// Take its mean from every input before it is scaled.
+    #[serde(default)]
+    pub centre: bool,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// Learning rates that depend on the layer.
+    #[serde(default)]
+    pub layer_rates: LayerRates,
+    /// Steps.
+    #[serde(default = "steps")]
+    pub steps: u64,
+    /// Samples a step; by default all, which makes SGD gradient descent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// Steps between two lines of `log.jsonl`.
+    #[serde(default = "log_every")]
+    pub log_every: u64,
+    /// Steps between two checkpoints.
+    #[serde(default = "checkpoint_every")]
+    pub checkpoint_every: u64,
+    /// Checkpoints that are kept.
+    #[serde(default = "keep")]
+    pub keep: usize,
+}
+
+/// What outputs mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// The class of an input. With one output its sign, targets -1 and 1; with k outputs the largest, targets `1 - 1/k`
+    /// for the class and `-1/k` for the others (one-hot and centred, as in Lee et al., arXiv 1902.06720).
+    Classification,
+    /// A number each.
+    Regression,
+}
+
+/// What is minimised, over N samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossFunction {
+    /// `C = 1/(2N) Σ_i |f(x_i) - y_i|²`, the loss of the NTK literature (Jacot et al., arXiv 1806.07572).
+    #[default]
+    Squared,
+    /// `C = -1/N Σ_i ln p_i`, p_i the probability of the right class: softmax of k outputs, sigmoid of one.
+    CrossEntropy,
+}
+
+/// Length of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputScale {
+    /// On the sphere `|x| = √n_0`, n_0 the number of its values: where the theory lives.
+    #[default]
+    Sphere,
+    /// As the data set has it; images are in [-1, 1].
+    Raw,
+}
+
+/// Source of inputs with targets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Labelled {
+    /// The built-in drawings, of twelve classes.
+    Shapes(Shapes),
+    /// IDX files (MNIST and its kin), gzip or plain, with their labels.
+    Idx(Idx),
+    /// CIFAR-10 or CIFAR-100 binary batches.
+    Cifar(Cifar),
+    /// A function of inputs on the sphere, drawn and not read.
+    Teacher(Teacher),
+}
+
+/// A drawn function of inputs x, uniform on the sphere `|x| = √n_0`: a sum of polynomials of growing degree,
+///
+/// `y_o = D^-1/2 Σ_d h_d(u_od · x)`, d = 1..D,
+///
+/// with h_d the Hermite polynomials of unit variance and u_od random unit directions, one for each output and degree.
+/// The outputs have mean 0 and a variance near 1, below it where n_0 is small.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Teacher {
+    /// D, from 1 (linear) to 8.
+    pub degree: u32,
+    /// Standard deviation of normal noise on training targets, added before the sign is taken; test targets have none.
+    pub noise: f64,
+    /// Seed of the function, apart from the experiment's seed, which draws inputs.
+    pub seed: u64,
+}
+
+impl Default for Teacher {
+    fn default() -> Self {
+        Self { degree: 3, noise: 0.0, seed: 0 }
+    }
+}
+
+impl Labelled {
+    /// Every file and folder it names.
+    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Shapes(_) | Self::Teacher(_) => Vec::new(),
+            Self::Idx(idx) => idx.paths_mut(),
+            Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
+        }
+    }
+
+    /// The same as a source of images, and what an image is to a network with this input. None for a teacher, and where
+    /// the input holds no square image of 1 or 3 channels.
+    #[must_use]
+    pub fn images(&self, input: Shape) -> Option<(Data, Image)> {
+        let data = match self {
+            Self::Shapes(shapes) => Data::Shapes(shapes.clone()),
+            Self::Idx(idx) => Data::Idx(idx.clone()),
+            Self::Cifar(cifar) => Data::Cifar(cifar.clone()),
+            Self::Teacher(_) => return None,
+        };
+        let (channels, size) = if input.is_vector() {
+            let side = |channels: usize| {
+                let side = (input.len() / channels).isqrt();
+                (channels * side * side == input.len()).then_some((channels, side))
+            };
+            side(1).or_else(|| side(3))?
+        } else {
+            (input.channels, input.height)
+        };
+        let square = [1, 3].contains(&channels) && channels * size * size == input.len();
+        (square && size <= 4096)
+            .then_some((data, Image { size, channels, fit: Fit::Resize, background: 0, flip: false }))
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Shapes(_) => "shapes",
+            Self::Idx(_) => "idx",
+            Self::Cifar(_) => "cifar",
+            Self::Teacher(_) => "teacher",
+        }
+    }
+}
+
+/// A checked network with its task: everything that its training and its predictions start from.
+#[derive(Debug, Clone, Copy)]
+pub struct SupervisedExperiment<'a> {
+    /// Seed of weights, inputs and their order.
+    pub seed: u64,
+    /// The network.
+    pub network: &'a Architecture,
+    /// Goal, loss and loop.
+    pub task: &'a Supervised,
+    /// Inputs and targets.
+    pub data: &'a Labelled,
+}
+
+impl Supervised {
+    /// Samples a step.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch.unwrap_or(self.train)
+    }
+}
+
+/// Checks a task against its data and its network.
+pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Architecture) -> Result<(), Invalid> {
+    let Task::Supervised(task) = task;
+    let Some(data) = data else {
+        return Err(Invalid::new("task", "`task.supervised` needs `data`")
+            .with_help("[data.teacher] and [data.shapes] draw their own; others are [data.idx] and [data.cifar]"));
+    };
+    // Taken apart field by field: a new setting does not compile until someone decides how to check it.
+    let &Supervised {
+        goal,
+        loss,
+        train,
+        test,
+        ref classes,
+        inputs: _,
+        centre,
+        ref optimizer,
+        ref layer_rates,
+        steps,
+        batch,
+        log_every,
+        checkpoint_every,
+        keep,
+    } = task;
+    let key = |name: &str| format!("task.supervised.{name}");
+    within(&key("train"), train, 1, 1 << 24)?;
+    within(&key("test"), test, 1, 1 << 24)?;
+    if let Some(batch) = batch {
+        within(&key("batch"), batch, 1, train)?;
+    }
+    for (name, value) in [("steps", steps), ("log_every", log_every), ("checkpoint_every", checkpoint_every)] {
+        if value == 0 {
+            return Err(Invalid::new(key(name), format!("`{}` must be at least 1, got 0", key(name))));
+        }
+    }
+    within(&key("keep"), keep, 1, 1_000_000)?;
+    check_optimizer(&key("optimizer"), optimizer)?;
+    check_layer_rates(&key("layer_rates"), layer_rates)?;
+    if network.is_batch_coupled() && task.batch() == 1 {
+        return Err(Invalid::new(key("batch"), "`task.supervised.batch` must be at least 2 under batch normalization"));
+    }
+    let outputs = network.output();
+    if !outputs.is_vector() {
+        let message = format!("a network with a task must end with a vector, but its last layer gives {outputs}");
+        return Err(Invalid::new("network", message).with_help("for instance a `flatten` and a `dense` layer"));
+    }
+    if network.parameter_count() == 0 {
+        return Err(Invalid::new("network", "a network with a task must have parameters to train"));
+    }
+    check_source(data, centre, network.input)?;
+    match goal {
+        Goal::Regression => {
+            let wrong = if loss == LossFunction::CrossEntropy {
+                Some(("loss", "`loss = \"cross_entropy\"` needs `goal = \"classification\"`".to_owned()))
+            } else if classes.is_some() {
+                Some(("classes", "`classes` needs `goal = \"classification\"`".to_owned()))
+            } else if !matches!(data, Labelled::Teacher(_)) {
+                Some(("goal", format!("`data.{}` has classes; `regression` needs `data.teacher`", data.name())))
+            } else {
+                None
+            };
+            wrong.map_or(Ok(()), |(name, message)| Err(Invalid::new(key(name), message)))
+        }
+        Goal::Classification => check_classes(classes.as_deref(), data, outputs.len()),
+    }
+}
+
+fn check_source(data: &Labelled, centre: bool, input: Shape) -> Result<(), Invalid> {
+    if let Labelled::Teacher(Teacher { degree, noise, seed: _ }) = *data {
+        within("data.teacher.degree", degree as usize, 1, 8)?;
+        if !(noise >= 0.0 && noise.is_finite()) {
+            return Err(Invalid::new(
+                "data.teacher.noise",
+                format!("`data.teacher.noise` must be at least 0, got {noise}"),
+            ));
+        }
+        if centre {
+            let message = "`centre` is for images; the inputs of `data.teacher` are on the sphere as they are drawn";
+            return Err(Invalid::new("task.supervised.centre", message));
+        }
+        return Ok(());
+    }
+    let Some((images, _)) = data.images(input) else {
+        let name = data.name();
+        let message = format!("`network.input` must be a square image for `data.{name}`, got {input}");
+        return Err(Invalid::new("network.input", message)
+            .with_help("for instance 784 or [1, 28, 28] for grey 28x28, 3072 or [3, 32, 32] for colour 32x32"));
+    };
+    check_data(&images)
+}
+
+fn check_classes(classes: Option<&[u8]>, data: &Labelled, outputs: usize) -> Result<(), Invalid> {
+    let key = "task.supervised.classes";
+    let teacher = matches!(data, Labelled::Teacher(_));
+    let Some(classes) = classes else {
+        if teacher && outputs > 2 {
+            let message = format!("the two classes of `data.teacher` need 1 or 2 outputs, the network has {outputs}");
+            return Err(Invalid::new("network", message));
+        }
+        return Ok(());
+    };
+    if teacher {
+        return Err(Invalid::new(
+            key,
+            "`data.teacher` has two classes, the signs of its function; leave `classes` out",
+        ));
+    }
+    let mut sorted = classes.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    if classes.len() < 2 || sorted.len() < classes.len() {
+        return Err(Invalid::new(key, format!("`{key}` must name at least two different labels, got {classes:?}")));
+    }
+    if outputs == classes.len() || (outputs == 1 && classes.len() == 2) {
+        return Ok(());
+    }
+    let n = classes.len();
+    let one = if n == 2 { " or 1 output" } else { "" };
+    Err(Invalid::new(key, format!("{n} classes need {n} outputs{one}, the network has {outputs}")))
+}
+
+fn train_count() -> usize {
+    128
+}
+fn test_count() -> usize {
+    512
+}
+fn steps() -> u64 {
+    1000
+}
+fn log_every() -> u64 {
+    10
+}
+fn checkpoint_every() -> u64 {
+    200
+}
+fn keep() -> usize {
+    100
+}

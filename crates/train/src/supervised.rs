@@ -1,0 +1,172 @@
+//! Supervised training of one network: a step, and what the loop around it logs.
+
+use std::time::Instant;
+
+use burn::tensor::{Int, Tensor, TensorData};
+use fintan_artifact::SupervisedLine;
+use fintan_config::SupervisedExperiment;
+use fintan_data::{Examples, Order, TaskData};
+use fintan_net::{Mode, Network, Placement};
+
+use crate::optimizer::{Optimizer, rates};
+use crate::seeds::{Purpose, stream};
+use crate::task_loss::{Score, cotangent, score};
+use crate::training::{Ending, Observer, Part, Schedule, Session, TrainError, Trainee, check_loss, check_state, run};
+
+/// Samples that pass through the network at a time when it is only looked at.
+const CHUNK: usize = 1024;
+
+/// A network with a task, and everything that training carries from step to step.
+///
+/// Full batches and SGD are gradient descent, `θ ← θ - η ∂C/∂θ`; the time of the gradient flow after k steps is `t = η k`.
+#[derive(Clone)]
+pub struct Supervised {
+    /// The network.
+    pub network: Network,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) order: Order,
+    /// Steps done.
+    pub step: u64,
+    /// Whether the line and the checkpoint of step 0 are there.
+    pub(crate) begun: bool,
+    task: fintan_config::Supervised,
+    placement: Placement,
+}
+
+impl Trainee for Supervised {
+    type Line = SupervisedLine;
+
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn seen(&self) -> u64 {
+        self.order.seen()
+    }
+
+    fn parts(&self) -> Vec<Part<'_>> {
+        vec![Part { name: "network", network: &self.network, optimizer: Some(&self.optimizer) }]
+    }
+}
+
+impl Supervised {
+    /// The network drawn from the experiment's seed (the one that `fintan ntk CONFIG` looks at), before the first step.
+    #[must_use]
+    pub fn new(experiment: &SupervisedExperiment, placement: &Placement) -> Self {
+        let SupervisedExperiment { seed, network, task, .. } = *experiment;
+        Self {
+            network: Network::init(network, &mut stream(seed, Purpose::Generator, 0), placement),
+            optimizer: Optimizer::new(&task.optimizer, rates(network, &task.optimizer, &task.layer_rates)),
+            order: Order::new(seed, task.train, 0),
+            step: 0,
+            begun: false,
+            task: task.clone(),
+            placement: placement.clone(),
+        }
+    }
+
+    /// Outputs of the network as it is, `[count, outputs]` row-major; batch norms use their running averages.
+    #[must_use]
+    pub fn outputs(&self, examples: &Examples) -> Vec<f32> {
+        let mut outputs = Vec::with_capacity(examples.targets.len());
+        let mut from = 0;
+        while from < examples.len() {
+            let to = examples.len().min(from + CHUNK);
+            let x = examples.batch(from..to, &self.placement.device, self.placement.dtype);
+            outputs.extend(self.network.forward(x, Mode::Eval).0.into_data().iter::<f32>());
+            from = to;
+        }
+        outputs
+    }
+
+    /// Loss and accuracy of the network as it is.
+    #[must_use]
+    pub fn score(&self, examples: &Examples) -> Score {
+        score(&self.outputs(examples), &examples.targets, examples.outputs, self.task.goal, self.task.loss)
+    }
+
+    /// Trains to the task's last step. Before the first one it logs a line and asks for a checkpoint: predictions start
+    /// there.
+    ///
+    /// # Errors
+    /// A loss that is not finite, an observer that fails.
+    pub fn train(&mut self, data: &TaskData, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
+        let fintan_config::Supervised { steps, log_every, checkpoint_every, .. } = self.task;
+        let (start, begun) = (Instant::now(), std::mem::replace(&mut self.begun, true));
+        let mut lesson = Lesson::new(self, data);
+        if !begun {
+            observer.logged(&lesson.line(start)?)?;
+            check_state(lesson.trainee)?;
+            observer.checkpoint(lesson.trainee)?;
+        }
+        run(&mut lesson, &Schedule { steps, log_every, checkpoint_every }, observer)
+    }
+
+    /// One step on the next batch, from all training inputs and targets on the device.
+    ///
+    /// # Panics
+    /// If there are not as many as the task says.
+    pub fn advance(&mut self, inputs: &Tensor<4>, targets: &Tensor<4>) {
+        let indices = self.order.take(self.task.batch());
+        let (x, y) = if indices.len() == self.task.train {
+            // The gradient of all samples does not depend on their order.
+            (inputs.clone(), targets.clone())
+        } else {
+            let rows: Vec<i64> = indices.into_iter().map(|i| i as i64).collect();
+            let n = rows.len();
+            let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [n]), &self.placement.device);
+            (inputs.clone().select(0, rows.clone()), targets.clone().select(0, rows))
+        };
+        let (outputs, tape) = self.network.forward(x, Mode::Train);
+        let gradients = self.network.pullback_parameters(&tape, cotangent(outputs, y, self.task.loss));
+        let parameters = self.optimizer.step(self.network.parameters(), gradients);
+        self.network = self.network.with_parameters(parameters).absorb_statistics(&tape);
+        self.step += 1;
+    }
+}
+
+/// A network with its samples on the device, while a loop lasts.
+struct Lesson<'a> {
+    trainee: &'a mut Supervised,
+    data: &'a TaskData,
+    inputs: Tensor<4>,
+    targets: Tensor<4>,
+}
+
+impl<'a> Lesson<'a> {
+    fn new(trainee: &'a mut Supervised, data: &'a TaskData) -> Self {
+        let (train, Placement { device, dtype, .. }) = (&data.train, &trainee.placement);
+        Self {
+            inputs: train.batch(0..train.len(), device, *dtype),
+            targets: train.targets(device, *dtype),
+            trainee,
+            data,
+        }
+    }
+}
+
+impl Session for Lesson<'_> {
+    type Trainee = Supervised;
+
+    fn trainee(&self) -> &Supervised {
+        self.trainee
+    }
+
+    fn advance(&mut self) {
+        self.trainee.advance(&self.inputs, &self.targets);
+    }
+
+    fn line(&mut self, since: Instant) -> Result<SupervisedLine, TrainError> {
+        let (train, test) = (self.trainee.score(&self.data.train), self.trainee.score(&self.data.test));
+        check_loss(self.trainee, "the training loss", train.loss)?;
+        check_loss(self.trainee, "the test loss", test.loss)?;
+        Ok(SupervisedLine {
+            step: self.trainee.step,
+            train_loss: train.loss,
+            test_loss: test.loss,
+            train_accuracy: train.accuracy,
+            test_accuracy: test.accuracy,
+            seconds: since.elapsed().as_secs_f64(),
+        })
+    }
+}

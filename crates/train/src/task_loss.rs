@@ -1,0 +1,133 @@
+//! Losses of supervised training: their value on the host in f64, their derivative on the device.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::softmax;
+use fintan_config::{Goal, LossFunction};
+use serde::Serialize;
+
+use crate::loss::sigmoid;
+
+/// How well outputs fit their targets.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Score {
+    /// The loss, see [`LossFunction`].
+    pub loss: f64,
+    /// Share of samples in the right class; none for regression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+}
+
+/// Loss and accuracy of `outputs`, both `[count, width]` row-major.
+pub(crate) fn score(outputs: &[f32], targets: &[f32], width: usize, goal: Goal, loss: LossFunction) -> Score {
+    let count = (outputs.len() / width).max(1) as f64;
+    let pairs = || outputs.chunks_exact(width).zip(targets.chunks_exact(width));
+    let each = |(f, y): (&[f32], &[f32])| match loss {
+        LossFunction::Squared => {
+            f.iter().zip(y).map(|(&f, &y)| (f64::from(f) - f64::from(y)).powi(2)).sum::<f64>() / 2.0
+        }
+        LossFunction::CrossEntropy if width == 1 => {
+            let margin = f64::from(f[0]) * f64::from(y[0]);
+            (-margin).max(0.0) + (-margin.abs()).exp().ln_1p()
+        }
+        LossFunction::CrossEntropy => {
+            let largest = f64::from(f[class(f)]);
+            let sum: f64 = f.iter().map(|&f| (f64::from(f) - largest).exp()).sum();
+            largest + sum.ln() - f64::from(f[class(y)])
+        }
+    };
+    let right = |(f, y): &(&[f32], &[f32])| class(f) == class(y);
+    Score {
+        loss: pairs().map(each).sum::<f64>() / count,
+        accuracy: (goal == Goal::Classification).then(|| pairs().filter(right).count() as f64 / count),
+    }
+}
+
+/// The first of the largest outputs; with one output, whether it is above zero.
+fn class(outputs: &[f32]) -> usize {
+    if let [one] = outputs {
+        return usize::from(*one > 0.0);
+    }
+    (1..outputs.len()).fold(0, |best, i| if outputs[i] > outputs[best] { i } else { best })
+}
+
+/// `∂C/∂f` for outputs f and targets y, `[N, 1, 1, k]`:
+///
+/// | loss | derivative |
+/// | --- | --- |
+/// | squared | `(f - y) / N` |
+/// | cross-entropy, k outputs | `(softmax(f) - y - 1/k) / N`; y + 1/k is one-hot |
+/// | cross-entropy, one output | `(sigmoid(f) - (y + 1)/2) / N`; y is -1 or 1 |
+pub(crate) fn cotangent(outputs: Tensor<4>, targets: Tensor<4>, loss: LossFunction) -> Tensor<4> {
+    let [count, _, _, width] = outputs.dims();
+    let difference = match loss {
+        LossFunction::Squared => outputs - targets,
+        LossFunction::CrossEntropy if width == 1 => sigmoid(outputs) - targets.add_scalar(1.0).mul_scalar(0.5),
+        LossFunction::CrossEntropy => softmax(outputs, 3) - targets.add_scalar(1.0 / width as f64),
+    };
+    difference.div_scalar(count as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{DType, Device, TensorData};
+
+    const OUTPUTS: [f32; 6] = [0.3, -1.2, 2.5, -0.4, 0.9, 60.0];
+
+    fn at(outputs: &[f32], targets: &[f32], width: usize, loss: LossFunction) -> (f64, Vec<f64>) {
+        let tensor = |values: &[f32]| {
+            let data = TensorData::new(values.to_vec(), [values.len() / width, 1, 1, width]);
+            Tensor::<4>::from_data(data.convert_dtype(DType::F64), (&Device::flex(), DType::F64))
+        };
+        let slope = cotangent(tensor(outputs), tensor(targets), loss).into_data();
+        let score = score(outputs, targets, width, Goal::Classification, loss);
+        (score.loss, slope.try_to_vec::<f64>().expect("f64"))
+    }
+
+    #[test]
+    fn the_cotangent_is_the_derivative_of_the_loss() {
+        let third = 1.0 / 3.0;
+        let three = [1.0 - third, -third, -third, -third, 1.0 - third, -third];
+        let one = [1.0, -1.0, 1.0, 1.0, -1.0, 1.0];
+        for (width, targets, loss) in [
+            (3, three, LossFunction::Squared),
+            (1, one, LossFunction::Squared),
+            (3, three, LossFunction::CrossEntropy),
+            (1, one, LossFunction::CrossEntropy),
+        ] {
+            let (_, slopes) = at(&OUTPUTS, &targets, width, loss);
+            for i in 0..OUTPUTS.len() {
+                // A power of two, so that the shifted f32 are exact enough.
+                let h = 2.0_f32.powi(-7);
+                let moved = |by: f32| {
+                    let mut outputs = OUTPUTS;
+                    outputs[i] += by;
+                    (at(&outputs, &targets, width, loss).0, f64::from(outputs[i]))
+                };
+                let ((up, right), (down, left)) = (moved(h), moved(-h));
+                let slope = (up - down) / (right - left);
+                assert!((slopes[i] - slope).abs() < 2e-5, "{loss:?}, {width}, {i}: {} and {slope}", slopes[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn losses_are_their_formulas() {
+        let (squared, _) = at(&[0.5, -0.5, 2.0, 0.0], &[1.0, 0.0, 0.0, 1.0], 2, LossFunction::Squared);
+        assert!((squared - (0.25 + 0.25 + 4.0 + 1.0) / 4.0).abs() < 1e-12);
+        let (even, _) = at(&[0.0; 4], &[0.5, -0.5, -0.5, 0.5], 2, LossFunction::CrossEntropy);
+        assert!((even - 2.0_f64.ln()).abs() < 1e-12);
+        let (far, _) = at(&[-800.0, 800.0], &[1.0, 1.0], 1, LossFunction::CrossEntropy);
+        assert!((far - 400.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn accuracy_counts_signs_and_largest_outputs() {
+        let accuracy = |outputs: &[f32], targets: &[f32], width| {
+            score(outputs, targets, width, Goal::Classification, LossFunction::Squared).accuracy
+        };
+        assert_eq!(accuracy(&[0.1, -3.0, 2.0, -1.0], &[1.0, 1.0, 1.0, -1.0], 1), Some(0.75));
+        assert_eq!(accuracy(&[0.1, 0.0, 0.3, 0.5, 0.9, -1.0], &[-0.3, -0.3, 0.6, 0.6, -0.3, -0.3], 3), Some(0.5));
+        assert_eq!(score(&[1.0], &[1.0], 1, Goal::Regression, LossFunction::Squared).accuracy, None);
+    }
+}
