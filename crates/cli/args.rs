@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Ntk(Box<NtkCommand>),
     /// Compute what a network does at infinite width: regime, depth, pixels, and how far a finite kernel is from it.
     Theory(Theory),
+    /// Predict the losses of supervised runs from kernels, beside those they had.
+    Flow(Flow),
     /// Look at a data set.
     Data {
         /// What to do.
@@ -327,6 +329,21 @@ pub(crate) struct Ntk {
     #[arg(long, value_enum, default_value_t = BatchNormMode::Batch)]
     pub bn: BatchNormMode,
     /// The .npz file; by default in the run's `ntk/`, or named after the configuration.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// `fintan flow`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Flow {
+    /// Run directories of supervised training by gradient descent on the squared loss.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// The plot; by default `flow/losses.svg` in the run, or `flow.svg` for several.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }

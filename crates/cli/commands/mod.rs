@@ -3,6 +3,7 @@
 mod check;
 mod data;
 mod devices;
+mod flow;
 mod ntk;
 mod sample;
 mod theory;
@@ -19,6 +20,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Ntk(args) => ntk::command(&args),
+        Command::Flow(args) => flow::flow(&args),
         Command::Theory(args) => theory::theory(&args),
         Command::Data { command } => data::data(&command),
         Command::Devices(args) => {

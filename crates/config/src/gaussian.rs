@@ -5,6 +5,8 @@
 //! no nonlinearity of at most exponential growth lifts above rounding). On pieces where `g` is analytic the error
 //! is at rounding level; Gauss-Hermite nodes would be off by 1e-3 on a ReLU.
 
+use std::sync::OnceLock;
+
 const REACH: f64 = 14.0;
 const PIECE: f64 = 2.0;
 const POINTS: usize = 40;
@@ -15,7 +17,8 @@ pub fn expectation(g: impl Fn(f64) -> f64, kinks: &[f64]) -> f64 {
     let mut cuts: Vec<f64> = (0..=(2.0 * REACH / PIECE) as usize).map(|i| i as f64 * PIECE - REACH).collect();
     cuts.extend(kinks.iter().copied().filter(|k| k.abs() < REACH));
     cuts.sort_by(f64::total_cmp);
-    let rule = gauss_legendre(POINTS);
+    static RULE: OnceLock<Vec<(f64, f64)>> = OnceLock::new();
+    let rule = RULE.get_or_init(|| gauss_legendre(POINTS));
     let density = 1.0 / (2.0 * std::f64::consts::PI).sqrt();
     cuts.windows(2)
         .map(|ends| {

@@ -66,6 +66,13 @@ pub fn spectrum_svg(values: &[f64]) -> Result<String, PlotError> {
     let least = 1e-12 * values.first().copied().unwrap_or(1.0);
     let ranked = (1..).map(f64::from).zip(values.iter().copied());
     let points = ranked.filter(|&(_, value)| value > least).collect();
-    let axes = Axes { title: "Spectrum".into(), x: "rank".into(), y: "eigenvalue".into(), log_x: true, log_y: true };
+    let axes = Axes {
+        title: "Spectrum".into(),
+        x: "rank".into(),
+        y: "eigenvalue".into(),
+        log_x: true,
+        log_y: true,
+        ..Axes::default()
+    };
     curves_svg(&axes, &[Curve { name: String::new(), points, mark: Mark::Dots }])
 }

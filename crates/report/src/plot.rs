@@ -39,6 +39,8 @@ pub struct Axes {
     pub log_x: bool,
     /// Whether the vertical axis is logarithmic.
     pub log_y: bool,
+    /// Whether both axes begin at 0.
+    pub from_zero: bool,
 }
 
 /// Colours that stay apart for most eyes (Okabe and Ito 2008).
@@ -70,10 +72,15 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
         match (low <= high, log) {
             (false, true) => (1.0, 10.0),
             (false, false) => (0.0, 1.0),
-            (true, true) => (low / (high / low).powf(0.04).max(1.05), high * (high / low).powf(0.04).max(1.05)),
+            // Whole decades where there would be too few ticks.
+            (true, true) if high / low < 30.0 => {
+                (10.0_f64.powf(low.log10().floor()), 10.0_f64.powf((1.001 * high).log10().ceil()))
+            }
+            (true, true) => (low / (high / low).powf(0.04), high * (high / low).powf(0.04)),
             (true, false) => {
+                let low = if axes.from_zero { low.min(0.0) } else { low };
                 let room = if high > low { 0.04 * (high - low) } else { 0.5 };
-                (low - room, high + room)
+                (if axes.from_zero { low } else { low - room }, high + room)
             }
         }
     };
@@ -151,6 +158,7 @@ where
     if curves.iter().any(|curve| !curve.name.is_empty()) {
         chart
             .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
             .background_style(WHITE.mix(0.8))
             .border_style(RGBColor(200, 200, 200))
             .label_font(("sans-serif", 13))
@@ -185,7 +193,8 @@ mod tests {
         };
         let curves = [curve("order", Mark::Line), curve("chaos", Mark::Dashed), curve("chaos", Mark::Dots)];
         for (log_x, log_y) in [(false, false), (true, false), (false, true), (true, true)] {
-            let axes = Axes { title: "a < b".into(), x: "depth".into(), y: "kernel".into(), log_x, log_y };
+            let axes =
+                Axes { title: "a < b".into(), x: "depth".into(), y: "kernel".into(), log_x, log_y, from_zero: false };
             let svg = curves_svg(&axes, &curves).expect("drawn");
             assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
             assert!(svg.contains("a &lt; b") && svg.contains("depth") && svg.contains("order"));

@@ -152,7 +152,7 @@ impl Dual {
         }
     }
 
-    fn raw_moments(&self, q: f64) -> Moments {
+    pub(crate) fn raw_moments(&self, q: f64) -> Moments {
         let gg = self.activation.gain * self.activation.gain;
         if let Some((up, down)) = self.broken_line() {
             let both = 0.5 * (up * up + down * down) * gg;
@@ -186,7 +186,6 @@ impl Dual {
     /// # Errors
     /// A quadrature whose error stays above [`LARGEST_ERROR`], as for steep functions at large variances.
     pub fn pair(&self, pair: Pair) -> Result<Duals, DualError> {
-        let (first, second) = (self.raw_moments(pair.q1), self.raw_moments(pair.q2));
         let raw = if pair.q1 == 0.0 || pair.q2 == 0.0 { self.at_zero(pair) } else { self.raw_pair(pair) };
         if !(raw.error < LARGEST_ERROR) {
             return Err(DualError {
@@ -196,10 +195,17 @@ impl Dual {
                 error: raw.error,
             });
         }
+        let first = self.raw_moments(pair.q1);
+        let second = if pair.q1 == pair.q2 { first } else { self.raw_moments(pair.q2) };
+        Ok(self.scaled([first, second], raw))
+    }
+
+    /// From moments of the raw function, of either value and of the pair, to those of the scaled one.
+    pub(crate) fn scaled(&self, [first, second]: [Moments; 2], raw: Duals) -> Duals {
         let (m, ss) = (self.centre, self.scale * self.scale);
         // Not from E[f f]: this way a pair of equals has exactly the second moment of each.
         let half = f64::midpoint(first.second, second.second) - m * (first.mean + second.mean) + m * m;
-        Ok(Duals { value: (half - raw.gap) / ss, gap: raw.gap / ss, slope: raw.slope / ss, error: raw.error })
+        Duals { value: (half - raw.gap) / ss, gap: raw.gap / ss, slope: raw.slope / ss, error: raw.error }
     }
 
     /// One of the two is 0 and not random.

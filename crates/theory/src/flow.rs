@@ -15,6 +15,8 @@ pub struct Flow {
     vectors: Mat<f64>,
     /// Eigenvalues of Θ, largest first.
     values: Vec<f64>,
+    /// N
+    samples: f64,
 }
 
 /// Why a kernel has no flow.
@@ -67,11 +69,12 @@ impl Time {
 }
 
 impl Flow {
-    /// Of a symmetric kernel Θ\[i, j\] of n training inputs, row-major.
+    /// Of a symmetric kernel of n rows, row-major: Θ\[i, j\] of N = n training inputs, the same for every output, or between
+    /// their outputs too, `Θ[(i, o), (j, o')]`, with N = n / outputs.
     ///
     /// # Errors
     /// Values that are not n² or not finite.
-    pub fn new(kernel: &[f64], n: usize) -> Result<Self, FlowError> {
+    pub fn new(kernel: &[f64], n: usize, samples: usize) -> Result<Self, FlowError> {
         if kernel.len() != n * n {
             return Err(FlowError::Shape { kernel: kernel.len(), outputs: n });
         }
@@ -83,7 +86,7 @@ impl Flow {
         let order: Vec<usize> = (0..n).rev().collect();
         let values = order.iter().map(|&i| eigen.S().column_vector()[i]).collect();
         let vectors = Mat::from_fn(n, n, |row, column| eigen.U()[(row, order[column])]);
-        Ok(Self { vectors, values })
+        Ok(Self { vectors, values, samples: samples as f64 })
     }
 
     /// Eigenvalues, largest first.
@@ -95,13 +98,13 @@ impl Flow {
     /// Rates λ/N at which the error decays along each eigenvector, largest first.
     #[must_use]
     pub fn rates(&self) -> Vec<f64> {
-        self.values.iter().map(|v| v / self.values.len() as f64).collect()
+        self.values.iter().map(|v| v / self.samples).collect()
     }
 
     /// Learning rate above which gradient descent diverges: 2N/λ_max.
     #[must_use]
     pub fn largest_rate(&self) -> f64 {
-        2.0 * self.values.len() as f64 / self.values[0]
+        2.0 * self.samples / self.values[0]
     }
 
     /// Squared error of the start along each eigenvector, summed over outputs: what each rate has to remove.
@@ -146,7 +149,7 @@ impl Flow {
             return Err(FlowError::Shape { kernel: kernel.len() / n, outputs: rows });
         }
         for (mode, rate) in along.chunks_mut(k).zip(self.rates()) {
-            mode.iter_mut().for_each(|v| *v *= time.done(rate) / n as f64);
+            mode.iter_mut().for_each(|v| *v *= time.done(rate) / self.samples);
         }
         let dual = self.back(&along, k);
         let moved = MatRef::from_row_major_slice(kernel, rows, n) * MatRef::from_row_major_slice(&dual, n, k);

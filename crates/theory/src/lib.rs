@@ -10,6 +10,7 @@ mod mean_field;
 mod quadrature;
 mod regime;
 mod root;
+mod series;
 mod valuation;
 mod variances;
 

@@ -145,6 +145,7 @@ fn fixed_points_and_the_critical_line() {
         let (name, b) = key.split_once(" sb2=").expect("named so");
         let dual = Dual::new(Activation::raw(function(name)));
         let got = critical_weights(&dual, b.parse().expect("a number")).expect("critical");
-        near(got, want.as_f64().expect("a number"), 1e-6, key);
+        // As above: q* grows with the variance of the biases.
+        near(got, want.as_f64().expect("a number"), 1e-5, key);
     }
 }

@@ -37,7 +37,7 @@ fn descend(steps: u64, rate: f64) -> (Vec<f64>, Vec<f64>) {
 #[test]
 fn steps_are_those_of_gradient_descent_and_small_ones_are_the_flow() {
     let (gram, test, f, y, g) = problem();
-    let flow = Flow::new(&gram, N).expect("sound");
+    let flow = Flow::new(&gram, N, N).expect("sound");
     assert!(flow.eigenvalues().windows(2).all(|pair| pair[0] >= pair[1]));
     let rate = 0.4 * flow.largest_rate();
     for count in [0, 1, 7, 60] {
@@ -59,15 +59,33 @@ fn steps_are_those_of_gradient_descent_and_small_ones_are_the_flow() {
     }
 }
 
+/// A kernel between outputs too, block diagonal, is that of each output.
+#[test]
+fn kernels_between_outputs_are_the_same_flow() {
+    let (gram, _, f, y, _) = problem();
+    let both: Vec<f64> = (0..4 * N * N)
+        .map(|i| {
+            let (row, column) = (i / (2 * N), i % (2 * N));
+            if row % 2 == column % 2 { gram[row / 2 * N + column / 2] } else { 0.0 }
+        })
+        .collect();
+    let (one, all) = (Flow::new(&gram, N, N).expect("sound"), Flow::new(&both, 2 * N, N).expect("sound"));
+    let time = Time::Steps { rate: 0.3, count: 9 };
+    let (a, b) = (one.train(&f, &y, time).expect("fits"), all.train(&f, &y, time).expect("fits"));
+    for (a, b) in a.iter().zip(&b) {
+        near(*a, *b, 1e-12, "blocks");
+    }
+}
+
 #[test]
 fn a_null_direction_stays_and_shapes_are_checked() {
-    let flow = Flow::new(&[1.0, 1.0, 1.0, 1.0], 2).expect("sound");
+    let flow = Flow::new(&[1.0, 1.0, 1.0, 1.0], 2, 2).expect("sound");
     let moved = flow.train(&[1.0, 0.0], &[0.0, 0.0], Time::Flow(1e3)).expect("fits");
     near(moved[0], 0.5, 1e-12, "the mean is learnt");
     near(moved[1], -0.5, 1e-12, "the difference stays");
     let test = flow.test(&[1.0, 1.0], &[3.0], &[1.0, 1.0], &[0.0, 0.0], Time::Flow(1e3)).expect("fits");
     near(test[0], 2.0, 1e-9, "test");
-    assert!(Flow::new(&[1.0; 3], 2).is_err());
-    assert!(Flow::new(&[1.0, f64::NAN, 0.0, 1.0], 2).is_err());
+    assert!(Flow::new(&[1.0; 3], 2, 2).is_err());
+    assert!(Flow::new(&[1.0, f64::NAN, 0.0, 1.0], 2, 2).is_err());
     assert!(flow.train(&[1.0; 3], &[0.0; 3], Time::Flow(1.0)).is_err());
 }

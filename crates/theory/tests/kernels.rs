@@ -333,3 +333,31 @@ fn a_reshaped_vector_has_independent_positions() {
     near(found.ntk[0], other.ntk[0], 1e-13, "diagonal");
     assert!(found.ntk[2] < other.ntk[2] - 1e-3, "{} {}", found.ntk[2], other.ntk[2]);
 }
+
+/// From some hundred pairs on, smooth nonlinearities without a closed form are evaluated by series.
+#[test]
+fn series_of_many_pairs_are_the_integrals_of_each() {
+    let points: Vec<Vec<f64>> = (0..20)
+        .map(|i| {
+            let angle = f64::from(i) * 0.15;
+            vec![1.4 * angle.cos(), (1.4 + 0.01 * f64::from(i)) * angle.sin()]
+        })
+        .chain([vec![1.4, 1e-9]])
+        .collect();
+    let rows: Vec<&[f64]> = points.iter().map(Vec::as_slice).collect();
+    for sigma in [
+        activation(Function::Tanh, Scaling::Standardized),
+        activation(Function::Gelu, Scaling::Normalized),
+        Activation { gain: 1.5, ..Activation::raw(Function::Softplus) },
+        activation(Function::Elu, Scaling::Normalized),
+    ] {
+        let limit = Limit::new(&dense(sigma, 3, ntk(0.1), 2)).expect("limit");
+        let all = limit.gram(&rows, None, &Request::default()).expect("fits");
+        for (i, j) in [(0, 0), (0, 20), (3, 17), (19, 2), (5, 6)] {
+            let one = limit.kernel(rows[i], rows[j], &Request::default()).expect("fits");
+            let many = &all[i * rows.len() + j];
+            near(many.ntk[0], one.ntk[0], 1e-10, &format!("{sigma:?} {i} {j}"));
+            near(many.covariance[0], one.covariance[0], 1e-11, &format!("{sigma:?} {i} {j}"));
+        }
+    }
+}

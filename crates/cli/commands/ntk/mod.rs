@@ -197,8 +197,14 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     if card.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let about =
-        About { outputs: &card.outputs, symmetric: card.symmetric, mean: card.mean, before_output: false, inputs: Vec::new(), image: None };
+    let about = About {
+        outputs: &card.outputs,
+        symmetric: card.symmetric,
+        mean: card.mean,
+        before_output: false,
+        inputs: Vec::new(),
+        image: None,
+    };
     let summary = finish(&args.out, &kernel, &about)?;
     if args.voice.json {
         answer!("{summary}");

@@ -3,6 +3,7 @@
 use std::f64::consts::PI;
 use std::path::Path;
 
+use fintan_artifact::{Array, write_npz};
 use fintan_config::{Activation, Architecture, Layer, Parametrization};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
 use fintan_theory::{AtDepth, Dual, Law, MeanField, Regime, critical_weights, depth_sweep};
@@ -83,6 +84,17 @@ impl Dense {
         super::write(&folder.join("circle.svg"), curves_svg(&axes, &curves)?.as_bytes())
     }
 
+    /// Inputs on a great circle of the sphere |x|² = features, 10 degrees apart, for `fintan ntk --inputs`.
+    pub(super) fn circle_inputs(folder: &Path, features: usize) -> Result<(), Failure> {
+        let radius = (features as f64).sqrt();
+        let mut inputs = vec![0.0; 19 * features];
+        for (i, x) in inputs.chunks_mut(features).enumerate() {
+            let angle = PI * i as f64 / 18.0;
+            (x[0], x[1]) = (radius * angle.cos(), radius * angle.sin());
+        }
+        Ok(write_npz(&folder.join("circle_inputs.npz"), &[("inputs", Array::f64(&[19, features], inputs))])?)
+    }
+
     /// Scaled kernel and conditioning of orthogonal inputs against depth.
     pub(super) fn depths(&self, folder: &Path, inputs: usize) -> Result<AtDepth, Failure> {
         let deepest = 64.max(self.layers);
@@ -101,8 +113,8 @@ impl Dense {
             title: title.into(),
             x: "linear layers L".into(),
             y: y.into(),
-            log_x: false,
             log_y,
+            ..Axes::default()
         };
         let scaled = curves_svg(
             &axes("Orthogonal inputs through depth", "", false),
@@ -130,6 +142,7 @@ impl Dense {
             title: "Order (left) and chaos (right) of the critical line".into(),
             x: "variance of the weights, times the fan-in".into(),
             y: "variance of the biases".into(),
+            from_zero: true,
             ..Axes::default()
         };
         let curves = [

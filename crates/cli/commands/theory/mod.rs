@@ -45,6 +45,9 @@ pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
             let at = dense.depths(&folder, inputs)?;
             summary["dense"] = dense.regime(&at, inputs, quiet)?;
             dense.circle(&folder, &dots.unwrap_or_default())?;
+            if architecture.input.is_vector() && architecture.input.channels > 1 {
+                curves::Dense::circle_inputs(&folder, architecture.input.channels)?;
+            }
             dense.phases(&folder)?;
         }
         None if quiet => {}
@@ -114,12 +117,13 @@ fn layers(architecture: &Architecture, quiet: bool) -> serde_json::Value {
     )
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+/// Writes a file whole.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(write_whole(path, bytes)?)
 }
 
 /// Numbers as CSV under a head.
-fn write_table(path: &Path, head: &str, rows: impl Iterator<Item = Vec<f64>>) -> Result<(), Failure> {
+pub(super) fn write_table(path: &Path, head: &str, rows: impl Iterator<Item = Vec<f64>>) -> Result<(), Failure> {
     let mut text = format!("{head}\n");
     for row in rows {
         let cells: Vec<String> = row.iter().map(f64::to_string).collect();

@@ -86,6 +86,7 @@ pub(super) fn widths(
         y: "relative error".into(),
         log_x: true,
         log_y: true,
+        ..Axes::default()
     };
     let curves = [
         Curve { name: format!("slope {slope:.3}"), points: fit, mark: Mark::Line },

@@ -24,6 +24,7 @@ use rayon::prelude::*;
 use self::signal::{Field, Owner, Signal};
 use self::wiring::Wiring;
 use crate::dual::{Dual, DualError};
+use crate::series::Known;
 use crate::variances::Variances;
 
 /// Why a network has no kernel at infinite width that is computed here.
@@ -92,7 +93,7 @@ pub struct Limit {
 #[derive(Debug)]
 enum Step {
     Linear(Linear),
-    Activation(Dual),
+    Activation(Dual, Known),
     LayerNorm {
         over: NormAxes,
         eps: f64,
@@ -155,7 +156,7 @@ impl Limit {
     /// An input of the wrong length, and a quadrature that does not converge.
     pub fn kernel(&self, x: &[f64], y: &[f64], request: &Request) -> Result<LimitKernel, LimitError> {
         let pooled = if self.pools { [self.pooled(x)?, self.pooled(y)?] } else { Default::default() };
-        self.between(x, y, request, &pooled)
+        self.between(x, y, request, &pooled, false)
     }
 
     /// The kernels between every x and every y, in rows; with `y` none, of the x among themselves.
@@ -169,12 +170,13 @@ impl Limit {
             }
             inputs.iter().map(|x| self.pooled(x)).collect()
         };
+        let many = x.len() * y.map_or(x.len(), <[_]>::len) >= MANY;
         let own = pooled(x)?;
         let Some(y) = y else {
             let pairs: Vec<(usize, usize)> = (0..x.len()).flat_map(|i| (i..x.len()).map(move |j| (i, j))).collect();
             let upper = pairs
                 .par_iter()
-                .map(|&(i, j)| self.between(x[i], x[j], request, &[own[i].clone(), own[j].clone()]))
+                .map(|&(i, j)| self.between(x[i], x[j], request, &[own[i].clone(), own[j].clone()], many))
                 .collect::<Result<Vec<_>, _>>()?;
             let row = |i: usize| i * (2 * x.len() + 1 - i) / 2;
             let entry = |i: usize, j: usize| {
@@ -189,13 +191,14 @@ impl Limit {
         let pairs: Vec<(usize, usize)> = (0..x.len()).flat_map(|i| (0..y.len()).map(move |j| (i, j))).collect();
         pairs
             .par_iter()
-            .map(|&(i, j)| self.between(x[i], y[j], request, &[own[i].clone(), others[j].clone()]))
+            .map(|&(i, j)| self.between(x[i], y[j], request, &[own[i].clone(), others[j].clone()], many))
             .collect()
     }
 
     /// Second moments of an input behind each pool: they need the covariances between its positions.
     fn pooled(&self, x: &[f64]) -> Result<Pooled, LimitError> {
-        let mut walk = Walk { request: &Request::default(), pooled: &Default::default(), pools: 0, met: Vec::new() };
+        let mut walk =
+            Walk { request: &Request::default(), pooled: &Default::default(), many: false, pools: 0, met: Vec::new() };
         walk.through(&self.steps, self.enter(x, x, true)?, false)?;
         Ok(walk.met)
     }
@@ -206,9 +209,10 @@ impl Limit {
         y: &[f64],
         request: &Request,
         pooled: &[Pooled; 2],
+        many: bool,
     ) -> Result<LimitKernel, LimitError> {
         let signal = self.enter(x, y, needs_all(&self.steps, request.all_positions))?;
-        let mut walk = Walk { request, pooled, pools: 0, met: Vec::new() };
+        let mut walk = Walk { request, pooled, many, pools: 0, met: Vec::new() };
         let mut out = walk.through(&self.steps, signal, request.all_positions)?;
         let parts = if request.parts {
             let name = |owner: Owner| format!("{}.{}", owner.index, if owner.bias { "bias" } else { "weight" });
@@ -266,6 +270,9 @@ impl LimitKernel {
     }
 }
 
+/// Pairs from which on series are set up rather than each pair integrated.
+const MANY: usize = 256;
+
 /// Second moments behind each pool.
 type Pooled = Vec<f64>;
 
@@ -273,6 +280,8 @@ type Pooled = Vec<f64>;
 struct Walk<'a> {
     request: &'a Request,
     pooled: &'a [Pooled; 2],
+    /// Whether there are so many pairs of inputs that series pay.
+    many: bool,
     /// Pools met so far.
     pools: usize,
     /// What their inputs' own covariances gave.
@@ -295,7 +304,7 @@ fn needs_all(steps: &[Step], all: bool) -> bool {
         Step::Spread { .. } => false,
         Step::Linear(linear) => all && linear.wiring.parents.len() > 1,
         Step::Residual { branch, shortcut, .. } => needs_all(branch, all) || needs_all(shortcut, all),
-        Step::Activation(_) | Step::LayerNorm { .. } => all,
+        Step::Activation(..) | Step::LayerNorm { .. } => all,
     })
 }
 
@@ -317,7 +326,7 @@ fn compile(
                 positions = linear.wiring.parents.len();
                 steps.push(Step::Linear(linear));
             }
-            Layer::Activation(activation) => steps.push(Step::Activation(Dual::new(*activation))),
+            Layer::Activation(activation) => steps.push(Step::Activation(Dual::new(*activation), Known::default())),
             Layer::BatchNorm(_) => {
                 return refuse(
                     "batch_norm",

@@ -6,15 +6,16 @@ use fintan_config::NormAxes;
 use rayon::prelude::*;
 
 use super::signal::{Field, Owner, Signal};
-use super::{LimitError, Linear, Step, Walk, refuse};
-use crate::dual::{Dual, Duals, Moments, Pair};
+use super::{LimitError, Linear, MANY, Step, Walk, refuse};
+use crate::dual::{Dual, Duals, Pair};
+use crate::series::Known;
 
 impl Walk<'_> {
     /// `all`: whether the pairs of different positions are needed behind the step.
     pub(super) fn step(&mut self, step: &Step, signal: Signal, all: bool) -> Result<Signal, LimitError> {
         match step {
             Step::Linear(linear) => Ok(self.linear(linear, signal, all)),
-            Step::Activation(dual) => activation(dual, signal),
+            Step::Activation(dual, known) => activation(dual, known, self.many, signal),
             Step::LayerNorm { over, eps, affine } => self.layer_norm(*over, *eps, *affine, signal),
             Step::Spread { positions } => Ok(spread(signal, *positions, all)),
             Step::Pool => Ok(self.pool(signal)),
@@ -218,7 +219,7 @@ fn spread(signal: Signal, positions: usize, all: bool) -> Signal {
     }
 }
 
-fn activation(dual: &Dual, mut signal: Signal) -> Result<Signal, LimitError> {
+fn activation(dual: &Dual, known: &Known, many: bool, mut signal: Signal) -> Result<Signal, LimitError> {
     if !signal.gaussian {
         return refuse("activation", "its input is not Gaussian; weights must stand between two nonlinearities");
     }
@@ -241,7 +242,9 @@ fn activation(dual: &Dual, mut signal: Signal) -> Result<Signal, LimitError> {
                 })
             })
             .collect();
-        let found = distinct.par_iter().map(|&pair| dual.pair(pair)).collect::<Result<Vec<_>, _>>()?;
+        let many = many || distinct.len() >= MANY;
+        let of = |pair: Pair| many.then(|| known.pair(dual, pair)).flatten().map_or_else(|| dual.pair(pair), Ok);
+        let found = distinct.par_iter().map(|&pair| of(pair)).collect::<Result<Vec<_>, _>>()?;
         which.into_iter().map(|i| found[i]).collect()
     } else {
         let of = |i: usize| {
@@ -260,10 +263,8 @@ fn activation(dual: &Dual, mut signal: Signal) -> Result<Signal, LimitError> {
         }
     }
     for side in [0, 1] {
-        let mut known: HashMap<u64, Moments> = HashMap::new();
         for p in 0..positions {
-            let q = variances[side][p];
-            let moments = *known.entry(q.to_bits()).or_insert_with(|| dual.moments(q));
+            let moments = known.moments(dual, variances[side][p]);
             (signal.second[side][p], signal.mean[side][p]) = (moments.second, moments.mean);
         }
     }
