@@ -10,6 +10,7 @@ mod mean_field;
 mod quadrature;
 mod regime;
 mod root;
+mod tune;
 mod valuation;
 mod variances;
 
@@ -19,4 +20,5 @@ pub use flow::{Flow, FlowError, Time};
 pub use limit::{Limit, LimitError, LimitKernel, Request};
 pub use mean_field::{MeanField, critical_weights};
 pub use regime::{LayerRegime, Regime, regimes};
+pub use tune::{Block, Goal, Knob, NONLINEARITIES, Setting, Standing, TuneError, Tuned, tune};
 pub use valuation::Ultrametric;
