@@ -7,6 +7,7 @@
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
+//! - [`tuning`]: a knob is solved for, and the tuned configuration written
 
 #![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
 
@@ -20,3 +21,4 @@ mod reference;
 mod regimes;
 mod runs;
 mod support;
+mod tuning;

@@ -6,6 +6,7 @@ mod devices;
 mod ntk;
 mod sample;
 mod train;
+mod tune;
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -18,6 +19,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Ntk(args) => ntk::command(&args),
+        Command::Tune(args) => tune::tune(&args),
         Command::Data { command } => data::data(&command),
         Command::Devices(args) => {
             devices::devices(&args);

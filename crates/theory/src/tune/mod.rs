@@ -23,9 +23,17 @@ use crate::limit::LimitError;
 /// Why a network was not tuned.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TuneError {
-    /// A network without a limit, or without the closed form that a goal is about.
+    /// A network without a limit.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// A network whose eigenspaces over positions have no closed form.
+    #[error("the spectrum over positions has no closed form here: layer `{layer}`: {reason}")]
+    Spectrum {
+        /// The layer's name.
+        layer: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A network without a characteristic value.
     #[error("a network of one layer is linear in its parameters: it has no r")]
     OneLayer,

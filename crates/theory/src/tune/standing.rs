@@ -23,7 +23,7 @@ pub struct Standing {
     pub inputs: usize,
     /// Eigenspaces over positions away from borders, constant image first; none for vectors, and the reason where the
     /// kernel has no such closed form.
-    pub blocks: Option<Result<Vec<Block>, LimitError>>,
+    pub blocks: Option<Result<Vec<Block>, TuneError>>,
     /// Mean variance of the outermost two pixels over that of the interior; none where there is no interior.
     pub border: Option<f64>,
 }
@@ -125,8 +125,11 @@ pub(super) fn condition(scaled: f64, n: usize) -> f64 {
 }
 
 /// Eigenspaces of the interior, for two equal inputs.
-pub(super) fn blocks(architecture: &Architecture) -> Result<Vec<Block>, LimitError> {
-    let kernel = Ultrametric::of(architecture, [1.0; 3])?;
+pub(super) fn blocks(architecture: &Architecture) -> Result<Vec<Block>, TuneError> {
+    let kernel = Ultrametric::of(architecture, [1.0; 3]).map_err(|e| match e {
+        LimitError::Layer { layer, reason } => TuneError::Spectrum { layer, reason },
+        other => other.into(),
+    })?;
     let spectrum = kernel.spectrum();
     let least = spectrum.iter().map(|s| s.0).fold(f64::INFINITY, f64::min);
     let shares = kernel.trace_shares();
