@@ -43,7 +43,7 @@ pub enum Goal {
 }
 
 /// Relative error of an equation that counts as solved, and how near the best of a list must come.
-const SOLVED: f64 = 1e-9;
+const SOLVED: f64 = 1e-6;
 const NEAR: f64 = 0.05;
 /// |r - 1| of the edge, as [`Regime::of`] has it, and a rounding more.
 const EDGE: f64 = 0.005 + 1e-12;
@@ -117,7 +117,7 @@ impl Goal {
         !matches!(self, Self::Regime { regime: Regime::Chaos | Regime::Order, .. } | Self::Checkerboard(_))
     }
 
-    /// Whether a miss is none: an equation holds to nine digits, and to 5 % where a nonlinearity is chosen from a list.
+    /// Whether a miss is none: an equation holds to six digits (roots are solved to more; an end of a range counts too), and to 5 % where a nonlinearity is chosen from a list.
     pub(super) fn holds(&self, miss: f64, knob: Option<Knob>) -> bool {
         let tolerance = if knob == Some(Knob::Nonlinearity) { NEAR } else { SOLVED };
         match *self {
@@ -129,7 +129,7 @@ impl Goal {
         }
     }
 
-    /// Whether a network reaches it: an equation to nine digits, or to 5 % by the best `nonlinearity` of the list.
+    /// Whether a network reaches it: an equation to six digits, or to 5 % by the best `nonlinearity` of the list.
     ///
     /// # Errors
     /// A network without a limit, of one layer, with a single input value, or whose spectrum has no closed form.
