@@ -101,18 +101,7 @@ fn set_layers(list: &mut Item, old: &[Layer], new: &[Layer]) -> Option<()> {
 
 /// Changes the keys of `activation` that differ.
 fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) -> Option<()> {
-    if !within.contains_key("activation") {
-        // The default of a preset; every key of it is written, for those that are left out have defaults of their own.
-        within.insert("activation", Item::Value(Value::InlineTable(toml_edit::InlineTable::new())));
-        let fresh = table(within, "activation")?;
-        fresh.insert("function", word(json!(new.function)));
-        fresh.insert("scaling", word(json!(new.scaling)));
-        for (key, value) in [("gain", (new.gain != 1.0).then_some(new.gain)), ("slope", new.slope), ("mu", new.mu)] {
-            if let Some(value) = value {
-                fresh.insert(key, toml_edit::value(value));
-            }
-        }
-    } else {
+    if within.contains_key("activation") {
         let written = table(within, "activation")?;
         if old.function != new.function {
             put(written, "function", new.function.name().into());
@@ -127,6 +116,17 @@ fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) 
                 Some(value) if old != new => put(written, key, value.into()),
                 None => drop(written.remove(key)),
                 Some(_) => {}
+            }
+        }
+    } else {
+        // The default of a preset; every key of it is written, for those that are left out have defaults of their own.
+        within.insert("activation", Item::Value(Value::InlineTable(toml_edit::InlineTable::new())));
+        let fresh = table(within, "activation")?;
+        fresh.insert("function", word(json!(new.function)));
+        fresh.insert("scaling", word(json!(new.scaling)));
+        for (key, value) in [("gain", (new.gain != 1.0).then_some(new.gain)), ("slope", new.slope), ("mu", new.mu)] {
+            if let Some(value) = value {
+                fresh.insert(key, toml_edit::value(value));
             }
         }
     }

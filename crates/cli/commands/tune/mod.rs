@@ -220,9 +220,10 @@ fn tell_all(args: &Tune, network: &Network, goal: &Goal, tuned: &Tuned, states: 
     } else {
         table(args, network, goal, states);
         answer!();
-        match tuned.setting {
-            Some(_) => answer!("written to {}", out.display()),
-            None => answer!("the goal was reached as it is; written unchanged to {}", out.display()),
+        if tuned.setting.is_some() {
+            answer!("written to {}", out.display());
+        } else {
+            answer!("the goal was reached as it is; written unchanged to {}", out.display());
         }
     }
     if !args.voice.quiet {
