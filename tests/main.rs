@@ -8,6 +8,7 @@
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
+//! - [`tuning`]: a knob is solved for, and the tuned configuration written
 
 #![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
 
@@ -22,3 +23,4 @@ mod regimes;
 mod runs;
 mod supervised;
 mod support;
+mod tuning;

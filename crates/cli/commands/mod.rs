@@ -8,6 +8,7 @@ mod ntk;
 mod sample;
 mod theory;
 mod train;
+mod tune;
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -22,6 +23,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Ntk(args) => ntk::command(&args),
         Command::Flow(args) => flow::flow(&args),
         Command::Theory(args) => theory::theory(&args),
+        Command::Tune(args) => tune::tune(&args),
         Command::Data { command } => data::data(&command),
         Command::Devices(args) => {
             devices::devices(&args);

@@ -31,5 +31,6 @@ pub use gaussian::{expectation, gauss_legendre};
 pub use nonlinearity::{Activation, Function, SELU, Scaling};
 pub use presets::{BatchNormChoice, DcganDiscriminator, DcganGenerator, Fc, LayerNormChoice, Norm, NormPosition};
 pub use rates::{Exponents, LayerRates};
+pub use source::{EXCLUSIVE, override_line};
 pub use subject::{InputShape, NetworkExperiment, NetworkSettings, NetworkTable, Subject};
 pub use task::{Goal, InputScale, Labelled, LossFunction, Supervised, SupervisedExperiment, Task, Teacher};

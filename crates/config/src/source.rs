@@ -112,7 +112,11 @@ impl Settings {
     }
 }
 
-fn override_line(given: &str) -> Result<String, ConfigError> {
+/// An override `key.path=value` as a line of TOML; what is no TOML value becomes a string.
+///
+/// # Errors
+/// What is no `key.path=value`.
+pub fn override_line(given: &str) -> Result<String, ConfigError> {
     let (key, value) = given
         .split_once('=')
         .filter(|(key, _)| !key.trim().is_empty())
@@ -151,8 +155,8 @@ fn merge<'a>(into: &mut DeTable<'a>, from: DeTable<'a>) {
     }
 }
 
-/// Settings of which exactly one alternative is given.
-const EXCLUSIVE: [&str; 4] = ["data", "optimizer", "parametrization", "norm"];
+/// Settings of which exactly one alternative is given: an override with another one replaces it.
+pub const EXCLUSIVE: [&str; 4] = ["data", "optimizer", "parametrization", "norm"];
 
 /// Where the value of `key` stands; where it is not written, its nearest table that is.
 fn span_of(root: &Spanned<DeTable>, key: &str) -> Option<Range<usize>> {

@@ -11,6 +11,7 @@ mod quadrature;
 mod regime;
 mod root;
 mod series;
+mod tune;
 mod valuation;
 mod variances;
 
@@ -20,4 +21,5 @@ pub use flow::{Flow, FlowError, Time};
 pub use limit::{Limit, LimitError, LimitKernel, Request};
 pub use mean_field::{MeanField, critical_weights};
 pub use regime::{LayerRegime, Regime, regimes};
+pub use tune::{Block, Goal, Knob, NONLINEARITIES, Setting, Standing, TuneError, Tuned, tune};
 pub use valuation::Ultrametric;

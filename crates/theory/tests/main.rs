@@ -5,4 +5,5 @@ mod duals;
 mod flow;
 mod kernels;
 mod support;
+mod tune;
 mod valuation;

@@ -150,6 +150,11 @@ impl Limit {
         Ok(Self { input, steps, pools })
     }
 
+    /// Shape of an input: where the first layers reshape it, that which they give.
+    pub(crate) fn input(&self) -> Shape {
+        self.input
+    }
+
     /// The kernels between two inputs, in channel, row, column order.
     ///
     /// # Errors

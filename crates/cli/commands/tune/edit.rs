@@ -1,0 +1,266 @@
+//! Changing a few keys of a TOML file that somebody wrote, and nothing else in it.
+
+use fintan_config::{Activation, EXCLUSIVE, Layer, Parametrization, override_line};
+use fintan_theory::Setting;
+use serde_json::json;
+use toml_edit::{DocumentMut, Item, TableLike, Value};
+
+use crate::failure::Failure;
+
+/// Where the nonlinearities of a network are written.
+pub(super) enum Place<'a> {
+    /// In a preset.
+    Preset(&'static str, Activation),
+    /// Layer by layer: as they are, and as they should be.
+    Layers(&'a [Layer], Vec<Layer>),
+}
+
+/// A configuration on its way.
+pub(super) struct Edit {
+    document: DocumentMut,
+}
+
+impl Edit {
+    /// A configuration text with overrides laid over it.
+    pub(super) fn new(text: &str, overrides: &[String]) -> Result<Self, Failure> {
+        let parse = |text: &str| {
+            text.parse::<DocumentMut>().map_err(|e| Failure::input(format!("only TOML 1.0 can be edited:\n{e}")))
+        };
+        let mut document = parse(text)?;
+        for given in overrides {
+            let line = parse(&override_line(given)?)?;
+            lay(document.as_table_mut(), line.as_table());
+        }
+        Ok(Self { document })
+    }
+
+    /// Writes what a knob changes in the network under `key`.
+    pub(super) fn set(
+        &mut self,
+        key: &str,
+        setting: &Setting,
+        parametrization: Parametrization,
+        place: &Place,
+    ) -> Option<()> {
+        let network = self.document.get_mut(key)?.as_table_like_mut()?;
+        if let Setting::Beta(beta) = setting {
+            let kind = match parametrization {
+                Parametrization::Standard(_) => return None,
+                Parametrization::Ntk(_) => "ntk",
+                Parametrization::Graph(_) => "graph",
+            };
+            put(table(table(network, "parametrization")?, kind)?, "beta", (*beta).into());
+            if let Some(Value::InlineTable(inner)) = table(network, "parametrization")?.get_mut(kind)?.as_value_mut() {
+                inner.fmt();
+            }
+            return Some(());
+        }
+        match place {
+            Place::Preset(preset, old) => set_activation(table(network, preset)?, *old, setting.on(*old)),
+            Place::Layers(old, new) => set_layers(network.get_mut("layers")?, old, new),
+        }
+    }
+
+    /// The text, behind a comment of one line.
+    pub(super) fn finish(self, comment: &str) -> String {
+        format!("# {comment}\n{}", self.document)
+    }
+}
+
+fn table<'a>(within: &'a mut dyn TableLike, key: &str) -> Option<&'a mut dyn TableLike> {
+    within.get_mut(key)?.as_table_like_mut()
+}
+
+fn set_layers(list: &mut Item, old: &[Layer], new: &[Layer]) -> Option<()> {
+    for (i, (old, new)) in old.iter().zip(new).enumerate() {
+        if old == new {
+            continue;
+        }
+        let element: &mut dyn TableLike = match list {
+            Item::ArrayOfTables(tables) => tables.get_mut(i)?,
+            Item::Value(Value::Array(array)) => array.get_mut(i)?.as_inline_table_mut()?,
+            _ => return None,
+        };
+        match (old, new) {
+            (Layer::Activation(old), Layer::Activation(new)) => set_activation(element, *old, *new)?,
+            (Layer::Residual(old), Layer::Residual(new)) => {
+                let block = table(element, "residual")?;
+                for (key, old, new) in
+                    [("layers", &old.layers, &new.layers), ("shortcut", &old.shortcut, &new.shortcut)]
+                {
+                    if old != new {
+                        set_layers(block.get_mut(key)?, old, new)?;
+                    }
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+/// Changes the keys of `activation` that differ.
+fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) -> Option<()> {
+    if within.contains_key("activation") {
+        let written = table(within, "activation")?;
+        if old.function != new.function {
+            put(written, "function", new.function.name().into());
+        }
+        if old.scaling != new.scaling {
+            put(written, "scaling", word(json!(new.scaling)).into_value().ok()?);
+        }
+        for (key, old, new) in
+            [("gain", Some(old.gain), Some(new.gain)), ("slope", old.slope, new.slope), ("mu", old.mu, new.mu)]
+        {
+            match new {
+                Some(value) if old != new => put(written, key, value.into()),
+                None => drop(written.remove(key)),
+                Some(_) => {}
+            }
+        }
+    } else {
+        // The default of a preset; every key of it is written, for those that are left out have defaults of their own.
+        within.insert("activation", Item::Value(Value::InlineTable(toml_edit::InlineTable::new())));
+        let fresh = table(within, "activation")?;
+        fresh.insert("function", word(json!(new.function)));
+        fresh.insert("scaling", word(json!(new.scaling)));
+        for (key, value) in [("gain", (new.gain != 1.0).then_some(new.gain)), ("slope", new.slope), ("mu", new.mu)] {
+            if let Some(value) = value {
+                fresh.insert(key, toml_edit::value(value));
+            }
+        }
+    }
+    if let Some(Value::InlineTable(inline)) = within.get_mut("activation")?.as_value_mut() {
+        inline.fmt();
+    }
+    Some(())
+}
+
+/// A name as configurations have it.
+fn word(name: serde_json::Value) -> Item {
+    toml_edit::value(name.as_str().unwrap_or_default())
+}
+
+/// Sets a key; a value that is there keeps its place, its blanks and its comment.
+fn put(within: &mut dyn TableLike, key: &str, mut value: Value) {
+    match within.get_mut(key) {
+        Some(Item::Value(old)) => {
+            *value.decor_mut() = old.decor().clone();
+            *old = value;
+        }
+        Some(other) => *other = Item::Value(value),
+        None => drop(within.insert(key, Item::Value(value))),
+    }
+}
+
+/// Lays tables over tables, as overrides are when a configuration is read.
+fn lay(into: &mut dyn TableLike, from: &dyn TableLike) {
+    for (key, item) in from.iter() {
+        let Ok(value) = item.clone().into_value() else { continue };
+        if let (Some(theirs), Some(ours)) = (item.as_table_like(), table(into, key)) {
+            let another = theirs.iter().all(|(name, _)| !ours.contains_key(name));
+            if !(EXCLUSIVE.contains(&key) && another) {
+                lay(ours, theirs);
+                continue;
+            }
+        }
+        put(into, key, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fintan_config::{Function, Scaling, Settings, Subject};
+
+    const GAN: &str = r#"# mine
+data.shapes.count = 8
+[generator]
+parametrization = { ntk = {} }   # β = 0.1
+optimizer.adam.rate = 1e-3
+layers = [
+    { dense = { out = 32 } }, # wide
+    { activation = { function = "relu" } },
+    { residual = { layers = [{ activation = { function = "relu", scaling = "standardized" } }, { dense = { out = 32 } }] } },
+    { dense = { out = 1024 } },
+    { reshape = { channels = 1, height = 32, width = 32 } },
+    { activation = { function = "tanh" } }, # the image
+]
+
+[discriminator]
+optimizer.sgd.rate = 0.1
+[discriminator.dcgan]
+channels = 8   # few
+[train]
+steps = 3
+"#;
+
+    fn settings(text: &str, overrides: &[String]) -> Settings {
+        match Subject::parse("test", text, overrides) {
+            Ok(Subject::Gan(gan)) => gan.settings,
+            other => panic!("{other:?}\n{text}"),
+        }
+    }
+
+    #[test]
+    fn overrides_are_laid_as_the_reader_lays_them() {
+        for overrides in [
+            &["data.idx.images=no-such-file"][..],
+            &["train.steps=7", "image.size=32", "seed=3"],
+            &["discriminator.optimizer.adam.rate=0.2", "discriminator.dcgan.norm.layer.eps=0.1"],
+            &["generator.parametrization.graph.beta=0.5", "discriminator.dcgan.activation.function=tanh"],
+            &["train={steps=9, batch=4}", "data.shapes.seed=5"],
+        ] {
+            let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
+            let edit = Edit::new(GAN, &overrides).unwrap_or_else(|e| panic!("{e:?}"));
+            let text = edit.finish("made");
+            assert_eq!(settings(&text, &[]), settings(GAN, &overrides), "{text}");
+            assert!(text.starts_with("# made\n") && text.contains("# few") && text.contains("# wide"), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_is_touched() {
+        let own = settings(GAN, &[]);
+        let preset = own.discriminator.dcgan.as_ref().expect("a preset").activation;
+        let mut edit = Edit::new(GAN, &[]).unwrap_or_else(|e| panic!("{e:?}"));
+        let gain = Setting::Gain(2.0);
+        edit.set("discriminator", &gain, own.discriminator.parametrization, &Place::Preset("dcgan", preset))
+            .expect("is there");
+        let beta = Setting::Beta(0.25);
+        let layers = own.generator.layers.as_deref().expect("a list");
+        edit.set("generator", &beta, own.generator.parametrization, &Place::Layers(layers, layers.to_vec()))
+            .expect("is there");
+        let mut new = layers.to_vec();
+        for (i, layer) in new.iter_mut().enumerate() {
+            match layer {
+                Layer::Activation(a) if i < 5 => *a = Setting::Mu(0.2).on(*a),
+                Layer::Residual(block) => {
+                    block.layers[0] = Layer::Activation(
+                        Setting::Nonlinearity(Function::Erf, Scaling::Normalized).on(Activation::raw(Function::Relu)),
+                    );
+                }
+                _ => {}
+            }
+        }
+        edit.set("generator", &Setting::Mu(0.2), own.generator.parametrization, &Place::Layers(layers, new.clone()))
+            .expect("is there");
+        let text = edit.finish("made");
+        let again = settings(&text, &[]);
+        assert_eq!(again.generator.layers, Some(new));
+        assert_eq!(again.generator.parametrization.beta(), Some(0.25));
+        assert_eq!(again.discriminator.dcgan.expect("a preset").activation, Activation { gain: 2.0, ..preset });
+        let changed: Vec<&str> = text.lines().filter(|line| !GAN.contains(line)).collect();
+        assert_eq!(
+            changed,
+            [
+                "# made",
+                "parametrization = { ntk = { beta = 0.25 } }   # β = 0.1",
+                "    { activation = { function = \"relu\", scaling = \"partial\", mu = 0.2 } },",
+                "    { residual = { layers = [{ activation = { function = \"erf\", scaling = \"normalized\" } }, { dense = { out = 32 } }] } },",
+                "activation = { function = \"leaky_relu\", scaling = \"raw\", gain = 2.0, slope = 0.2 }",
+            ],
+            "{text}"
+        );
+    }
+}

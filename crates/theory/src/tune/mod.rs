@@ -1,0 +1,143 @@
+//! Turning one knob of a network until it reaches a goal.
+//!
+//! With m(t) what a goal is about, of the network with the knob at t: an equation m(t) = v is solved by the root nearest to
+//! where the knob stands, found by changes of sign on a grid over the knob's range; a bound m(t) ≤ v by the smallest change
+//! of the knob that keeps it. m is always that of [`Limit`](crate::Limit), [`regimes`](crate::regimes) or
+//! [`Ultrametric`](crate::Ultrametric) of the changed [`Architecture`].
+//!
+//! Source of the knobs: Jacot, Gabriel, Ged, Hongler, arXiv 1907.05715 (normalized nonlinearities, β).
+
+mod goal;
+mod knob;
+mod search;
+mod standing;
+
+use fintan_config::Architecture;
+
+pub use self::goal::Goal;
+pub use self::knob::{Knob, NONLINEARITIES, Setting};
+use self::search::{Found, Grid};
+pub use self::standing::{Block, Standing};
+use crate::limit::LimitError;
+
+/// Why a network was not tuned.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TuneError {
+    /// A network without a limit.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// A network whose eigenspaces over positions have no closed form.
+    #[error("the spectrum over positions has no closed form here: layer `{layer}`: {reason}")]
+    Spectrum {
+        /// The layer's name.
+        layer: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A network without a characteristic value.
+    #[error("a network of one layer is linear in its parameters: it has no r")]
+    OneLayer,
+    /// A network whose inputs are single numbers.
+    #[error("inputs of a single value are all parallel: there are no orthogonal ones")]
+    OneInput,
+    /// A goal out of range.
+    #[error("the goal `{goal}` is out of range: {reason}")]
+    Goal {
+        /// The goal as it is written.
+        goal: String,
+        /// What is allowed.
+        reason: String,
+    },
+    /// A knob that the network does not have.
+    #[error("the knob `{knob}` does not fit this network: {reason}")]
+    Knob {
+        /// Its name.
+        knob: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A goal outside what the knob can do.
+    #[error("`{goal}` cannot be reached with the knob `{knob}`: {nearest}")]
+    Unreachable {
+        /// The goal as it is written.
+        goal: String,
+        /// The knob's name.
+        knob: &'static str,
+        /// What can be reached, and where.
+        nearest: String,
+    },
+}
+
+/// A network that reaches its goal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tuned {
+    /// Where the knob is now; none where the network reached the goal as it was.
+    pub setting: Option<Setting>,
+    /// The network with the knob there.
+    pub network: Architecture,
+}
+
+/// Turns a knob until the network reaches a goal.
+///
+/// # Errors
+/// A network without a limit (batch norms), a knob that it does not have, a goal that the knob does not reach.
+pub fn tune(architecture: &Architecture, goal: &Goal, knob: Knob) -> Result<Tuned, TuneError> {
+    goal.check()?;
+    // Also where a goal is about r alone: what is behind a batch norm has none that is known.
+    crate::Limit::new(architecture)?;
+    let present = knob.of(architecture)?;
+    if goal.holds(goal.miss(architecture)?, None) {
+        return Ok(Tuned { setting: None, network: architecture.clone() });
+    }
+    let miss_of = |setting: Setting| match goal.miss(&setting.apply(architecture)) {
+        // Somewhere in the range a quadrature may fail; elsewhere it need not.
+        Err(TuneError::Limit(LimitError::Dual(_))) => Ok(f64::NAN),
+        other => other,
+    };
+    let range = knob.range(architecture);
+    let (setting, flat) = match present.number() {
+        Some(number) => {
+            let miss = |x: f64| miss_of(present.at(x));
+            let points = range.iter().filter_map(Setting::number).collect();
+            let grid = Grid::new(points, number, knob == Knob::Gain, &miss)?;
+            let found = if goal.is_equation() { grid.equal(&miss)? } else { grid.at_most(&miss)? };
+            let (Found::At(x) | Found::Nearest(x)) = found;
+            (present.at(x), grid.is_flat())
+        }
+        None => (choose(&range, goal, &miss_of)?.unwrap_or(present), false),
+    };
+    let network = setting.apply(architecture);
+    if goal.holds(goal.miss(&network)?, Some(knob)) {
+        return Ok(Tuned { setting: Some(setting), network });
+    }
+    let words = goal.words(&network)?;
+    let nearest = if flat {
+        format!("it does not move it, {words} at every value")
+    } else {
+        format!("the nearest is {words}, at {} = {setting}", knob.name())
+    };
+    Err(TuneError::Unreachable { goal: goal.to_string(), knob: knob.name(), nearest })
+}
+
+/// Of a list, the setting that comes nearest to the goal: of those that keep a bound, the nearest to the bound; the first
+/// of equals.
+fn choose(
+    range: &[Setting],
+    goal: &Goal,
+    miss: &dyn Fn(Setting) -> Result<f64, TuneError>,
+) -> Result<Option<Setting>, TuneError> {
+    let mut best: Option<((bool, f64), Setting)> = None;
+    for &setting in range {
+        let miss = miss(setting)?;
+        if miss.is_nan() {
+            continue;
+        }
+        let (holds, far) = (goal.holds(miss, Some(Knob::Nonlinearity)), miss.abs());
+        // Of equals but for rounding, the first.
+        let better = best.is_none_or(|((held, least), _)| if holds == held { far < least - 1e-12 } else { holds });
+        if better {
+            best = Some(((holds, far), setting));
+        }
+    }
+    Ok(best.map(|(_, setting)| setting))
+}
