@@ -100,7 +100,10 @@ fn write_values<T: npyz::AutoSerialize + Copy, const B: usize>(
     bytes: impl Fn(T) -> [u8; B],
 ) -> io::Result<()> {
     if shape.iter().product::<usize>() != values.len() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} values for shape {shape:?}", values.len())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} values for shape {shape:?}", values.len()),
+        ));
     }
     let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
     npyz::WriteOptions::<T>::new().default_dtype().shape(&shape).writer(&mut *to).write_header_only()?;

@@ -246,7 +246,8 @@ impl Kernel {
         // Of squares that fit the cache.
         const SQUARE: usize = 32;
         fn copy<T: Copy>(values: &mut [T], from: usize, to: usize, [rows, columns]: [usize; 2], stride: usize) {
-            for (top, left) in (0..rows).step_by(SQUARE).flat_map(|i| (0..columns).step_by(SQUARE).map(move |j| (i, j))) {
+            for (top, left) in (0..rows).step_by(SQUARE).flat_map(|i| (0..columns).step_by(SQUARE).map(move |j| (i, j)))
+            {
                 for j in left..columns.min(left + SQUARE) {
                     for i in top..rows.min(top + SQUARE) {
                         values[to + j * stride + i] = values[from + i * stride + j];
@@ -255,8 +256,7 @@ impl Kernel {
             }
         }
         let ([n, _], o, size) = (self.samples, self.outputs, [tile.rows.len(), tile.columns.len()]);
-        let (corner, mirrored) =
-            (tile.rows.start * o + tile.columns.start, tile.columns.start * o + tile.rows.start);
+        let (corner, mirrored) = (tile.rows.start * o + tile.columns.start, tile.columns.start * o + tile.rows.start);
         for part in &mut self.parts {
             for (a, b) in (0..n).flat_map(|a| (0..n).map(move |b| (a, b))) {
                 let (from, to) = ((a * n + b) * o * o + corner, (b * n + a) * o * o + mirrored);

@@ -10,8 +10,8 @@ use fintan_config::Shape;
 use fintan_net::{Below, Ending, Factors, Link, Lowering};
 
 use crate::cones::{
-    Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Layout, Output, PartBuffers, Plan, Real, Target, diagonal,
-    full_at, traced,
+    Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Layout, Output, PartBuffers, Plan, Real, Target,
+    diagonal, full_at, traced,
 };
 use crate::contraction::{Operand, contract};
 use crate::kernel::{Block, Entries, Kernel, Values};
@@ -191,7 +191,11 @@ impl<'p, T: Number> Pixels<'p, T> {
         self.add_full(&left, right.as_ref(), layout, &mut parts);
     }
 
-    fn cotangents<'c>(&'c self, first: &'c Chain<T>, second: Option<&'c Chain<T>>) -> (Cotangents<'c, T>, Option<Cotangents<'c, T>>) {
+    fn cotangents<'c>(
+        &'c self,
+        first: &'c Chain<T>,
+        second: Option<&'c Chain<T>>,
+    ) -> (Cotangents<'c, T>, Option<Cotangents<'c, T>>) {
         (Cotangents::new(&self.plans[0], first), second.map(|chain| Cotangents::new(&self.plans[1], chain)))
     }
 

@@ -18,11 +18,7 @@ const SIDE: usize = 1024;
 ///
 /// # Errors
 /// A matrix without entries, and a failed encoding.
-pub fn heat_map_png(
-    rows: usize,
-    columns: usize,
-    row: &mut dyn FnMut(usize, &mut [f64]),
-) -> Result<Vec<u8>, GridError> {
+pub fn heat_map_png(rows: usize, columns: usize, row: &mut dyn FnMut(usize, &mut [f64])) -> Result<Vec<u8>, GridError> {
     if rows * columns == 0 {
         return Err(GridError::Shape { found: 0, size: rows, channels: columns });
     }

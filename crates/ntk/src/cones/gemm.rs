@@ -2,6 +2,7 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use pulp::Arch;
 
 use super::real::Real;
 
@@ -94,7 +95,15 @@ pub(super) fn transpose<T: Real>(from: &[T], columns: usize, to: &mut Vec<T>) {
     }
 }
 
+/// Runs a loop compiled for the vectors of this machine. Products are not fused with sums, so they give the same bytes
+/// on every machine. What it calls must be inlined.
+#[inline(always)]
+pub(super) fn simd<R>(work: impl FnOnce() -> R) -> R {
+    Arch::new().dispatch(work)
+}
+
 /// `y += factor x`.
+#[inline(always)]
 pub(super) fn axpy<T: Real>(y: &mut [T], factor: T, x: &[T]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y += factor * x;

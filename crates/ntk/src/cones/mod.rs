@@ -20,6 +20,7 @@
 //! Level 0 is the input of the chain and level `l` the output of its layer `l - 1`; `delta` at a level is the
 //! gradient by the map of that level. Maps are channels-last.
 
+mod active;
 mod axis;
 mod band;
 mod chain;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::cotangents::Cotangents;
-use super::super::gemm::{Matrix, product_transposed};
+use super::super::gemm::{Matrix, product_transposed, simd};
 use super::super::patches::{Positions, patch_len, patches};
 use super::super::plan::Plan;
 use super::super::real::Real;
@@ -194,12 +194,14 @@ impl<T: Real> Pair<'_, T> {
                 product_transposed(dots, false, part(0, slot), part(1, other));
                 let (u, u2) = (&place.places[outputs[0].clone()], &other_place.places[outputs[1].clone()]);
                 let width = self.widths[place.class];
-                for ((sum, dots), &u) in sum.chunks_mut(counts[1]).zip(dots.chunks(counts[1])).zip(u) {
-                    let gamma = &gamma[u * width..(u + 1) * width];
-                    for ((sum, &dot), &u2) in sum.iter_mut().zip(dots).zip(u2) {
-                        *sum += gamma[u2] * dot;
+                simd(|| {
+                    for ((sum, dots), &u) in sum.chunks_mut(counts[1]).zip(dots.chunks(counts[1])).zip(u) {
+                        let gamma = &gamma[u * width..(u + 1) * width];
+                        for ((sum, &dot), &u2) in sum.iter_mut().zip(dots).zip(u2) {
+                            *sum += gamma[u2] * dot;
+                        }
                     }
-                }
+                });
             }
         }
     }

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::active::{Active, pick};
 use super::super::cotangents::Cotangents;
-use super::super::gemm::axpy;
+use super::super::gemm::{axpy, simd};
 use super::super::patches::{Positions, Strip};
 use super::super::real::Real;
 use super::totals::totals;
@@ -33,28 +34,37 @@ impl<'s, 'a, T: Real> Source<'s, 'a, T> {
         Self { side, positions, level, sample, bias }
     }
 
-    /// `Z_r[u] = sum_{u' in W(r)} (Gamma[u, u'] + beta^2) delta_r[u']` for the positions `u` of one row of the map and
-    /// some outputs `r`: `[outputs, columns, c]`.
-    pub(super) fn push(&self, strip: &Strip<T>, ranks: Range<usize>, pushed: &mut Vec<T>) {
-        let [_, width, c] = self.side.plan().map(self.level);
-        pushed.resize(ranks.len() * width * c, T::default());
-        let whole = strip.columns.iter().map(Vec::len).sum::<usize>() == width;
-        pushed.par_chunks_mut(width * c).zip(ranks).for_each(|(pushed, rank)| {
+    /// `Z_r[u] = sum_{u' in W(r)} (Gamma[u, u'] + beta^2) delta_r[u']` for the positions `u` of row `y` of the map and
+    /// some outputs `r`, in the channels that are active there: `[outputs, active channels]`.
+    pub(super) fn push(
+        &self,
+        strip: &Strip<T>,
+        ranks: Range<usize>,
+        (y, active): (usize, &Active),
+        pushed: &mut Vec<T>,
+    ) {
+        let [_, columns, _] = self.side.plan().map(self.level);
+        let width = active.count(y, &(0..columns));
+        pushed.resize(ranks.len() * width, T::default());
+        let whole = strip.columns.iter().map(Vec::len).sum::<usize>() == columns;
+        pushed.par_chunks_mut(width.max(1)).zip(ranks).for_each_init(Vec::new, |all, (pushed, rank)| {
             // Columns that no target holds are multiplied by zeros, so they must be numbers.
             if !whole {
                 pushed.fill(T::default());
             }
-            self.push_row(strip, rank, pushed);
+            simd(|| self.push_row(strip, rank, (y, active), all, pushed));
         });
     }
 
-    fn push_row(&self, strip: &Strip<T>, rank: usize, pushed: &mut [T]) {
-        let c = self.side.plan().map(self.level)[2];
+    #[inline(always)]
+    fn push_row(&self, strip: &Strip<T>, rank: usize, at: (usize, &Active), all: &mut Vec<T>, pushed: &mut [T]) {
+        let ((row, active), c) = (at, self.side.plan().map(self.level)[2]);
         let bias = &self.bias[rank * c..(rank + 1) * c];
         let [rows, columns] = self.side.plan().clipped(self.level, rank);
         let [top, left] = self.side.plan().window(self.level, rank);
         let window = self.side.window(self.level, rank, self.sample);
         let mut terms = Vec::new();
+        all.resize(c, T::default());
         for (residue, targets) in strip.columns.iter().enumerate() {
             terms.clear();
             for y in rows.clone().filter(|y| y % strip.modulus[0] == strip.row) {
@@ -64,13 +74,22 @@ impl<'s, 'a, T: Real> Source<'s, 'a, T> {
                 }
             }
             for (t, &column) in targets.iter().enumerate() {
-                combine(&mut pushed[column * c..(column + 1) * c], bias, &terms, t);
+                let to = &mut pushed[active.start(row, column)..][..active.count(row, &(column..column + 1))];
+                match active.at(row, column) {
+                    None => combine(to, bias, &terms, t),
+                    // Whole vectors at full speed first.
+                    some => {
+                        combine(all, bias, &terms, t);
+                        pick(some, all, to);
+                    }
+                }
             }
         }
     }
 }
 
 /// `to = bias + sum_i gamma_i[t] delta_i`, few passes over `to`.
+#[inline(always)]
 fn combine<T: Real>(to: &mut [T], bias: &[T], terms: &[(&[T], &[T])], t: usize) {
     let rest = match terms {
         [] => {
