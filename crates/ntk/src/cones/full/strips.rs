@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::super::active::{Active, pick};
 use super::super::cotangents::Cotangents;
-use super::super::gemm::{axpy, simd};
+use super::super::gemm::{Loop, axpy, simd};
 use super::super::patches::{Positions, Strip};
 use super::super::real::Real;
 use super::totals::totals;
@@ -52,17 +52,32 @@ impl<'s, 'a, T: Real> Source<'s, 'a, T> {
             if !whole {
                 pushed.fill(T::default());
             }
-            simd(|| self.push_row(strip, rank, (y, active), all, pushed));
+            simd(Row { source: self, strip, rank, at: (y, active), all, pushed });
         });
     }
+}
 
+/// What is pushed onto one row of the map from one output.
+struct Row<'r, 's, 'a, T: Clone> {
+    source: &'r Source<'s, 'a, T>,
+    strip: &'r Strip<T>,
+    rank: usize,
+    at: (usize, &'r Active),
+    /// For all channels of a position.
+    all: &'r mut Vec<T>,
+    pushed: &'r mut [T],
+}
+
+impl<T: Real> Loop for Row<'_, '_, '_, T> {
     #[inline(always)]
-    fn push_row(&self, strip: &Strip<T>, rank: usize, at: (usize, &Active), all: &mut Vec<T>, pushed: &mut [T]) {
-        let ((row, active), c) = (at, self.side.plan().map(self.level)[2]);
-        let bias = &self.bias[rank * c..(rank + 1) * c];
-        let [rows, columns] = self.side.plan().clipped(self.level, rank);
-        let [top, left] = self.side.plan().window(self.level, rank);
-        let window = self.side.window(self.level, rank, self.sample);
+    fn run(self) {
+        let Self { source, strip, rank, at: (row, active), all, pushed } = self;
+        let (plan, level) = (source.side.plan(), source.level);
+        let c = plan.map(level)[2];
+        let bias = &source.bias[rank * c..(rank + 1) * c];
+        let [rows, columns] = plan.clipped(level, rank);
+        let [top, left] = plan.window(level, rank);
+        let window = source.side.window(level, rank, source.sample);
         let mut terms = Vec::new();
         all.resize(c, T::default());
         for (residue, targets) in strip.columns.iter().enumerate() {
@@ -70,7 +85,7 @@ impl<'s, 'a, T: Real> Source<'s, 'a, T> {
             for y in rows.clone().filter(|y| y % strip.modulus[0] == strip.row) {
                 for x in columns.clone().filter(|x| x % strip.modulus[1] == residue) {
                     let at = (y as isize - top.start) as usize * left.len + (x as isize - left.start) as usize;
-                    terms.push((strip.row(residue, self.positions.index([y, x])), &window[at * c..(at + 1) * c]));
+                    terms.push((strip.row(residue, source.positions.index([y, x])), &window[at * c..(at + 1) * c]));
                 }
             }
             for (t, &column) in targets.iter().enumerate() {
