@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::devices::wgpu_at_hand;
 use crate::reference::{Written, written};
-use crate::support::{TINY, config, files, folder, run, succeed};
+use crate::support::{TINY, answer, config, files, folder, run, succeed};
 
 /// A fully connected network with batch norm: three outputs, coupled samples.
 const COUPLED: &str = r"
@@ -365,6 +365,37 @@ fn tiles_are_resumed_shared_and_merged_to_the_same_bytes() {
             std::fs::remove_dir_all(at.join(name)).expect("removed");
         }
     }
+}
+
+/// Tiles fit the disk, the kernel does not: its tiles stay for the next run, which computes none of them again.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_kernel_that_cannot_be_written_loses_no_tile() {
+    let folder = folder();
+    let at = folder.path();
+    let path = config(at, IMAGES);
+    let path = path.to_str().expect("UTF-8");
+    let args = ["ntk", path, "-n", "3", "--entries", "full", "--device", "flex", "--quiet", "--tile-outputs", "50"];
+    succeed(at, &[&args[..], &["--out", "whole.npz"]].concat());
+    let program = env!("CARGO_BIN_EXE_fintan");
+    // A tile has at most 0.6 MB, the kernel 4 MB. The signal is ignored, so that writes fail as on a full disk.
+    let script = format!("trap '' XFSZ; ulimit -f 1024; exec {program} {} --out k.npz", args.join(" "));
+    let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(at).output();
+    let (code, _, stderr) = answer(output.expect("bash starts"));
+    assert!(code == 1 && stderr.contains("too large"), "{stderr}");
+    let tiles = at.join("k.npz.tiles");
+    let kept = files(&tiles);
+    assert!(!at.join("k.npz").exists() && kept.len() == 6 + 1, "six tiles and their plan");
+    let written = || (0..6).map(|i| tiles.join(format!("{i:06}.npz")).metadata().and_then(|m| m.modified()).ok());
+    let before: Vec<_> = written().collect();
+    // `--tiles` leaves what is there alone.
+    succeed(at, &[&args[..], &["--tiles", "0..6", "--out", "k.npz"]].concat());
+    assert!(before.iter().all(Option::is_some) && before == written().collect::<Vec<_>>());
+    assert_eq!(files(&tiles), kept);
+    succeed(at, &[&args[..], &["--out", "k.npz"]].concat());
+    let bytes = |name: &str| std::fs::read(at.join(name)).expect("a kernel");
+    assert_eq!(bytes("k.npz"), bytes("whole.npz"));
+    assert!(!tiles.exists());
 }
 
 #[test]

@@ -111,8 +111,8 @@ fn write_values<T: npyz::AutoSerialize + Copy, const B: usize>(
     let mut buffer = vec![0; values.len().min(RUN) * B];
     for run in values.chunks(RUN) {
         let buffer = &mut buffer[..run.len() * B];
-        for (to, &value) in buffer.chunks_exact_mut(B).zip(run) {
-            to.copy_from_slice(&bytes(value));
+        for (to, &value) in buffer.as_chunks_mut().0.iter_mut().zip(run) {
+            *to = bytes(value);
         }
         to.write_all(buffer)?;
     }

@@ -196,7 +196,11 @@ impl<'p, T: Number> Pixels<'p, T> {
         first: &'c Chain<T>,
         second: Option<&'c Chain<T>>,
     ) -> (Cotangents<'c, T>, Option<Cotangents<'c, T>>) {
-        (Cotangents::new(&self.plans[0], first), second.map(|chain| Cotangents::new(&self.plans[1], chain)))
+        let pull = match &self.endings[0].below {
+            Below::Nothing => Cotangents::of_layers,
+            _ => Cotangents::new,
+        };
+        (pull(&self.plans[0], first), second.map(|chain| pull(&self.plans[1], chain)))
     }
 
     /// By the layers on cones and a dense layer below them.

@@ -32,7 +32,9 @@ pub fn heat_map_png(rows: usize, columns: usize, row: &mut dyn FnMut(usize, &mut
         for i in cells {
             row(i, &mut entries);
             for (mean, cells) in means.iter_mut().zip(entries.chunks(block)) {
-                cells.iter().for_each(|entry| *mean += entry);
+                for entry in cells {
+                    *mean += entry;
+                }
             }
         }
         for (mean, cells) in means.iter_mut().zip(entries.chunks(block)) {

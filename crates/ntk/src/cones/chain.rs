@@ -122,6 +122,17 @@ impl<'a, T: Real> Chain<'a, T> {
         }
     }
 
+    /// The same of one sample: `[h, w, c]`.
+    pub(super) fn derivative_of(&self, level: usize, sample: usize) -> Option<&[T]> {
+        let len = self.map(level).iter().product::<usize>();
+        self.derivative(level).map(|values| &values[sample * len..(sample + 1) * len])
+    }
+
+    /// Rows, columns and channels of a level.
+    pub(super) fn map(&self, level: usize) -> [usize; 3] {
+        level.checked_sub(1).map_or(self.layers[0].geometry.input, |layer| self.layers[layer].geometry.output)
+    }
+
     /// Derivative of one selected output at the last level.
     pub(super) fn output_derivative(&self, sample: usize, [y, x]: [usize; 2], channel: usize) -> T {
         let layer = &self.layers[self.layers.len() - 1];

@@ -22,6 +22,16 @@ pub struct Cotangents<'a, T: Clone> {
 impl<'a, T: Real> Cotangents<'a, T> {
     /// Pulls all outputs of a plan back to the chain's input.
     pub fn new(plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
+        Self::down_to(0, plan, chain)
+    }
+
+    /// Pulls them back to the first layer's output: all that [`full`](fn@super::full) needs without an
+    /// [`InputTerm`](super::InputTerm). They cannot be scattered.
+    pub fn of_layers(plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
+        Self::down_to(1, plan, chain)
+    }
+
+    fn down_to(lowest: usize, plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
         let weights: Vec<_> = chain.layers().iter().map(PullWeights::new).collect();
         let pieces = plan.pieces(chain.samples());
         let mut places = vec![(0, 0); plan.len()];
@@ -30,7 +40,7 @@ impl<'a, T: Real> Cotangents<'a, T> {
                 places[rank] = (index, local);
             }
         }
-        let pieces = pieces.into_par_iter().map(|piece| pull(chain, &weights, piece)).collect();
+        let pieces = pieces.into_par_iter().map(|piece| pull(chain, &weights, piece, lowest)).collect();
         Self { plan, chain, pieces, places }
     }
 

@@ -2,6 +2,7 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use pulp::{Arch, Simd, WithSimd};
 
 use super::real::Real;
 
@@ -94,7 +95,44 @@ pub(super) fn transpose<T: Real>(from: &[T], columns: usize, to: &mut Vec<T>) {
     }
 }
 
+/// A loop that is compiled for each kind of vectors; [`run`](Loop::run) must be inlined, and what it calls.
+pub(super) trait Loop {
+    fn run(self);
+}
+
+struct Compiled<L>(L);
+
+impl<L: Loop> WithSimd for Compiled<L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.0.run();
+    }
+}
+
+/// Runs a loop with the vectors of this machine. Products are not fused with sums, so it gives the same bytes on every
+/// machine. (A closure would do, but nothing makes the compiler inline a long one.)
+pub(super) fn simd(work: impl Loop) {
+    Arch::new().dispatch(Compiled(work));
+}
+
+/// `y += factor x`, by itself.
+pub(super) struct Axpy<'v, T> {
+    pub(super) y: &'v mut [T],
+    pub(super) factor: T,
+    pub(super) x: &'v [T],
+}
+
+impl<T: Real> Loop for Axpy<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        axpy(self.y, self.factor, self.x);
+    }
+}
+
 /// `y += factor x`.
+#[inline(always)]
 pub(super) fn axpy<T: Real>(y: &mut [T], factor: T, x: &[T]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y += factor * x;

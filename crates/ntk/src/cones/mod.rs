@@ -20,6 +20,12 @@
 //! Level 0 is the input of the chain and level `l` the output of its layer `l - 1`; `delta` at a level is the
 //! gradient by the map of that level. Maps are channels-last.
 
+#![allow(
+    clippy::inline_always,
+    reason = "what `gemm::simd` calls is compiled for its vectors only where it is inlined"
+)]
+
+mod active;
 mod axis;
 mod band;
 mod chain;

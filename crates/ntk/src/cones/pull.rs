@@ -15,12 +15,19 @@ pub(super) struct Windows<T> {
     pub(super) levels: Vec<Vec<T>>,
 }
 
-/// Pulls all samples of a piece back through the whole chain.
-pub(super) fn pull<T: Real>(chain: &Chain<'_, T>, weights: &[PullWeights<'_, T>], piece: Piece<'_>) -> Windows<T> {
+/// Pulls all samples of a piece back to level `lowest`; those below it stay empty.
+pub(super) fn pull<T: Real>(
+    chain: &Chain<'_, T>,
+    weights: &[PullWeights<'_, T>],
+    piece: Piece<'_>,
+    lowest: usize,
+) -> Windows<T> {
     let top = chain.layers().len() - 1;
     let mut levels = vec![Vec::new(); top + 1];
-    levels[top] = pull_unit(chain, &weights[top], piece);
-    for level in (0..top).rev() {
+    if lowest <= top {
+        levels[top] = pull_unit(chain, &weights[top], piece);
+    }
+    for level in (lowest..top).rev() {
         levels[level] = pull_layer(chain, &weights[level], piece, level, &levels[level + 1]);
     }
     Windows { levels }

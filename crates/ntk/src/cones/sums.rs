@@ -114,8 +114,8 @@ impl<'a, T: Real> Job<'a, T> {
     }
 
     fn piece(&self, piece: Piece<'_>) -> Sums {
-        let first = pull(self.chains[0], &self.weights, piece);
-        let second = (!self.symmetric).then(|| pull(self.chains[1], &self.weights, piece));
+        let first = pull(self.chains[0], &self.weights, piece, 0);
+        let second = (!self.symmetric).then(|| pull(self.chains[1], &self.weights, piece, 0));
         let windows = [&first, second.as_ref().unwrap_or(&first)];
         let layers = self.plan.layers().len();
         let blocks = if self.apart { piece.ranks.len() } else { 1 };

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::active::Active;
 use super::super::cotangents::Cotangents;
 use super::super::gemm::{Matrix, product_transposed, transpose};
 use super::super::patches::{Positions, Strip, all_patches};
@@ -24,7 +25,7 @@ const TILES: usize = 4;
 /// Rows that share a product with all biases.
 const BIAS_ROWS: usize = 64;
 
-/// A tile with its rows of the kernel and its cotangents on the joined window, `[rows, outputs, columns c]`.
+/// A tile with its rows of the kernel and its cotangents on the joined window: by row `[outputs, active channels]`.
 struct Task<'t, 'k, T> {
     tile: &'t Tile,
     rows: Vec<&'k mut [T]>,
@@ -55,6 +56,7 @@ impl<T: Real> Block<'_, '_, T> {
         let positions = plans.map(|plan| Positions::new(plan, level));
         for (n, m, half) in self.pairs() {
             let patches = [all_patches(layers[0], &positions[0], n), all_patches(layers[1], &positions[1], m)];
+            let active = Active::new(self.sides[0].chain(), level, n);
             let source = Source::new(self.sides[1], &positions[1], level, m, bias);
             let mut rows: Vec<_> = self.rows_of(kernel, n, m).into_iter().map(Some).collect();
             let mut strips: BTreeMap<usize, Strip<T>> = BTreeMap::new();
@@ -69,20 +71,19 @@ impl<T: Real> Block<'_, '_, T> {
                 let tasks = tile_row.tiles.iter().map(|tile| Task {
                     tile,
                     rows: tile.ranks.iter().filter_map(|&rank| rows[rank].take()).collect(),
-                    targets: self.targets(tile, level, n),
+                    targets: self.targets(tile, level, n, &active),
                 });
                 let mut tasks: Vec<_> = tasks.collect();
                 // A few outputs at a time, so that what is pushed stays in the cache for all tiles that read it.
                 for start in (if half { tile_row.first } else { 0 }..plans[1].len()).step_by(CHUNK) {
                     let ranks = start..plans[1].len().min(start + CHUNK);
                     pushed.resize_with(tile_row.rows.len(), Vec::new);
-                    for (y, pushed) in tile_row.rows.clone().zip(&mut pushed) {
-                        source.push(&strips[&y], ranks.clone(), pushed);
-                    }
+                    let rows = pushed.par_iter_mut().zip(tile_row.rows.clone());
+                    rows.for_each(|(pushed, y)| source.push(&strips[&y], ranks.clone(), (y, &active), pushed));
                     tasks.par_chunks_mut(TILES).for_each(|tasks| {
                         for task in tasks {
                             if !half || task.tile.ranks[0] < ranks.end {
-                                self.add_tile(task, tile_row.rows.start, ranks.clone(), &pushed);
+                                self.add_tile(task, tile_row.rows.start, ranks.clone(), &active, &pushed);
                             }
                         }
                     });
@@ -93,16 +94,25 @@ impl<T: Real> Block<'_, '_, T> {
 
     /// `Theta[r, r'] += <delta_r, Z_r'>` over the joined window of a tile, for its rows `r` and some `r'`. `pushed`
     /// begins at row `top` of the map.
-    fn add_tile(&self, task: &mut Task<'_, '_, T>, top: usize, ranks: Range<usize>, pushed: &[Vec<T>]) {
+    fn add_tile(
+        &self,
+        task: &mut Task<'_, '_, T>,
+        top: usize,
+        ranks: Range<usize>,
+        active: &Active,
+        pushed: &[Vec<T>],
+    ) {
         let (tile, members) = (task.tile, task.tile.ranks.len());
-        let width = task.targets.len() / (tile.rows.len() * members);
-        let c = width / tile.columns.len();
         let (mut columns, mut gram) = (vec![T::default(); ranks.len() * members], Vec::new());
-        for (y, targets) in tile.rows.clone().zip(task.targets.chunks(members * width)) {
+        let mut targets = &task.targets[..];
+        for y in tile.rows.clone() {
+            let width = active.count(y, &tile.columns);
+            let (row, rest) = targets.split_at(members * width);
+            targets = rest;
             let stride = pushed[y - top].len() / ranks.len();
-            let data = &pushed[y - top][tile.columns.start * c..];
+            let data = &pushed[y - top][active.start(y, tile.columns.start)..];
             let pushed = Matrix { data, rows: ranks.len(), columns: width, stride };
-            product_transposed(&mut columns, y > tile.rows.start, pushed, Matrix::new(targets, members, width));
+            product_transposed(&mut columns, y > tile.rows.start, pushed, Matrix::new(row, members, width));
         }
         transpose(&columns, members, &mut gram);
         for (row, gram) in task.rows.iter_mut().zip(gram.chunks(ranks.len())) {
@@ -111,14 +121,18 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     /// Cotangents of a tile on its joined window.
-    fn targets(&self, tile: &Tile, level: usize, sample: usize) -> Vec<T> {
+    fn targets(&self, tile: &Tile, level: usize, sample: usize, active: &Active) -> Vec<T> {
         let (c, members) = (self.sides[0].plan().map(level)[2], tile.ranks.len());
-        let width = tile.columns.len() * c;
-        let mut targets = vec![T::default(); tile.rows.len() * members * width];
+        let mut starts = vec![0];
+        for y in tile.rows.clone() {
+            starts.push(starts[y - tile.rows.start] + members * active.count(y, &tile.columns));
+        }
+        let mut targets = vec![T::default(); starts[tile.rows.len()]];
         for (member, &rank) in tile.ranks.iter().enumerate() {
             self.sides[0].for_each_row(level, rank, sample, |y, x, values| {
-                let at = ((y - tile.rows.start) * members + member) * width + (x - tile.columns.start) * c;
-                targets[at..at + values.len()].copy_from_slice(values);
+                let before = member * active.count(y, &tile.columns) + active.count(y, &(tile.columns.start..x));
+                let to = &mut targets[starts[y - tile.rows.start] + before..];
+                active.pick(y, x, c, values, to);
             });
         }
         targets

@@ -3,7 +3,9 @@
 
 use rayon::prelude::*;
 
+use super::super::active::Active;
 use super::super::axis::Axis;
+use super::super::cotangents::Cotangents;
 use super::super::gemm::{Matrix, product_transposed, transpose};
 use super::super::real::Real;
 use super::rows::Block;
@@ -19,7 +21,7 @@ const CHUNK: usize = 512;
 /// The outputs of one side and sample whose cones hold a position, with their cotangents there.
 struct Holders<T> {
     ranks: Vec<usize>,
-    /// `[ranks, c]`.
+    /// `[ranks, active channels]`.
     cotangents: Vec<T>,
 }
 
@@ -55,21 +57,23 @@ impl<T: Real> Block<'_, '_, T> {
 
     /// Adds `sum_u factor(n, n')[u] <delta_r[u], delta_r'[u]>` at a level.
     fn add_positions(&self, level: usize, factor: impl Fn(usize, usize) -> Vec<T>, kernel: &mut [T]) {
-        let c = self.sides[0].plan().map(level)[2];
+        let [_, w, _] = self.sides[0].plan().map(level);
         for (n, m, half) in self.pairs() {
             let factors = factor(n, m);
             if factors.iter().all(|&factor| factor == T::default()) {
                 continue;
             }
-            let second = self.holders(level, 1, m, 0..self.sides[1].plan().len());
+            let active = Active::both(self.sides.map(Cotangents::chain), level, [n, m]);
+            let second = self.holders(level, 1, m, &active, 0..self.sides[1].plan().len());
             let mut rows = self.rows_of(kernel, n, m);
             let count = strip_rows(rows.len());
             rows.par_chunks_mut(count).enumerate().for_each(|(strip, rows)| {
                 let base = strip * count;
-                let first = self.holders(level, 0, n, base..base + rows.len());
+                let first = self.holders(level, 0, n, &active, base..base + rows.len());
                 let (mut columns, mut gram) = (Vec::new(), Vec::new());
-                for ((first, second), &factor) in first.iter().zip(&second).zip(&factors) {
-                    if first.ranks.is_empty() || factor == T::default() {
+                for (at, ((first, second), &factor)) in first.iter().zip(&second).zip(&factors).enumerate() {
+                    let c = active.count(at / w, &(at % w..at % w + 1));
+                    if first.ranks.is_empty() || c == 0 || factor == T::default() {
                         continue;
                     }
                     let start = if half { second.ranks.partition_point(|&rank| rank < base) } else { 0 };
@@ -80,9 +84,10 @@ impl<T: Real> Block<'_, '_, T> {
                         columns.resize(a.rows * b.rows, T::default());
                         product_transposed(&mut columns, false, b, a);
                         transpose(&columns, a.rows, &mut gram);
+                        let runs: Vec<&[usize]> = ranks.chunk_by(|a, b| a + 1 == *b).collect();
                         for (&rank, gram) in first.ranks.iter().zip(gram.chunks(ranks.len())) {
                             let mut at = 0;
-                            for run in ranks.chunk_by(|a, b| a + 1 == *b) {
+                            for run in &runs {
                                 self.columns.add(rows[rank - base], run[0], factor, &gram[at..at + run.len()]);
                                 at += run.len();
                             }
@@ -94,15 +99,26 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     /// For each position of a level.
-    fn holders(&self, level: usize, side: usize, sample: usize, ranks: std::ops::Range<usize>) -> Vec<Holders<T>> {
+    fn holders(
+        &self,
+        level: usize,
+        side: usize,
+        sample: usize,
+        active: &Active,
+        ranks: std::ops::Range<usize>,
+    ) -> Vec<Holders<T>> {
         let [h, w, c] = self.sides[side].plan().map(level);
         let mut holders = Vec::new();
         holders.resize_with(h * w, || Holders { ranks: Vec::new(), cotangents: Vec::new() });
         for rank in ranks {
             self.sides[side].for_each_row(level, rank, sample, |y, x, values| {
-                for (holder, values) in holders[y * w + x..].iter_mut().zip(values.chunks(c)) {
+                for (x, values) in (x..).zip(values.chunks(c)) {
+                    let holder = &mut holders[y * w + x];
                     holder.ranks.push(rank);
-                    holder.cotangents.extend_from_slice(values);
+                    match active.at(y, x) {
+                        None => holder.cotangents.extend_from_slice(values),
+                        Some(channels) => holder.cotangents.extend(channels.iter().map(|&at| values[at as usize])),
+                    }
                 }
             });
         }

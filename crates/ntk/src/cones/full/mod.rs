@@ -79,8 +79,12 @@ pub fn full_at<T: Real>(
     input: Option<InputTerm<'_>>,
     target: Target<'_, T>,
 ) {
-    let block = Block::new(first, second, layout);
-    let layers = first.chain().layers().len();
+    // From a thread of the pool: another one would go to sleep and be woken for each of many small pieces of work.
+    rayon::scope(|_| add(&Block::new(first, second, layout), input, target));
+}
+
+fn add<T: Real>(block: &Block<'_, '_, T>, input: Option<InputTerm<'_>>, target: Target<'_, T>) {
+    let layers = block.sides[0].chain().layers().len();
     match target {
         Target::Sum(kernel) => {
             block.check(kernel);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::cotangents::Cotangents;
-use super::super::gemm::{Matrix, product_transposed};
+use super::super::gemm::{Loop, Matrix, product_transposed, simd};
 use super::super::patches::{Positions, patch_len, patches};
 use super::super::plan::Plan;
 use super::super::real::Real;
@@ -194,12 +194,31 @@ impl<T: Real> Pair<'_, T> {
                 product_transposed(dots, false, part(0, slot), part(1, other));
                 let (u, u2) = (&place.places[outputs[0].clone()], &other_place.places[outputs[1].clone()]);
                 let width = self.widths[place.class];
-                for ((sum, dots), &u) in sum.chunks_mut(counts[1]).zip(dots.chunks(counts[1])).zip(u) {
-                    let gamma = &gamma[u * width..(u + 1) * width];
-                    for ((sum, &dot), &u2) in sum.iter_mut().zip(dots).zip(u2) {
-                        *sum += gamma[u2] * dot;
-                    }
-                }
+                simd(Weigh { sum, dots, width: counts[1], u, u2, gamma, gamma_width: width });
+            }
+        }
+    }
+}
+
+/// `sum[i, j] += gamma[u_i, u2_j] dots[i, j]`.
+struct Weigh<'v, T> {
+    sum: &'v mut [T],
+    dots: &'v [T],
+    width: usize,
+    u: &'v [usize],
+    u2: &'v [usize],
+    gamma: &'v [T],
+    gamma_width: usize,
+}
+
+impl<T: Real> Loop for Weigh<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        let rows = self.sum.chunks_mut(self.width).zip(self.dots.chunks(self.width));
+        for ((sum, dots), &u) in rows.zip(self.u) {
+            let gamma = &self.gamma[u * self.gamma_width..(u + 1) * self.gamma_width];
+            for ((sum, &dot), &u2) in sum.iter_mut().zip(dots).zip(self.u2) {
+                *sum += gamma[u2] * dot;
             }
         }
     }

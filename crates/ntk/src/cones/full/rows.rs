@@ -1,7 +1,7 @@
 //! The rows and columns of a kernel by rank, and adding to them.
 
 use super::super::cotangents::Cotangents;
-use super::super::gemm::axpy;
+use super::super::gemm::{Axpy, simd};
 use super::super::real::Real;
 
 /// Outputs of consecutive ranks that are also consecutive columns of the kernel.
@@ -38,7 +38,8 @@ impl Columns {
         for run in self.runs[start..].iter().take_while(|run| run.rank < end) {
             let (from, to) = (run.rank.max(first), (run.rank + run.len).min(end));
             let column = run.column + from - run.rank;
-            axpy(&mut row[column..column + to - from], factor, &values[from - first..to - first]);
+            let y = &mut row[column..column + to - from];
+            simd(Axpy { y, factor, x: &values[from - first..to - first] });
         }
     }
 }

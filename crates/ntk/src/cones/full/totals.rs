@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::cotangents::Cotangents;
-use super::super::gemm::axpy;
+use super::super::gemm::{Axpy, simd};
 use super::super::real::Real;
 
 /// `factor sum_u delta_r[u]` of one sample, by rank: `[outputs, c]`.
@@ -12,7 +12,9 @@ pub(super) fn totals<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: us
     let mut totals = vec![T::default(); side.plan().len() * c];
     if factor != T::default() {
         totals.par_chunks_mut(c).enumerate().for_each(|(rank, sum)| {
-            side.window(level, rank, sample).chunks(c).for_each(|values| axpy(sum, factor, values));
+            for x in side.window(level, rank, sample).chunks(c) {
+                simd(Axpy { y: sum, factor, x });
+            }
         });
     }
     totals
