@@ -8,6 +8,7 @@
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
+//! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
 //! - [`tuning`]: a knob is solved for, and the tuned configuration written
 
 #![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
@@ -23,4 +24,5 @@ mod regimes;
 mod runs;
 mod supervised;
 mod support;
+mod theory;
 mod tuning;

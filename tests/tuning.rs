@@ -27,7 +27,7 @@ fn the_ordered_generator_is_tuned_to_chaos() {
     let old = copied(folder.path(), "order");
     let args = ["tune", "order.toml", "--goal", "regime=chaos", "--knob", "mu"];
     let told = succeed(folder.path(), &args);
-    for want in ["before", "after", "0.182100", "order", "chaos", "condition number, 64 inputs", "order.tuned.toml"] {
+    for want in ["before", "after", "0.255600", "order", "chaos", "condition number, 64 inputs", "order.tuned.toml"] {
         assert!(told.contains(want), "{want}\n{told}");
     }
     let text = std::fs::read_to_string(folder.path().join("order.tuned.toml")).expect("written");
@@ -35,7 +35,7 @@ fn the_ordered_generator_is_tuned_to_chaos() {
         new_lines(&text, &old),
         [
             "# Made by `fintan tune order.toml --goal regime=chaos --knob mu`",
-            "activation = { function = \"relu\", scaling = \"partial\", mu = 0.1821 }  # √2 max(x, 0): r = 0.99, order",
+            "activation = { function = \"relu\", scaling = \"partial\", mu = 0.2556 }",
         ]
     );
     assert_eq!(text.lines().count(), old.lines().count() + 1);
@@ -118,7 +118,8 @@ fn every_way_to_write_a_network() {
 
     // What reaches its goal is written as it is.
     let old = copied(folder.path(), "chaos");
-    let told = succeed(folder.path(), &["tune", "chaos.toml", "--goal", "regime=chaos", "--knob", "leak"]);
+    let goal = ["--goal", "regime=chaos", "--margin", "0.05", "--knob", "leak"];
+    let told = succeed(folder.path(), &[&["tune", "chaos.toml"][..], &goal].concat());
     assert!(told.contains("the goal was reached as it is"), "{told}");
     let text = std::fs::read_to_string(at("chaos.tuned.toml")).expect("written");
     assert_eq!(text.split_once('\n').expect("lines").1, old);
@@ -153,7 +154,8 @@ activation = { function = "relu" }
         .filter_map(|node| if let Layer::Activation(a) = node.layer { Some(a.slope) } else { None })
         .collect();
     assert!(slopes[0].is_some() && slopes[0] == slopes[1] && slopes[2].is_none(), "{text}");
-    assert!(text.contains("activation.function = \"leaky_relu\"   # the first"), "{text}");
+    // A comment on a value that changed would be wrong now.
+    assert!(text.contains("activation.function = \"leaky_relu\"\n"), "{text}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Flow(Flow),
     /// Solve for one knob that moves a network to a goal, such as `regime=chaos`, and write the tuned configuration.
     Tune(Tune),
+    /// Print BibTeX for what a configuration or a run uses.
+    Cite(Cite),
     /// Look at a data set.
     Data {
         /// What to do.
@@ -206,7 +208,7 @@ pub(crate) struct Tune {
     /// Correlation of the two inputs of `scaled`; 0 by default.
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     pub between: Option<f64>,
-    /// Of `regime=chaos` and `order`: how near to 0 or 1 the scaled kernel of orthogonal inputs must be; 0.05 by default.
+    /// Of `regime=chaos` and `order`: how near to 0 or 1 the scaled kernel of orthogonal inputs must be; 0.02 by default.
     #[arg(long, allow_negative_numbers = true)]
     pub margin: Option<f64>,
     /// Inputs of the condition number.
@@ -380,6 +382,14 @@ pub(crate) struct Ntk {
     /// The .npz file; by default in the run's `ntk/`, or named after the configuration.
     #[arg(long)]
     pub out: Option<PathBuf>,
+}
+
+/// `fintan cite`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cite {
+    /// A configuration (.toml) or a run directory.
+    #[arg(value_name = "CONFIG or RUN")]
+    pub path: PathBuf,
 }
 
 /// `fintan flow`

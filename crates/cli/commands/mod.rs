@@ -1,6 +1,7 @@
 //! One file a command: configuration in, run directory or answer out.
 
 mod check;
+mod cite;
 mod data;
 mod devices;
 mod flow;
@@ -21,6 +22,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Ntk(args) => ntk::command(&args),
+        Command::Cite(args) => cite::cite(&args),
         Command::Flow(args) => flow::flow(&args),
         Command::Theory(args) => theory::theory(&args),
         Command::Tune(args) => tune::tune(&args),

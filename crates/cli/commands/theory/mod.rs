@@ -20,56 +20,81 @@ use crate::voice::{answer, tell};
 /// The infinite-width side of a network.
 pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
     let (architecture, rates, seed) = network(args)?;
-    let folder = folder(args);
-    if let Some(parent) = folder.parent() {
-        fs_err::create_dir_all(parent).map_err(Failure::input)?;
+    let place = place(args);
+    if place.exists() {
+        return Err(Failure::input(format!("`{}` exists already; name another with --out", place.display())));
     }
-    fs_err::create_dir(&folder).map_err(|e| {
-        if e.kind() == std::io::ErrorKind::AlreadyExists {
-            Failure::input(format!("`{}` exists already; name another with --out", folder.display()))
-        } else {
-            Failure::input(e)
+    // Beside its place until it is whole.
+    let mut name = place.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    let folder = place.with_file_name(name);
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder).map_err(Failure::input)?;
+    }
+    fs_err::create_dir_all(&folder).map_err(Failure::input)?;
+    let summary = fill(args, &architecture, &rates, seed, &folder, &place).and_then(|summary| {
+        fs_err::rename(&folder, &place).map_err(Failure::input)?;
+        Ok(summary)
+    });
+    let summary = match summary {
+        Ok(summary) => summary,
+        Err(e) => {
+            // What went wrong is the better message of the two.
+            let _ = fs_err::remove_dir_all(&folder);
+            return Err(e);
         }
-    })?;
-    let quiet = args.voice.json;
-    let mut summary = json!({ "folder": folder, "parameters": architecture.parameter_count() });
-    summary["layers"] = layers(&architecture, quiet);
-    let compared = args.compare.as_ref().map(|path| compare::compare(path, &architecture, &folder, quiet));
-    let (compared, dots) = compared.transpose()?.unzip();
-    if let Some(compared) = compared {
-        summary["compare"] = compared;
-    }
-    let inputs = args.n as usize;
-    match curves::Dense::of(&architecture) {
-        Some(dense) => {
-            let at = dense.depths(&folder, inputs)?;
-            summary["dense"] = dense.regime(&at, inputs, quiet)?;
-            dense.circle(&folder, &dots.unwrap_or_default())?;
-            if architecture.input.is_vector() && architecture.input.channels > 1 {
-                curves::Dense::circle_inputs(&folder, architecture.input.channels)?;
-            }
-            dense.phases(&folder)?;
-        }
-        None if quiet => {}
-        None => answer!("no hidden nonlinearity with one variance of weights: no curves over depth"),
-    }
-    if !architecture.output().is_vector() {
-        summary["blocks"] = positions::blocks(&architecture, &rates, &folder, quiet)?;
-        summary["border"] = positions::pixels(&architecture, &folder, args.positions, quiet)?;
-    }
-    if !args.widths.is_empty() {
-        summary["widths"] = widths::widths(&architecture, args, seed, &folder)?;
-    }
-    write(&folder.join("theory.json"), format!("{summary:#}\n").as_bytes())?;
-    if quiet {
+    };
+    if args.voice.json {
         answer!("{summary}");
     } else {
-        answer!("{}", folder.display());
+        answer!("{}", place.display());
         if !args.voice.quiet {
             tell!("curves as .svg and .csv, numbers in theory.json");
         }
     }
     Ok(())
+}
+
+/// Computes and writes everything into `folder`, which will stand at `place`.
+fn fill(
+    args: &Theory,
+    architecture: &Architecture,
+    rates: &LayerRates,
+    seed: u64,
+    folder: &Path,
+    place: &Path,
+) -> Result<serde_json::Value, Failure> {
+    let quiet = args.voice.json;
+    let mut summary = json!({ "folder": place, "parameters": architecture.parameter_count() });
+    summary["layers"] = layers(architecture, quiet);
+    let compared = args.compare.as_ref().map(|path| compare::compare(path, architecture, folder, quiet));
+    let (compared, dots) = compared.transpose()?.unzip();
+    if let Some(compared) = compared {
+        summary["compare"] = compared;
+    }
+    let inputs = args.n as usize;
+    match curves::Dense::of(architecture) {
+        Some(dense) => {
+            let at = dense.depths(folder, inputs)?;
+            summary["dense"] = dense.regime(&at, inputs, quiet)?;
+            dense.circle(folder, &dots.unwrap_or_default())?;
+            if architecture.input.is_vector() && architecture.input.channels > 1 {
+                curves::Dense::circle_inputs(folder, architecture.input.channels)?;
+            }
+            dense.phases(folder)?;
+        }
+        None if quiet => {}
+        None => answer!("no hidden nonlinearity with one variance of weights: no curves over depth"),
+    }
+    if !architecture.output().is_vector() {
+        summary["blocks"] = positions::blocks(architecture, rates, folder, quiet)?;
+        summary["border"] = positions::pixels(architecture, folder, args.positions, quiet)?;
+    }
+    if !args.widths.is_empty() {
+        summary["widths"] = widths::widths(architecture, args, seed, folder)?;
+    }
+    write(&folder.join("theory.json"), format!("{summary:#}\n").as_bytes())?;
+    Ok(summary)
 }
 
 /// The network that was asked for, its rates and the seed.
@@ -87,7 +112,7 @@ fn network(args: &Theory) -> Result<(Architecture, LayerRates, u64), Failure> {
     })
 }
 
-fn folder(args: &Theory) -> PathBuf {
+fn place(args: &Theory) -> PathBuf {
     args.out.clone().unwrap_or_else(|| {
         let name = args.config.path.file_stem().unwrap_or_default().to_string_lossy();
         let word = if args.network == Which::Discriminator { ".discriminator" } else { "" };

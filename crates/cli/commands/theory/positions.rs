@@ -108,7 +108,16 @@ pub(super) fn pixels(
     all: bool,
     quiet: bool,
 ) -> Result<serde_json::Value, Failure> {
-    let limit = Limit::new(architecture)?;
+    let limit = match Limit::new(architecture) {
+        Ok(limit) => limit,
+        Err(LimitError::Layer { layer, reason }) if !all => {
+            if !quiet {
+                answer!("no limit for pixels: layer `{layer}`: {reason}");
+            }
+            return Ok(serde_json::Value::Null);
+        }
+        Err(e) => return Err(e.into()),
+    };
     let input = vec![1.0; architecture.input.len()];
     let request = Request { all_positions: all, ..Request::default() };
     let kernel = limit.kernel(&input, &input, &request)?;

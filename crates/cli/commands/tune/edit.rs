@@ -132,6 +132,8 @@ fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) 
     }
     if let Some(Value::InlineTable(inline)) = within.get_mut("activation")?.as_value_mut() {
         inline.fmt();
+        // A comment behind it was about what stood there.
+        inline.decor_mut().set_suffix("");
     }
     Some(())
 }
@@ -141,11 +143,13 @@ fn word(name: serde_json::Value) -> Item {
     toml_edit::value(name.as_str().unwrap_or_default())
 }
 
-/// Sets a key; a value that is there keeps its place, its blanks and its comment.
+/// Sets a key in the place and with the blanks of a value that is there, but without its comment: it was about that value.
 fn put(within: &mut dyn TableLike, key: &str, mut value: Value) {
     match within.get_mut(key) {
         Some(Item::Value(old)) => {
-            *value.decor_mut() = old.decor().clone();
+            if let Some(prefix) = old.decor().prefix() {
+                value.decor_mut().set_prefix(prefix.clone());
+            }
             *old = value;
         }
         Some(other) => *other = Item::Value(value),

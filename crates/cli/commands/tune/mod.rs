@@ -74,7 +74,7 @@ fn goal(args: &Tune) -> Result<Goal, Failure> {
     }
     if name == "regime" {
         let regime = regime.ok_or_else(unknown)?;
-        return Ok(Goal::Regime { regime, margin: args.margin.unwrap_or(0.05) });
+        return Ok(Goal::Regime { regime, margin: args.margin.unwrap_or(0.02) });
     }
     let value: f64 = value.parse().map_err(|_| unknown())?;
     match name {
