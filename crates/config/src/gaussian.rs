@@ -14,10 +14,10 @@ const POINTS: usize = 40;
 /// `E[g(Z)]` for Z ~ N(0, 1), where `g` is smooth between the given `kinks`.
 #[must_use]
 pub fn expectation(g: impl Fn(f64) -> f64, kinks: &[f64]) -> f64 {
+    static RULE: OnceLock<Vec<(f64, f64)>> = OnceLock::new();
     let mut cuts: Vec<f64> = (0..=(2.0 * REACH / PIECE) as usize).map(|i| i as f64 * PIECE - REACH).collect();
     cuts.extend(kinks.iter().copied().filter(|k| k.abs() < REACH));
     cuts.sort_by(f64::total_cmp);
-    static RULE: OnceLock<Vec<(f64, f64)>> = OnceLock::new();
     let rule = RULE.get_or_init(|| gauss_legendre(POINTS));
     let density = 1.0 / (2.0 * std::f64::consts::PI).sqrt();
     cuts.windows(2)

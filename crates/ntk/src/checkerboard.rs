@@ -92,7 +92,7 @@ mod tests {
         let close = |got: &[f64], want: &[f64]| {
             assert!(got.len() == want.len() && got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
         };
-        let stripes = |p: usize| if p % w % 2 == 0 { 1.0 } else { -1.0 };
+        let stripes = |p: usize| if (p % w).is_multiple_of(2) { 1.0 } else { -1.0 };
         close(&of(&|_, _| 1.0).trace_shares, &[1.0, 0.0, 0.0, 0.0]);
         close(&of(&|p, q| stripes(p) * stripes(q)).trace_shares, &[0.0, 1.0, 0.0, 0.0]);
         let delta = of(&|p, q| f64::from(p == q));

@@ -187,7 +187,7 @@ impl Dual {
     /// A quadrature whose error stays above [`LARGEST_ERROR`], as for steep functions at large variances.
     pub fn pair(&self, pair: Pair) -> Result<Duals, DualError> {
         let raw = if pair.q1 == 0.0 || pair.q2 == 0.0 { self.at_zero(pair) } else { self.raw_pair(pair) };
-        if !(raw.error < LARGEST_ERROR) {
+        if raw.error.is_nan() || raw.error >= LARGEST_ERROR {
             return Err(DualError {
                 name: self.activation.function.name(),
                 q1: pair.q1,

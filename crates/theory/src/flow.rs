@@ -123,7 +123,9 @@ impl Flow {
     pub fn train(&self, outputs: &[f64], targets: &[f64], time: Time) -> Result<Vec<f64>, FlowError> {
         let (mut along, k) = self.along(outputs, targets)?;
         for (mode, rate) in along.chunks_mut(k).zip(self.rates()) {
-            mode.iter_mut().for_each(|v| *v *= time.left(rate));
+            for v in mode {
+                *v *= time.left(rate);
+            }
         }
         let error = self.back(&along, k);
         Ok(targets.iter().zip(error).map(|(y, e)| y + e).collect())
@@ -149,7 +151,9 @@ impl Flow {
             return Err(FlowError::Shape { kernel: kernel.len() / n, outputs: rows });
         }
         for (mode, rate) in along.chunks_mut(k).zip(self.rates()) {
-            mode.iter_mut().for_each(|v| *v *= time.done(rate) / self.samples);
+            for v in mode {
+                *v *= time.done(rate) / self.samples;
+            }
         }
         let dual = self.back(&along, k);
         let moved = MatRef::from_row_major_slice(kernel, rows, n) * MatRef::from_row_major_slice(&dual, n, k);
@@ -159,7 +163,7 @@ impl Flow {
     /// The error of the start along the eigenvectors, \[N, k\], and k.
     fn along(&self, outputs: &[f64], targets: &[f64]) -> Result<(Vec<f64>, usize), FlowError> {
         let n = self.values.len();
-        if outputs.len() != targets.len() || outputs.is_empty() || outputs.len() % n != 0 {
+        if outputs.len() != targets.len() || outputs.is_empty() || !outputs.len().is_multiple_of(n) {
             return Err(FlowError::Shape { kernel: n, outputs: outputs.len() });
         }
         let k = outputs.len() / n;

@@ -16,7 +16,7 @@ pub(crate) fn root<E>(
     if at_high == 0.0 {
         return Ok(Some(high));
     }
-    if !(at_low * at_high < 0.0) {
+    if at_low.is_nan() || at_high.is_nan() || (at_low < 0.0) == (at_high < 0.0) {
         return Ok(None);
     }
     let width = tolerance * low.abs().max(high.abs()).max(f64::MIN_POSITIVE);

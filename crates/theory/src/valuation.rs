@@ -62,12 +62,11 @@ impl Ultrametric {
         let mut scaled = self.clone();
         scaled.ntk.fill(0.0);
         for (name, part) in &mut scaled.parts {
-            let (index, kind) = name.split_once('.').expect("named so above");
-            let rate = index
-                .parse()
-                .ok()
-                .and_then(|i: usize| rates.get(i))
-                .map_or(1.0, |&(weights, biases)| if kind == "bias" { biases } else { weights });
+            let rate = name.split_once('.').and_then(|(index, kind)| {
+                let &(weights, biases) = rates.get(index.parse::<usize>().ok()?)?;
+                Some(if kind == "bias" { biases } else { weights })
+            });
+            let rate = rate.unwrap_or(1.0);
             for (sum, value) in scaled.ntk.iter_mut().zip(part) {
                 *value *= rate;
                 *sum += *value;

@@ -24,11 +24,11 @@ fn descend(steps: u64, rate: f64) -> (Vec<f64>, Vec<f64>) {
         let pull = |kernel: &[f64], row: usize, k: usize| -> f64 {
             (0..N).map(|j| kernel[row * N + j] * error[2 * j + k]).sum::<f64>() * rate / N as f64
         };
-        for i in 0..2 * N {
-            f[i] -= pull(&gram, i / 2, i % 2);
+        for (i, f) in f.iter_mut().enumerate() {
+            *f -= pull(&gram, i / 2, i % 2);
         }
-        for i in 0..4 {
-            g[i] -= pull(&test, i / 2, i % 2);
+        for (i, g) in g.iter_mut().enumerate() {
+            *g -= pull(&test, i / 2, i % 2);
         }
     }
     (f, g)

@@ -88,13 +88,13 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         if let Some(found) = summary.get("checkerboard") {
             let list = |key: &str| -> String {
                 let numbers = found[key].as_array().into_iter().flatten().filter_map(serde_json::Value::as_f64);
-                numbers.map(|v| format!(" {v:.4}")).collect()
+                numbers.map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ")
             };
             tell!(
-                "trace in the constant image, in checkerboards of growing period, elsewhere:{}",
+                "trace in the constant image, in checkerboards of growing period, elsewhere: {}",
                 list("trace_shares")
             );
-            tell!("their mean eigenvalues, over the last:{}", list("eigenvalue_ratios"));
+            tell!("their mean eigenvalues, over the last: {}", list("eigenvalue_ratios"));
             tell!("border over interior {:.4}", found["border_ratio"].as_f64().unwrap_or(f64::NAN));
         }
         tell!("{seconds:.3} s on {}", opened.name);

@@ -158,15 +158,14 @@ impl Dense {
         let law = field.map(|field| Law::of(&self.dual, &field));
         if !quiet {
             answer!("a dense network of this depth and nonlinearity, on the sphere");
-            match (&field, &law) {
-                (Some(field), Some(law)) => {
-                    answer!("  r = {:.6}: {}; {}", field.chi, Regime::of(field.chi).word(), law.words());
-                    answer!("  variance tends to {:.6}, correlations to {:.6}", field.q, field.c);
-                    if let Some(depth) = field.correlation_depth() {
-                        answer!("  depth scale of correlations {depth:.3} layers");
-                    }
+            if let (Some(field), Some(law)) = (&field, &law) {
+                answer!("  r = {:.6}: {}; {}", field.chi, Regime::of(field.chi).word(), law.words());
+                answer!("  variance tends to {:.6}, correlations to {:.6}", field.q, field.c);
+                if let Some(depth) = field.correlation_depth() {
+                    answer!("  depth scale of correlations {depth:.3} layers");
                 }
-                _ => answer!("  the variance has no fixed point above 0: it vanishes or grows without bound"),
+            } else {
+                answer!("  the variance has no fixed point above 0: it vanishes or grows without bound");
             }
             answer!("  at L = {}: scaled NTK of orthogonal inputs {:.6}", at.layers, at.scaled());
             answer!("  at L = {}: condition number of {inputs} of them {:.4}", at.layers, at.condition_number(inputs));

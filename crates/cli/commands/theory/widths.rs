@@ -42,7 +42,9 @@ pub(super) fn widths(
     let mut x: Vec<f64> = (0..INPUTS * len).map(|_| StandardNormal.sample(&mut rng)).collect();
     for x in x.chunks_mut(len) {
         let size = (x.iter().map(|v| v * v).sum::<f64>() / len as f64).sqrt();
-        x.iter_mut().for_each(|v| *v /= size);
+        for v in x {
+            *v /= size;
+        }
     }
     // The first output of a vector; of an image, positions of its first channel all over it.
     let positions = architecture.output().positions();

@@ -107,7 +107,7 @@ fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) 
             put(written, "function", new.function.name().into());
         }
         if old.scaling != new.scaling {
-            put(written, "scaling", word(json!(new.scaling)).into_value().ok()?);
+            put(written, "scaling", word(&json!(new.scaling)).into_value().ok()?);
         }
         for (key, old, new) in
             [("gain", Some(old.gain), Some(new.gain)), ("slope", old.slope, new.slope), ("mu", old.mu, new.mu)]
@@ -122,8 +122,8 @@ fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) 
         // The default of a preset; every key of it is written, for those that are left out have defaults of their own.
         within.insert("activation", Item::Value(Value::InlineTable(toml_edit::InlineTable::new())));
         let fresh = table(within, "activation")?;
-        fresh.insert("function", word(json!(new.function)));
-        fresh.insert("scaling", word(json!(new.scaling)));
+        fresh.insert("function", word(&json!(new.function)));
+        fresh.insert("scaling", word(&json!(new.scaling)));
         for (key, value) in [("gain", (new.gain != 1.0).then_some(new.gain)), ("slope", new.slope), ("mu", new.mu)] {
             if let Some(value) = value {
                 fresh.insert(key, toml_edit::value(value));
@@ -139,7 +139,7 @@ fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) 
 }
 
 /// A name as configurations have it.
-fn word(name: serde_json::Value) -> Item {
+fn word(name: &serde_json::Value) -> Item {
     toml_edit::value(name.as_str().unwrap_or_default())
 }
 

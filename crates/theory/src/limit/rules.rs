@@ -14,11 +14,11 @@ impl Walk<'_> {
     /// `all`: whether the pairs of different positions are needed behind the step.
     pub(super) fn step(&mut self, step: &Step, signal: Signal, all: bool) -> Result<Signal, LimitError> {
         match step {
-            Step::Linear(linear) => Ok(self.linear(linear, signal, all)),
+            Step::Linear(linear) => Ok(self.linear(linear, &signal, all)),
             Step::Activation(dual, known) => activation(dual, known, self.many, signal),
             Step::LayerNorm { over, eps, affine } => self.layer_norm(*over, *eps, *affine, signal),
-            Step::Spread { positions } => Ok(spread(signal, *positions, all)),
-            Step::Pool => Ok(self.pool(signal)),
+            Step::Spread { positions } => Ok(spread(&signal, *positions, all)),
+            Step::Pool => Ok(self.pool(&signal)),
             Step::Residual { branch, shortcut, scale } => {
                 let mut signal = signal;
                 signal.fresh = false;
@@ -35,7 +35,7 @@ impl Walk<'_> {
         self.request.rates.as_ref().map_or((1.0, 1.0), |rates| rates.get(index).copied().unwrap_or((1.0, 1.0)))
     }
 
-    fn linear(&self, linear: &Linear, signal: Signal, all: bool) -> Signal {
+    fn linear(&self, linear: &Linear, signal: &Signal, all: bool) -> Signal {
         let Linear { index, wiring, factors, bias, weights_own, bias_own } = linear;
         let positions = wiring.parents.len();
         let second = [0, 1].map(|side| {
@@ -142,7 +142,7 @@ impl Walk<'_> {
     }
 
     /// Mean over positions.
-    fn pool(&mut self, signal: Signal) -> Signal {
+    fn pool(&mut self, signal: &Signal) -> Signal {
         let count = signal.positions() as f64;
         let mean = |field: &Field| Field {
             positions: 1,
@@ -201,7 +201,7 @@ fn gather(linear: &Linear, field: &Field, all: bool) -> Field {
 }
 
 /// Independent neurons at each position.
-fn spread(signal: Signal, positions: usize, all: bool) -> Signal {
+fn spread(signal: &Signal, positions: usize, all: bool) -> Signal {
     let [x, y] = [0, 1].map(|side| (signal.second[side][0], signal.mean[side][0]));
     let on_diagonal = |field: &Field, off: f64| {
         let value = field.at(0, 0);
@@ -263,8 +263,8 @@ fn activation(dual: &Dual, known: &Known, many: bool, mut signal: Signal) -> Res
         }
     }
     for side in [0, 1] {
-        for p in 0..positions {
-            let moments = known.moments(dual, variances[side][p]);
+        for (p, &q) in variances[side].iter().enumerate() {
+            let moments = known.moments(dual, q);
             (signal.second[side][p], signal.mean[side][p]) = (moments.second, moments.mean);
         }
     }
