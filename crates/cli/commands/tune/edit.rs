@@ -53,6 +53,9 @@ impl Edit {
             if let Some(Value::InlineTable(inner)) = table(network, "parametrization")?.get_mut(kind)?.as_value_mut() {
                 inner.fmt();
             }
+            if let Some(Item::Value(outer)) = network.get_mut("parametrization") {
+                drop_comment(outer.decor_mut());
+            }
             return Some(());
         }
         match place {
@@ -99,6 +102,13 @@ fn set_layers(list: &mut Item, old: &[Layer], new: &[Layer]) -> Option<()> {
     Some(())
 }
 
+/// A comment behind a value was about what stood there.
+fn drop_comment(decor: &mut toml_edit::Decor) {
+    if decor.suffix().and_then(|suffix| suffix.as_str()).is_none_or(|suffix| suffix.contains('#')) {
+        decor.set_suffix("");
+    }
+}
+
 /// Changes the keys of `activation` that differ.
 fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) -> Option<()> {
     if within.contains_key("activation") {
@@ -132,8 +142,7 @@ fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) 
     }
     if let Some(Value::InlineTable(inline)) = within.get_mut("activation")?.as_value_mut() {
         inline.fmt();
-        // A comment behind it was about what stood there.
-        inline.decor_mut().set_suffix("");
+        drop_comment(inline.decor_mut());
     }
     Some(())
 }
@@ -259,7 +268,7 @@ steps = 3
             changed,
             [
                 "# made",
-                "parametrization = { ntk = { beta = 0.25 } }   # β = 0.1",
+                "parametrization = { ntk = { beta = 0.25 } }",
                 "    { activation = { function = \"relu\", scaling = \"partial\", mu = 0.2 } },",
                 "    { residual = { layers = [{ activation = { function = \"erf\", scaling = \"normalized\" } }, { dense = { out = 32 } }] } },",
                 "activation = { function = \"leaky_relu\", scaling = \"raw\", gain = 2.0, slope = 0.2 }",
