@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::{RunDir, SupervisedLine, read_arrays};
-use fintan_config::{Architecture, LayerRates, LossFunction, Optimizer, Shape, Subject};
+use fintan_config::{Architecture, Layer, LayerRates, LossFunction, Optimizer, Shape, Subject};
 use fintan_net::{Mode, Placement, channels_last};
 use fintan_ntk::{Entries, Kernel, Plan, Problem};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
-use fintan_theory::{Flow, Limit, Request, Time};
+use fintan_theory::{Flow, Limit, LimitError, LimitKernel, Request, Time};
 use fintan_train::read_network;
 use serde_json::json;
 
@@ -93,6 +93,9 @@ impl Predicted {
         };
         let experiment = task_of(&network, &path.display().to_string())?;
         let task = experiment.task;
+        if network.network.is_batch_coupled() {
+            return Err(wrong("batch norm has other statistics in training than in these kernels' losses"));
+        }
         if task.loss != LossFunction::Squared {
             return Err(wrong("the closed form is for the squared loss"));
         }
@@ -118,6 +121,7 @@ impl Predicted {
             let x1 = x2.unwrap_or(&data.train).tensor(shape, placement);
             let x2 = x2.map(|_| data.train.tensor(shape, placement));
             let problem = Problem::new(start.clone(), x1, x2, Mode::Train, Entries::Full, Vec::new())?;
+            let problem = if rates.iter().all(|rate| *rate == 1.0) { problem.summed() } else { problem };
             let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, 1e12, None)?);
             let [rows, columns] = kernel.matrix_shape()?;
             let (mut sum, mut row) = (vec![0.0; rows * columns], vec![0.0; columns]);
@@ -138,18 +142,9 @@ impl Predicted {
         };
         let empirical = losses(&flow, &other)?;
         let modes = flow.error_by_mode(&data.train.start, &data.train.targets).map_err(|e| wrong(&e.to_string()))?;
-        let limit = match Limit::of_outputs(architecture) {
+        let limit = match limit_kernels(architecture, &data, &rates) {
             Err(_) => None,
-            Ok(limit) => {
-                let pairs: Vec<(f64, f64)> = rates.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-                let request = Request { rates: Some(pairs), ..Request::default() };
-                let len = architecture.input.len();
-                let train: Vec<&[f64]> = data.train.inputs.chunks(len).collect();
-                let test: Vec<&[f64]> = data.test.inputs.chunks(len).collect();
-                let values =
-                    |kernels: Vec<fintan_theory::LimitKernel>| kernels.iter().map(|k| k.ntk[0]).collect::<Vec<f64>>();
-                let own = values(limit.gram(&train, None, &request)?);
-                let other = values(limit.gram(&test, Some(&train), &request)?);
+            Ok((own, other)) => {
                 let flow = Flow::new(&own, data.train.count, data.train.count).map_err(|e| wrong(&e.to_string()))?;
                 Some(losses(&flow, &other)?)
             }
@@ -169,13 +164,17 @@ impl Predicted {
         let head = "step,train_loss,train_empirical,train_limit,test_loss,test_empirical,test_limit";
         write_table(&folder.join("losses.csv"), head, rows)?;
         let rates = self.flow.rates();
-        // Steps over which a mode's error shrinks e-fold.
-        let time = |rate: f64| -1.0 / (1.0 - self.rate * rate).abs().ln();
+        // Steps over which a mode's error shrinks e-fold: infinite along null directions and where steps are too long.
+        let time = |rate: f64| match self.rate * rate {
+            x if x <= 1e-14 || x >= 2.0 => f64::INFINITY,
+            x => -1.0 / (1.0 - x).abs().ln(),
+        };
         let rows = self.flow.eigenvalues().iter().zip(&rates).zip(&self.modes);
         let rows = rows.map(|((value, rate), error)| vec![*value, *rate, time(*rate), *error]);
         write_table(&folder.join("modes.csv"), "eigenvalue,rate,steps_e_fold,squared_error_at_start", rows)?;
         let largest = self.flow.largest_rate();
-        let (fast, slow) = (time(rates[0]), time(rates[rates.len() - 1]));
+        let times = || rates.iter().map(|rate| time(*rate));
+        let (fast, slow) = (times().fold(f64::INFINITY, f64::min), times().fold(0.0, f64::max));
         let log_error = |losses: &[(f64, f64)]| {
             let errors = self.lines.iter().zip(losses).map(|(line, at)| (line.train_loss / at.0).ln().abs());
             errors.fold(0.0_f64, f64::max)
@@ -255,6 +254,26 @@ impl Side {
         let data = TensorData::new(self.inputs.clone(), [n, channels, height, width]);
         channels_last(Tensor::from_data(data, (&placement.device, placement.dtype)))
     }
+}
+
+/// Kernels at infinite width of the training inputs, and of the test inputs against them: the same for every output.
+fn limit_kernels(architecture: &Architecture, data: &Data, rates: &[f64]) -> Result<(Vec<f64>, Vec<f64>), LimitError> {
+    // Outputs of a flattened image have kernels of their own each.
+    if architecture
+        .nodes
+        .iter()
+        .any(|node| matches!(node.layer, Layer::Flatten(_)) && node.output == architecture.output())
+    {
+        return Err(LimitError::Layer { layer: "flatten", reason: "outputs at several positions" });
+    }
+    let limit = Limit::of_outputs(architecture)?;
+    let pairs: Vec<(f64, f64)> = rates.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+    let request = Request { rates: Some(pairs), ..Request::default() };
+    let len = architecture.input.len();
+    let train: Vec<&[f64]> = data.train.inputs.chunks(len).collect();
+    let test: Vec<&[f64]> = data.test.inputs.chunks(len).collect();
+    let values = |kernels: Vec<LimitKernel>| kernels.iter().map(|kernel| kernel.ntk[0]).collect::<Vec<f64>>();
+    Ok((values(limit.gram(&train, None, &request)?), values(limit.gram(&test, Some(&train), &request)?)))
 }
 
 /// Factors of the learning rate, one a parameter: weights and biases in turn.

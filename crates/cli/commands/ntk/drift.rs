@@ -6,7 +6,7 @@ use fintan_artifact::{RunDir, write_whole};
 use fintan_ntk::{Entries, Kernel, SpectrumError};
 use serde_json::json;
 
-use super::{About, Found, finish, plan, problem};
+use super::{About, Found, beside, finish, inputs, plan, problem};
 use crate::args::Ntk;
 use crate::device::Opened;
 use crate::failure::Failure;
@@ -30,14 +30,17 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
     let (mut table, mut rows) = (String::from("step,trace,drift,alignment\n"), Vec::new());
     for step in steps {
         let subject = Found::open(args, Some(step), &opened.placement)?;
-        let place = subject.place.clone();
+        let place = beside(&subject.place, args);
         network = subject.word;
         let problem = problem(args, subject, &opened.placement)?;
         if problem.entries() == Entries::Diagonal || !problem.is_symmetric() {
             return Err(SpectrumError::NotSymmetric.into());
         }
         let plan = plan(args, &problem, None)?;
-        let kernel = Kernel::compute(&problem, &plan);
+        let mut kernel = Kernel::compute(&problem, &plan);
+        if args.mean {
+            kernel.divide(kernel.outputs as f64);
+        }
         let total = kernel.total();
         let spectrum = kernel.spectrum(&total)?;
         let (values, leading): (Vec<f64>, Vec<f64>) = (total.iter().collect(), spectrum.vectors[0].clone());
@@ -46,14 +49,14 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         let moved = norm(&mut values.iter().zip(start.iter()).map(|(a, b)| a - b)) / norm(&mut start.iter().copied());
         let alignment = leading.iter().zip(axis.iter()).map(|(a, b)| a * b).sum::<f64>().abs();
         let trace = kernel.trace(&total);
-        finish(&place, &kernel, &About::of(&problem, args))?;
+        finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem))?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");
         if !args.voice.quiet && !args.voice.json {
             tell!("step {step:>7}  trace {trace:>12.4}  drift {moved:.4}  alignment {alignment:.4}");
         }
         rows.push(json!({ "step": step, "trace": trace, "drift": moved, "alignment": alignment }));
     }
-    let place = run.root().join("ntk").join(format!("drift_{network}.csv"));
+    let place = beside(&run.root().join("ntk").join(format!("drift_{network}.npz")), args).with_extension("csv");
     write_whole(&place, table.as_bytes())?;
     if args.voice.json {
         answer!("{}", json!({ "table": place, "steps": rows }));

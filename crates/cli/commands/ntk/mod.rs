@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use self::found::{Found, Side, outputs};
-use self::written::{About, finish, word};
+use self::written::{About, finish, inputs, word};
 use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
 use crate::failure::Failure;
@@ -61,7 +61,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     if args.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let mut summary = finish(&path, &kernel, &About::of(&problem, args))?;
+    let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem))?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
     if let Some(tiles) = tiles {
         tiles.remove()?;
@@ -154,10 +154,10 @@ fn compute(
     path: &Path,
     device: &str,
 ) -> Result<Option<(Kernel, Option<tiles::Folder>)>, Failure> {
-    let card = tiles::Card::new(problem, plan, device, args.mean);
+    let card = tiles::Card::new(problem, plan, device, args);
     if let Some(text) = &args.tiles {
         let range = tiles::range(text, plan.tiles.len())?;
-        let folder = tiles::Folder::make(tiles::Folder::beside(path), card)?;
+        let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
         let progress = Tally::new(range.len(), &args.voice);
         for i in range {
             if !folder.has(i) {
@@ -171,7 +171,7 @@ fn compute(
     if plan.tiles.len() == 1 {
         return Ok(Some((Kernel::compute(problem, plan), None)));
     }
-    let folder = tiles::Folder::make(tiles::Folder::beside(path), card)?;
+    let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
     let progress = Tally::new(plan.tiles.len(), &args.voice);
     let mut kernel = Kernel::of(problem);
     for (i, tile) in plan.tiles.iter().enumerate() {
@@ -193,19 +193,11 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     if args.out.exists() {
         return Err(Failure::input(format!("`{}` exists already", args.out.display())));
     }
-    let (mut kernel, card) = tiles::merge(&args.folders)?;
-    if card.mean {
+    let (mut kernel, card, inputs) = tiles::merge(&args.folders)?;
+    if card.about.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let about = About {
-        outputs: &card.outputs,
-        symmetric: card.symmetric,
-        mean: card.mean,
-        before_output: false,
-        inputs: Vec::new(),
-        image: None,
-    };
-    let summary = finish(&args.out, &kernel, &about)?;
+    let summary = finish(&args.out, &kernel, &card.about, &inputs)?;
     if args.voice.json {
         answer!("{summary}");
     } else {

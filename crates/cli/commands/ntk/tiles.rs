@@ -1,7 +1,7 @@
 //! Tiles of a kernel on disk: written whole as they finish, so that a stopped run goes on and processes can share one.
 //!
 //! ```text
-//! KERNEL.npz.tiles/  plan.json  000000.npz  000001.npz ..
+//! KERNEL.npz.tiles/  plan.json  inputs.npz  000000.npz  000001.npz ..
 //! ```
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -13,7 +13,12 @@ use fintan_artifact::{Array, Values as ArrayValues, read_arrays, write_npz, writ
 use fintan_ntk::{Block, Entries, Kernel, Plan, Problem, Tile, Values};
 use serde::{Deserialize, Serialize};
 
+use super::written::About;
+use crate::args::Ntk;
 use crate::failure::Failure;
+
+/// The inputs, which a merged kernel keeps too.
+const INPUTS: &str = "inputs.npz";
 
 /// What the tiles of a folder belong to: all that a merge needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,16 +27,14 @@ pub(super) struct Card {
     fingerprint: String,
     pub(super) entries: String,
     pub(super) samples: [usize; 2],
-    pub(super) outputs: Vec<usize>,
     pub(super) parts: Vec<String>,
     pub(super) double: bool,
-    pub(super) symmetric: bool,
-    pub(super) mean: bool,
+    pub(super) about: About,
     tiles: Vec<[usize; 4]>,
 }
 
 impl Card {
-    pub(super) fn new(problem: &Problem, plan: &Plan, device: &str, mean: bool) -> Self {
+    pub(super) fn new(problem: &Problem, plan: &Plan, device: &str, args: &Ntk) -> Self {
         let mut hash = DefaultHasher::new();
         (env!("CARGO_PKG_VERSION"), device, plan.method.name(), plan.tile_outputs).hash(&mut hash);
         format!("{:?}", problem.network().architecture()).hash(&mut hash);
@@ -48,11 +51,9 @@ impl Card {
             fingerprint: format!("{:016x}", hash.finish()),
             entries: super::word(problem.entries()).into(),
             samples: problem.samples(),
-            outputs: problem.outputs().to_vec(),
             parts: problem.part_names(),
             double: problem.is_double(),
-            symmetric: problem.is_symmetric(),
-            mean,
+            about: About::of(problem, args),
             tiles: plan.tiles.iter().map(corner).collect(),
         }
     }
@@ -85,7 +86,7 @@ impl Folder {
     }
 
     /// Makes the folder, or goes on with one that holds tiles of the same kernel.
-    pub(super) fn make(root: PathBuf, card: Card) -> Result<Self, Failure> {
+    pub(super) fn make(root: PathBuf, card: Card, problem: &Problem) -> Result<Self, Failure> {
         let path = root.join("plan.json");
         if path.is_file() {
             let found = read_card(&path)?;
@@ -100,6 +101,9 @@ impl Folder {
             }
         } else {
             let text = serde_json::to_vec(&card).map_err(|e| Failure::Failed(miette::miette!("{e}")))?;
+            let inputs = super::written::inputs(problem);
+            let named: Vec<(&str, Array)> = ["inputs", "inputs2"].into_iter().zip(inputs).collect();
+            write_npz(&root.join(INPUTS), &named)?;
             write_whole(&path, &text)?;
         }
         Ok(Self { root, card })
@@ -137,7 +141,7 @@ pub(super) fn size_beside(kernel: &Path) -> Option<usize> {
 }
 
 /// Puts the tiles of several folders together.
-pub(super) fn merge(folders: &[PathBuf]) -> Result<(Kernel, Card), Failure> {
+pub(super) fn merge(folders: &[PathBuf]) -> Result<(Kernel, Card, Vec<Array<'static>>), Failure> {
     let mut cards = Vec::new();
     for folder in folders {
         cards.push(read_card(&folder.join("plan.json"))?);
@@ -166,11 +170,12 @@ pub(super) fn merge(folders: &[PathBuf]) -> Result<(Kernel, Card), Failure> {
             first + 1
         )));
     }
-    let mut kernel = Kernel::zeros(card.entries()?, card.samples, card.outputs.len(), &card.parts, card.double);
+    let mut kernel = Kernel::zeros(card.entries()?, card.samples, card.about.outputs.len(), &card.parts, card.double);
     for (i, path) in found.into_iter().flatten().enumerate() {
-        kernel.insert(&card.tile(i), &read_block(&path, &card)?, card.symmetric);
+        kernel.insert(&card.tile(i), &read_block(&path, &card)?, card.about.symmetric);
     }
-    Ok((kernel, card))
+    let inputs = read_arrays(&folders[0].join(INPUTS))?.into_iter().map(|(_, array)| array).collect();
+    Ok((kernel, card, inputs))
 }
 
 fn read_card(path: &Path) -> Result<Card, Failure> {

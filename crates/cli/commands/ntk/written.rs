@@ -6,6 +6,7 @@ use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_config::{Layer, Shape};
 use fintan_ntk::{Checkerboard, Entries, Kernel, Problem, Values};
 use fintan_report::{heat_map_png, spectrum_svg};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::args::Ntk;
@@ -24,21 +25,20 @@ pub(super) fn word(entries: Entries) -> &'static str {
 const SPECTRUM_ROWS: usize = 2048;
 
 /// What is written beside a kernel's entries.
-pub(super) struct About<'a> {
-    pub(super) outputs: &'a [usize],
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct About {
+    pub(super) outputs: Vec<usize>,
     pub(super) symmetric: bool,
     /// Whether a traced kernel was divided by the number of outputs.
     pub(super) mean: bool,
     /// Whether the output nonlinearity was left off.
     pub(super) before_output: bool,
-    /// Inputs of either side, [N, features] or [N, channels, rows, columns]; none where tiles were put together.
-    pub(super) inputs: Vec<Array<'static>>,
     /// Of a network that makes images: their shape, the up-sampling stride and how often it is applied.
-    pub(super) image: Option<(Shape, usize, u32)>,
+    image: Option<(Shape, usize, u32)>,
 }
 
-impl<'a> About<'a> {
-    pub(super) fn of(problem: &'a Problem, args: &Ntk) -> Self {
+impl About {
+    pub(super) fn of(problem: &Problem, args: &Ntk) -> Self {
         let architecture = problem.network().architecture();
         let strides: Vec<usize> = (architecture.flat().into_iter())
             .filter_map(|node| match &node.layer {
@@ -49,22 +49,26 @@ impl<'a> About<'a> {
             })
             .collect();
         let alike = strides.first().filter(|first| strides.iter().all(|stride| stride == *first));
-        let inputs = problem.inputs().map(|x| {
-            let [n, height, width, channels] = x.dims();
-            let shape = architecture.input;
-            let values: Vec<f64> = x.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
-            let dims = if shape.is_vector() { vec![n, channels] } else { vec![n, channels, height, width] };
-            Array::f64(&dims, values)
-        });
         Self {
-            outputs: problem.outputs(),
+            outputs: problem.outputs().to_vec(),
             symmetric: problem.is_symmetric(),
             mean: args.mean,
             before_output: args.before_output,
-            inputs: inputs.collect(),
             image: alike.map(|&stride| (architecture.output(), stride, strides.len() as u32)),
         }
     }
+}
+
+/// Inputs of either side, [N, features] or [N, channels, rows, columns].
+pub(super) fn inputs(problem: &Problem) -> Vec<Array<'static>> {
+    let shape = problem.network().architecture().input;
+    let inputs = problem.inputs().map(|x| {
+        let [n, height, width, channels] = x.dims();
+        let values: Vec<f64> = x.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
+        let dims = if shape.is_vector() { vec![n, channels] } else { vec![n, channels, height, width] };
+        Array::f64(&dims, values)
+    });
+    inputs.collect()
 }
 
 /// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
@@ -90,8 +94,13 @@ fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<Vec<Ch
 }
 
 /// Writes the kernel, its spectrum and its pictures, and sums it up.
-pub(super) fn finish(path: &Path, kernel: &Kernel, about: &About) -> Result<serde_json::Value, Failure> {
-    let (outputs, symmetric) = (about.outputs, about.symmetric);
+pub(super) fn finish(
+    path: &Path,
+    kernel: &Kernel,
+    about: &About,
+    inputs: &[Array<'static>],
+) -> Result<serde_json::Value, Failure> {
+    let (outputs, symmetric) = (&about.outputs, about.symmetric);
     let shape = kernel.shape();
     let total = kernel.total();
     let names: Vec<String> = kernel.parts.iter().map(|part| format!("parts/{}", part.name)).collect();
@@ -102,7 +111,7 @@ pub(super) fn finish(path: &Path, kernel: &Kernel, about: &About) -> Result<serd
     arrays.push(("outputs", Array::integers(outputs.iter().copied())));
     arrays.push(("mean", Array::integers([usize::from(about.mean)])));
     arrays.push(("before_output", Array::integers([usize::from(about.before_output)])));
-    arrays.extend(["inputs", "inputs2"].into_iter().zip(about.inputs.iter().cloned()));
+    arrays.extend(["inputs", "inputs2"].into_iter().zip(inputs.iter().cloned()));
 
     let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
     let shares = kernel.parts.iter().map(|part| (part.name.clone(), json!(kernel.trace(&part.values) / trace)));

@@ -38,9 +38,8 @@ pub(super) fn compare(
     let first: Vec<&[f64]> = sides[0].chunks(len).collect();
     let second: Option<Vec<&[f64]>> = sides.get(1).map(|x| x.chunks(len).collect());
     let kernels = limit.gram(&first, second.as_deref(), &request)?;
-    let positions = architecture.output().positions();
     let predicted: Vec<f64> =
-        kernels.iter().flat_map(|kernel| entries(kernel, ntk.shape.len(), &outputs, positions, divided)).collect();
+        kernels.iter().flat_map(|kernel| entries(kernel, ntk.shape.len(), &outputs, divided)).collect();
     let empirical = ntk.to_f64();
     if predicted.len() != empirical.len() {
         return Err(wrong(&format!("its kernel {:?} does not fit its inputs and outputs", ntk.shape)));
@@ -71,13 +70,9 @@ pub(super) fn compare(
 }
 
 /// What `fintan ntk` holds of one pair of inputs, at infinite width: traced, diagonal or full by the kernel's rank.
-pub(super) fn entries(
-    kernel: &LimitKernel,
-    rank: usize,
-    outputs: &[usize],
-    positions: usize,
-    divided: bool,
-) -> Vec<f64> {
+pub(super) fn entries(kernel: &LimitKernel, rank: usize, outputs: &[usize], divided: bool) -> Vec<f64> {
+    // A flattened image is a vector to the network and has its positions here.
+    let positions = kernel.positions;
     let at = |o: usize, other: usize| {
         let (p, q) = (o % positions, other % positions);
         if o / positions != other / positions {

@@ -26,12 +26,12 @@ pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
     }
     // Beside its place until it is whole.
     let mut name = place.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
+    name.push(format!(".part-{}", std::process::id()));
     let folder = place.with_file_name(name);
-    if folder.exists() {
-        fs_err::remove_dir_all(&folder).map_err(Failure::input)?;
+    if let Some(parent) = folder.parent() {
+        fs_err::create_dir_all(parent).map_err(Failure::input)?;
     }
-    fs_err::create_dir_all(&folder).map_err(Failure::input)?;
+    fs_err::create_dir(&folder).map_err(Failure::input)?;
     let summary = fill(args, &architecture, &rates, seed, &folder, &place).and_then(|summary| {
         fs_err::rename(&folder, &place).map_err(Failure::input)?;
         Ok(summary)

@@ -31,6 +31,9 @@ pub(super) fn widths(
     seed: u64,
     folder: &Path,
 ) -> Result<serde_json::Value, Failure> {
+    if args.widths.iter().all(|width| *width == args.widths[0]) {
+        return Err(Failure::input("--widths needs at least two widths, such as 32,64,128"));
+    }
     // An output nonlinearity keeps the kernel random at any width.
     let architecture = &architecture.before_output();
     let opened = device::open(args.on.device)?;
@@ -56,7 +59,7 @@ pub(super) fn widths(
     for hidden in args.widths.iter().map(|&width| width as usize) {
         let network = of_width(architecture, hidden)?;
         let kernels = Limit::new(&network)?.gram(&inputs, None, &request)?;
-        let limit: Vec<f64> = kernels.iter().flat_map(|k| entries(k, 4, &outputs, positions, false)).collect();
+        let limit: Vec<f64> = kernels.iter().flat_map(|k| entries(k, 4, &outputs, false)).collect();
         let size: f64 = limit.iter().map(|v| v * v).sum();
         let mut errors = Vec::new();
         for k in 0..args.seeds {
@@ -121,7 +124,11 @@ fn of_width(architecture: &Architecture, width: usize) -> Result<Architecture, F
     let mut layers = Vec::with_capacity(nodes.len());
     for (i, node) in nodes.iter().enumerate() {
         let hidden = last.is_some_and(|last| i < last);
-        layers.push(match (&node.layer, nodes.get(i + 1).map(|next| &next.layer)) {
+        // What becomes of its output, pointwise layers left out.
+        let pointwise =
+            |layer: &&Layer| matches!(layer, Layer::Activation(_) | Layer::LayerNorm(_) | Layer::BatchNorm(_));
+        let next = nodes[i + 1..].iter().map(|node| &node.layer).find(|layer| !pointwise(layer));
+        layers.push(match (&node.layer, next) {
             (Layer::Residual(_), _) => return Err(Failure::input("--widths cannot widen residual blocks")),
             // A dense layer whose output becomes an image: as many channels.
             (Layer::Dense(_), Some(Layer::Reshape(to))) if hidden => {
