@@ -259,11 +259,7 @@ impl Side {
 /// Kernels at infinite width of the training inputs, and of the test inputs against them: the same for every output.
 fn limit_kernels(architecture: &Architecture, data: &Data, rates: &[f64]) -> Result<(Vec<f64>, Vec<f64>), LimitError> {
     // Outputs of a flattened image have kernels of their own each.
-    if architecture
-        .nodes
-        .iter()
-        .any(|node| matches!(node.layer, Layer::Flatten(_)) && node.output == architecture.output())
-    {
+    if architecture.before_output().nodes.last().is_some_and(|node| matches!(node.layer, Layer::Flatten(_))) {
         return Err(LimitError::Layer { layer: "flatten", reason: "outputs at several positions" });
     }
     let limit = Limit::of_outputs(architecture)?;

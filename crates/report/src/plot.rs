@@ -59,8 +59,10 @@ const COLOURS: [RGBColor; 7] = [
 /// # Errors
 /// A drawing that the library refuses.
 pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
-    let shown =
-        |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!axes.log_x || x > 0.0) && (!axes.log_y || y > 0.0);
+    // Far beyond that a margin overflows: what diverges leaves the plot.
+    let shown = |&(x, y): &(f64, f64)| {
+        x.abs() < 1e150 && y.abs() < 1e150 && (!axes.log_x || x > 0.0) && (!axes.log_y || y > 0.0)
+    };
     let curves: Vec<Curve> = curves
         .iter()
         .map(|curve| Curve { points: curve.points.iter().copied().filter(shown).collect(), ..curve.clone() })
