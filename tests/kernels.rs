@@ -385,7 +385,7 @@ fn a_kernel_that_cannot_be_written_loses_no_tile() {
     assert!(code == 1 && stderr.contains("too large"), "{stderr}");
     let tiles = at.join("k.npz.tiles");
     let kept = files(&tiles);
-    assert!(!at.join("k.npz").exists() && kept.len() == 6 + 1, "six tiles and their plan");
+    assert!(!at.join("k.npz").exists() && kept.len() == 6 + 2, "six tiles, their plan and inputs");
     let written = || (0..6).map(|i| tiles.join(format!("{i:06}.npz")).metadata().and_then(|m| m.modified()).ok());
     let before: Vec<_> = written().collect();
     // `--tiles` leaves what is there alone.

@@ -196,9 +196,14 @@ impl Predicted {
     }
 
     fn curves(&self, name: &str) -> Vec<Curve> {
+        // What f64 cannot tell from zero would stretch the plot.
+        let least = self.lines.first().map_or(0.0, |line| 1e-16 * line.train_loss);
         let curve = |word: &str, mark, of: &dyn Fn(usize) -> f64| Curve {
             name: format!("{name}, {word}"),
-            points: self.lines.iter().enumerate().map(|(i, line)| (line.step as f64, of(i))).collect(),
+            points: (self.lines.iter().enumerate())
+                .map(|(i, line)| (line.step as f64, of(i)))
+                .filter(|point| point.1 >= least)
+                .collect(),
             mark,
         };
         let mut curves = Vec::new();

@@ -1,6 +1,33 @@
 //! Infinite width in f64: dual activations, kernels, regimes of order and chaos.
 //!
 //! Reads an [`Architecture`](fintan_config::Architecture); knows no tensor, no device and no random number.
+//!
+//! # From a layer to a kernel
+//!
+//! Write a layer as `h_p = √(w/n c_p) Σ_q,c W a_q,c + b B`, all of W and B from N(0, 1). Given the layer below, h is Gaussian,
+//! and its channels are independent; as n grows, the sum over channels of `a_q(x) a_q'(y)` tends to n times its mean. So
+//!
+//! 1. the covariance of h is `Σ = b² + w/√(c_p c_p') Σ_taps E[a a']`: two positions share what passes through the same tap;
+//! 2. the mean of `a a' = σ(u) σ(v)` over Gaussian (u, v) of that covariance is the dual activation: [`Dual`];
+//! 3. the derivative of h by W is a, by B is b, and by all below it is the chain rule, in which `σ'(u) σ'(v)` is averaged in
+//!    the same way: `Θ = Σ + w/√(c_p c_p') Σ_taps E[σ'σ'] Θ`: [`Limit`];
+//! 4. a transposed convolution shares a tap between p and p' only if its stride divides p' - p, which makes the interior's
+//!    kernel ultrametric, and its eigenvectors checkerboards: [`Ultrametric`];
+//! 5. on the sphere all this depends on one number, the correlation c ↦ `(b² + w s(c))/q`, whose slope at 1 is r: its fixed
+//!    points and slopes are [`MeanField`], how Θ follows them is [`depth_sweep`] and [`Law`].
+//!
+//! | formula | source | here |
+//! | --- | --- | --- |
+//! | Θ of dense networks, training in its flow | Jacot, Gabriel, Hongler, NeurIPS 2018 (arXiv 1806.07572) | [`Limit`], [`Flow`] |
+//! | steps of gradient descent; outputs on other inputs | Lee et al., NeurIPS 2019 (arXiv 1902.06720) | [`Flow`] |
+//! | Θ of convolutions, pooling | Arora et al., NeurIPS 2019 (arXiv 1904.11955) | [`Limit`] |
+//! | transposed convolutions, graph-based fan-in, r, order and chaos, valuations, checkerboards | Jacot, Gabriel, Ged, Hongler (arXiv 1907.05715) | [`Limit`], [`Ultrametric`], [`regimes`] |
+//! | relu, leaky relu, abs | Cho and Saul, NeurIPS 2009 | [`Dual`] |
+//! | erf | Williams, Neural Computation 1998 | [`Dual`] |
+//! | series in c | Mehler's formula; Daniely, Frostig, Singer, NeurIPS 2016 | [`Limit::gram`] |
+//! | q*, χ₁, c*, depth scales, the critical line | Poole et al., NeurIPS 2016; Schoenholz et al., ICLR 2017 | [`MeanField`], [`critical_weights`] |
+//! | the edge of chaos: ϑ → 1/4 (kinks), 1/3 (smooth) | Hayou, Doucet, Rousseau 2019 (arXiv 1905.13654) | [`Law`] |
+//! | layer-dependent rates multiply parts of Θ | arXiv 1907.05715; exponents are a setting | [`Request::rates`], [`Ultrametric::with_rates`] |
 
 mod depth;
 mod dual;
