@@ -40,7 +40,7 @@ pub(super) struct About {
 impl About {
     pub(super) fn of(problem: &Problem, args: &Ntk) -> Self {
         let architecture = problem.network().architecture();
-        let strides: Vec<usize> = (architecture.flat().into_iter())
+        let strides: Vec<usize> = (architecture.nodes.iter())
             .filter_map(|node| match &node.layer {
                 Layer::Deconv(c) if node.input.positions() > 1 && c.stride.0[0] == c.stride.0[1] => {
                     Some(c.stride.0[0]).filter(|&stride| stride > 1)
