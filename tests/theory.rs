@@ -221,3 +221,43 @@ fn citations_are_of_what_a_configuration_uses() {
     assert!(!text.contains("ba2016layernorm"), "{text}");
     assert_eq!(text.matches('{').count(), text.matches('}').count());
 }
+
+/// The empirical kernel of a generator has its checkerboards where the limit has them, and much less of them in chaos.
+#[test]
+fn checkerboards_of_finite_generators() {
+    let folder = folder();
+    let mut found = Vec::new();
+    for scaling in ["standardized", "normalized"] {
+        let text = format!(
+            r#"
+[network]
+input = 6
+parametrization = {{ graph = {{ beta = 0.1 }} }}
+[[network.layers]]
+deconv = {{ out = 128, kernel = 4 }}
+[[network.layers]]
+activation = {{ function = "relu", scaling = "{scaling}" }}
+[[network.layers]]
+deconv = {{ out = 128, kernel = 4, stride = 2, padding = 1 }}
+[[network.layers]]
+activation = {{ function = "relu", scaling = "{scaling}" }}
+[[network.layers]]
+deconv = {{ out = 2, kernel = 4, stride = 2, padding = 1 }}
+"#
+        );
+        config(folder.path(), &text);
+        let args = ["ntk", "tiny.toml", "-n", "4", "--entries", "full", "--out", scaling, "--device", "flex", "--json"];
+        let empirical = json(&succeed(folder.path(), &args))["checkerboard"].clone();
+        let shares = numbers(&empirical["trace_shares"]);
+        near(shares.iter().sum(), 1.0, 1e-5);
+        let out = format!("{scaling}.theory");
+        let limit = json(&succeed(folder.path(), &["theory", "tiny.toml", "--out", &out, "--json"]));
+        // Borders share less, and a finite width strays: a third of the limit's share in the interior.
+        for (got, want) in shares.iter().zip(numbers(&limit["blocks"]["trace_shares"])) {
+            near(*got, want, 0.33 * want.max(0.02));
+        }
+        near(empirical["border_ratio"].as_f64().expect("a number"), 1.0, 0.2);
+        found.push(numbers(&empirical["eigenvalue_ratios"]));
+    }
+    assert!(found[0][1] > 4.0 * found[1][1], "{found:?}");
+}

@@ -7,6 +7,7 @@ mod depth;
 mod duals;
 mod flow;
 mod kernels;
+mod spectrum;
 mod support;
 mod tune;
 mod valuation;

@@ -113,6 +113,12 @@ pub(super) fn finish(
     arrays.push(("before_output", Array::integers([usize::from(about.before_output)])));
     arrays.extend(["inputs", "inputs2"].into_iter().zip(inputs.iter().cloned()));
 
+    if kernel.entries == Entries::Traced && symmetric {
+        let n = kernel.samples[0];
+        let root = |i: usize| total.at(i * n + i).sqrt();
+        let scaled: Vec<f64> = (0..n * n).map(|i| total.at(i) / (root(i / n) * root(i % n))).collect();
+        arrays.push(("scaled", Array::f64(&[n, n], scaled)));
+    }
     let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
     let shares = kernel.parts.iter().map(|part| (part.name.clone(), json!(kernel.trace(&part.values) / trace)));
     let mut summary = json!({
