@@ -171,3 +171,15 @@ fn laws_of_the_edge_hold_at_the_edge_alone() {
     let line = Activation { slope: Some(1.0), ..Activation::raw(Function::LeakyRelu) };
     assert_eq!(of(line, 0.0), Law::Linear);
 }
+
+/// Without biases the variance of an ordered net vanishes: the critical line ends at w = 1/σ'(0)².
+#[test]
+fn the_critical_line_reaches_biases_of_zero() {
+    for (f, want) in [(Function::Tanh, 1.0), (Function::Erf, std::f64::consts::FRAC_PI_4), (Function::Relu, 2.0)] {
+        let got = critical_weights(&Dual::new(Activation::raw(f)), 0.0).expect("critical");
+        // Above it r - 1 is quadratic in what w is above.
+        near(got, want, 1e-7, f.name());
+    }
+    let near_zero = critical_weights(&Dual::new(Activation::raw(Function::Tanh)), 1e-8).expect("critical");
+    near(near_zero, 1.0, 1e-2, "continuous");
+}
