@@ -8,7 +8,6 @@
 
 use crate::dual::{Dual, DualError, Pair};
 use crate::mean_field::MeanField;
-use crate::regime::Regime;
 
 /// The kernels of a network with a number of linear layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,11 +31,22 @@ impl AtDepth {
         self.ntk / self.own_ntk
     }
 
-    /// Condition number of the kernel of n inputs whose pairs are all as this one: `(Θ_xx + (n-1) Θ_xy) / (Θ_xx - Θ_xy)`.
+    /// Condition number of the kernel of n inputs whose pairs are all as this one: `(Θ_xx + (n-1) Θ_xy) / (Θ_xx - Θ_xy)`, or
+    /// its inverse where Θ_xy < 0; infinite where their difference is rounding.
     #[must_use]
     pub fn condition_number(&self, n: usize) -> f64 {
-        (self.own_ntk + (n as f64 - 1.0) * self.ntk) / (self.own_ntk - self.ntk)
+        condition(self.scaled(), n)
     }
+}
+
+/// Share of the diagonal below which an eigenvalue is rounding.
+const ROUNDING: f64 = 1e-14;
+
+/// Of the n-by-n matrix of 1 on and ϑ off the diagonal: `(1 + (n-1) ϑ) / (1 - ϑ)`, or its inverse where ϑ < 0.
+pub(crate) fn condition(scaled: f64, n: usize) -> f64 {
+    let (one, rest) = (1.0 + (n as f64 - 1.0) * scaled, 1.0 - scaled);
+    let (large, small) = if one >= rest { (one, rest) } else { (rest, one) };
+    if small > ROUNDING { large / small } else { f64::INFINITY }
 }
 
 /// Kernels of nets of 1, 2, ..., `layers` linear layers between two points of the sphere with 1 - c = `gap`.
@@ -56,6 +66,8 @@ pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usi
         let moments = dual.moments(q);
         (q, gap) = (biases + weights * moments.second, weights * duals.gap);
         (own, ntk) = (weights * moments.slope * own + q, weights * duals.slope * ntk + q - gap);
+        // Deep in order the two differ by less than their rounding.
+        ntk = ntk.min(own);
     }
     Ok(found)
 }
@@ -85,21 +97,28 @@ pub enum Law {
     },
 }
 
+/// Largest |r - 1| at which the limits are those of the edge: closer than [`crate::Regime`] draws it, since r = 0.9975 is
+/// order, whose limit is 1.
+const AT_THE_EDGE: f64 = 1e-6;
+
 impl Law {
     /// Of a nonlinearity at its fixed point.
     #[must_use]
     pub fn of(dual: &Dual, at: &MeanField) -> Self {
         let activation = dual.activation();
         let kink = activation.raw_slope(1e-300) != activation.raw_slope(-1e-300);
-        let linear = matches!(activation.function, fintan_config::Function::Identity);
-        match Regime::of(at.chi) {
-            Regime::Order if kink => Self::Kinked,
-            Regime::Order => Self::Smooth,
-            Regime::Edge if linear => Self::Linear,
-            Regime::Edge if kink => Self::KinkedEdge,
-            Regime::Edge => Self::SmoothEdge,
-            Regime::Chaos if at.c > 1e-9 => Self::Chaos { prefactor: at.c * (at.chi - 1.0) / (1.0 - at.chi_c) },
-            Regime::Chaos => Self::CentredChaos { rate: at.chi_c / at.chi },
+        if (at.chi - 1.0).abs() < AT_THE_EDGE {
+            return match kink {
+                _ if dual.is_linear() => Self::Linear,
+                true => Self::KinkedEdge,
+                false => Self::SmoothEdge,
+            };
+        }
+        match at.chi < 1.0 {
+            true if kink => Self::Kinked,
+            true => Self::Smooth,
+            false if at.c > 1e-9 => Self::Chaos { prefactor: at.c * (at.chi - 1.0) / (1.0 - at.chi_c) },
+            false => Self::CentredChaos { rate: at.chi_c / at.chi },
         }
     }
 

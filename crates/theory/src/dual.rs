@@ -11,7 +11,7 @@
 //! | --- | --- | --- |
 //! | relu, leaky relu, abs, identity | arc-cosine kernels of order 0 and 1 | Cho and Saul, NeurIPS 2009 |
 //! | erf | `(2/π) asin(2k / √((1+2q1)(1+2q2)))` | Williams, Neural Computation 10, 1998 |
-//! | sin | `exp(-(q1+q2)/2) sinh k` | characteristic function of the normal |
+//! | sin | `(exp(-gap) - exp(gap - q1 - q2)) / 2` | characteristic function of the normal |
 //! | all others | quadrature with a stated error | [`crate::quadrature`](index.html) |
 
 use std::f64::consts::{FRAC_2_PI, PI};
@@ -134,6 +134,11 @@ impl Dual {
         }
     }
 
+    /// Whether the function is a line through 0, as a leaky relu of slope 1 is.
+    pub(crate) fn is_linear(&self) -> bool {
+        self.broken_line().is_some_and(|(up, down)| up == down)
+    }
+
     /// Whether pairs are evaluated by quadrature.
     #[must_use]
     pub fn is_quadrature(&self) -> bool {
@@ -184,20 +189,21 @@ impl Dual {
     /// Moments of a pair.
     ///
     /// # Errors
-    /// A quadrature whose error stays above [`LARGEST_ERROR`], as for steep functions at large variances.
+    /// A quadrature whose error stays above [`LARGEST_ERROR`], as for steep functions at large variances, and moments that are
+    /// not finite.
     pub fn pair(&self, pair: Pair) -> Result<Duals, DualError> {
         let raw = if pair.q1 == 0.0 || pair.q2 == 0.0 { self.at_zero(pair) } else { self.raw_pair(pair) };
+        let (name, q1, q2) = (self.activation.function.name(), pair.q1, pair.q2);
         if raw.error.is_nan() || raw.error >= LARGEST_ERROR {
-            return Err(DualError {
-                name: self.activation.function.name(),
-                q1: pair.q1,
-                q2: pair.q2,
-                error: raw.error,
-            });
+            return Err(DualError { name, q1, q2, error: raw.error });
         }
-        let first = self.raw_moments(pair.q1);
-        let second = if pair.q1 == pair.q2 { first } else { self.raw_moments(pair.q2) };
-        Ok(self.scaled([first, second], raw))
+        let first = self.raw_moments(q1);
+        let second = if q1 == q2 { first } else { self.raw_moments(q2) };
+        let found = self.scaled([first, second], raw);
+        if [found.value, found.gap, found.slope].iter().any(|v| !v.is_finite()) {
+            return Err(DualError { name, q1, q2, error: f64::INFINITY });
+        }
+        Ok(found)
     }
 
     /// From moments of the raw function, of either value and of the pair, to those of the scaled one.
@@ -297,13 +303,16 @@ fn erf(pair: Pair, gg: f64) -> Duals {
 }
 
 fn sin(pair: Pair, gg: f64) -> Duals {
-    let (k, damp) = (pair.covariance(), (-f64::midpoint(pair.q1, pair.q2)).exp());
-    // ½ (E sin² u + E sin² v) - E sin u sin v, with -(q1+q2)/2 ± k written by the gap.
-    let own = 2.0 * (0.5 * (pair.q1 - pair.q2)).sinh().powi(2) - pair.gap.exp_m1();
-    Duals {
-        value: damp * k.sinh(),
-        gap: -0.5 * ((-pair.gap).exp_m1() + (-pair.q1 - pair.q2).exp() * own),
-        slope: gg * damp * k.cosh(),
-        error: f64::EPSILON,
-    }
+    let Pair { q1, q2, gap } = pair;
+    // E[cos(u - v)] and E[cos(u + v)]: -(q1+q2)/2 ± k written by the gap, of which neither overflows.
+    let (a, b) = ((-gap).exp(), (gap - q1 - q2).exp());
+    // ½ (E sin² u + E sin² v) - E sin u sin v.
+    let lost = if q1 + q2 > 40.0 {
+        // Own terms that are below rounding, or of a variance far from the other.
+        -0.5 * (-gap).exp_m1() - 0.25 * ((-2.0 * q1).exp() + (-2.0 * q2).exp()) + 0.5 * b
+    } else {
+        let own = 2.0 * (0.5 * (q1 - q2)).sinh().powi(2) - gap.exp_m1();
+        -0.5 * ((-gap).exp_m1() + (-q1 - q2).exp() * own)
+    };
+    Duals { value: 0.5 * (a - b), gap: lost, slope: 0.5 * gg * (a + b), error: f64::EPSILON }
 }

@@ -64,7 +64,17 @@ impl Time {
             Self::Flow(t) => t,
             Self::Steps { rate, count } => rate * count as f64,
         };
-        if (whole * rate).abs() < 1e-9 { whole } else { (1.0 - self.left(rate)) / rate }
+        if rate == 0.0 {
+            return whole;
+        }
+        // Near rate 0 what is left is 1 but for rounding.
+        match self {
+            Self::Flow(t) => -(-t * rate).exp_m1() / rate,
+            Self::Steps { rate: step, count } if step * rate < 0.5 => {
+                -(count as f64 * (-step * rate).ln_1p()).exp_m1() / rate
+            }
+            Self::Steps { .. } => (1.0 - self.left(rate)) / rate,
+        }
     }
 }
 

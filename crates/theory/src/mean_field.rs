@@ -32,7 +32,7 @@ impl MeanField {
     /// # Errors
     /// A dual activation that quadrature does not reach.
     pub fn of(dual: &Dual, weights: f64, biases: f64) -> Result<Option<Self>, DualError> {
-        let Some(q) = fixed_variance(dual, weights, biases) else { return Ok(None) };
+        let Variance::Stays(q) = fixed_variance(dual, weights, biases) else { return Ok(None) };
         let chi = weights * dual.moments(q).slope;
         // By Stein's lemma d/dq E[σ(√q Z)²] = E[(Z² - 1) σ(√q Z)²] / (2q): no second derivative at kinks.
         let activation = dual.activation();
@@ -63,33 +63,51 @@ impl MeanField {
     }
 }
 
+/// Where the variance goes with depth.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Variance {
+    Stays(f64),
+    Vanishes,
+    Grows,
+}
+
 /// The fixed point that iteration from 1 reaches.
-fn fixed_variance(dual: &Dual, weights: f64, biases: f64) -> Option<f64> {
+fn fixed_variance(dual: &Dual, weights: f64, biases: f64) -> Variance {
     let surplus = |q: f64| weights * dual.moments(q).second + biases - q;
     let at_one = surplus(1.0);
+    let gone = if at_one > 0.0 { Variance::Grows } else { Variance::Vanishes };
     if at_one.abs() < 4.0 * f64::EPSILON {
-        return Some(1.0);
+        return Variance::Stays(1.0);
     }
     let factor = if at_one > 0.0 { 2.0 } else { 0.5 };
     let mut end = 1.0;
     while (surplus(end) > 0.0) == (at_one > 0.0) {
         end *= factor;
-        if !(1e-12..1e12).contains(&end) {
-            return None;
+        if !(LEAST..1e12).contains(&end) {
+            return gone;
         }
     }
     let ends = if at_one > 0.0 { [0.5 * end, end] } else { [end, 2.0 * end] };
-    root(|q| Ok::<_, std::convert::Infallible>(surplus(q)), ends, 1e-16).unwrap_or_else(|never| match never {})
+    let found = root(|q| Ok::<_, std::convert::Infallible>(surplus(q)), ends, 4e-16);
+    found.unwrap_or_else(|never| match never {}).map_or(gone, Variance::Stays)
 }
+
+/// Variance that counts as none.
+const LEAST: f64 = 1e-12;
 
 /// The w at which χ₁ = 1 for biases of variance b²: a point of the critical line between order and chaos.
 ///
 /// `None` where no w in \[0.01, 100\] is critical.
 #[must_use]
 pub fn critical_weights(dual: &Dual, biases: f64) -> Option<f64> {
-    // Small w is ordered; where the variance has no fixed point w is too large.
+    // Small w is ordered: without biases the variance vanishes, and the slope there is that at 0. Where it grows w is too
+    // large.
     let excess = |w: f64| {
-        let chi = fixed_variance(dual, w, biases).map_or(f64::MAX.sqrt(), |q| w * dual.moments(q).slope);
+        let chi = match fixed_variance(dual, w, biases) {
+            Variance::Stays(q) => w * dual.moments(q).slope,
+            Variance::Vanishes => w * dual.moments(LEAST).slope,
+            Variance::Grows => f64::MAX.sqrt(),
+        };
         Ok::<_, std::convert::Infallible>(chi.min(1e3) - 1.0)
     };
     root(excess, [0.01, 100.0], 1e-14).unwrap_or_else(|never| match never {})

@@ -36,6 +36,9 @@ impl Ultrametric {
     /// A network whose interior is not ultrametric: convolutions of stride 1 with kernels above 1, maps that do not grow
     /// by the stride, strides that do not divide the kernel unless fan-ins are counted by position.
     pub fn of(architecture: &Architecture, moments: [f64; 3]) -> Result<Self, LimitError> {
+        if architecture.input.positions() > 1 {
+            return refuse("input", FROM_A_VECTOR);
+        }
         let [x, y, product] = moments;
         let mut classes = Classes {
             covariance: vec![product],
@@ -124,6 +127,9 @@ struct Classes {
     gaussian: bool,
 }
 
+/// Positions of the data have covariances of their own.
+const FROM_A_VECTOR: &str = "the closed form starts from a vector";
+
 fn refuse<T>(layer: &'static str, reason: &'static str) -> Result<T, LimitError> {
     Err(LimitError::Layer { layer, reason })
 }
@@ -142,6 +148,7 @@ impl Classes {
                 Ok(())
             }
             Layer::LayerNorm(_) => refuse("layer_norm", "only norms over features without scales are ultrametric"),
+            Layer::Reshape(to) if to.positions() > 1 && self.parts.is_empty() => refuse("reshape", FROM_A_VECTOR),
             Layer::Reshape(to) if node.input.is_vector() => {
                 if to.positions() > 1 {
                     let off = self.mean[0] * self.mean[1];

@@ -149,3 +149,37 @@ fn fixed_points_and_the_critical_line() {
         near(got, want.as_f64().expect("a number"), 1e-5, key);
     }
 }
+
+/// Where Θ_xx and Θ_xy differ by their rounding the number is infinite, and never negative or below 1.
+#[test]
+fn condition_numbers_deep_in_order_grow_to_infinity() {
+    let found = sweep(activation(Function::Sigmoid, Scaling::Standardized), 0.1, 80);
+    let numbers: Vec<f64> = found.iter().map(|at| at.condition_number(64)).collect();
+    for (l, pair) in numbers.windows(2).enumerate() {
+        assert!(pair[0] >= 1.0 && pair[1] >= pair[0], "L {}: {pair:?}", l + 1);
+    }
+    assert!(found.iter().all(|at| at.ntk <= at.own_ntk));
+    assert_eq!(numbers[79], f64::INFINITY);
+}
+
+/// Half a percent from the edge is order or chaos in the limit.
+#[test]
+fn laws_of_the_edge_hold_at_the_edge_alone() {
+    let of = |sigma: Activation, beta: f64| Law::of(&Dual::new(sigma), &mean_field(sigma, beta));
+    assert_eq!(of(standardized_relu(), 0.05), Law::Kinked);
+    assert_eq!(of(standardized_relu(), 0.0), Law::KinkedEdge);
+    let line = Activation { slope: Some(1.0), ..Activation::raw(Function::LeakyRelu) };
+    assert_eq!(of(line, 0.0), Law::Linear);
+}
+
+/// Without biases the variance of an ordered net vanishes: the critical line ends at w = 1/σ'(0)².
+#[test]
+fn the_critical_line_reaches_biases_of_zero() {
+    for (f, want) in [(Function::Tanh, 1.0), (Function::Erf, std::f64::consts::FRAC_PI_4), (Function::Relu, 2.0)] {
+        let got = critical_weights(&Dual::new(Activation::raw(f)), 0.0).expect("critical");
+        // Above it r - 1 is quadratic in what w is above.
+        near(got, want, 1e-7, f.name());
+    }
+    let near_zero = critical_weights(&Dual::new(Activation::raw(Function::Tanh)), 1e-8).expect("critical");
+    near(near_zero, 1.0, 1e-2, "continuous");
+}

@@ -79,3 +79,31 @@ fn a_value_that_is_not_random_is_no_special_case() {
         near(zero.gap, almost.gap, 1e-9, f.name());
     }
 }
+
+/// At variances where sinh and exp overflow by themselves.
+#[test]
+fn sines_of_large_variances_are_finite() {
+    let steep = Dual::new(Activation { gain: 30.0, ..Activation::raw(Function::Sin) });
+    let found = steep.pair(Pair::of_correlation(0.5)).expect("closed form");
+    near(found.value, 0.0, 1e-100, "value");
+    near(found.gap, 0.5, 1e-15, "gap");
+    near(found.slope, 0.0, 1e-100, "slope");
+    let close = steep.pair(Pair { q1: 1.0, q2: 1.0, gap: 1e-12 }).expect("closed form");
+    near(close.gap / (0.5 * 9e-10), 1.0, 1e-9, "close");
+    near(close.slope / 450.0, 1.0, 1e-9, "slope of equals");
+    // On either side of the switch of formulas, and where one variance is small.
+    for (q1, q2) in [(20.0, 20.0), (0.01, 39.99), (3.0, 37.0)] {
+        let at = |more: f64| {
+            let (q1, q2) = (q1, q2 + more);
+            let found = Dual::new(Activation::raw(Function::Sin)).pair(Pair { q1, q2, gap: 0.5 * (q1 + q2) - 0.05 });
+            found.expect("closed form").gap
+        };
+        near(at(1e-13), at(-1e-13), 1e-14, "continuous");
+    }
+}
+
+#[test]
+fn moments_that_are_not_finite_are_refused() {
+    let relu = Dual::new(Activation::raw(Function::Relu));
+    assert!(relu.pair(Pair { q1: 1e300, q2: 1e300, gap: f64::INFINITY }).is_err());
+}

@@ -89,3 +89,15 @@ fn a_null_direction_stays_and_shapes_are_checked() {
     assert!(Flow::new(&[1.0, f64::NAN, 0.0, 1.0], 2, 2).is_err());
     assert!(flow.train(&[1.0; 3], &[0.0; 3], Time::Flow(1.0)).is_err());
 }
+
+/// `(1 - e^{-tλ}) / λ` and its like of steps, where 1 - e^{-tλ} alone would lose half the digits.
+#[test]
+fn slow_modes_keep_their_digits() {
+    for rate in [1e-12, 1e-8, 3e-8, 1e-6] {
+        let flow = Flow::new(&[rate], 1, 1).expect("sound");
+        let moved = |time| flow.test(&[1.0], &[0.0], &[0.0], &[1.0], time).expect("fits")[0];
+        near(moved(Time::Flow(1.0)), 1.0 - rate / 2.0 + rate * rate / 6.0, 4e-16, "flow");
+        // Two steps of one half: 1 - (1 - λ/2)² = λ (1 - λ/4).
+        near(moved(Time::Steps { rate: 0.5, count: 2 }), 1.0 - rate / 4.0, 4e-16, "steps");
+    }
+}

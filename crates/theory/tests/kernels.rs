@@ -361,3 +361,81 @@ fn series_of_many_pairs_are_the_integrals_of_each() {
         }
     }
 }
+
+/// What is flattened keeps its positions through residual blocks, pools and norms until a dense layer sums over them.
+#[test]
+fn flattening_commutes_with_what_keeps_positions() {
+    let conv = || Layer::Conv(fintan_config::Convolution { out: 8, padding: 1.into(), ..deconv(3, 1, 1) });
+    let flat = || Layer::Flatten(Empty {});
+    let sigma = || Layer::Activation(standardized_relu());
+    let residual = |layers, shortcut| Layer::Residual(Residual { layers, shortcut, scale: 0.7 });
+    let norm = |over| Layer::LayerNorm(LayerNorm { over, affine: true, eps: 1e-5 });
+    let head = || Layer::Dense(Dense { out: 1 });
+    let net = |layers: &[Layer]| Architecture::new(Shape::image(2, 3, 4), layers, ntk(0.2)).expect("sound");
+    let x: Vec<f64> = (0..24).map(|i| (f64::from(i) * 0.7).sin()).collect();
+    let y: Vec<f64> = (0..24).map(|i| (f64::from(i) * 1.3).cos()).collect();
+    for (found, want, what) in [
+        (
+            vec![conv(), residual(vec![sigma(), conv(), flat()], vec![flat()]), head()],
+            vec![conv(), residual(vec![sigma(), conv()], vec![]), flat(), head()],
+            "residual",
+        ),
+        (
+            vec![conv(), flat(), Layer::GlobalAveragePool(Empty {}), head()],
+            vec![conv(), flat(), head()],
+            "the mean over the one position of a vector",
+        ),
+        (
+            vec![conv(), sigma(), flat(), norm(NormAxes::Features), head()],
+            vec![conv(), sigma(), norm(NormAxes::Chw), flat(), head()],
+            "norm",
+        ),
+    ] {
+        let (found, want) = (between(&net(&found), &x, &y), between(&net(&want), &x, &y));
+        near(found.covariance[0], want.covariance[0], 1e-13, what);
+        near(found.ntk[0], want.ntk[0], 1e-13, what);
+    }
+    for windows in [Layer::Conv(deconv(1, 1, 0)), Layer::Deconv(deconv(2, 1, 0))] {
+        let error = Limit::new(&net(&[conv(), flat(), windows])).expect_err("weights of neurons, not of positions");
+        assert!(error.to_string().contains("a flattened image enters it"), "{error}");
+    }
+}
+
+/// One side of a residual may know more pairs of positions than are needed behind it.
+#[test]
+fn residual_blocks_may_hold_more_pairs_than_they_need() {
+    let windows = |out| fintan_config::Convolution { out, padding: 1.into(), ..deconv(3, 1, 1) };
+    let image = Shape::image(2, 3, 3);
+    let (sigma, mean) = (|| Layer::Activation(standardized_relu()), || Layer::GlobalAveragePool(Empty {}));
+    let residual = |layers| Layer::Residual(Residual { layers, shortcut: vec![], scale: 0.7 });
+    let x: Vec<f64> = (0..18).map(|i| (f64::from(i) * 0.7).sin()).collect();
+    let y: Vec<f64> = (0..18).map(|i| (f64::from(i) * 1.3).cos()).collect();
+    let net = |layers: &[Layer]| Limit::new(&Architecture::new(image, layers, ntk(0.1)).expect("sound")).expect("limit");
+
+    // A branch that pools needs all pairs; its shortcut keeps them.
+    let gate = [mean(), Layer::Dense(Dense { out: 18 }), Layer::Reshape(image)];
+    let gated = net(&[Layer::Conv(windows(2)), sigma(), residual(gate.to_vec())]);
+    let every = gated.kernel(&x, &y, &Request { all_positions: true, ..Request::default() }).expect("fits");
+    let each = gated.kernel(&x, &y, &Request::default()).expect("fits");
+    assert_eq!((each.all_positions, each.ntk.len(), every.ntk.len()), (false, 9, 81));
+    for (values, all) in [(&each.ntk, &every.ntk), (&each.covariance, &every.covariance)] {
+        for (p, value) in values.iter().enumerate() {
+            near(*value, all[p * 10], 1e-14, "diagonal");
+        }
+    }
+
+    // The second moments behind a pool, where a residual far in front needs single positions only.
+    let body = [
+        residual(vec![Layer::Conv(windows(2))]),
+        Layer::Flatten(Empty {}),
+        Layer::Dense(Dense { out: 18 }),
+        Layer::Reshape(image),
+        Layer::Conv(windows(8)),
+    ];
+    let tail = [mean(), sigma(), Layer::Dense(Dense { out: 1 })];
+    let found = net(&[&body[..], &tail].concat()).kernel(&x, &x, &Request::default()).expect("fits");
+    let all = net(&body).kernel(&x, &x, &Request { all_positions: true, ..Request::default() }).expect("fits");
+    let pooled = all.covariance.iter().sum::<f64>() / 81.0;
+    let second = fintan_theory::Dual::new(standardized_relu()).moments(pooled).second;
+    near(found.covariance[0], 0.01 + 0.99 * second, 1e-13, "pooled");
+}

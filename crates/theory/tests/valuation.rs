@@ -1,9 +1,9 @@
 //! Position kernels of generators: valuations, checkerboards, borders, layer-dependent rates.
 
-use fintan_config::{Activation, Function, LayerRates, Scaling, Shape};
+use fintan_config::{Activation, Architecture, Function, Layer, LayerRates, Scaling, Shape};
 use fintan_theory::{Limit, Request, Ultrametric};
 
-use crate::support::{activation, generator, graph, near, normalized_relu, ntk, standardized_relu};
+use crate::support::{activation, deconv, generator, graph, near, normalized_relu, ntk, standardized_relu};
 
 fn tanh() -> Activation {
     activation(Function::Tanh, Scaling::Standardized)
@@ -224,4 +224,16 @@ fn other_nets_are_refused() {
     }));
     let net = fintan_config::Architecture::new(Shape::vector(1), &layers, graph(0.1)).expect("sound");
     assert!(Ultrametric::of(&net, [1.0; 3]).is_err());
+}
+
+/// The closed form knows one variance and covariance of the data, not one for each of their positions.
+#[test]
+fn data_with_positions_are_refused_by_name() {
+    let layer = || Layer::Deconv(deconv(4, 2, 1));
+    let vector = (Shape::vector(8), vec![Layer::Reshape(Shape::image(2, 2, 2)), layer()]);
+    for (shape, layers) in [(Shape::image(2, 2, 2), vec![layer()]), vector] {
+        let net = Architecture::new(shape, &layers, graph(0.1)).expect("sound");
+        let error = Ultrametric::of(&net, [1.0; 3]).expect_err("a position has covariances of its own");
+        assert!(error.to_string().contains("starts from a vector"), "{error}");
+    }
 }

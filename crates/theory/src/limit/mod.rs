@@ -146,7 +146,7 @@ impl Limit {
             (input, nodes) = (*output, rest);
         }
         let mut pools = false;
-        let steps = compile(nodes, architecture.parametrization, input.positions(), &mut pools)?;
+        let (steps, _) = compile(nodes, architecture.parametrization, input.positions(), &mut pools)?;
         Ok(Self { input, steps, pools })
     }
 
@@ -204,7 +204,7 @@ impl Limit {
     fn pooled(&self, x: &[f64]) -> Result<Pooled, LimitError> {
         let mut walk =
             Walk { request: &Request::default(), pooled: &Default::default(), many: false, pools: 0, met: Vec::new() };
-        walk.through(&self.steps, self.enter(x, x, true)?, false)?;
+        walk.through(&self.steps, self.enter(x, x, needs_all(&self.steps, false))?, false)?;
         Ok(walk.met)
     }
 
@@ -317,15 +317,20 @@ fn refuse<T>(layer: &'static str, reason: &'static str) -> Result<T, LimitError>
     Err(LimitError::Layer { layer, reason })
 }
 
+/// The steps, and the positions of the signal behind them: those of an image that was flattened too.
 fn compile(
     nodes: &[Node],
     parametrization: Parametrization,
     mut positions: usize,
     pools: &mut bool,
-) -> Result<Vec<Step>, LimitError> {
+) -> Result<(Vec<Step>, usize), LimitError> {
     let mut steps = Vec::with_capacity(nodes.len());
     for node in nodes {
+        let flattened = positions != node.input.positions();
         match &node.layer {
+            Layer::Conv(_) | Layer::Deconv(_) if flattened => {
+                return refuse(node.layer.name(), "a flattened image enters it");
+            }
             Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) => {
                 let linear = linear(node, parametrization, positions);
                 positions = linear.wiring.parents.len();
@@ -339,7 +344,9 @@ fn compile(
                 );
             }
             Layer::LayerNorm(norm) => {
-                steps.push(Step::LayerNorm { over: norm.over, eps: norm.eps, affine: node.index });
+                // The features of a flattened image are its channels and positions.
+                let over = if flattened { NormAxes::Chw } else { norm.over };
+                steps.push(Step::LayerNorm { over, eps: norm.eps, affine: node.index });
             }
             Layer::Reshape(to) if node.input.is_vector() && positions == 1 => {
                 positions = to.positions();
@@ -349,19 +356,21 @@ fn compile(
             Layer::Reshape(_) => return refuse("reshape", "only vectors are reshaped to images"),
             // What is flattened keeps its positions until a dense layer sums over them.
             Layer::Flatten(_) => {}
+            // The mean over the one position of a vector.
+            Layer::GlobalAveragePool(_) if flattened => {}
             Layer::GlobalAveragePool(_) => {
                 (*pools, positions) = (true, 1);
                 steps.push(Step::Pool);
             }
             Layer::Residual(block) => {
-                let branch = compile(&node.branch, parametrization, positions, pools)?;
-                let shortcut = compile(&node.shortcut, parametrization, positions, pools)?;
-                positions = node.output.positions();
+                let (branch, behind) = compile(&node.branch, parametrization, positions, pools)?;
+                let (shortcut, _) = compile(&node.shortcut, parametrization, positions, pools)?;
+                positions = behind;
                 steps.push(Step::Residual { branch, shortcut, scale: block.scale });
             }
         }
     }
-    Ok(steps)
+    Ok((steps, positions))
 }
 
 fn linear(node: &Node, parametrization: Parametrization, positions: usize) -> Linear {

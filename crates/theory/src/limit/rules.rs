@@ -24,8 +24,12 @@ impl Walk<'_> {
                 signal.fresh = false;
                 let (own, other) = (signal.clone(), signal);
                 let parts = own.tangent.len();
-                let through = self.through(branch, own, all)?;
-                let around = self.through(shortcut, other, all)?;
+                let mut through = self.through(branch, own, all)?;
+                let mut around = self.through(shortcut, other, all)?;
+                // One side may hold all pairs because they entered it, the other only those that are needed.
+                if !all {
+                    (through, around) = (through.diagonal(), around.diagonal());
+                }
                 sum(through, around, *scale, parts, self.request.parts)
             }
         }
@@ -289,6 +293,7 @@ fn sum(through: Signal, around: Signal, scale: f64, before: usize, parts: bool) 
     }
     let square = scale * scale;
     let both = |a: Field, b: &Field| {
+        assert_eq!(a.values.len(), b.values.len(), "both sides hold the same pairs");
         let mut sum = a;
         for (x, y) in sum.values.iter_mut().zip(&b.values) {
             *x = square * (*x + y);
@@ -303,6 +308,7 @@ fn sum(through: Signal, around: Signal, scale: f64, before: usize, parts: bool) 
     let mut tangent = through.tangent;
     let mut rest = around.tangent.into_iter();
     for (own, (_, other)) in tangent.iter_mut().zip(rest.by_ref().take(shared)) {
+        assert_eq!(own.1.values.len(), other.values.len(), "both sides hold the same pairs");
         for (x, y) in own.1.values.iter_mut().zip(&other.values) {
             *x += y;
         }

@@ -37,6 +37,14 @@ impl Field {
         });
     }
 
+    /// The entries with p = p' alone.
+    pub(super) fn diagonal(self) -> Self {
+        if !self.all {
+            return self;
+        }
+        Self { all: false, values: (0..self.positions).map(|p| self.at(p, p)).collect(), ..self }
+    }
+
     /// Entry (p, p').
     pub(super) fn at(&self, p: usize, q: usize) -> f64 {
         if self.all { self.values[p * self.positions + q] } else { self.values[p] }
@@ -77,6 +85,16 @@ impl Signal {
 
     pub(super) fn all(&self) -> bool {
         self.covariance.all
+    }
+
+    /// With the pairs of a position and itself alone.
+    pub(super) fn diagonal(self) -> Self {
+        Self {
+            covariance: self.covariance.diagonal(),
+            gap: self.gap.diagonal(),
+            tangent: self.tangent.into_iter().map(|(owner, field)| (owner, field.diagonal())).collect(),
+            ..self
+        }
     }
 
     /// Adds to a parameter's part, or to the one part there is.

@@ -4,8 +4,9 @@ use std::fmt;
 
 use fintan_config::Architecture;
 
-use super::standing::{blocks, condition, mean_r, scaled};
+use super::standing::{blocks, mean_r, scaled};
 use super::{Knob, TuneError};
+use crate::depth::condition;
 use crate::regime::Regime;
 
 /// What a network should be like at infinite width, at its depth, as it is initialised.

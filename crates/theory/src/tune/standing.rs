@@ -3,6 +3,7 @@
 use fintan_config::{Architecture, Shape};
 
 use super::TuneError;
+use crate::depth::condition;
 use crate::limit::{Limit, LimitError, Request};
 use crate::regime::{Regime, regimes};
 use crate::valuation::Ultrametric;
@@ -115,13 +116,6 @@ fn inputs(shape: Shape, c: f64) -> Result<[Vec<f64>; 2], TuneError> {
     let rest = (1.0 - c * c).max(0.0).sqrt() * off;
     let of = |at_first: f64, elsewhere: f64| (0..n).map(|i| if first(i) { at_first } else { elsewhere }).collect();
     Ok([of(on, 0.0), of(c * on, rest)])
-}
-
-/// Of the n-by-n matrix of 1 on and ϑ off the diagonal: `(1 + (n-1) ϑ) / (1 - ϑ)`, or its inverse where ϑ < 0.
-pub(super) fn condition(scaled: f64, n: usize) -> f64 {
-    let (one, rest) = (1.0 + (n as f64 - 1.0) * scaled, 1.0 - scaled);
-    let (large, small) = if one >= rest { (one, rest) } else { (rest, one) };
-    if small > 0.0 { large / small } else { f64::INFINITY }
 }
 
 /// Eigenspaces of the interior, for two equal inputs.
