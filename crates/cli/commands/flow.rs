@@ -273,8 +273,8 @@ fn limit_kernels(architecture: &Architecture, data: &Data, rates: &[f64]) -> Res
     let len = architecture.input.len();
     let train: Vec<&[f64]> = data.train.inputs.chunks(len).collect();
     let test: Vec<&[f64]> = data.test.inputs.chunks(len).collect();
-    let values = |kernels: Vec<LimitKernel>| kernels.iter().map(|kernel| kernel.ntk[0]).collect::<Vec<f64>>();
-    Ok((values(limit.gram(&train, None, &request)?), values(limit.gram(&test, Some(&train), &request)?)))
+    let value = |kernel: LimitKernel| kernel.ntk[0];
+    Ok((limit.gram_map(&train, None, &request, value)?, limit.gram_map(&test, Some(&train), &request, value)?))
 }
 
 /// Factors of the learning rate, one a parameter: weights and biases in turn.

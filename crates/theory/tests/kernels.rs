@@ -410,7 +410,8 @@ fn residual_blocks_may_hold_more_pairs_than_they_need() {
     let residual = |layers| Layer::Residual(Residual { layers, shortcut: vec![], scale: 0.7 });
     let x: Vec<f64> = (0..18).map(|i| (f64::from(i) * 0.7).sin()).collect();
     let y: Vec<f64> = (0..18).map(|i| (f64::from(i) * 1.3).cos()).collect();
-    let net = |layers: &[Layer]| Limit::new(&Architecture::new(image, layers, ntk(0.1)).expect("sound")).expect("limit");
+    let net =
+        |layers: &[Layer]| Limit::new(&Architecture::new(image, layers, ntk(0.1)).expect("sound")).expect("limit");
 
     // A branch that pools needs all pairs; its shortcut keeps them.
     let gate = [mean(), Layer::Dense(Dense { out: 18 }), Layer::Reshape(image)];

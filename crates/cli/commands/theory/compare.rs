@@ -37,9 +37,8 @@ pub(super) fn compare(
     let limit = if before { Limit::new(architecture) } else { Limit::of_outputs(architecture) }?;
     let first: Vec<&[f64]> = sides[0].chunks(len).collect();
     let second: Option<Vec<&[f64]>> = sides.get(1).map(|x| x.chunks(len).collect());
-    let kernels = limit.gram(&first, second.as_deref(), &request)?;
-    let predicted: Vec<f64> =
-        kernels.iter().flat_map(|kernel| entries(kernel, ntk.shape.len(), &outputs, divided)).collect();
+    let of = |kernel: LimitKernel| entries(&kernel, ntk.shape.len(), &outputs, divided);
+    let predicted = limit.gram_map(&first, second.as_deref(), &request, of)?.concat();
     let empirical = ntk.to_f64();
     if predicted.len() != empirical.len() {
         return Err(wrong(&format!("its kernel {:?} does not fit its inputs and outputs", ntk.shape)));

@@ -58,8 +58,8 @@ pub(super) fn widths(
     let (mut points, mut rows) = (Vec::new(), Vec::new());
     for hidden in args.widths.iter().map(|&width| width as usize) {
         let network = of_width(architecture, hidden)?;
-        let kernels = Limit::new(&network)?.gram(&inputs, None, &request)?;
-        let limit: Vec<f64> = kernels.iter().flat_map(|k| entries(k, 4, &outputs, false)).collect();
+        let of = |kernel| entries(&kernel, 4, &outputs, false);
+        let limit = Limit::new(&network)?.gram_map(&inputs, None, &request, of)?.concat();
         let size: f64 = limit.iter().map(|v| v * v).sum();
         let mut errors = Vec::new();
         for k in 0..args.seeds {

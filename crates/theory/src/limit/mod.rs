@@ -169,6 +169,20 @@ impl Limit {
     /// # Errors
     /// As [`Self::kernel`].
     pub fn gram(&self, x: &[&[f64]], y: Option<&[&[f64]]>, request: &Request) -> Result<Vec<LimitKernel>, LimitError> {
+        self.gram_map(x, y, request, |kernel| kernel)
+    }
+
+    /// The same, each kernel reduced by `map` as soon as it is there: kernels over all positions are large.
+    ///
+    /// # Errors
+    /// As [`Self::kernel`].
+    pub fn gram_map<T: Send>(
+        &self,
+        x: &[&[f64]],
+        y: Option<&[&[f64]]>,
+        request: &Request,
+        map: impl Fn(LimitKernel) -> T + Sync,
+    ) -> Result<Vec<T>, LimitError> {
         let pooled = |inputs: &[&[f64]]| -> Result<Vec<Pooled>, LimitError> {
             if !self.pools {
                 return Ok(vec![Pooled::default(); inputs.len()]);
@@ -177,27 +191,29 @@ impl Limit {
         };
         let many = x.len() * y.map_or(x.len(), <[_]>::len) >= MANY;
         let own = pooled(x)?;
-        let Some(y) = y else {
-            let pairs: Vec<(usize, usize)> = (0..x.len()).flat_map(|i| (i..x.len()).map(move |j| (i, j))).collect();
-            let upper = pairs
-                .par_iter()
-                .map(|&(i, j)| self.between(x[i], x[j], request, &[own[i].clone(), own[j].clone()], many))
-                .collect::<Result<Vec<_>, _>>()?;
-            let row = |i: usize| i * (2 * x.len() + 1 - i) / 2;
-            let entry = |i: usize, j: usize| {
-                if i <= j { upper[row(i) + j - i].clone() } else { upper[row(j) + i - j].transposed() }
+        if let Some(y) = y {
+            let others = pooled(y)?;
+            let pairs: Vec<(usize, usize)> = (0..x.len()).flat_map(|i| (0..y.len()).map(move |j| (i, j))).collect();
+            let of = |&(i, j): &(usize, usize)| {
+                self.between(x[i], y[j], request, &[own[i].clone(), others[j].clone()], many).map(&map)
             };
-            return Ok((0..x.len())
-                .flat_map(|i| (0..x.len()).map(move |j| (i, j)))
-                .map(|(i, j)| entry(i, j))
-                .collect());
+            return pairs.par_iter().map(of).collect();
+        }
+        let pairs: Vec<(usize, usize)> = (0..x.len()).flat_map(|i| (i..x.len()).map(move |j| (i, j))).collect();
+        let of = |&(i, j): &(usize, usize)| {
+            let kernel = self.between(x[i], x[j], request, &[own[i].clone(), own[j].clone()], many)?;
+            let below = (i != j).then(|| map(kernel.transposed()));
+            Ok((map(kernel), below))
         };
-        let others = pooled(y)?;
-        let pairs: Vec<(usize, usize)> = (0..x.len()).flat_map(|i| (0..y.len()).map(move |j| (i, j))).collect();
-        pairs
-            .par_iter()
-            .map(|&(i, j)| self.between(x[i], y[j], request, &[own[i].clone(), others[j].clone()], many))
-            .collect()
+        let upper: Vec<(T, Option<T>)> = pairs.par_iter().map(of).collect::<Result<_, LimitError>>()?;
+        let mut all: Vec<Option<T>> = (0..x.len() * x.len()).map(|_| None).collect();
+        for ((i, j), (above, below)) in pairs.into_iter().zip(upper) {
+            all[i * x.len() + j] = Some(above);
+            if below.is_some() {
+                all[j * x.len() + i] = below;
+            }
+        }
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// Second moments of an input behind each pool: they need the covariances between its positions.
