@@ -132,8 +132,8 @@ where
         .bold_line_style(RGBColor(225, 225, 225))
         .x_desc(&axes.x)
         .y_desc(&axes.y)
-        .x_label_formatter(&|v| number(*v))
-        .y_label_formatter(&|v| number(*v))
+        .x_label_formatter(&|v| label(*v, axes.log_x))
+        .y_label_formatter(&|v| label(*v, axes.log_y))
         .label_style(("sans-serif", 13))
         .draw()
         .map_err(refused)?;
@@ -170,8 +170,12 @@ where
     Ok(())
 }
 
-/// A tick label.
-fn number(v: f64) -> String {
+/// A tick label; on a logarithmic axis, where ticks crowd, of 1, 2 and 5 times powers of ten alone.
+fn label(v: f64, log: bool) -> String {
+    let digit = v / 10.0_f64.powf(v.log10().floor());
+    if log && ![1.0, 2.0, 5.0, 10.0].iter().any(|shown| (digit - shown).abs() < 1e-6) {
+        return String::new();
+    }
     if v == 0.0 {
         "0".into()
     } else if (1e-3..1e5).contains(&v.abs()) {
@@ -185,6 +189,14 @@ fn number(v: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_are_short_and_do_not_crowd() {
+        let labels = [0.0, 0.25, 3.0, -12.5, 2e6].map(|v| label(v, false));
+        assert_eq!(labels, ["0", "0.25", "3", "-12.5", "2e6"]);
+        let labels = [0.1, 0.2, 0.3, 500.0, 900.0, 1000.0, 1e-7].map(|v| label(v, true));
+        assert_eq!(labels, ["0.1", "0.2", "", "500", "", "1000", "1e-7"]);
+    }
 
     #[test]
     fn plots_hold_their_curves_and_leave_out_what_has_no_place() {

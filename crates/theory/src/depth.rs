@@ -6,8 +6,11 @@
 //!
 //! (Jacot, Gabriel, Hongler, NeurIPS 2018). The scaled kernel is `ϑ = Θ(x, y) / √(Θ(x, x) Θ(y, y))`.
 
-use crate::dual::{Dual, DualError, Pair};
+use rayon::prelude::*;
+
+use crate::dual::{Dual, DualError, Duals, Moments, Pair};
 use crate::mean_field::MeanField;
+use crate::series::Known;
 
 /// The kernels of a network with a number of linear layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +57,36 @@ pub(crate) fn condition(scaled: f64, n: usize) -> f64 {
 /// # Errors
 /// A dual activation that quadrature does not reach.
 pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usize) -> Result<Vec<AtDepth>, DualError> {
+    let of = |pair: Pair| Ok((dual.pair(pair)?, dual.moments(pair.q1)));
+    sweep(of, weights, biases, gap, layers)
+}
+
+/// The same for many gaps: variances do not depend on them, and what is worked out for one serves all.
+///
+/// # Errors
+/// As [`depth_sweep`].
+pub fn depth_sweeps(
+    dual: &Dual,
+    weights: f64,
+    biases: f64,
+    gaps: &[f64],
+    layers: usize,
+) -> Result<Vec<Vec<AtDepth>>, DualError> {
+    let known = Known::default();
+    let of = |pair: Pair| {
+        let series = if dual.is_quadrature() { known.pair(dual, pair) } else { None };
+        Ok((series.map_or_else(|| dual.pair(pair), Ok)?, known.moments(dual, pair.q1)))
+    };
+    gaps.par_iter().map(|&gap| sweep(of, weights, biases, gap, layers)).collect()
+}
+
+fn sweep(
+    of: impl Fn(Pair) -> Result<(Duals, Moments), DualError>,
+    weights: f64,
+    biases: f64,
+    gap: f64,
+    layers: usize,
+) -> Result<Vec<AtDepth>, DualError> {
     let (mut q, mut gap) = (weights + biases, weights * gap);
     let (mut own, mut ntk) = (q, q - gap);
     let mut found = Vec::with_capacity(layers);
@@ -62,8 +95,7 @@ pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usi
         if l == layers {
             break;
         }
-        let duals = dual.pair(Pair { q1: q, q2: q, gap })?;
-        let moments = dual.moments(q);
+        let (duals, moments) = of(Pair { q1: q, q2: q, gap })?;
         (q, gap) = (biases + weights * moments.second, weights * duals.gap);
         (own, ntk) = (weights * moments.slope * own + q, weights * duals.slope * ntk + q - gap);
         // Deep in order the two differ by less than their rounding.

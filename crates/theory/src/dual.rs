@@ -157,6 +157,15 @@ impl Dual {
         }
     }
 
+    /// E\[σ(u)²\] alone, u ~ N(0, q).
+    pub(crate) fn second_moment(&self, q: f64) -> f64 {
+        if !self.is_quadrature() {
+            return self.moments(q).second;
+        }
+        let (std, f) = (q.sqrt(), &self.activation);
+        expectation(|z| ((f.raw_value(std * z) - self.centre) / self.scale).powi(2), f.kinks())
+    }
+
     pub(crate) fn raw_moments(&self, q: f64) -> Moments {
         let gg = self.activation.gain * self.activation.gain;
         if let Some((up, down)) = self.broken_line() {

@@ -42,11 +42,11 @@ mod tune;
 mod valuation;
 mod variances;
 
-pub use depth::{AtDepth, Law, depth_sweep};
+pub use depth::{AtDepth, Law, depth_sweep, depth_sweeps};
 pub use dual::{Dual, DualError, Duals, LARGEST_ERROR, Moments, Pair};
 pub use flow::{Flow, FlowError, Time};
 pub use limit::{Limit, LimitError, LimitKernel, Request};
-pub use mean_field::{MeanField, critical_weights};
+pub use mean_field::{MeanField, critical_line, critical_weights};
 pub use regime::{LayerRegime, Regime, regimes};
 pub use tune::{Block, Goal, Knob, NONLINEARITIES, Setting, Standing, TuneError, Tuned, tune};
 pub use valuation::Ultrametric;

@@ -5,6 +5,7 @@
 //! ICLR 2017. With w = σ_w² = 1 - β², b² = σ_b² = β² and a standardized σ, q* = 1 and χ₁ is the characteristic value r.
 
 use fintan_config::expectation;
+use rayon::prelude::*;
 
 use crate::dual::{Dual, DualError, Pair};
 use crate::root::root;
@@ -73,7 +74,7 @@ enum Variance {
 
 /// The fixed point that iteration from 1 reaches.
 fn fixed_variance(dual: &Dual, weights: f64, biases: f64) -> Variance {
-    let surplus = |q: f64| weights * dual.moments(q).second + biases - q;
+    let surplus = |q: f64| weights * dual.second_moment(q) + biases - q;
     let at_one = surplus(1.0);
     let gone = if at_one > 0.0 { Variance::Grows } else { Variance::Vanishes };
     if at_one.abs() < 4.0 * f64::EPSILON {
@@ -94,6 +95,12 @@ fn fixed_variance(dual: &Dual, weights: f64, biases: f64) -> Variance {
 
 /// Variance that counts as none.
 const LEAST: f64 = 1e-12;
+
+/// [`critical_weights`] of many variances of biases.
+#[must_use]
+pub fn critical_line(dual: &Dual, biases: &[f64]) -> Vec<Option<f64>> {
+    biases.par_iter().map(|&b| critical_weights(dual, b)).collect()
+}
 
 /// The w at which χ₁ = 1 for biases of variance b²: a point of the critical line between order and chaos.
 ///

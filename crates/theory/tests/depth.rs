@@ -183,3 +183,22 @@ fn the_critical_line_reaches_biases_of_zero() {
     let near_zero = critical_weights(&Dual::new(Activation::raw(Function::Tanh)), 1e-8).expect("critical");
     near(near_zero, 1.0, 1e-2, "continuous");
 }
+
+#[test]
+fn many_sweeps_are_each_of_them() {
+    for sigma in [tanh(), normalized_relu(), activation(Function::Selu, Scaling::Raw)] {
+        let dual = Dual::new(sigma);
+        let gaps = [0.0, 1e-9, 0.3, 1.0, 2.0];
+        let all = fintan_theory::depth_sweeps(&dual, 0.96, 0.04, &gaps, 6).expect("smooth");
+        for (gap, found) in gaps.into_iter().zip(all) {
+            let one = depth_sweep(&dual, 0.96, 0.04, gap, 6).expect("smooth");
+            for (a, b) in found.iter().zip(&one) {
+                near(a.ntk, b.ntk, 1e-10, &format!("{sigma:?} {gap}"));
+                near(a.one_minus_correlation, b.one_minus_correlation, 1e-10, &format!("{sigma:?} {gap}"));
+            }
+        }
+    }
+    let dual = Dual::new(tanh());
+    let line = fintan_theory::critical_line(&dual, &[0.1, 0.5]);
+    assert_eq!(line, [critical_weights(&dual, 0.1), critical_weights(&dual, 0.5)]);
+}

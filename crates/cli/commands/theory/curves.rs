@@ -6,7 +6,7 @@ use std::path::Path;
 use fintan_artifact::{Array, write_npz};
 use fintan_config::{Activation, Architecture, Layer, Parametrization};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
-use fintan_theory::{AtDepth, Dual, Law, MeanField, Regime, critical_weights, depth_sweep};
+use fintan_theory::{AtDepth, Dual, Law, MeanField, Regime, critical_line, depth_sweep, depth_sweeps};
 use serde_json::json;
 
 use super::write_table;
@@ -55,8 +55,8 @@ impl Dense {
         let deepest = depths[depths.len() - 1];
         let angles: Vec<f64> = (0..=90).map(|i| PI * f64::from(i) / 90.0).collect();
         // 1 - cos, exact near 0.
-        let sweeps: Vec<Vec<AtDepth>> =
-            angles.iter().map(|a| self.sweep(2.0 * (a / 2.0).sin().powi(2), deepest)).collect::<Result<_, _>>()?;
+        let gaps: Vec<f64> = angles.iter().map(|a| 2.0 * (a / 2.0).sin().powi(2)).collect();
+        let sweeps = depth_sweeps(&self.dual, self.weights, self.biases, &gaps, deepest)?;
         let rows = angles.iter().zip(&sweeps).flat_map(|(angle, sweep)| {
             depths.iter().map(move |&l| {
                 let at = &sweep[l - 1];
@@ -134,8 +134,8 @@ impl Dense {
     /// The critical line χ₁ = 1 over variances of weights and biases, and the network's place.
     pub(super) fn phases(&self, folder: &Path) -> Result<(), Failure> {
         let biases: Vec<f64> = (0..=24).map(|i| f64::from(i) / 24.0).collect();
-        let line: Vec<(f64, f64)> =
-            biases.iter().filter_map(|&b| critical_weights(&self.dual, b).map(|w| (w, b))).collect();
+        let found = critical_line(&self.dual, &biases);
+        let line: Vec<(f64, f64)> = found.into_iter().zip(biases).filter_map(|(w, b)| Some((w?, b))).collect();
         let rows = line.iter().map(|&(w, b)| vec![w, b]);
         write_table(&folder.join("phases.csv"), "critical_weight_variance,bias_variance", rows)?;
         let axes = Axes {
