@@ -63,8 +63,8 @@ struct Predicted {
     lines: Vec<SupervisedLine>,
     /// (train, test) at each line.
     empirical: Vec<(f64, f64)>,
-    /// None for networks without a limit.
-    limit: Option<Vec<(f64, f64)>>,
+    /// Or why there is no limit.
+    limit: Result<Vec<(f64, f64)>, LimitError>,
     flow: Flow,
     rate: f64,
     modes: Vec<f64>,
@@ -124,14 +124,12 @@ impl Predicted {
             let problem = if rates.iter().all(|rate| *rate == 1.0) { problem.summed() } else { problem };
             let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, 1e12, None)?);
             let [rows, columns] = kernel.matrix_shape()?;
-            let (mut sum, mut row) = (vec![0.0; rows * columns], vec![0.0; columns]);
-            for (part, rate) in kernel.parts.iter().zip(&rates) {
-                for (i, sum) in sum.chunks_mut(columns).enumerate() {
-                    kernel.row(&part.values, i, &mut row);
-                    sum.iter_mut().zip(&row).for_each(|(sum, v)| *sum += rate * v);
-                }
+            let effective = kernel.weighted(if kernel.parts.len() == 1 { &[1.0] } else { &rates });
+            let mut matrix = vec![0.0; rows * columns];
+            for (i, row) in matrix.chunks_mut(columns).enumerate() {
+                kernel.row(&effective, i, row);
             }
-            Ok(sum)
+            Ok(matrix)
         };
         let (own, other) = (kernel(None)?, kernel(Some(&data.test))?);
         let rows = data.train.count * data.outputs;
@@ -143,10 +141,10 @@ impl Predicted {
         let empirical = losses(&flow, &other)?;
         let modes = flow.error_by_mode(&data.train.start, &data.train.targets).map_err(|e| wrong(&e.to_string()))?;
         let limit = match limit_kernels(architecture, &data, &rates) {
-            Err(_) => None,
+            Err(e) => Err(e),
             Ok((own, other)) => {
                 let flow = Flow::new(&own, data.train.count, data.train.count).map_err(|e| wrong(&e.to_string()))?;
-                Some(losses(&flow, &other)?)
+                Ok(losses(&flow, &other)?)
             }
         };
         Ok(Self { lines, empirical, limit, flow, rate, modes })
@@ -182,6 +180,9 @@ impl Predicted {
         if !voice.quiet && !voice.json {
             tell!("{}", path.display());
             tell!("  learning rate {} of at most {largest:.4} (2N / largest eigenvalue)", self.rate);
+            if let Err(e) = &self.limit {
+                tell!("  nothing at infinite width: {e}");
+            }
             tell!("  e-fold of the error: {fast:.2} steps along the fastest mode, {slow:.0} along the slowest");
             if let (Some(line), Some(at)) = (self.lines.last(), self.empirical.last()) {
                 tell!("  step {}: training loss {:.4e}, predicted {:.4e}", line.step, line.train_loss, at.0);
@@ -191,7 +192,7 @@ impl Predicted {
         Ok(json!({
             "run": path, "largest_rate": largest, "rate": self.rate, "fastest_mode_steps": fast,
             "slowest_mode_steps": slow, "largest_log_error": log_error(&self.empirical),
-            "largest_log_error_limit": self.limit.as_ref().map(|limit| log_error(limit)),
+            "largest_log_error_limit": self.limit.as_ref().ok().map(|limit| log_error(limit)),
         }))
     }
 
@@ -212,7 +213,7 @@ impl Predicted {
             let trained = |i: usize| pick((self.lines[i].train_loss, self.lines[i].test_loss));
             curves.push(curve(word, Mark::Dots, &trained));
             curves.push(curve(word, Mark::Line, &|i| pick(self.empirical[i])));
-            if let Some(limit) = &self.limit {
+            if let Ok(limit) = &self.limit {
                 curves.push(curve(word, Mark::Dashed, &|i| pick(limit[i])));
             }
         }

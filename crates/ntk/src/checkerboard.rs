@@ -8,7 +8,7 @@ pub struct Checkerboard {
     pub trace_shares: Vec<f64>,
     /// Mean eigenvalue of each of these spaces over that of the last, were they invariant.
     pub eigenvalue_ratios: Vec<f64>,
-    /// Mean diagonal entry of the outermost frame of pixels over that of all others.
+    /// Mean diagonal entry of the border, the two outermost frames of pixels, over that of all others.
     pub border_ratio: f64,
 }
 
@@ -18,7 +18,7 @@ impl Checkerboard {
     ///
     /// With P_k the projection on images of period s^k (means over residue classes), block k holds
     /// `(tr P_k Θ - tr P_{k-1} Θ) / tr Θ` (theory: eigenspaces of generators far from borders, arXiv 1907.05715).
-    /// None where s^levels does not divide height and width, and of fewer than 3 x 3 pixels.
+    /// None where s^levels does not divide height and width, and of fewer than 5 x 5 pixels.
     #[must_use]
     pub fn of(
         [height, width]: [usize; 2],
@@ -28,7 +28,7 @@ impl Checkerboard {
     ) -> Option<Self> {
         let coarsest = stride.checked_pow(levels)?;
         let divided = coarsest > 0 && height.is_multiple_of(coarsest) && width.is_multiple_of(coarsest);
-        if stride < 2 || !divided || height < 3 || width < 3 {
+        if stride < 2 || !divided || height < 5 || width < 5 {
             return None;
         }
         let valuation = |distance: usize| (1..=levels).take_while(|&k| distance.is_multiple_of(stride.pow(k))).count();
@@ -48,7 +48,7 @@ impl Checkerboard {
                 }
             }
             trace += entries[p];
-            let at_border = y == 0 || x == 0 || y + 1 == height || x + 1 == width;
+            let at_border = y < 2 || x < 2 || y + 2 >= height || x + 2 >= width;
             let part = if at_border { &mut frame } else { &mut inside };
             *part = (part.0 + entries[p], part.1 + 1.0);
         }
@@ -85,7 +85,7 @@ mod tests {
     /// Projections on a constant, on columns of period 2 and on single pixels have their trace where they belong.
     #[test]
     fn projections_fall_into_their_blocks() {
-        let (h, w) = (4, 8);
+        let (h, w) = (8, 8);
         let of = |kernel: &dyn Fn(usize, usize) -> f64| {
             Checkerboard::of([h, w], 2, 2, |p| (0..h * w).map(|q| kernel(p, q)).collect()).expect("divisible")
         };
@@ -96,12 +96,12 @@ mod tests {
         close(&of(&|_, _| 1.0).trace_shares, &[1.0, 0.0, 0.0, 0.0]);
         close(&of(&|p, q| stripes(p) * stripes(q)).trace_shares, &[0.0, 1.0, 0.0, 0.0]);
         let delta = of(&|p, q| f64::from(p == q));
-        close(&delta.trace_shares, &[1.0 / 32.0, 3.0 / 32.0, 12.0 / 32.0, 16.0 / 32.0]);
+        close(&delta.trace_shares, &[1.0 / 64.0, 3.0 / 64.0, 12.0 / 64.0, 48.0 / 64.0]);
         close(&delta.eigenvalue_ratios, &[1.0; 4]);
         assert!((delta.border_ratio - 1.0).abs() < 1e-12);
         // 2 on the frame, 1 inside.
         let framed = of(&|p, q| {
-            let at_border = p / w == 0 || p % w == 0 || p / w + 1 == h || p % w + 1 == w;
+            let at_border = p / w < 2 || p % w < 2 || p / w + 2 >= h || p % w + 2 >= w;
             if p == q { 1.0 + f64::from(at_border) } else { 0.0 }
         });
         assert!((framed.border_ratio - 2.0).abs() < 1e-12);

@@ -48,5 +48,5 @@ pub use flow::{Flow, FlowError, Time};
 pub use limit::{Limit, LimitError, LimitKernel, Request};
 pub use mean_field::{MeanField, critical_line, critical_weights};
 pub use regime::{LayerRegime, Regime, regimes};
-pub use tune::{Block, Goal, Knob, NONLINEARITIES, Setting, Standing, TuneError, Tuned, tune};
+pub use tune::{Block, Goal, Knob, NONLINEARITIES, Setting, Standing, TuneError, Tuned, border_ratio, tune};
 pub use valuation::Ultrametric;

@@ -5,7 +5,7 @@ use std::path::Path;
 use fintan_artifact::{Array, write_npz};
 use fintan_config::{Architecture, Exponents, LayerRates, Shape};
 use fintan_report::heat_map_png;
-use fintan_theory::{Limit, LimitError, Request, Ultrametric};
+use fintan_theory::{Limit, LimitError, Request, Ultrametric, border_ratio};
 use serde_json::json;
 
 use super::write_table;
@@ -125,8 +125,7 @@ pub(super) fn pixels(
     let step = if all { kernel.positions + 1 } else { 1 };
     let diagonal = |values: &[f64]| values.iter().copied().step_by(step).collect::<Vec<f64>>();
     let (variance, own) = (diagonal(&kernel.covariance), diagonal(&kernel.ntk));
-    let ratio = |values: &[f64]| border_ratio(values, height, width);
-    let (of_variance, of_kernel) = (ratio(&variance), ratio(&own));
+    let [of_variance, of_kernel] = [&variance, &own].map(|values| border_ratio(architecture.output(), values));
     let mut arrays = vec![
         ("variance", Array::f64(&[height, width], variance.clone())),
         ("ntk_diagonal", Array::f64(&[height, width], own.clone())),
@@ -144,21 +143,9 @@ pub(super) fn pixels(
         let picture = heat_map_png(n, n, &mut |i, row| row.copy_from_slice(&kernel.ntk[i * n..][..n]))?;
         super::write(&folder.join("pixels.png"), &picture)?;
     }
-    if !quiet {
-        answer!("border (the outermost frame of pixels over all others)");
+    if let (false, Some(of_variance), Some(of_kernel)) = (quiet, of_variance, of_kernel) {
+        answer!("border (the two outermost frames of pixels over all others)");
         answer!("  variance {of_variance:.4}, NTK {of_kernel:.4}   1: no border artefact");
     }
     Ok(json!({ "border_variance": of_variance, "border_ntk": of_kernel }))
-}
-
-/// Mean over the outermost frame over the mean of the rest.
-fn border_ratio(values: &[f64], height: usize, width: usize) -> f64 {
-    let (mut frame, mut inside) = ((0.0, 0.0), (0.0, 0.0));
-    for (i, value) in values.iter().enumerate() {
-        let (y, x) = (i / width, i % width);
-        let at_border = y == 0 || x == 0 || y + 1 == height || x + 1 == width;
-        let sum = if at_border { &mut frame } else { &mut inside };
-        *sum = (sum.0 + value, sum.1 + 1.0);
-    }
-    (frame.0 / frame.1) / (inside.0 / inside.1)
 }

@@ -17,7 +17,7 @@ use fintan_config::Architecture;
 pub use self::goal::Goal;
 pub use self::knob::{Knob, NONLINEARITIES, Setting};
 use self::search::{Found, Grid};
-pub use self::standing::{Block, Standing};
+pub use self::standing::{Block, Standing, border_ratio};
 use crate::limit::LimitError;
 
 /// Why a network was not tuned.

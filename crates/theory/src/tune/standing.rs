@@ -54,7 +54,7 @@ impl Standing {
             condition: condition(pair.scaled, inputs),
             inputs,
             blocks,
-            border: border(architecture.output(), &pair.variances),
+            border: border_ratio(architecture.output(), &pair.variances),
         })
     }
 
@@ -132,7 +132,9 @@ pub(super) fn blocks(architecture: &Architecture) -> Result<Vec<Block>, TuneErro
     Ok(spectrum.iter().zip(&shares).map(block).collect())
 }
 
-fn border(shape: Shape, variances: &[f64]) -> Option<f64> {
+/// Mean over the border of an image, its two outermost frames of pixels, over the mean of the rest; none where either is empty.
+#[must_use]
+pub fn border_ratio(shape: Shape, variances: &[f64]) -> Option<f64> {
     let inside = |k: usize, len: usize| (FRAME..len.saturating_sub(FRAME)).contains(&k);
     let (mut border, mut interior) = ((0.0, 0_usize), (0.0, 0_usize));
     if variances.len() != shape.positions() {
