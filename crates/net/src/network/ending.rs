@@ -1,0 +1,99 @@
+//! Where the convolutions at the end of a network begin, and the pullback below them.
+
+use burn::tensor::Tensor;
+use fintan_config::Layer;
+
+use super::operation::Operation;
+use super::{Entry, Network, Tape};
+use crate::ending::{Below, Ending, Link};
+use crate::site::{Linear, Site};
+
+impl Network {
+    /// The convolutions that the network ends with; none if it ends with something else.
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    #[must_use]
+    pub fn ending(&self, tape: &Tape) -> Option<Ending> {
+        let (links, derivative, below) = self.split_ending(tape);
+        if links.is_empty() {
+            return None;
+        }
+        let architecture = self.architecture();
+        let below = match (&self.plan.operations[..below], &tape.0[..below]) {
+            ([], _) => Below::Nothing,
+            (
+                [Operation::Linear { map: Linear::Dense, parameter, scale, bias_scale }, rest @ ..],
+                [Entry::Input(x), ..],
+            ) if rest.iter().all(|operation| matches!(operation, Operation::Reshape { .. })) => {
+                let scale = scale.factors(1)[0];
+                Below::Dense { parameter: *parameter, scale, bias_scale: *bias_scale, x: x.clone() }
+            }
+            _ => Below::Layers,
+        };
+        let link = |(at, derivative): (usize, Option<Tensor<4>>)| {
+            let node = &architecture.nodes[at];
+            let (Operation::Linear { parameter, scale, bias_scale, .. }, Entry::Input(x)) =
+                (&self.plan.operations[at], &tape.0[at])
+            else {
+                unreachable!("a tape belongs to the network that wrote it")
+            };
+            let (transposed, convolution) = match &node.layer {
+                Layer::Conv(c) => (false, *c),
+                Layer::Deconv(c) => (true, *c),
+                _ => unreachable!("only convolutions are linked"),
+            };
+            Link {
+                parameter: *parameter,
+                convolution,
+                transposed,
+                input: node.input,
+                output: node.output,
+                weights: self.parameter(*parameter),
+                scale: scale.factors(node.output.positions()),
+                bias_scale: *bias_scale,
+                x: x.clone(),
+                derivative,
+            }
+        };
+        Some(Ending { links: links.into_iter().map(link).collect(), derivative, below })
+    }
+
+    /// Goes on below the network's [`Ending`]: as [`Self::visit`], with cotangents of what enters its first convolution
+    /// before any pointwise function.
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    pub fn visit_below(&self, tape: &Tape, dy: Tensor<4>, visit: &mut dyn FnMut(Site)) {
+        let (_, _, below) = self.split_ending(tape);
+        self.pullback_through(&self.plan.operations[..below], &tape.0[..below], dy, visit, false);
+    }
+
+    /// Places of the convolutions at the end with the derivatives behind each, the derivative in front of the first, and
+    /// the number of layers below.
+    #[expect(clippy::type_complexity, reason = "taken apart at once by its two callers")]
+    fn split_ending(&self, tape: &Tape) -> (Vec<(usize, Option<Tensor<4>>)>, Option<Tensor<4>>, usize) {
+        let (mut links, mut derivative): (Vec<_>, Option<Tensor<4>>) = (Vec::new(), None);
+        let operations = &self.plan.operations;
+        let last = operations.len() - usize::from(matches!(operations.last(), Some(Operation::Reshape { .. })));
+        let mut below = last;
+        for (at, (operation, entry)) in operations[..last].iter().zip(&tape.0).enumerate().rev() {
+            match (operation, entry) {
+                (Operation::Pointwise(pointwise), Entry::Input(x)) => {
+                    let slope = pointwise.derivative(x.clone());
+                    derivative = Some(match derivative {
+                        Some(after) => after * slope,
+                        None => slope,
+                    });
+                }
+                (Operation::Linear { map: Linear::Conv(_) | Linear::Deconv(_), .. }, _) => {
+                    links.push((at, derivative.take()));
+                }
+                _ => break,
+            }
+            below = at;
+        }
+        links.reverse();
+        (links, derivative, below)
+    }
+}

@@ -1,0 +1,203 @@
+//! An [`Architecture`] with parameters on a device, and its three rules.
+
+mod ending;
+mod forward;
+mod operation;
+mod pullback;
+mod pushforward;
+mod running;
+mod views;
+
+use std::sync::Arc;
+
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use fintan_config::{Architecture, Init, Layer, Parametrization, Standard};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha20Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::correlation::Lowering;
+use crate::norm::{BatchStatistics, Normalized};
+use operation::{Operation, compile, weight_shape};
+use running::Running;
+
+/// Where and how a network computes.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// The device of its parameters.
+    pub device: Device,
+    /// `F32` or `F64`.
+    pub dtype: DType,
+    /// How its convolutions are computed.
+    pub lowering: Lowering,
+}
+
+/// Which statistics batch normalization uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Those of the batch at hand.
+    Train,
+    /// The running averages of training.
+    Eval,
+}
+
+/// A network: an [`Architecture`] and its parameters.
+///
+/// Maps are channels last: samples enter and leave as `[batch, rows, columns, channels]`, vectors as
+/// `[batch, 1, 1, features]`. Parameters are matrices in the order of [`Network::parameter_names`].
+///
+/// Three rules, for the whole network as for each layer:
+///
+/// | rule | is |
+/// | --- | --- |
+/// | [`forward`](Self::forward) | y = f(θ, x), and a [`Tape`] of what the others need |
+/// | [`pullback`](Self::pullback) | (dθ, dx) = (∂f/∂θ)ᵀ dy, (∂f/∂x)ᵀ dy |
+/// | [`pushforward`](Self::pushforward) | dy = ∂f/∂θ dθ + ∂f/∂x dx |
+///
+/// Cotangents and tangents may have rows in front of the batch: `[rows · batch, ..]`, row-major, so that one tape serves
+/// any number of them. The rules are Burn tensor operations: on an autodiff device they can be differentiated again.
+#[derive(Module, Debug)]
+pub struct Network {
+    parameters: Vec<Param<Tensor<2>>>,
+    #[module(skip)]
+    running: Vec<Running>,
+    #[module(skip)]
+    plan: Arc<Plan>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    architecture: Architecture,
+    lowering: Lowering,
+    operations: Vec<Operation>,
+}
+
+/// What a forward pass leaves for the other two rules: one entry a layer.
+#[derive(Debug, Clone)]
+pub struct Tape(Vec<Entry>);
+
+#[derive(Debug, Clone)]
+enum Entry {
+    /// The layer needs nothing.
+    Nothing,
+    /// The input of a layer, or the pre-activation of a nonlinearity.
+    Input(Tensor<4>),
+    BatchNorm(Normalized, Option<BatchStatistics>),
+    LayerNorm(Normalized),
+    Residual(Vec<Entry>, Vec<Entry>),
+}
+
+/// Cotangents of the parameters, in their order.
+pub type Cotangents = Vec<Tensor<2>>;
+
+impl Network {
+    /// Draws a network: every parameter from `rng` on the host, in order, so that one seed gives one network everywhere.
+    #[must_use]
+    pub fn init(architecture: &Architecture, rng: &mut ChaCha20Rng, placement: &Placement) -> Self {
+        let mut parameters = Vec::new();
+        let mut running = Vec::new();
+        for node in architecture.flat() {
+            let [rows, columns] = weight_shape(node);
+            if let Layer::BatchNorm(norm) = &node.layer {
+                let shape = [1, node.input.channels];
+                let options = (&placement.device, placement.dtype);
+                let (mean, variance) = (Tensor::zeros(shape, options), Tensor::ones(shape, options));
+                running.push(Running { mean, variance, momentum: norm.momentum });
+            }
+            if node.index.is_none() {
+                continue;
+            }
+            let (weights, biases) = match (node.fan_in(), architecture.parametrization) {
+                (None, _) => (vec![1.0; rows * columns], vec![0.0; node.bias_count()]),
+                (Some(fan_in), parametrization) => {
+                    let (weight_std, bias_std) = match parametrization {
+                        Parametrization::Standard(Standard { init, bias_std }) => (
+                            match init {
+                                Init::He => (2.0 / fan_in).sqrt(),
+                                Init::Lecun => (1.0 / fan_in).sqrt(),
+                                Init::Normal(std) => std,
+                            },
+                            bias_std,
+                        ),
+                        Parametrization::Ntk(_) | Parametrization::Graph(_) => (1.0, 1.0),
+                    };
+                    let mut draw = |count, std| -> Vec<f64> {
+                        (0..count).map(|_| std * Distribution::<f64>::sample(&StandardNormal, rng)).collect()
+                    };
+                    (draw(rows * columns, weight_std), draw(node.bias_count(), bias_std))
+                }
+            };
+            let bias_shape = [1, biases.len()];
+            for (values, shape) in [(weights, [rows, columns]), (biases, bias_shape)] {
+                let data = TensorData::new(values, shape).convert_dtype(placement.dtype);
+                let tensor = Tensor::from_data(data, (&placement.device, placement.dtype));
+                parameters.push(Param::initialized(ParamId::from(parameters.len() as u64), tensor));
+            }
+        }
+        let mut norms = 0;
+        let operations = compile(&architecture.nodes, architecture.parametrization, placement, &mut norms);
+        Self {
+            parameters,
+            running,
+            plan: Arc::new(Plan { architecture: architecture.clone(), lowering: placement.lowering, operations }),
+        }
+    }
+
+    /// The architecture.
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.plan.architecture
+    }
+
+    /// How its convolutions are computed.
+    #[must_use]
+    pub fn lowering(&self) -> Lowering {
+        self.plan.lowering
+    }
+
+    /// The parameters, `{0}.weight`, `{0}.bias`, `{1}.weight`, ...; see [`crate::weights`] for their layouts.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<Tensor<2>> {
+        self.parameters.iter().map(Param::val).collect()
+    }
+
+    /// The same network with other parameters, in the same order.
+    ///
+    /// # Panics
+    /// If their number or shapes differ.
+    #[must_use]
+    pub fn with_parameters(&self, parameters: Vec<Tensor<2>>) -> Self {
+        assert_eq!(parameters.len(), self.parameters.len(), "number of parameters");
+        let parameters = self
+            .parameters
+            .iter()
+            .zip(parameters)
+            .map(|(old, new)| {
+                assert_eq!(old.val().dims(), new.dims(), "shape of a parameter");
+                Param::initialized(old.id, new)
+            })
+            .collect();
+        Self { parameters, running: self.running.clone(), plan: Arc::clone(&self.plan) }
+    }
+
+    /// The same network in another place: on another device, in another precision, or with other convolutions.
+    ///
+    /// # Panics
+    /// Never: its own parameters fit it.
+    #[must_use]
+    pub fn moved(&self, to: &Placement) -> Self {
+        let there = Self::init(self.architecture(), &mut ChaCha20Rng::from_seed([0; 32]), to);
+        there.with_tensors(&self.to_tensors()).expect("parameters fit their own network")
+    }
+
+    /// Names of the parameters: `{i}.weight` and `{i}.bias`, i counting the layers that hold any.
+    #[must_use]
+    pub fn parameter_names(&self) -> Vec<String> {
+        (0..self.parameters.len()).map(|i| format!("{}.{}", i / 2, ["weight", "bias"][i % 2])).collect()
+    }
+
+    fn parameter(&self, i: usize) -> Tensor<2> {
+        self.parameters[i].val()
+    }
+}
