@@ -1,362 +1,10 @@
 //! A network as plain data: the one description that training, kernels, theory and reports read.
 
-use std::fmt;
+use std::ops::Range;
 
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::nonlinearity::Activation;
-
-/// Shape of one sample. Vectors are `channels` x 1 x 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Shape {
-    /// Features of a vector, channels of an image.
-    pub channels: usize,
-    /// Rows of an image, 1 for a vector.
-    pub height: usize,
-    /// Columns of an image, 1 for a vector.
-    pub width: usize,
-}
-
-impl Shape {
-    /// A vector of `channels` features.
-    #[must_use]
-    pub const fn vector(channels: usize) -> Self {
-        Self { channels, height: 1, width: 1 }
-    }
-
-    /// An image.
-    #[must_use]
-    pub const fn image(channels: usize, height: usize, width: usize) -> Self {
-        Self { channels, height, width }
-    }
-
-    /// Number of values in a sample.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.channels * self.height * self.width
-    }
-
-    /// Whether there is no value at all.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Number of positions of a feature map.
-    #[must_use]
-    pub const fn positions(&self) -> usize {
-        self.height * self.width
-    }
-
-    /// Whether it is a vector.
-    #[must_use]
-    pub const fn is_vector(&self) -> bool {
-        self.height == 1 && self.width == 1
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_vector() {
-            write!(f, "{}", self.channels)
-        } else {
-            write!(f, "{}x{}x{}", self.channels, self.height, self.width)
-        }
-    }
-}
-
-/// A number for rows and one for columns; written `4` or `[3, 5]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Pair(pub [usize; 2]);
-
-impl From<usize> for Pair {
-    fn from(n: usize) -> Self {
-        Self([n, n])
-    }
-}
-
-impl<'de> Deserialize<'de> for Pair {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairVisitor;
-        impl<'de> Visitor<'de> for PairVisitor {
-            type Value = Pair;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of at least 0, or two of them as [rows, columns]")
-            }
-            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Pair, E> {
-                let n = usize::try_from(n).map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(n), &self))?;
-                Ok(n.into())
-            }
-            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<Pair, E> {
-                let n = usize::try_from(n).map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(n), &self))?;
-                Ok(n.into())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Pair, A::Error> {
-                let mut pair = [0; 2];
-                for (i, n) in pair.iter_mut().enumerate() {
-                    *n = seq.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(i, &self))?;
-                }
-                match seq.next_element::<serde::de::IgnoredAny>()? {
-                    None => Ok(Pair(pair)),
-                    Some(_) => Err(serde::de::Error::invalid_length(3, &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(PairVisitor)
-    }
-}
-
-/// A convolution or transposed convolution.
-///
-/// Output size a dimension: convolution `⌊(h + 2 padding - kernel) / stride⌋ + 1`, transposed convolution
-/// `(h - 1) stride - 2 padding + kernel + output_padding`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Convolution {
-    /// Channels out.
-    pub out: usize,
-    /// Kernel size.
-    pub kernel: Pair,
-    /// Stride; of a transposed convolution, the up-sampling factor.
-    #[serde(default = "stride_one")]
-    pub stride: Pair,
-    /// Zero padding; of a transposed convolution, the frame that is cut off.
-    #[serde(default = "zero_pair")]
-    pub padding: Pair,
-    /// Rows and columns added at the far end of a transposed convolution's output.
-    #[serde(default = "zero_pair")]
-    pub output_padding: Pair,
-}
-
-fn stride_one() -> Pair {
-    1.into()
-}
-
-fn zero_pair() -> Pair {
-    0.into()
-}
-
-/// Batch normalization over batch and positions, per channel.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BatchNorm {
-    /// Learnable scale and shift.
-    #[serde(default = "yes")]
-    pub affine: bool,
-    /// Added to the variance.
-    #[serde(default = "norm_eps")]
-    pub eps: f64,
-    /// Weight of the newest batch in the running statistics.
-    #[serde(default = "norm_momentum")]
-    pub momentum: f64,
-}
-
-/// Layer normalization of each sample by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerNorm {
-    /// The axes that share a mean and a variance.
-    #[serde(default)]
-    pub over: NormAxes,
-    /// Learnable scale and shift, one for each normalized value.
-    #[serde(default = "yes")]
-    pub affine: bool,
-    /// Added to the variance.
-    #[serde(default = "norm_eps")]
-    pub eps: f64,
-}
-
-/// Axes of a layer normalization.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NormAxes {
-    /// Channels and positions together.
-    #[default]
-    Chw,
-    /// Channels, at each position apart.
-    Features,
-}
-
-pub(crate) fn yes() -> bool {
-    true
-}
-
-pub(crate) fn norm_eps() -> f64 {
-    1e-5
-}
-
-pub(crate) fn norm_momentum() -> f64 {
-    0.1
-}
-
-/// One layer, as written in `[[network.layers]]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Layer {
-    /// Fully connected.
-    Dense(Dense),
-    /// Convolution (cross-correlation, as everywhere in the field).
-    Conv(Convolution),
-    /// Transposed convolution.
-    Deconv(Convolution),
-    /// Pointwise nonlinearity.
-    Activation(Activation),
-    /// Batch normalization.
-    BatchNorm(BatchNorm),
-    /// Layer normalization.
-    LayerNorm(LayerNorm),
-    /// A vector as an image, in channel, row, column order.
-    Reshape(Shape),
-    /// An image as a vector, in channel, row, column order.
-    Flatten(Empty),
-    /// Mean over positions.
-    GlobalAveragePool(Empty),
-    /// `y = scale · (branch(x) + shortcut(x))`.
-    Residual(Residual),
-}
-
-/// A layer without settings: `{}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Empty {}
-
-/// A fully connected layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Dense {
-    /// Features out.
-    pub out: usize,
-}
-
-/// A residual block.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Residual {
-    /// The branch.
-    pub layers: Vec<Layer>,
-    /// The other way round; empty is the identity.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub shortcut: Vec<Layer>,
-    /// Factor of the sum; 1/√2 keeps unit variance.
-    #[serde(default = "one")]
-    pub scale: f64,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-impl Layer {
-    /// Its name in a configuration.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Dense(_) => "dense",
-            Self::Conv(_) => "conv",
-            Self::Deconv(_) => "deconv",
-            Self::Activation(_) => "activation",
-            Self::BatchNorm(_) => "batch_norm",
-            Self::LayerNorm(_) => "layer_norm",
-            Self::Reshape(_) => "reshape",
-            Self::Flatten(_) => "flatten",
-            Self::GlobalAveragePool(_) => "global_average_pool",
-            Self::Residual(_) => "residual",
-        }
-    }
-}
-
-/// How weights enter the network and how they are drawn.
-///
-/// With W and b the parameters, a layer computes `y = a · (W ∗ x) + c · b`:
-///
-/// | | a | c | W drawn from | b drawn from |
-/// | --- | --- | --- | --- | --- |
-/// | `standard` | 1 | 1 | N(0, σ²) by `init` | N(0, bias_std²) |
-/// | `ntk` | √(1 - β²) / √fan_in | β | N(0, 1) | N(0, 1) |
-/// | `graph` | √(1 - β²) / √fan_in(p) | β | N(0, 1) | N(0, 1) |
-///
-/// `fan_in` counts the weights that reach an output value away from the border: inputs for dense, taps x channels for
-/// conv, taps x channels / strides for deconv. `graph` counts them at each position p of a deconv's output, so that
-/// borders have the variance of the interior. Source: arXiv 1907.05715.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Parametrization {
-    /// Weights of size 1/√fan_in, as most programs have it.
-    Standard(Standard),
-    /// Weights of size 1, scaled in the forward pass.
-    Ntk(Beta),
-    /// As `ntk`, with the fan-in counted per position.
-    Graph(Beta),
-}
-
-impl Default for Parametrization {
-    fn default() -> Self {
-        Self::Standard(Standard::default())
-    }
-}
-
-/// Settings of the standard parametrization.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Standard {
-    /// Spread of the weights.
-    #[serde(default)]
-    pub init: Init,
-    /// Standard deviation of the biases.
-    #[serde(default)]
-    pub bias_std: f64,
-}
-
-/// Standard deviation of standard-parametrized weights.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Init {
-    /// √(2 / fan_in)
-    #[default]
-    He,
-    /// √(1 / fan_in)
-    Lecun,
-    /// This standard deviation, whatever the fan-in (0.02 in the DCGAN paper).
-    Normal(f64),
-}
-
-impl Init {
-    /// Variance of the weights, times the fan-in; none where it depends on the fan-in.
-    #[must_use]
-    pub fn variance(&self) -> Option<f64> {
-        match self {
-            Self::He => Some(2.0),
-            Self::Lecun => Some(1.0),
-            Self::Normal(_) => None,
-        }
-    }
-}
-
-/// The bias share of the `ntk` and `graph` parametrizations.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Beta {
-    /// β in [0, 1]: standard deviation of the bias term; the weight term has variance 1 - β².
-    #[serde(default = "default_beta")]
-    pub beta: f64,
-}
-
-fn default_beta() -> f64 {
-    0.1
-}
-
-impl Parametrization {
-    /// β of `ntk` and `graph`; none for `standard`.
-    #[must_use]
-    pub fn beta(&self) -> Option<f64> {
-        match self {
-            Self::Standard(_) => None,
-            Self::Ntk(Beta { beta }) | Self::Graph(Beta { beta }) => Some(*beta),
-        }
-    }
-}
+use crate::layer::{BatchNorm, Convolution, Dense, Layer, LayerNorm, NormAxes, Pair, Shape};
+use crate::parametrization::{Init, Parametrization};
+use crate::place::place;
 
 /// A network with every shape worked out.
 #[derive(Debug, Clone, PartialEq)]
@@ -405,7 +53,7 @@ impl Architecture {
     /// The first layer that does not fit, with the key to blame.
     pub fn new(input: Shape, layers: &[Layer], parametrization: Parametrization) -> Result<Self, ArchitectureError> {
         let mut next_index = 0;
-        let nodes = place(input, layers, "", &mut next_index)?;
+        let nodes = place(input, layers, "", parametrization, &mut next_index)?;
         if next_index == 0 {
             return Err(ArchitectureError {
                 key: String::new(),
@@ -447,6 +95,27 @@ impl Architecture {
         all
     }
 
+    /// Some of its layers as a network of their own, parameters counted from 0.
+    ///
+    /// # Panics
+    /// If there are no such layers.
+    #[must_use]
+    pub fn piece(&self, nodes: Range<usize>) -> Self {
+        fn renumber(nodes: &mut [Node], next: &mut usize) {
+            for node in nodes {
+                if let Some(index) = &mut node.index {
+                    *index = *next;
+                    *next += 1;
+                }
+                renumber(&mut node.branch, next);
+                renumber(&mut node.shortcut, next);
+            }
+        }
+        let mut nodes = self.nodes[nodes].to_vec();
+        renumber(&mut nodes, &mut 0);
+        Self { input: nodes[0].input, parametrization: self.parametrization, nodes }
+    }
+
     /// Whether samples of a batch influence one another (batch normalization).
     #[must_use]
     pub fn is_batch_coupled(&self) -> bool {
@@ -483,6 +152,17 @@ impl Node {
             Layer::Dense(dense) => dense.out,
             Layer::Conv(c) | Layer::Deconv(c) => c.out,
             _ => self.weight_count(),
+        }
+    }
+
+    /// How the standard parametrization draws the layer's weights: as the layer says, else as the network does.
+    #[must_use]
+    pub fn init(&self, network: Init) -> Init {
+        match &self.layer {
+            Layer::Dense(Dense { init, .. })
+            | Layer::Conv(Convolution { init, .. })
+            | Layer::Deconv(Convolution { init, .. }) => init.unwrap_or(network),
+            _ => network,
         }
     }
 
@@ -528,167 +208,5 @@ impl Node {
                 .map(|p| (0..len_in).filter(|q| (p + pad).checked_sub(q * s).is_some_and(|tap| tap < k)).count())
                 .collect()
         }))
-    }
-}
-
-fn place(
-    mut shape: Shape,
-    layers: &[Layer],
-    path: &str,
-    next_index: &mut usize,
-) -> Result<Vec<Node>, ArchitectureError> {
-    let mut nodes = Vec::with_capacity(layers.len());
-    for (i, layer) in layers.iter().enumerate() {
-        let at = format!("{path}[{i}].{}", layer.name());
-        let fail = |key: &str, message: String, help: Option<&str>| ArchitectureError {
-            key: if key.is_empty() { at.clone() } else { format!("{at}.{key}") },
-            message,
-            help: help.map(Into::into),
-        };
-        let holds_parameters = match layer {
-            Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) => true,
-            Layer::BatchNorm(norm) => norm.affine,
-            Layer::LayerNorm(norm) => norm.affine,
-            _ => false,
-        };
-        let index = holds_parameters.then(|| {
-            *next_index += 1;
-            *next_index - 1
-        });
-        let (mut branch, mut shortcut) = (Vec::new(), Vec::new());
-        let output = match layer {
-            Layer::Dense(dense) => {
-                positive(dense.out, "out", &fail)?;
-                if !shape.is_vector() {
-                    let message = format!("`dense` needs a vector, but an image of {shape} arrives");
-                    return Err(fail("", message, Some("put `flatten = {}` or `global_average_pool = {}` before it")));
-                }
-                Shape::vector(dense.out)
-            }
-            Layer::Conv(c) | Layer::Deconv(c) => {
-                let transposed = matches!(layer, Layer::Deconv(_));
-                positive(c.out, "out", &fail)?;
-                let [height, width] = [0, 1].map(|axis| {
-                    let len = if axis == 0 { shape.height } else { shape.width };
-                    window(c, axis, len, transposed, &fail)
-                });
-                Shape::image(c.out, height?, width?)
-            }
-            Layer::Activation(activation) => {
-                check_activation(activation, &fail)?;
-                shape
-            }
-            Layer::BatchNorm(BatchNorm { eps, momentum, .. }) => {
-                positive_number(*eps, "eps", &fail)?;
-                if !(*momentum > 0.0 && *momentum <= 1.0) {
-                    return Err(fail("momentum", format!("`momentum` must be in (0, 1], got {momentum}"), None));
-                }
-                shape
-            }
-            Layer::LayerNorm(norm) => {
-                positive_number(norm.eps, "eps", &fail)?;
-                shape
-            }
-            Layer::Reshape(to) => {
-                if to.len() != shape.len() || to.is_empty() {
-                    let message = format!("`reshape` to {to} needs {} values, but {} arrive", to.len(), shape.len());
-                    return Err(fail("", message, None));
-                }
-                *to
-            }
-            Layer::Flatten(_) => Shape::vector(shape.len()),
-            Layer::GlobalAveragePool(_) => Shape::vector(shape.channels),
-            Layer::Residual(block) => {
-                positive_number(block.scale, "scale", &fail)?;
-                branch = place(shape, &block.layers, &format!("{at}.layers"), next_index)?;
-                shortcut = place(shape, &block.shortcut, &format!("{at}.shortcut"), next_index)?;
-                let [through, around] =
-                    [&branch, &shortcut].map(|nodes| nodes.last().map_or(shape, |n: &Node| n.output));
-                if through != around {
-                    let message = format!("the branch ends with {through}, the shortcut with {around}: they are added");
-                    return Err(fail(
-                        "",
-                        message,
-                        Some("make the shapes equal, for instance with a `conv` of kernel 1 in `shortcut`"),
-                    ));
-                }
-                through
-            }
-        };
-        nodes.push(Node { layer: layer.clone(), input: shape, output, index, branch, shortcut });
-        shape = output;
-    }
-    Ok(nodes)
-}
-
-type Fail<'a> = &'a dyn Fn(&str, String, Option<&str>) -> ArchitectureError;
-
-fn positive(n: usize, key: &str, fail: Fail) -> Result<(), ArchitectureError> {
-    if n == 0 { Err(fail(key, format!("`{key}` must be at least 1, got 0"), None)) } else { Ok(()) }
-}
-
-fn positive_number(x: f64, key: &str, fail: Fail) -> Result<(), ArchitectureError> {
-    if x > 0.0 && x.is_finite() {
-        Ok(())
-    } else {
-        Err(fail(key, format!("`{key}` must be greater than 0, got {x}"), None))
-    }
-}
-
-/// Output length of a convolution along one axis.
-fn window(c: &Convolution, axis: usize, len: usize, transposed: bool, fail: Fail) -> Result<usize, ArchitectureError> {
-    let [kernel, stride, padding, extra] = [c.kernel, c.stride, c.padding, c.output_padding].map(|pair| pair.0[axis]);
-    let side = ["rows", "columns"][axis];
-    positive(kernel, "kernel", fail)?;
-    positive(stride, "stride", fail)?;
-    if padding >= kernel {
-        return Err(fail(
-            "padding",
-            format!("`padding` must be smaller than the kernel ({kernel}), got {padding}"),
-            None,
-        ));
-    }
-    if transposed {
-        if extra >= stride {
-            let message = format!("`output_padding` must be smaller than the stride ({stride}), got {extra}");
-            return Err(fail("output_padding", message, None));
-        }
-        let grown = (len - 1) * stride + kernel + extra;
-        return grown.checked_sub(2 * padding).filter(|&n| n > 0).ok_or_else(|| {
-            fail("padding", format!("`padding` {padding} cuts all {grown} {side} of the output away"), None)
-        });
-    }
-    if extra > 0 {
-        return Err(fail("output_padding", "`output_padding` belongs to `deconv`".into(), None));
-    }
-    let padded = len + 2 * padding;
-    if kernel > padded {
-        let message = format!("the kernel ({kernel}) is larger than its map ({len} {side}, {padded} with padding)");
-        return Err(fail("kernel", message, None));
-    }
-    Ok((padded - kernel) / stride + 1)
-}
-
-fn check_activation(activation: &Activation, fail: Fail) -> Result<(), ArchitectureError> {
-    use crate::nonlinearity::{Function, Scaling};
-    let Activation { function, scaling, gain, slope, mu } = *activation;
-    positive_number(gain, "gain", fail)?;
-    if slope.is_some() && !matches!(function, Function::LeakyRelu | Function::Elu) {
-        return Err(fail("slope", "`slope` belongs to `leaky_relu` and `elu`".into(), None));
-    }
-    if let Some(slope) = slope.filter(|s| !s.is_finite()) {
-        return Err(fail("slope", format!("`slope` must be a number, got {slope}"), None));
-    }
-    match (scaling, mu) {
-        (Scaling::Partial, None) => Err(fail(
-            "scaling",
-            "`partial` scaling needs `mu`, the value it subtracts".into(),
-            Some("for instance mu = 0.2"),
-        )),
-        (Scaling::Partial, Some(mu)) if !mu.is_finite() => {
-            Err(fail("mu", format!("`mu` must be a number, got {mu}"), None))
-        }
-        (Scaling::Partial, Some(_)) | (_, None) => Ok(()),
-        (_, Some(_)) => Err(fail("mu", "`mu` belongs to `scaling = \"partial\"`".into(), None)),
     }
 }

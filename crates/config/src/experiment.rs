@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{Architecture, ArchitectureError, Beta, Init, Layer, Parametrization, Shape, Standard};
+use crate::architecture::{Architecture, ArchitectureError};
 use crate::error::Invalid;
+use crate::layer::{Layer, Shape};
 use crate::nonlinearity::{Activation, Function};
+use crate::parametrization::{Beta, Parametrization, Standard};
 use crate::presets::{DcganDiscriminator, DcganGenerator, Fc};
 use crate::rates::LayerRates;
 
@@ -512,9 +514,9 @@ pub(crate) fn check_optimizer(key: &str, optimizer: &Optimizer) -> Result<(), In
 pub(crate) fn check_parametrization(key: &str, parametrization: Parametrization) -> Result<(), Invalid> {
     match parametrization {
         Parametrization::Standard(Standard { init, bias_std }) => {
-            if let Init::Normal(std) = init {
-                positive(&format!("{key}.parametrization.standard.init.normal"), std)?;
-            }
+            init.check().map_err(|(name, message)| {
+                Invalid::new(format!("{key}.parametrization.standard.init.{name}"), message)
+            })?;
             if bias_std >= 0.0 && bias_std.is_finite() {
                 return Ok(());
             }

@@ -8,27 +8,35 @@
 //! all read it; presets expand to it.
 
 mod architecture;
+mod deep;
 mod error;
 mod experiment;
 mod gaussian;
+mod layer;
+mod moments;
 mod nonlinearity;
+mod parametrization;
+mod place;
 mod presets;
 mod rates;
 mod source;
 mod subject;
 mod task;
 
-pub use architecture::{
-    Architecture, ArchitectureError, BatchNorm, Beta, Convolution, Dense, Empty, Init, Layer, LayerNorm, Node,
-    NormAxes, Pair, Parametrization, Residual, Shape, Standard,
-};
+pub use architecture::{Architecture, ArchitectureError, Node};
+pub use deep::{Deep, Unit};
 pub use error::{ConfigError, Invalid};
 pub use experiment::{
     Adam, Cifar, Data, Discriminator, Experiment, Files, Fit, Generator, Idx, Image, Optimizer, Settings, Sgd, Shapes,
     Train,
 };
 pub use gaussian::{expectation, gauss_legendre};
+pub use layer::{
+    BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Residual, Shape,
+};
+pub use moments::{BnNoise, Inputs, Moments, MomentsNtk, Point, Precision, Spectrum, Tensor as MomentTensor, image_of};
 pub use nonlinearity::{Activation, Function, SELU, Scaling};
+pub use parametrization::{Beta, Init, Parametrization, Standard};
 pub use presets::{BatchNormChoice, DcganDiscriminator, DcganGenerator, Fc, LayerNormChoice, Norm, NormPosition};
 pub use rates::{Exponents, LayerRates};
 pub use source::{EXCLUSIVE, override_line};

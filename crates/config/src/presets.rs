@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{
-    ArchitectureError, BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pair, Shape, norm_eps,
-    norm_momentum, yes,
+use crate::architecture::ArchitectureError;
+use crate::layer::{
+    BatchNorm, Convolution, Empty, Layer, LayerNorm, NormAxes, Pair, Shape, norm_eps, norm_momentum, yes,
 };
 use crate::nonlinearity::{Activation, Function};
 
@@ -235,7 +235,7 @@ fn stride_one(channels: usize, kernel: usize) -> Result<Convolution, Architectur
         return Err(error("extra_kernel", message, "only an odd kernel keeps the size of the map"));
     }
     let [stride, padding, none] = [1, kernel / 2, 0].map(Pair::from);
-    Ok(Convolution { out: channels, kernel: kernel.into(), stride, padding, output_padding: none })
+    Ok(Convolution { out: channels, kernel: kernel.into(), stride, padding, output_padding: none, init: None })
 }
 
 /// Channels of a map `level` halvings away from the widest.
@@ -265,6 +265,7 @@ impl DcganGenerator {
             stride: 1.into(),
             padding: 0.into(),
             output_padding: 0.into(),
+            init: None,
         })];
         after_layer(&mut layers, activation, norm);
         for level in 0..levels {
@@ -279,6 +280,7 @@ impl DcganGenerator {
                 stride: stride.into(),
                 padding: padding.into(),
                 output_padding: output_padding.into(),
+                init: None,
             }));
             if !last {
                 after_layer(&mut layers, activation, norm);
@@ -307,6 +309,7 @@ impl DcganDiscriminator {
                 stride: stride.into(),
                 padding: padding.into(),
                 output_padding: 0.into(),
+                init: None,
             }));
             let first = level + 1 == levels;
             after_layer(&mut layers, activation, if first { Norm::None } else { norm });
@@ -321,6 +324,7 @@ impl DcganDiscriminator {
             stride: 1.into(),
             padding: 0.into(),
             output_padding: 0.into(),
+            init: None,
         }));
         layers.push(Layer::Flatten(Empty {}));
         Ok(layers)
@@ -336,10 +340,10 @@ impl Fc {
             layers.push(Layer::Flatten(Empty {}));
         }
         for &out in &self.widths {
-            layers.push(Layer::Dense(Dense { out }));
+            layers.push(Layer::Dense(out.into()));
             after_layer(&mut layers, self.activation, self.norm);
         }
-        layers.push(Layer::Dense(Dense { out: output.len() }));
+        layers.push(Layer::Dense(output.len().into()));
         if !output.is_vector() {
             layers.push(Layer::Reshape(output));
         }

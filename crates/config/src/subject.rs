@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::architecture::{Architecture, Layer, Parametrization, Shape};
+use crate::architecture::Architecture;
+use crate::deep::{Deep, Unit};
 use crate::error::Invalid;
 use crate::experiment::{Experiment, check_parametrization};
+use crate::layer::{Layer, Shape};
+use crate::moments::{Moments, Point, check_moments, points};
+use crate::parametrization::Parametrization;
 use crate::presets::Fc;
 use crate::task::{Labelled, SupervisedExperiment, Task, check_task};
 
@@ -34,9 +38,12 @@ pub struct NetworkSettings {
     /// What it is trained for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    /// What is measured of signal and noise in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moments: Option<Moments>,
 }
 
-/// A network: exactly one of `fc` and `layers`.
+/// A network: exactly one of `fc`, `vanilla`, `bn_ff`, `bn_res` and `layers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkTable {
@@ -48,7 +55,16 @@ pub struct NetworkTable {
     /// Fully connected preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fc: Option<Fc>,
-    /// Features of the preset's output; explicit layers end where they end.
+    /// Deep preset: weights, nonlinearity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vanilla: Option<Deep>,
+    /// Deep preset: weights, batch norm, nonlinearity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bn_ff: Option<Deep>,
+    /// Deep preset: residual blocks of batch norm, nonlinearity, weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bn_res: Option<Deep>,
+    /// Features of the `fc` preset's output; explicit layers end where they end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<usize>,
     /// Explicit layers.
@@ -112,7 +128,11 @@ impl Subject {
     pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Self::Gan(experiment) => experiment.settings.data.paths_mut(),
-            Self::Network(network) => network.settings.data.as_mut().map_or_else(Vec::new, Labelled::paths_mut),
+            Self::Network(network) => {
+                let NetworkSettings { data, moments, .. } = &mut network.settings;
+                let data = data.iter_mut().flat_map(Labelled::paths_mut);
+                data.chain(moments.iter_mut().flat_map(|moments| moments.inputs.paths_mut())).collect()
+            }
         }
     }
 
@@ -134,7 +154,31 @@ impl Subject {
     }
 }
 
+impl NetworkTable {
+    /// The deep presets that are given, with the names of their tables.
+    fn deep(&self) -> Vec<(&'static str, Unit, &Deep)> {
+        let all = [
+            ("vanilla", Unit::Vanilla, &self.vanilla),
+            ("bn_ff", Unit::BnFf, &self.bn_ff),
+            ("bn_res", Unit::BnRes, &self.bn_res),
+        ];
+        all.into_iter().filter_map(|(name, unit, preset)| preset.as_ref().map(|preset| (name, unit, preset))).collect()
+    }
+
+    /// The deep preset that is given, if one is.
+    #[must_use]
+    pub fn deep_preset(&self) -> Option<(Unit, &Deep)> {
+        self.deep().first().map(|&(_, unit, preset)| (unit, preset))
+    }
+}
+
 impl NetworkExperiment {
+    /// Points at which moments are measured.
+    #[must_use]
+    pub fn points(&self) -> Vec<Point> {
+        points(&self.network, self.settings.network.deep_preset().map(|(unit, _)| unit))
+    }
+
     /// The network with its task, where it has one.
     #[must_use]
     pub fn supervised(&self) -> Option<SupervisedExperiment<'_>> {
@@ -150,31 +194,63 @@ impl NetworkSettings {
     /// # Errors
     /// The first key that is out of range.
     pub fn check(mut self) -> Result<NetworkExperiment, Invalid> {
-        let NetworkTable { input: InputShape(input), parametrization, fc, outputs, layers } = &self.network;
+        let NetworkTable {
+            input: InputShape(input),
+            parametrization,
+            fc,
+            vanilla: _,
+            bn_ff: _,
+            bn_res: _,
+            outputs,
+            layers,
+        } = &self.network;
         if input.is_empty() {
             return Err(Invalid::new("network.input", "`network.input` must have at least one value, got 0"));
         }
         check_parametrization("network", *parametrization)?;
+        let deep = self.network.deep();
+        let given = [fc.is_some(), layers.is_some()].into_iter().filter(|&given| given).count() + deep.len();
+        if given != 1 {
+            return Err(Invalid::new(
+                "network",
+                "`network` needs exactly one of `fc`, `vanilla`, `bn_ff`, `bn_res` and `layers`",
+            )
+            .with_help("for instance [[network.layers]] with dense = { out = 512 }"));
+        }
+        if let (None, Some(_)) = (fc, outputs) {
+            return Err(Invalid::new("network.outputs", "`network.outputs` belongs to `network.fc`")
+                .with_help("other networks end with what the last of their layers gives"));
+        }
         let layers = match (fc, layers, outputs) {
             (Some(preset), None, Some(outputs)) => preset.layers(*input, Shape::vector(*outputs), None),
             (Some(_), None, None) => {
                 return Err(Invalid::new("network", "`network.fc` needs `network.outputs`, the features it ends with"));
             }
-            (None, Some(layers), None) => layers.clone(),
-            (None, Some(_), Some(_)) => {
-                return Err(Invalid::new("network.outputs", "`network.outputs` belongs to `network.fc`")
-                    .with_help("explicit layers end with what the last of them gives"));
-            }
-            _ => {
-                return Err(Invalid::new("network", "`network` needs exactly one of `fc` and `layers`")
-                    .with_help("for instance [[network.layers]] with dense = { out = 512 }"));
+            (_, Some(layers), _) => layers.clone(),
+            (None, None, _) => {
+                let (name, unit, preset) = deep[0];
+                preset.layers(unit, *input, *parametrization).map_err(|e| Invalid {
+                    key: format!("network.{name}.{}", e.key),
+                    message: e.message,
+                    help: e.help,
+                })?
             }
         };
-        let given = if fc.is_some() { "network.fc" } else { "network.layers" };
+        let preset = if fc.is_some() { Some("fc") } else { deep.first().map(|(name, ..)| *name) };
         let network = Architecture::new(*input, &layers, *parametrization).map_err(|e| {
-            let key = if fc.is_some() { given.to_owned() } else { format!("{given}{}", e.key) };
+            let key = preset.map_or_else(|| format!("network.layers{}", e.key), |name| format!("network.{name}"));
             Invalid { key, message: e.message, help: e.help }
         })?;
+        if let Some(moments) = &self.moments {
+            let points = points(&network, deep.first().map(|&(_, unit, _)| unit));
+            let mut locs: Vec<String> = Vec::new();
+            for point in points.iter().filter(|point| point.depth > 0) {
+                if !locs.contains(&point.loc) {
+                    locs.push(point.loc.clone());
+                }
+            }
+            check_moments(moments, &network, points.iter().map(|p| p.depth).max().unwrap_or(0), &locs)?;
+        }
         match &mut self.task {
             Some(task) => {
                 check_task(task, self.data.as_ref(), &network)?;

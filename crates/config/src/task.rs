@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::{Architecture, Shape};
+use crate::architecture::Architecture;
 use crate::error::Invalid;
 use crate::experiment::{
     Cifar, Data, Fit, Idx, Image, Optimizer, Shapes, check_data, check_layer_rates, check_optimizer, within,
 };
+use crate::layer::Shape;
 use crate::rates::LayerRates;
 
 /// What a network is trained for.

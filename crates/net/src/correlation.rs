@@ -186,7 +186,7 @@ struct Blocks {
 }
 
 /// Adds zeros around a map, or cuts where a number is negative.
-fn framed(x: Tensor<4>, frame: [(isize, isize); 2]) -> Tensor<4> {
+pub(crate) fn framed(x: Tensor<4>, frame: [(isize, isize); 2]) -> Tensor<4> {
     let [n, h, w, c] = x.dims();
     let cut = frame.map(|(before, after)| ((-before).max(0) as usize, (-after).max(0) as usize));
     let add = frame.map(|(before, after)| (before.max(0) as usize, after.max(0) as usize));

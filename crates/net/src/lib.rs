@@ -9,11 +9,12 @@ mod correlation;
 mod ending;
 mod network;
 mod norm;
+mod padding;
 mod site;
 pub mod weights;
 mod windows;
 
 pub use correlation::{Lowering, channels_first, channels_last};
 pub use ending::{Below, Ending, Link};
-pub use network::{Cotangents, Mode, Network, Placement, Tape};
+pub use network::{Cotangents, Mode, Network, NoiseRule, Placement, Tape, Watch};
 pub use site::{Factors, Site};

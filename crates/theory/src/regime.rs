@@ -116,20 +116,20 @@ impl Flow {
 mod tests {
     use super::*;
     use fintan_config::{
-        Activation, BatchNorm, Beta, Dense, Function, Init, LayerNorm, NormAxes, Scaling, Shape, Standard,
+        Activation, BatchNorm, Beta, Function, Init, LayerNorm, NormAxes, Scaling, Shape, Standard,
     };
 
     fn net(activation: Activation, norm: Option<&(bool, Layer)>, parametrization: Parametrization) -> Vec<LayerRegime> {
         let mut layers = Vec::new();
         for _ in 0..3 {
-            layers.push(Layer::Dense(Dense { out: 8 }));
+            layers.push(Layer::Dense(8.into()));
             match norm {
                 None => layers.push(Layer::Activation(activation)),
                 Some((true, norm)) => layers.extend([norm.clone(), Layer::Activation(activation)]),
                 Some((false, norm)) => layers.extend([Layer::Activation(activation), norm.clone()]),
             }
         }
-        layers.push(Layer::Dense(Dense { out: 1 }));
+        layers.push(Layer::Dense(1.into()));
         regimes(&Architecture::new(Shape::vector(8), &layers, parametrization).expect("sound"))
     }
 

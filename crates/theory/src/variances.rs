@@ -1,6 +1,6 @@
 //! Variances of weights and biases.
 
-use fintan_config::{Init, Node, Parametrization, Standard};
+use fintan_config::{Node, Parametrization, Standard};
 
 /// Of one linear layer: with x of second moment 1, its output has variance `weights + biases`.
 pub(crate) struct Variances {
@@ -15,10 +15,9 @@ impl Variances {
     pub(crate) fn of(node: &Node, parametrization: Parametrization) -> Self {
         match parametrization {
             Parametrization::Standard(Standard { init, bias_std }) => {
-                let weights = match init {
-                    Init::Normal(std) => std * std * node.fan_in().unwrap_or(1.0),
-                    _ => init.variance().expect("known but for a size of one's own"),
-                };
+                let fan_in = node.fan_in().unwrap_or(1.0);
+                let std = node.init(init).std(fan_in);
+                let weights = node.init(init).variance().unwrap_or(std * std * fan_in);
                 Self { weights, biases: bias_std * bias_std, scaled: false }
             }
             Parametrization::Ntk(b) | Parametrization::Graph(b) => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_config::{
-    Activation, Architecture, Dense, Empty, Function, Layer, LayerNorm, NormAxes, Residual, Scaling, Shape,
+    Activation, Architecture, Empty, Function, Layer, LayerNorm, NormAxes, Residual, Scaling, Shape,
 };
 use fintan_theory::{Limit, LimitError, LimitKernel, Request};
 use serde_json::Value;
@@ -207,7 +207,7 @@ fn flattening_is_a_convolution_over_everything_and_pooling_a_mean_over_pairs() {
         let layers: Vec<Layer> = [&[conv.clone(), sigma.clone(), conv.clone(), sigma.clone()], tail].concat();
         Architecture::new(image, &layers, ntk(0.2)).expect("sound")
     };
-    let flat = between(&net(&[Layer::Flatten(Empty {}), Layer::Dense(Dense { out: 1 })]), &x, &y);
+    let flat = between(&net(&[Layer::Flatten(Empty {}), Layer::Dense(1.into())]), &x, &y);
     let whole =
         fintan_config::Convolution { kernel: fintan_config::Pair([5, 4]), padding: 0.into(), ..deconv(5, 1, 0) };
     let window = between(&net(&[Layer::Conv(whole)]), &x, &y);
@@ -215,7 +215,7 @@ fn flattening_is_a_convolution_over_everything_and_pooling_a_mean_over_pairs() {
 
     // By hand from the kernel before the head: no head weights, then Θ is the mean of all pairs' E[σ'σ'] Θ.
     let pooled =
-        Limit::new(&net(&[Layer::GlobalAveragePool(Empty {}), Layer::Dense(Dense { out: 1 })])).expect("limit");
+        Limit::new(&net(&[Layer::GlobalAveragePool(Empty {}), Layer::Dense(1.into())])).expect("limit");
     let request = Request { parts: true, ..Request::default() };
     let found = pooled.kernel(&x, &y, &request).expect("fits");
     let body = Limit::new(&net(&[])).expect("limit");
@@ -244,7 +244,7 @@ fn flattening_is_a_convolution_over_everything_and_pooling_a_mean_over_pairs() {
 fn layer_norms_are_constants_at_infinite_width() {
     let norm = |affine| Layer::LayerNorm(LayerNorm { over: NormAxes::Features, affine, eps: 1e-300 });
     let relu = Layer::Activation(standardized_relu());
-    let linear = || Layer::Dense(Dense { out: 8 });
+    let linear = || Layer::Dense(8.into());
     let net = |layers: &[Layer]| Architecture::new(Shape::vector(2), layers, ntk(0.3)).expect("sound");
     let [x, y] = pair(0.3);
     let after = between(&net(&[linear(), relu.clone(), norm(false), linear()]), &x, &y);
@@ -268,7 +268,7 @@ fn layer_norms_are_constants_at_infinite_width() {
 /// `y = s (branch + x)` with an independent branch adds kernels.
 #[test]
 fn residual_blocks_add_kernels_of_independent_branches() {
-    let linear = || Layer::Dense(Dense { out: 8 });
+    let linear = || Layer::Dense(8.into());
     let sigma = || Layer::Activation(normalized_relu());
     let block = |shortcut| Layer::Residual(Residual { layers: vec![sigma(), linear()], shortcut, scale: 0.5 });
     let net = |layers: &[Layer]| Architecture::new(Shape::vector(2), layers, ntk(0.3)).expect("sound");
@@ -289,7 +289,7 @@ fn residual_blocks_add_kernels_of_independent_branches() {
 
 #[test]
 fn what_has_no_limit_is_refused_by_name() {
-    let linear = || Layer::Dense(Dense { out: 8 });
+    let linear = || Layer::Dense(8.into());
     let sigma = || Layer::Activation(normalized_relu());
     let batch = Layer::BatchNorm(fintan_config::BatchNorm { affine: false, eps: 1e-5, momentum: 0.1 });
     let net = |layers: &[Layer]| Architecture::new(Shape::vector(2), layers, ntk(0.3)).expect("sound");
@@ -319,7 +319,7 @@ fn standard_parametrization_counts_channels() {
 #[test]
 fn a_reshaped_vector_has_independent_positions() {
     let layers = [
-        Layer::Dense(Dense { out: 8 * 16 }),
+        Layer::Dense((8 * 16).into()),
         Layer::Reshape(Shape::image(8, 4, 4)),
         Layer::Activation(standardized_relu()),
         Layer::Deconv(deconv(4, 2, 1)),
@@ -370,7 +370,7 @@ fn flattening_commutes_with_what_keeps_positions() {
     let sigma = || Layer::Activation(standardized_relu());
     let residual = |layers, shortcut| Layer::Residual(Residual { layers, shortcut, scale: 0.7 });
     let norm = |over| Layer::LayerNorm(LayerNorm { over, affine: true, eps: 1e-5 });
-    let head = || Layer::Dense(Dense { out: 1 });
+    let head = || Layer::Dense(1.into());
     let net = |layers: &[Layer]| Architecture::new(Shape::image(2, 3, 4), layers, ntk(0.2)).expect("sound");
     let x: Vec<f64> = (0..24).map(|i| (f64::from(i) * 0.7).sin()).collect();
     let y: Vec<f64> = (0..24).map(|i| (f64::from(i) * 1.3).cos()).collect();
@@ -414,7 +414,7 @@ fn residual_blocks_may_hold_more_pairs_than_they_need() {
         |layers: &[Layer]| Limit::new(&Architecture::new(image, layers, ntk(0.1)).expect("sound")).expect("limit");
 
     // A branch that pools needs all pairs; its shortcut keeps them.
-    let gate = [mean(), Layer::Dense(Dense { out: 18 }), Layer::Reshape(image)];
+    let gate = [mean(), Layer::Dense(18.into()), Layer::Reshape(image)];
     let gated = net(&[Layer::Conv(windows(2)), sigma(), residual(gate.to_vec())]);
     let every = gated.kernel(&x, &y, &Request { all_positions: true, ..Request::default() }).expect("fits");
     let each = gated.kernel(&x, &y, &Request::default()).expect("fits");
@@ -429,11 +429,11 @@ fn residual_blocks_may_hold_more_pairs_than_they_need() {
     let body = [
         residual(vec![Layer::Conv(windows(2))]),
         Layer::Flatten(Empty {}),
-        Layer::Dense(Dense { out: 18 }),
+        Layer::Dense(18.into()),
         Layer::Reshape(image),
         Layer::Conv(windows(8)),
     ];
-    let tail = [mean(), sigma(), Layer::Dense(Dense { out: 1 })];
+    let tail = [mean(), sigma(), Layer::Dense(1.into())];
     let found = net(&[&body[..], &tail].concat()).kernel(&x, &x, &Request::default()).expect("fits");
     let all = net(&body).kernel(&x, &x, &Request { all_positions: true, ..Request::default() }).expect("fits");
     let pooled = all.covariance.iter().sum::<f64>() / 81.0;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_config::{
-    Activation, Architecture, Beta, Convolution, Dense, Function, Layer, Parametrization, Scaling, Shape,
+    Activation, Architecture, Beta, Convolution, Function, Layer, Parametrization, Scaling, Shape,
 };
 use serde_json::Value;
 
@@ -52,9 +52,9 @@ pub(crate) fn dense(
     parametrization: Parametrization,
     inputs: usize,
 ) -> Architecture {
-    let mut list = vec![Layer::Dense(Dense { out: 8 })];
+    let mut list = vec![Layer::Dense(8.into())];
     for _ in 1..layers {
-        list.extend([Layer::Activation(activation), Layer::Dense(Dense { out: 8 })]);
+        list.extend([Layer::Activation(activation), Layer::Dense(8.into())]);
     }
     Architecture::new(Shape::vector(inputs), &list, parametrization).expect("sound")
 }
@@ -66,6 +66,7 @@ pub(crate) fn deconv(kernel: usize, stride: usize, padding: usize) -> Convolutio
         stride: stride.into(),
         padding: padding.into(),
         output_padding: 0.into(),
+        init: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use fintan_config::{
-    Activation, Architecture, BatchNorm, Dense, Function, Init, Layer, Parametrization, Residual, Scaling, Shape,
+    Activation, Architecture, BatchNorm, Function, Init, Layer, Parametrization, Residual, Scaling, Shape,
     Standard,
 };
 use fintan_theory::{
@@ -192,7 +192,7 @@ fn a_nonlinearity_from_the_list() {
 fn every_hidden_nonlinearity_and_no_other() {
     let tanh = Layer::Activation(Activation::raw(Function::Tanh));
     let relu = Layer::Activation(standardized_relu());
-    let wide = Layer::Dense(Dense { out: 8 });
+    let wide = Layer::Dense(8.into());
     let block =
         Layer::Residual(Residual { layers: vec![relu.clone(), wide.clone()], shortcut: Vec::new(), scale: 0.7 });
     let layers = [wide.clone(), block, relu, wide, tanh.clone()];
@@ -244,7 +244,7 @@ fn images_of_one_channel() {
         Layer::Conv(conv),
         leaky,
         Layer::Flatten(fintan_config::Empty {}),
-        Layer::Dense(Dense { out: 1 }),
+        Layer::Dense(1.into()),
     ];
     let network = Architecture::new(Shape::image(1, 8, 8), &layers, ntk(0.1)).expect("sound");
     let goal = Goal::Scaled { value: 0.2, between: 0.2 };
@@ -270,10 +270,10 @@ fn what_cannot_be_tuned() {
     let standard = dense(standardized_relu(), 4, he, 4);
     assert!(matches!(tune(&standard, &CHAOS, Knob::Beta), Err(TuneError::Knob { knob: "beta", .. })));
     let layers = [
-        Layer::Dense(Dense { out: 8 }),
+        Layer::Dense(8.into()),
         Layer::BatchNorm(BatchNorm { affine: false, eps: 1e-5, momentum: 0.1 }),
         Layer::Activation(standardized_relu()),
-        Layer::Dense(Dense { out: 1 }),
+        Layer::Dense(1.into()),
     ];
     let network = Architecture::new(Shape::vector(4), &layers, ntk(0.1)).expect("sound");
     assert!(regimes(&network)[1].r.is_some());

@@ -132,10 +132,10 @@ fn of_width(architecture: &Architecture, width: usize) -> Result<Architecture, F
             (Layer::Residual(_), _) => return Err(Failure::input("--widths cannot widen residual blocks")),
             // A dense layer whose output becomes an image: as many channels.
             (Layer::Dense(_), Some(Layer::Reshape(to))) if hidden => {
-                Layer::Dense(Dense { out: width * to.positions() })
+                Layer::Dense((width * to.positions()).into())
             }
             (Layer::Reshape(to), _) if hidden && i > 0 => Layer::Reshape(Shape { channels: width, ..*to }),
-            (Layer::Dense(_), _) if hidden => Layer::Dense(Dense { out: width }),
+            (Layer::Dense(_), _) if hidden => Layer::Dense(width.into()),
             (Layer::Conv(c), _) if hidden => Layer::Conv(fintan_config::Convolution { out: width, ..*c }),
             (Layer::Deconv(c), _) if hidden => Layer::Deconv(fintan_config::Convolution { out: width, ..*c }),
             (layer, _) => layer.clone(),

@@ -29,7 +29,7 @@ impl Network {
         (x, entries)
     }
 
-    fn forward_one(&self, operation: &Operation, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Entry) {
+    pub(super) fn forward_one(&self, operation: &Operation, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Entry) {
         let dims = x.dims();
         match operation {
             Operation::Linear { map, parameter, scale, bias_scale } => {
@@ -60,6 +60,7 @@ impl Network {
             }
             Operation::Reshape { from, to } => (reshape(x, *from, *to), Entry::Nothing),
             Operation::GlobalAveragePool { from } => (global_average_pool(x, *from), Entry::Nothing),
+            Operation::Pad(padding) => (padding.apply(x), Entry::Nothing),
             Operation::Residual { branch, shortcut, scale } => {
                 let (through, branch) = self.forward_through(branch, x.clone(), mode);
                 let (around, shortcut) = self.forward_through(shortcut, x, mode);

@@ -1,5 +1,6 @@
 //! An [`Architecture`] with parameters on a device, and its three rules.
 
+mod carry;
 mod ending;
 mod forward;
 mod operation;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fintan_config::{Architecture, Init, Layer, Parametrization, Standard};
+use fintan_config::{Architecture, Layer, Parametrization, Standard};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::correlation::Lowering;
 use crate::norm::{BatchStatistics, Normalized};
+pub use carry::{NoiseRule, Watch};
 use operation::{Operation, compile, weight_shape};
 use running::Running;
 
@@ -95,10 +97,28 @@ impl Network {
     /// Draws a network: every parameter from `rng` on the host, in order, so that one seed gives one network everywhere.
     #[must_use]
     pub fn init(architecture: &Architecture, rng: &mut ChaCha20Rng, placement: &Placement) -> Self {
+        Self::drawn(architecture, placement, &mut |[rows, columns], std| {
+            let values: Vec<f64> =
+                (0..rows * columns).map(|_| std * Distribution::<f64>::sample(&StandardNormal, rng)).collect();
+            TensorData::new(values, [rows, columns])
+        })
+    }
+
+    /// A network whose parameters come from `draw(shape, std)`: independent values from N(0, std²), matrix by matrix in
+    /// the order of the parameters. Scales and shifts of norms are 1 and 0.
+    ///
+    /// # Panics
+    /// If what is drawn has another shape.
+    #[must_use]
+    pub fn drawn(
+        architecture: &Architecture,
+        placement: &Placement,
+        draw: &mut dyn FnMut([usize; 2], f64) -> TensorData,
+    ) -> Self {
         let mut parameters = Vec::new();
         let mut running = Vec::new();
         for node in architecture.flat() {
-            let [rows, columns] = weight_shape(node);
+            let (shape, bias_shape) = (weight_shape(node), [1, node.bias_count()]);
             if let Layer::BatchNorm(norm) = &node.layer {
                 let shape = [1, node.input.channels];
                 let options = (&placement.device, placement.dtype);
@@ -109,29 +129,25 @@ impl Network {
                 continue;
             }
             let (weights, biases) = match (node.fan_in(), architecture.parametrization) {
-                (None, _) => (vec![1.0; rows * columns], vec![0.0; node.bias_count()]),
+                (None, _) => {
+                    let constant =
+                        |value: f64, shape: [usize; 2]| TensorData::new(vec![value; shape[0] * shape[1]], shape);
+                    (constant(1.0, shape), constant(0.0, bias_shape))
+                }
                 (Some(fan_in), parametrization) => {
                     let (weight_std, bias_std) = match parametrization {
-                        Parametrization::Standard(Standard { init, bias_std }) => (
-                            match init {
-                                Init::He => (2.0 / fan_in).sqrt(),
-                                Init::Lecun => (1.0 / fan_in).sqrt(),
-                                Init::Normal(std) => std,
-                            },
-                            bias_std,
-                        ),
+                        Parametrization::Standard(Standard { init, bias_std }) => {
+                            (node.init(init).std(fan_in), bias_std)
+                        }
                         Parametrization::Ntk(_) | Parametrization::Graph(_) => (1.0, 1.0),
                     };
-                    let mut draw = |count, std| -> Vec<f64> {
-                        (0..count).map(|_| std * Distribution::<f64>::sample(&StandardNormal, rng)).collect()
-                    };
-                    (draw(rows * columns, weight_std), draw(node.bias_count(), bias_std))
+                    (draw(shape, weight_std), draw(bias_shape, bias_std))
                 }
             };
-            let bias_shape = [1, biases.len()];
-            for (values, shape) in [(weights, [rows, columns]), (biases, bias_shape)] {
-                let data = TensorData::new(values, shape).convert_dtype(placement.dtype);
-                let tensor = Tensor::from_data(data, (&placement.device, placement.dtype));
+            for (data, shape) in [(weights, shape), (biases, bias_shape)] {
+                assert_eq!(data.shape().as_slice(), shape, "shape of a parameter");
+                let tensor =
+                    Tensor::from_data(data.convert_dtype(placement.dtype), (&placement.device, placement.dtype));
                 parameters.push(Param::initialized(ParamId::from(parameters.len() as u64), tensor));
             }
         }

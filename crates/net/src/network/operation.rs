@@ -6,6 +6,7 @@ use fintan_config::{Layer, Node, NormAxes, Parametrization, Shape};
 use super::Placement;
 use crate::activation::Pointwise;
 use crate::correlation::Correlation;
+use crate::padding::Padding;
 use crate::site::Linear;
 
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(super) enum Operation {
     GlobalAveragePool {
         from: Shape,
     },
+    Pad(Padding),
     Residual {
         branch: Vec<Operation>,
         shortcut: Vec<Operation>,
@@ -117,6 +119,7 @@ pub(super) fn compile(
                 }
                 Layer::LayerNorm(norm) => Operation::LayerNorm { affine: parameter, eps: norm.eps, over: norm.over },
                 Layer::Reshape(_) | Layer::Flatten(_) => Operation::Reshape { from: node.input, to: node.output },
+                Layer::Pad(pad) => Operation::Pad(Padding::new(pad, node.input)),
                 Layer::GlobalAveragePool(_) => Operation::GlobalAveragePool { from: node.input },
                 Layer::Residual(block) => Operation::Residual {
                     branch: compile(&node.branch, parametrization, to, norms),

@@ -102,6 +102,7 @@ impl Network {
                 let spread = dy.div_scalar(from.positions() as f64);
                 Some(spread.expand([dims[0], from.height, from.width, from.channels]))
             }
+            (Operation::Pad(padding), Entry::Nothing) => Some(padding.adjoint(dy)),
             (Operation::Residual { branch, shortcut, scale }, Entry::Residual(through, around)) => {
                 let dy = dy.mul_scalar(*scale);
                 // An empty shortcut passes dy on; both ways are always walked, for the parameters in them.

@@ -29,7 +29,7 @@ impl Network {
         dx
     }
 
-    fn pushforward_one(
+    pub(super) fn pushforward_one(
         &self,
         operation: &Operation,
         entry: &Entry,
@@ -64,6 +64,7 @@ impl Network {
             }
             (Operation::Reshape { from, to }, Entry::Nothing) => reshape(dx, *from, *to),
             (Operation::GlobalAveragePool { from }, Entry::Nothing) => global_average_pool(dx, *from),
+            (Operation::Pad(padding), Entry::Nothing) => padding.apply(dx),
             (Operation::Residual { branch, shortcut, scale }, Entry::Residual(through, around)) => {
                 let left = self.pushforward_through(branch, through, dx.clone(), d_parameters);
                 let right = self.pushforward_through(shortcut, around, dx, d_parameters);

@@ -18,7 +18,7 @@ mod rules;
 mod signal;
 mod wiring;
 
-use fintan_config::{Architecture, Layer, Node, NormAxes, Parametrization, Shape};
+use fintan_config::{Architecture, Layer, Node, NormAxes, Pad, Parametrization, Shape};
 use rayon::prelude::*;
 
 use self::signal::{Field, Owner, Signal};
@@ -103,6 +103,8 @@ enum Step {
     Spread {
         positions: usize,
     },
+    /// Of each padded position, the one that stands there; none for zeros.
+    Pad(Vec<Option<usize>>),
     Pool,
     Residual {
         branch: Vec<Step>,
@@ -323,6 +325,8 @@ fn needs_all(steps: &[Step], all: bool) -> bool {
     steps.iter().rev().fold(all, |all, step| match step {
         Step::Pool => true,
         Step::Spread { .. } => false,
+        // Copies of one position are different positions.
+        Step::Pad(_) => all,
         Step::Linear(linear) => all && linear.wiring.parents.len() > 1,
         Step::Residual { branch, shortcut, .. } => needs_all(branch, all) || needs_all(shortcut, all),
         Step::Activation(..) | Step::LayerNorm { .. } => all,
@@ -373,6 +377,11 @@ fn compile(
             // What is flattened keeps its positions until a dense layer sums over them.
             Layer::Flatten(_) => {}
             // The mean over the one position of a vector.
+            Layer::Pad(_) if flattened => return refuse("pad", "a flattened image enters it"),
+            Layer::Pad(pad) => {
+                positions = node.output.positions();
+                steps.push(Step::Pad(sources(pad, node)));
+            }
             Layer::GlobalAveragePool(_) if flattened => {}
             Layer::GlobalAveragePool(_) => {
                 (*pools, positions) = (true, 1);
@@ -387,6 +396,13 @@ fn compile(
         }
     }
     Ok((steps, positions))
+}
+
+/// Of each position of a padded map, the one that stands there.
+fn sources(pad: &Pad, node: &Node) -> Vec<Option<usize>> {
+    let [rows, columns] = [(0, node.input.height), (1, node.input.width)].map(|(axis, len)| pad.sources(axis, len));
+    let width = node.input.width;
+    rows.iter().flat_map(|y| columns.iter().map(move |x| Some((*y)? * width + (*x)?))).collect()
 }
 
 fn linear(node: &Node, parametrization: Parametrization, positions: usize) -> Linear {

@@ -18,6 +18,7 @@ impl Walk<'_> {
             Step::Activation(dual, known) => activation(dual, known, self.many, signal),
             Step::LayerNorm { over, eps, affine } => self.layer_norm(*over, *eps, *affine, signal),
             Step::Spread { positions } => Ok(spread(&signal, *positions, all)),
+            Step::Pad(sources) => Ok(pad(&signal, sources, all)),
             Step::Pool => Ok(self.pool(&signal)),
             Step::Residual { branch, shortcut, scale } => {
                 let mut signal = signal;
@@ -218,6 +219,33 @@ fn spread(signal: &Signal, positions: usize, all: bool) -> Signal {
         tangent: signal.tangent.iter().map(|(owner, field)| (*owner, on_diagonal(field, 0.0))).collect(),
         second: [vec![x.0; positions], vec![y.0; positions]],
         mean: [vec![x.1; positions], vec![y.1; positions]],
+        gaussian: signal.gaussian,
+        fresh: signal.fresh,
+    }
+}
+
+/// Copies of positions, and positions that are 0.
+fn pad(signal: &Signal, sources: &[Option<usize>], all: bool) -> Signal {
+    let positions = sources.len();
+    let copied = |field: &Field| {
+        Field::from_fn(positions, all, |p, q| match (sources[p], sources[q]) {
+            (Some(p), Some(q)) => field.at(p, q),
+            _ => 0.0,
+        })
+    };
+    let each = |values: &[f64]| -> Vec<f64> { sources.iter().map(|at| at.map_or(0.0, |at| values[at])).collect() };
+    let second = [0, 1].map(|side| each(&signal.second[side]));
+    let gap = Field::from_fn(positions, all, |p, q| match (sources[p], sources[q]) {
+        (Some(p), Some(q)) => signal.gap.at(p, q),
+        // A zero and a value, or two zeros.
+        _ => f64::midpoint(second[0][p], second[1][q]),
+    });
+    Signal {
+        covariance: copied(&signal.covariance),
+        gap,
+        tangent: signal.tangent.iter().map(|(owner, field)| (*owner, copied(field))).collect(),
+        mean: [0, 1].map(|side| each(&signal.mean[side])),
+        second,
         gaussian: signal.gaussian,
         fresh: signal.fresh,
     }

@@ -1,0 +1,384 @@
+//! Settings of `[moments]`: signal and noise through depth.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::Architecture;
+use crate::error::Invalid;
+use crate::experiment::{Cifar, Data, Files, Fit, Idx, Image, Shapes, check_data, within};
+use crate::layer::{Empty, Layer, Shape};
+
+/// What is measured of random networks, and over what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Moments {
+    /// Where inputs come from.
+    pub inputs: Inputs,
+    /// Inputs of one realisation.
+    pub batch: usize,
+    /// Bring every input channel to mean 0 and variance 1 over the batch and its positions.
+    pub standardize: bool,
+    /// Leave channels out that are constant over a batch, signal and noise alike, instead of refusing them.
+    pub drop_constant: bool,
+    /// Realisations: a batch, its noise and weights, all drawn anew.
+    pub realisations: usize,
+    /// Measure at every so many layers, and at the last; by default at 100 depths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<usize>,
+    /// Measure at these layers, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depths: Option<Vec<usize>>,
+    /// Points of a layer to measure at; by default all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locs: Option<Vec<String>>,
+    /// Points with effective ranks, participation ratios and correlations between inputs; by default behind nonlinearities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank_locs: Option<Vec<String>>,
+    /// What ranks are of.
+    pub ranks: Vec<Tensor>,
+    /// Moments of every channel by itself as well.
+    pub per_channel: bool,
+    /// How noise passes a batch norm.
+    pub bn_noise: BnNoise,
+    /// Numbers of the propagation; moments are summed in f64 either way.
+    pub dtype: Precision,
+    /// Tangent kernels of the same networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ntk: Option<MomentsNtk>,
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self {
+            inputs: Inputs::Iid(Empty {}),
+            batch: 64,
+            standardize: true,
+            drop_constant: false,
+            realisations: 10,
+            every: None,
+            depths: None,
+            locs: None,
+            rank_locs: None,
+            ranks: vec![Tensor::Signal, Tensor::Noise],
+            per_channel: false,
+            bn_noise: BnNoise::FixedStats,
+            dtype: Precision::F32,
+            ntk: None,
+        }
+    }
+}
+
+/// Source of inputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inputs {
+    /// Every value N(0, 1), independent.
+    Iid(Empty),
+    /// Gaussian with a power-law spectrum, as images have.
+    Spectrum(Spectrum),
+    /// A `.npy` file `[samples, features]` or `[samples, channels, rows, columns]`.
+    Npy(Files),
+    /// The built-in drawings.
+    Shapes(Shapes),
+    /// IDX files.
+    Idx(Idx),
+    /// CIFAR binary batches.
+    Cifar(Cifar),
+    /// A folder of images.
+    Folder(Files),
+    /// A tar archive of images.
+    Tar(Files),
+}
+
+/// A Gaussian with a power-law spectrum.
+///
+/// Of vectors: covariance eigenvalues `k^-exponent`, k = 1..512, in a random basis. Of images: random fields of power
+/// `max(|f|, 1)^-exponent` at frequency f, channels with 0.8 of their variance in common.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spectrum {
+    /// Exponent of the power law.
+    pub exponent: f64,
+}
+
+/// Signal or noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tensor {
+    /// What the inputs become.
+    Signal,
+    /// What a small change of the inputs becomes.
+    Noise,
+}
+
+/// How noise passes a batch norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BnNoise {
+    /// Mean and variance are constants: the derivative for infinitely many inputs.
+    FixedStats,
+    /// The derivative through the statistics of the batch.
+    Full,
+}
+
+/// Numbers of a propagation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single.
+    F32,
+    /// Double.
+    F64,
+}
+
+/// Tangent kernels of the networks whose moments are measured, each with a linear readout of one output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MomentsNtk {
+    /// Inputs of a kernel, from the front of a batch.
+    #[serde(default = "sixteen")]
+    pub inputs: usize,
+    /// Networks: the first so many realisations.
+    #[serde(default = "eight")]
+    pub realisations: usize,
+    /// Depths at which the networks are cut off.
+    pub depths: Vec<usize>,
+}
+
+fn eight() -> usize {
+    8
+}
+fn sixteen() -> usize {
+    16
+}
+
+impl Inputs {
+    /// Every file and folder it names.
+    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Iid(_) | Self::Spectrum(_) | Self::Shapes(_) => Vec::new(),
+            Self::Idx(idx) => idx.paths_mut(),
+            Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
+            Self::Npy(files) | Self::Folder(files) | Self::Tar(files) => vec![&mut files.path],
+        }
+    }
+
+    /// The same as a source of images, where it is one.
+    #[must_use]
+    pub fn data(&self) -> Option<Data> {
+        match self {
+            Self::Iid(_) | Self::Spectrum(_) | Self::Npy(_) => None,
+            Self::Shapes(shapes) => Some(Data::Shapes(shapes.clone())),
+            Self::Idx(idx) => Some(Data::Idx(idx.clone())),
+            Self::Cifar(cifar) => Some(Data::Cifar(cifar.clone())),
+            Self::Folder(files) => Some(Data::Folder(files.clone())),
+            Self::Tar(files) => Some(Data::Tar(files.clone())),
+        }
+    }
+}
+
+impl Moments {
+    /// Depths that are measured at, of a network of `depth` layers.
+    #[must_use]
+    pub fn depths(&self, depth: usize) -> Vec<usize> {
+        if let Some(depths) = &self.depths {
+            return depths.clone();
+        }
+        let every = self.every.unwrap_or((depth / 100).max(1));
+        let mut depths: Vec<usize> = (1..=depth / every).map(|i| i * every).collect();
+        if depths.last() != Some(&depth) {
+            depths.push(depth);
+        }
+        depths
+    }
+}
+
+/// Checks the settings against their network of `depth` layers, whose points are `locs`.
+pub(crate) fn check_moments(
+    moments: &Moments,
+    network: &Architecture,
+    depth: usize,
+    locs: &[String],
+) -> Result<(), Invalid> {
+    // Taken apart field by field: a new setting does not compile until someone decides how to check it.
+    let Moments {
+        inputs,
+        batch,
+        standardize: _,
+        drop_constant,
+        realisations,
+        every,
+        depths,
+        locs: wanted,
+        rank_locs,
+        ranks: _,
+        per_channel: _,
+        bn_noise: _,
+        dtype: _,
+        ntk,
+    } = moments;
+    check_inputs(inputs, network.input)?;
+    within("moments.batch", *batch, 1, 1 << 24)?;
+    within("moments.realisations", *realisations, 1, 1 << 32)?;
+    let samples = network.flat().iter().map(|node| batch * node.output.positions()).min().unwrap_or(*batch);
+    if samples < 2 {
+        return Err(Invalid::new(
+            "moments.batch",
+            format!("`moments.batch` must be at least 2 for vectors, got {batch}"),
+        )
+        .with_help("moments are taken over inputs and positions"));
+    }
+    if *drop_constant && !moments.standardize {
+        return Err(Invalid::new("moments.drop_constant", "`moments.drop_constant` needs `moments.standardize`"));
+    }
+    if let (Some(_), Some(_)) = (every, depths) {
+        return Err(Invalid::new("moments.every", "`moments.every` and `moments.depths` exclude one another"));
+    }
+    if let Some(every) = every {
+        within("moments.every", *every, 1, depth)?;
+    }
+    if let Some(depths) = depths {
+        check_depths("moments.depths", depths, depth)?;
+    }
+    for (key, names) in [("moments.locs", wanted), ("moments.rank_locs", rank_locs)] {
+        for name in names.iter().flatten() {
+            if !locs.contains(name) {
+                let message = format!("`{key}` has no point `{name}`; allowed are {}", locs.join(", "));
+                return Err(Invalid::new(key, message));
+            }
+        }
+    }
+    if wanted.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Invalid::new("moments.locs", "`moments.locs` must name at least one point"));
+    }
+    if let Some(MomentsNtk { inputs, realisations: networks, depths }) = ntk {
+        within("moments.ntk.inputs", *inputs, 2, *batch)?;
+        within("moments.ntk.realisations", *networks, 1, *realisations)?;
+        check_depths("moments.ntk.depths", depths, depth)?;
+    }
+    Ok(())
+}
+
+fn check_depths(key: &str, depths: &[usize], depth: usize) -> Result<(), Invalid> {
+    if depths.is_empty() {
+        return Err(Invalid::new(key, format!("`{key}` must name at least one depth")));
+    }
+    for &l in depths {
+        within(key, l, 1, depth)?;
+    }
+    if !depths.is_sorted_by(|a, b| a < b) {
+        return Err(Invalid::new(key, format!("`{key}` must grow, without repeats")));
+    }
+    Ok(())
+}
+
+fn check_inputs(inputs: &Inputs, shape: Shape) -> Result<(), Invalid> {
+    if let Inputs::Spectrum(Spectrum { exponent }) = inputs
+        && !(exponent.is_finite() && *exponent >= 0.0)
+    {
+        let key = "moments.inputs.spectrum.exponent";
+        return Err(Invalid::new(key, format!("`{key}` must be at least 0, got {exponent}")));
+    }
+    let Some(data) = inputs.data() else { return Ok(()) };
+    if image_of(shape).is_none() {
+        let message =
+            format!("`network.input` must be a square image of 1 or 3 channels for these inputs, got {shape}");
+        return Err(Invalid::new("network.input", message)
+            .with_help("for instance [3, 32, 32], or its 3072 values as a vector"));
+    }
+    check_data(&data)
+}
+
+/// What an image is to a network with this input: a vector holds a grey or else a coloured square.
+#[must_use]
+pub fn image_of(input: Shape) -> Option<Image> {
+    let image = |channels, size| Image { size, channels, fit: Fit::Resize, background: 0, flip: false };
+    if !input.is_vector() {
+        let square = [1, 3].contains(&input.channels) && input.height == input.width;
+        return (square && input.height <= 4096).then(|| image(input.channels, input.height));
+    }
+    [1, 3]
+        .into_iter()
+        .map(|channels| image(channels, (input.len() / channels).isqrt()))
+        .find(|image| image.size <= 4096 && image.channels * image.size * image.size == input.len())
+}
+
+/// A point of a network at which moments are measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// The layer it stands behind: its place in the list, and in the branch of a residual block.
+    pub path: Vec<usize>,
+    /// Layer l, from 1; 0 is the input or its embedding.
+    pub depth: usize,
+    /// Its name.
+    pub loc: String,
+    /// Whether a nonlinearity stands in front of it.
+    pub activated: bool,
+}
+
+/// Every point of a network, in order.
+///
+/// Of `vanilla`, `bn_ff` and `bn_res` these are `loc1`, `loc2`, ... of each unit as in Labatie's code: what enters it, and
+/// what each of its layers gives (of `bn_res` those of its first three layers, and what leaves it). Of any other network,
+/// layer l begins with its l-th layer of weights, and a point behind each layer has the layer's name.
+#[must_use]
+pub(crate) fn points(network: &Architecture, unit: Option<crate::deep::Unit>) -> Vec<Point> {
+    use crate::deep::Unit;
+    let silent = |layer: &Layer| matches!(layer, Layer::Pad(_) | Layer::Reshape(_) | Layer::Flatten(_));
+    let mut points: Vec<Point> = Vec::new();
+    let Some(unit) = unit else {
+        let mut depth = 0;
+        for (i, node) in network.nodes.iter().enumerate() {
+            if matches!(node.layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_)) {
+                depth += 1;
+            }
+            if matches!(node.layer, Layer::Residual(_)) {
+                depth += 1;
+            }
+            if silent(&node.layer) || depth == 0 {
+                continue;
+            }
+            let activated = matches!(node.layer, Layer::Activation(_));
+            let name = node.layer.name();
+            let again = points.iter().filter(|p| p.depth == depth && p.loc.trim_end_matches(char::is_numeric) == name);
+            let loc = match again.count() {
+                0 => name.to_owned(),
+                n => format!("{name}{}", n + 1),
+            };
+            points.push(Point { path: vec![i], depth, loc, activated });
+        }
+        return points;
+    };
+    let mut depth = 0;
+    let mut embedded = false;
+    let mut before: Vec<usize> = Vec::new();
+    let mut loc = 1;
+    for (i, node) in network.nodes.iter().enumerate() {
+        if silent(&node.layer) {
+            continue;
+        }
+        let weights = matches!(node.layer, Layer::Dense(_) | Layer::Conv(_));
+        if !embedded {
+            embedded = true;
+            points.push(Point { path: vec![i], depth: 0, loc: "embedding".into(), activated: false });
+            before = vec![i];
+            continue;
+        }
+        if weights || unit == Unit::BnRes {
+            depth += 1;
+            loc = 1;
+            points.push(Point { path: before.clone(), depth, loc: "loc1".into(), activated: unit != Unit::BnRes });
+        }
+        for (j, inner) in node.branch.iter().enumerate().filter(|(_, inner)| !silent(&inner.layer)).take(3) {
+            loc += 1;
+            let activated = matches!(inner.layer, Layer::Activation(_));
+            points.push(Point { path: vec![i, j], depth, loc: format!("loc{loc}"), activated });
+        }
+        loc += 1;
+        let activated = matches!(node.layer, Layer::Activation(_));
+        points.push(Point { path: vec![i], depth, loc: format!("loc{loc}"), activated });
+        before = vec![i];
+    }
+    points
+}

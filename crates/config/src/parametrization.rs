@@ -1,0 +1,120 @@
+//! How weights enter a network and how they are drawn.
+
+use serde::{Deserialize, Serialize};
+
+/// How weights enter the network and how they are drawn.
+///
+/// With W and b the parameters, a layer computes `y = a · (W ∗ x) + c · b`:
+///
+/// | | a | c | W drawn from | b drawn from |
+/// | --- | --- | --- | --- | --- |
+/// | `standard` | 1 | 1 | N(0, σ²) by `init` | N(0, bias_std²) |
+/// | `ntk` | √(1 - β²) / √fan_in | β | N(0, 1) | N(0, 1) |
+/// | `graph` | √(1 - β²) / √fan_in(p) | β | N(0, 1) | N(0, 1) |
+///
+/// `fan_in` counts the weights that reach an output value away from the border: inputs for dense, taps x channels for
+/// conv, taps x channels / strides for deconv. `graph` counts them at each position p of a deconv's output, so that
+/// borders have the variance of the interior. Source: arXiv 1907.05715.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parametrization {
+    /// Weights of size 1/√fan_in, as most programs have it.
+    Standard(Standard),
+    /// Weights of size 1, scaled in the forward pass.
+    Ntk(Beta),
+    /// As `ntk`, with the fan-in counted per position.
+    Graph(Beta),
+}
+
+impl Default for Parametrization {
+    fn default() -> Self {
+        Self::Standard(Standard::default())
+    }
+}
+
+/// Settings of the standard parametrization.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standard {
+    /// Spread of the weights.
+    #[serde(default)]
+    pub init: Init,
+    /// Standard deviation of the biases.
+    #[serde(default)]
+    pub bias_std: f64,
+}
+
+/// Standard deviation of standard-parametrized weights.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// √(2 / fan_in)
+    #[default]
+    He,
+    /// √(1 / fan_in)
+    Lecun,
+    /// √(variance / fan_in): σ_w² of the mean-field literature.
+    Variance(f64),
+    /// This standard deviation, whatever the fan-in (0.02 in the DCGAN paper).
+    Normal(f64),
+}
+
+impl Init {
+    /// Variance of the weights, times the fan-in; none where it depends on the fan-in.
+    #[must_use]
+    pub fn variance(&self) -> Option<f64> {
+        match self {
+            Self::He => Some(2.0),
+            Self::Lecun => Some(1.0),
+            Self::Variance(variance) => Some(*variance),
+            Self::Normal(_) => None,
+        }
+    }
+
+    /// Standard deviation of one weight.
+    #[must_use]
+    pub fn std(&self, fan_in: f64) -> f64 {
+        match *self {
+            Self::Normal(std) => std,
+            _ => (self.variance().unwrap_or(0.0) / fan_in).sqrt(),
+        }
+    }
+
+    /// Whether its number is in range; else its key and what is wrong.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        let (name, value) = match *self {
+            Self::He | Self::Lecun => return Ok(()),
+            Self::Variance(variance) => ("variance", variance),
+            Self::Normal(std) => ("normal", std),
+        };
+        if value > 0.0 && value.is_finite() {
+            Ok(())
+        } else {
+            Err((name, format!("`{name}` must be greater than 0, got {value}")))
+        }
+    }
+}
+
+/// The bias share of the `ntk` and `graph` parametrizations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beta {
+    /// β in [0, 1]: standard deviation of the bias term; the weight term has variance 1 - β².
+    #[serde(default = "default_beta")]
+    pub beta: f64,
+}
+
+fn default_beta() -> f64 {
+    0.1
+}
+
+impl Parametrization {
+    /// β of `ntk` and `graph`; none for `standard`.
+    #[must_use]
+    pub fn beta(&self) -> Option<f64> {
+        match self {
+            Self::Standard(_) => None,
+            Self::Ntk(Beta { beta }) | Self::Graph(Beta { beta }) => Some(*beta),
+        }
+    }
+}
