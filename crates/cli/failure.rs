@@ -73,6 +73,12 @@ impl From<TrainError> for Failure {
     }
 }
 
+impl From<fintan_moments::InputError> for Failure {
+    fn from(e: fintan_moments::InputError) -> Self {
+        Self::input(e)
+    }
+}
+
 impl From<fintan_ntk::ProblemError> for Failure {
     fn from(e: fintan_ntk::ProblemError) -> Self {
         Self::input(e)

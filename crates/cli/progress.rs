@@ -117,3 +117,43 @@ impl Progress {
         }
     }
 }
+
+/// Shows how many of a number of equal pieces of work are done: a bar with an ETA on a terminal, else a line at every tenth.
+pub(crate) struct Count {
+    bar: Option<ProgressBar>,
+    what: &'static str,
+    count: u64,
+    done: Cell<u64>,
+    speaks: bool,
+    start: Instant,
+}
+
+impl Count {
+    pub(crate) fn new(voice: &Voice, count: u64, what: &'static str) -> Self {
+        let speaks = !voice.quiet && !voice.json;
+        let bar = (std::io::stderr().is_terminal() && speaks).then(|| {
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} ETA {eta} {msg}");
+            ProgressBar::new(count).with_style(style.expect("the template is sound")).with_message(what)
+        });
+        Self { bar, what, count, done: Cell::new(0), speaks, start: Instant::now() }
+    }
+
+    /// One more is done.
+    pub(crate) fn step(&self) {
+        let done = self.done.get() + 1;
+        self.done.set(done);
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+        } else if self.speaks && done * 10 / self.count > (done - 1) * 10 / self.count {
+            let left = self.start.elapsed().as_secs_f64() / done as f64 * (self.count - done) as f64;
+            tell!("{done}/{} {}, about {left:.0} s left", self.count, self.what);
+        }
+    }
+
+    /// Clears the bar away.
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod cite;
 mod data;
 mod devices;
 mod flow;
+mod moments;
 mod ntk;
 mod sample;
 mod theory;
@@ -23,6 +24,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Sample(args) => sample::sample(&args),
         Command::Ntk(args) => ntk::command(&args),
         Command::Cite(args) => cite::cite(&args),
+        Command::Moments(args) => moments::command(&args),
         Command::Flow(args) => flow::flow(&args),
         Command::Theory(args) => theory::theory(&args),
         Command::Tune(args) => tune::tune(&args),

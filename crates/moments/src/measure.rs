@@ -59,7 +59,13 @@ pub fn by_channel<T: Copy + Into<f64>>(values: &[T], channels: usize) -> Vec<Sum
 #[must_use]
 pub fn over_channels(channels: &[Sums]) -> Sums {
     let mean = |of: fn(&Sums) -> f64| channels.iter().map(of).sum::<f64>() / channels.len() as f64;
-    Sums { nu1: mean(|s| s.nu1), nu1_abs: mean(|s| s.nu1_abs), nu2: mean(|s| s.nu2), mu2: mean(|s| s.mu2), mu4: mean(|s| s.mu4) }
+    Sums {
+        nu1: mean(|s| s.nu1),
+        nu1_abs: mean(|s| s.nu1_abs),
+        nu2: mean(|s| s.nu2),
+        mu2: mean(|s| s.mu2),
+        mu4: mean(|s| s.mu4),
+    }
 }
 
 /// How many directions a tensor fills.

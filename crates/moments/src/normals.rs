@@ -5,13 +5,15 @@
 //! compilers turn into SIMD: no table, no branch, no library call, and therefore the same bytes on every processor.
 
 use pulp::{Arch, WithSimd};
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
+use rand::SeedableRng as _;
+use rand::rand_core::block::Generator as _;
+use rand_chacha::{ChaCha8Core, ChaCha8Rng};
 
 /// A stream of normal numbers of its own for each (seed, realisation, purpose, index).
 #[derive(Debug)]
 pub struct Normals {
-    rng: ChaCha8Rng,
+    // The core itself: its wrapper hands words out one by one, which takes longer than the transform.
+    core: ChaCha8Core,
 }
 
 /// What is drawn.
@@ -35,17 +37,23 @@ impl Normals {
     /// The stream of a purpose; `index` tells streams of one purpose apart.
     #[must_use]
     pub fn new(seed: u64, realisation: u64, purpose: Purpose, index: u64) -> Self {
-        Self { rng: stream(seed, realisation, purpose, index) }
+        Self { core: ChaCha8Core::from_seed(key(seed, realisation, purpose, index)) }
     }
 
     /// The next numbers, of mean 0 and standard deviation `std`.
     pub fn fill(&mut self, values: &mut [f32], std: f32) {
-        let mut bytes = [0_u8; 8 * BLOCK];
+        let (arch, mut words) = (Arch::new(), [[0_u32; 64]; 2 * BLOCK / 64]);
         for block in values.chunks_mut(2 * BLOCK) {
-            self.rng.fill_bytes(&mut bytes);
-            let mut pairs = [0.0_f32; 2 * BLOCK];
-            Arch::new().dispatch(Transform { bytes: &bytes, pairs: &mut pairs, std });
-            block.copy_from_slice(&pairs[..block.len()]);
+            for words in &mut words {
+                self.core.generate(words);
+            }
+            if let Ok(pairs) = <&mut [f32; 2 * BLOCK]>::try_from(&mut *block) {
+                arch.dispatch(Transform { words: words.as_flattened(), pairs, std });
+            } else {
+                let mut pairs = [0.0_f32; 2 * BLOCK];
+                arch.dispatch(Transform { words: words.as_flattened(), pairs: &mut pairs, std });
+                block.copy_from_slice(&pairs[..block.len()]);
+            }
         }
     }
 
@@ -61,15 +69,19 @@ impl Normals {
 /// The random numbers of a purpose.
 #[must_use]
 pub(crate) fn stream(seed: u64, realisation: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
+    ChaCha8Rng::from_seed(key(seed, realisation, purpose, index))
+}
+
+fn key(seed: u64, realisation: u64, purpose: Purpose, index: u64) -> [u8; 32] {
     let mut key = [0_u8; 32];
     for (bytes, word) in key.chunks_mut(8).zip([seed, realisation, purpose as u64, index]) {
         bytes.copy_from_slice(&word.to_le_bytes());
     }
-    ChaCha8Rng::from_seed(key)
+    key
 }
 
 struct Transform<'a> {
-    bytes: &'a [u8; 8 * BLOCK],
+    words: &'a [u32],
     pairs: &'a mut [f32; 2 * BLOCK],
     std: f32,
 }
@@ -79,14 +91,11 @@ impl WithSimd for Transform<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
-        let word = |at: usize| {
-            let bytes = &self.bytes[4 * at..4 * at + 4];
-            u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-        };
         let (cosines, sines) = self.pairs.split_at_mut(BLOCK);
-        for (i, (x, y)) in cosines.iter_mut().zip(sines).enumerate() {
-            let radius = self.std * radius(word(i));
-            let (cos, sin) = turn(word(BLOCK + i));
+        let (radii, turns) = self.words.split_at(BLOCK);
+        for ((x, y), (r, t)) in cosines.iter_mut().zip(sines).zip(radii.iter().zip(turns)) {
+            let radius = self.std * radius(*r);
+            let (cos, sin) = turn(*t);
             (*x, *y) = (radius * cos, radius * sin);
         }
     }
@@ -139,11 +148,15 @@ mod tests {
     #[test]
     fn the_transform_is_that_of_the_library_functions() {
         let mut rng = stream(3, 1, Purpose::Noise, 0);
+        use rand::Rng as _;
         let words = (0..200_000).map(|_| rng.next_u32()).chain([0, 1, 2, 3, u32::MAX, u32::MAX - 1, 1 << 30, 1 << 31]);
         for word in words.chain((0..32).flat_map(|i| [(i << 27) - u32::from(i > 0), (i << 27) + 1])) {
             let u = (f64::from(word >> 1) + 0.5) / 2_147_483_648.0;
             let expected = (-2.0 * u.min(1.0).ln()).sqrt();
-            assert!((f64::from(radius(word)) - expected).abs() < 3e-7 * expected.max(1.0) + 1e-4 * f64::from(u > 0.999_999), "{word}");
+            assert!(
+                (f64::from(radius(word)) - expected).abs() < 3e-7 * expected.max(1.0) + 1e-4 * f64::from(u > 0.999_999),
+                "{word}"
+            );
             let angle = std::f64::consts::TAU * f64::from(word) / 4_294_967_296.0;
             let (cos, sin) = turn(word);
             assert!((f64::from(cos) - angle.cos()).abs() < 2e-7, "{word}: {cos} {}", angle.cos());
@@ -171,7 +184,8 @@ mod tests {
         for lag in [1, 2, 511, 512, 513, 1024] {
             let product: f64 = values.iter().zip(&values[lag..]).map(|(a, b)| f64::from(a * b)).sum::<f64>() / n as f64;
             let squares: f64 =
-                values.iter().zip(&values[lag..]).map(|(a, b)| f64::from(a * a) * f64::from(b * b)).sum::<f64>() / n as f64;
+                values.iter().zip(&values[lag..]).map(|(a, b)| f64::from(a * a) * f64::from(b * b)).sum::<f64>()
+                    / n as f64;
             assert!(product.abs() < 4.5 / root, "lag {lag}: {product}");
             assert!((squares - 1.0).abs() < 4.5 * 8.0_f64.sqrt() / root, "lag {lag}: {squares}");
         }
@@ -179,7 +193,8 @@ mod tests {
         let mut sorted: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
         sorted.sort_by(f64::total_cmp);
         let cdf = |v: f64| 0.5 * libm::erfc(-v * std::f64::consts::FRAC_1_SQRT_2);
-        let distance = sorted.iter().enumerate().map(|(i, &v)| (cdf(v) - i as f64 / n as f64).abs()).fold(0.0, f64::max);
+        let distance =
+            sorted.iter().enumerate().map(|(i, &v)| (cdf(v) - i as f64 / n as f64).abs()).fold(0.0, f64::max);
         assert!(distance < 2.23 / root, "{distance}");
     }
 
@@ -188,9 +203,12 @@ mod tests {
         let of = |seed, realisation, purpose, index| Normals::new(seed, realisation, purpose, index).take(1500, 1.0);
         let first = of(1, 2, Purpose::Weights, 3);
         assert_eq!(first, of(1, 2, Purpose::Weights, 3));
-        for other in
-            [of(2, 2, Purpose::Weights, 3), of(1, 3, Purpose::Weights, 3), of(1, 2, Purpose::Noise, 3), of(1, 2, Purpose::Weights, 4)]
-        {
+        for other in [
+            of(2, 2, Purpose::Weights, 3),
+            of(1, 3, Purpose::Weights, 3),
+            of(1, 2, Purpose::Noise, 3),
+            of(1, 2, Purpose::Weights, 4),
+        ] {
             assert_ne!(first, other);
         }
     }

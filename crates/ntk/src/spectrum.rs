@@ -69,9 +69,20 @@ impl Kernel {
         if rows != columns {
             return Err(SpectrumError::NotSymmetric);
         }
+        Spectrum::of(&matrix, rows)
+    }
+}
+
+impl Spectrum {
+    /// All eigenpairs of a symmetric n x n matrix, row-major.
+    ///
+    /// # Errors
+    /// [`SpectrumError::NotFinite`]
+    pub fn of(matrix: &[f64], n: usize) -> Result<Self, SpectrumError> {
         if matrix.iter().any(|v| !v.is_finite()) {
             return Err(SpectrumError::NotFinite);
         }
+        let rows = n;
         let matrix = Mat::from_fn(rows, rows, |i, j| matrix[i * rows + j]);
         let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| SpectrumError::NotFinite)?;
         let (u, s) = (eigen.U(), eigen.S().column_vector());
@@ -80,11 +91,9 @@ impl Kernel {
         let largest = values[0].abs().max(f64::MIN_POSITIVE);
         let rest = &matrix * u - u * s.as_diagonal();
         let residuals = (0..rows).rev().map(|i| rest.col(i).norm_l2() / largest).collect();
-        Ok(Spectrum { values, vectors, residuals })
+        Ok(Self { values, vectors, residuals })
     }
-}
 
-impl Spectrum {
     /// λ₁ / λ_min; none where the smallest eigenvalue is lost in the rounding of the largest.
     #[must_use]
     pub fn condition_number(&self) -> Option<f64> {

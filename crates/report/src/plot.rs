@@ -22,6 +22,8 @@ pub enum Mark {
     Line,
     /// A dashed line.
     Dashed,
+    /// A thin, pale line: the edge of a band.
+    Faint,
     /// Dots.
     Dots,
 }
@@ -147,6 +149,10 @@ where
         let points = curve.points.iter().copied();
         let series = match curve.mark {
             Mark::Line => chart.draw_series(LineSeries::new(points, style)),
+            Mark::Faint => {
+                let pale = ShapeStyle::from(COLOURS[colour % COLOURS.len()].mix(0.45)).stroke_width(1);
+                chart.draw_series(LineSeries::new(points, pale))
+            }
             Mark::Dashed => chart.draw_series(DashedLineSeries::new(points, 6, 4, style)),
             Mark::Dots => chart.draw_series(points.map(|point| Circle::new(point, 3, style.filled()))),
         };

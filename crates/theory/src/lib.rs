@@ -38,6 +38,7 @@ mod quadrature;
 mod regime;
 mod root;
 mod series;
+mod signal_noise;
 mod tune;
 mod valuation;
 mod variances;
@@ -48,5 +49,8 @@ pub use flow::{Flow, FlowError, Time};
 pub use limit::{Limit, LimitError, LimitKernel, Request};
 pub use mean_field::{MeanField, critical_line, critical_weights};
 pub use regime::{LayerRegime, Regime, regimes};
+pub use signal_noise::{
+    SignalNoise, gaussian_increment, noise_diffusion, residual_exponent, signal_diffusion, signal_noise,
+};
 pub use tune::{Block, Goal, Knob, NONLINEARITIES, Setting, Standing, TuneError, Tuned, border_ratio, tune};
 pub use valuation::Ultrametric;

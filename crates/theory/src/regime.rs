@@ -115,9 +115,7 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fintan_config::{
-        Activation, BatchNorm, Beta, Function, Init, LayerNorm, NormAxes, Scaling, Shape, Standard,
-    };
+    use fintan_config::{Activation, BatchNorm, Beta, Function, Init, LayerNorm, NormAxes, Scaling, Shape, Standard};
 
     fn net(activation: Activation, norm: Option<&(bool, Layer)>, parametrization: Parametrization) -> Vec<LayerRegime> {
         let mut layers = Vec::new();

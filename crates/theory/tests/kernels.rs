@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use fintan_config::{
-    Activation, Architecture, Empty, Function, Layer, LayerNorm, NormAxes, Residual, Scaling, Shape,
-};
+use fintan_config::{Activation, Architecture, Empty, Function, Layer, LayerNorm, NormAxes, Residual, Scaling, Shape};
 use fintan_theory::{Limit, LimitError, LimitKernel, Request};
 use serde_json::Value;
 
@@ -214,8 +212,7 @@ fn flattening_is_a_convolution_over_everything_and_pooling_a_mean_over_pairs() {
     near(flat.ntk[0], window.ntk[0], 1e-13, "flattened");
 
     // By hand from the kernel before the head: no head weights, then Θ is the mean of all pairs' E[σ'σ'] Θ.
-    let pooled =
-        Limit::new(&net(&[Layer::GlobalAveragePool(Empty {}), Layer::Dense(1.into())])).expect("limit");
+    let pooled = Limit::new(&net(&[Layer::GlobalAveragePool(Empty {}), Layer::Dense(1.into())])).expect("limit");
     let request = Request { parts: true, ..Request::default() };
     let found = pooled.kernel(&x, &y, &request).expect("fits");
     let body = Limit::new(&net(&[])).expect("limit");

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use fintan_config::{
-    Activation, Architecture, Beta, Convolution, Function, Layer, Parametrization, Scaling, Shape,
-};
+use fintan_config::{Activation, Architecture, Beta, Convolution, Function, Layer, Parametrization, Scaling, Shape};
 use serde_json::Value;
 
 /// High-precision numbers of a separate program.

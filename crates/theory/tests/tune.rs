@@ -3,8 +3,7 @@
 use std::f64::consts::PI;
 
 use fintan_config::{
-    Activation, Architecture, BatchNorm, Function, Init, Layer, Parametrization, Residual, Scaling, Shape,
-    Standard,
+    Activation, Architecture, BatchNorm, Function, Init, Layer, Parametrization, Residual, Scaling, Shape, Standard,
 };
 use fintan_theory::{
     Dual, Goal, Knob, Limit, Regime, Request, Setting, Standing, TuneError, Ultrametric, depth_sweep, regimes, tune,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use fintan_config::{Architecture, Dense, Layer, Shape};
+use fintan_config::{Architecture, Layer, Shape};
 use fintan_net::{Mode, Network, channels_last};
 use fintan_ntk::{Entries, Kernel, Plan, Problem};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
@@ -131,9 +131,7 @@ fn of_width(architecture: &Architecture, width: usize) -> Result<Architecture, F
         layers.push(match (&node.layer, next) {
             (Layer::Residual(_), _) => return Err(Failure::input("--widths cannot widen residual blocks")),
             // A dense layer whose output becomes an image: as many channels.
-            (Layer::Dense(_), Some(Layer::Reshape(to))) if hidden => {
-                Layer::Dense((width * to.positions()).into())
-            }
+            (Layer::Dense(_), Some(Layer::Reshape(to))) if hidden => Layer::Dense((width * to.positions()).into()),
             (Layer::Reshape(to), _) if hidden && i > 0 => Layer::Reshape(Shape { channels: width, ..*to }),
             (Layer::Dense(_), _) if hidden => Layer::Dense(width.into()),
             (Layer::Conv(c), _) if hidden => Layer::Conv(fintan_config::Convolution { out: width, ..*c }),

@@ -1,0 +1,316 @@
+//! `fintan moments`
+
+mod figures;
+mod kernels;
+mod overlays;
+mod tables;
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Instant;
+
+use burn::tensor::DType;
+use fintan_artifact::{RunDir, read_arrays};
+use fintan_config::{ConfigError, Inputs, NetworkExperiment, Precision, Subject, image_of};
+use fintan_data::Images;
+use fintan_moments::summary::{fits, rows};
+use fintan_moments::{Plan, Pool, Realisation};
+use serde_json::json;
+
+use crate::args::{MergeMoments, Moments, MomentsCommand, MomentsSubcommand};
+use crate::device::{self, Opened};
+use crate::failure::Failure;
+use crate::voice::{answer, tell};
+
+pub(super) fn command(args: &MomentsCommand) -> Result<(), Failure> {
+    match &args.command {
+        Some(MomentsSubcommand::Merge(args)) => merge(args),
+        None => measure(&args.measure),
+    }
+}
+
+/// Realisations to be done, and where they are kept.
+fn measure(args: &Moments) -> Result<(), Failure> {
+    let path = args.path.as_ref().expect("clap asks for it");
+    let mut overrides = args.set.clone();
+    overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
+    let mut subject = Subject::load(path, &overrides)?;
+    for named in subject.paths_mut() {
+        *named = std::path::absolute(&*named).map_err(Failure::input)?;
+    }
+    let experiment = with_moments(subject, path)?;
+    let plan = Plan::new(&experiment).expect("just seen");
+    let settings = plan.settings();
+    let range = range(args.range.as_deref(), settings.realisations as u64)?;
+    let opened = open(args.on.device, &experiment)?;
+    let pool = pool(&experiment)?;
+    if let Some(pool) = &pool {
+        pool.check(settings.batch)?;
+    }
+    warn_of_dead_layers(&experiment, args);
+    let (run, mut done) = match (&args.out, args.resume) {
+        (Some(out), true) => resumed(out, &experiment)?,
+        (out, _) => {
+            let run = match out {
+                Some(out) => RunDir::create(out)?,
+                None => {
+                    RunDir::create_numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?
+                }
+            };
+            let written =
+                fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
+            run.write("config.toml", &written)?;
+            (run, Vec::new())
+        }
+    };
+    run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
+    let missing: Vec<u64> = range.filter(|number| done.iter().all(|r: &Realisation| r.number != *number)).collect();
+    let before = Instant::now();
+    realise(&plan, &missing, pool.as_ref(), &opened, &run, &mut done, args)?;
+    let seconds = before.elapsed().as_secs_f64();
+    finish(&run, &experiment, &done, pool.as_ref(), &opened, (seconds, missing.len()), &args.voice)
+}
+
+/// The part of a configuration that this command needs.
+fn with_moments(subject: Subject, path: &Path) -> Result<NetworkExperiment, Failure> {
+    match subject {
+        Subject::Network(network) if network.settings.moments.is_some() => Ok(network),
+        Subject::Network(_) => Err(Failure::input(format!(
+            "`{}` has no [moments]: it says what is measured, and over what",
+            path.display()
+        ))),
+        Subject::Gan(_) => Err(Failure::input(format!(
+            "`{}` is a GAN; moments are measured of a [network] with [moments]",
+            path.display()
+        ))),
+    }
+}
+
+fn open(choice: device::Choice, experiment: &NetworkExperiment) -> Result<Opened, Failure> {
+    let mut opened = device::open(choice)?;
+    if experiment.settings.moments.as_ref().is_some_and(|m| m.dtype == Precision::F64) {
+        if opened.name.starts_with("wgpu") {
+            return Err(Failure::input("`moments.dtype = \"f64\"` needs a CPU device: --device flex or ndarray"));
+        }
+        opened.placement.dtype = DType::F64;
+    }
+    Ok(opened)
+}
+
+/// `A..B`, or all.
+fn range(text: Option<&str>, all: u64) -> Result<Range<u64>, Failure> {
+    let Some(text) = text else { return Ok(0..all) };
+    let ends = text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    match ends {
+        Some((a, b)) if a < b && b <= all => Ok(a..b),
+        _ => Err(Failure::input(format!(
+            "--range must be A..B with A < B <= {all} (`moments.realisations`), got `{text}`"
+        ))),
+    }
+}
+
+/// The data set that batches are chosen from, where there is one.
+fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
+    let settings = experiment.settings.moments.as_ref().expect("checked");
+    let shape = experiment.network.input;
+    if let Inputs::Npy(files) = &settings.inputs {
+        let path = files.path.display();
+        let arrays = read_arrays(&files.path)?;
+        let [(_, array)] = &arrays[..] else {
+            return Err(Failure::input(format!("`{path}` must hold one array, it holds {}", arrays.len())));
+        };
+        let image = [shape.channels, shape.height, shape.width];
+        let fits = array.shape.get(1..).is_some_and(|axes| axes == [shape.len()] || axes == image);
+        if !fits {
+            return Err(Failure::input(format!(
+                "`{path}` has shape {:?}; the network needs [samples, {}] or [samples, {}, {}, {}]",
+                array.shape,
+                shape.len(),
+                image[0],
+                image[1],
+                image[2]
+            )));
+        }
+        let values = array.to_f64().into_iter().map(|v| v as f32).collect();
+        return Ok(Some(Pool { values, shape }));
+    }
+    let Some(data) = settings.inputs.data() else { return Ok(None) };
+    let images = Images::load(&data, &image_of(shape).expect("checked to be square images"))?;
+    // Channels, rows, columns: the order in which an image is a vector.
+    let positions = images.size * images.size;
+    let value =
+        |image: &[u8], at: usize| f32::from(image[at % positions * images.channels + at / positions]) / 127.5 - 1.0;
+    let values = (0..images.len()).flat_map(|i| (0..shape.len()).map(move |at| (i, at)));
+    let values = values.map(|(i, at)| value(images.bytes(i), at)).collect();
+    Ok(Some(Pool { values, shape }))
+}
+
+/// Once a signal has become one-dimensional, all N units of a ReLU layer are off with probability 2^-N.
+fn warn_of_dead_layers(experiment: &NetworkExperiment, args: &Moments) {
+    let Some((fintan_config::Unit::Vanilla, deep)) = experiment.settings.network.deep_preset() else { return };
+    let relu = deep.activation.function == fintan_config::Function::Relu;
+    let expected = deep.depth as f64 * 2.0_f64.powi(-(deep.width.min(1000) as i32));
+    if relu && expected > 0.01 && !args.voice.quiet {
+        tell!("expect about {expected:.2} dead layers a realisation: depth times 2^-width");
+    }
+}
+
+/// A directory that holds some realisations of the same configuration.
+fn resumed(out: &Path, experiment: &NetworkExperiment) -> Result<(RunDir, Vec<Realisation>), Failure> {
+    let (run, done, there) = read(out)?;
+    if alike(&there) != alike(experiment) {
+        return Err(Failure::input(format!(
+            "`{}` holds realisations of another configuration; only `moments.realisations` may differ",
+            out.display()
+        )));
+    }
+    // Without a last line that was cut short.
+    let lines: Result<Vec<String>, _> = done.iter().map(serde_json::to_string).collect();
+    let lines = lines.map_err(Failure::input)?;
+    run.write("log.jsonl", lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())?;
+    Ok((run, done))
+}
+
+fn read(path: &Path) -> Result<(RunDir, Vec<Realisation>, NetworkExperiment), Failure> {
+    let run = RunDir::open(path)?;
+    let experiment = with_moments(Subject::load(&run.resolved_config(), &[])?, &run.resolved_config())?;
+    let done = run.read_log()?;
+    Ok((run, done, experiment))
+}
+
+/// What two parts of one measurement have in common.
+fn alike(experiment: &NetworkExperiment) -> String {
+    let mut settings = experiment.settings.clone();
+    if let Some(moments) = &mut settings.moments {
+        moments.realisations = 0;
+        moments.ntk = None;
+    }
+    settings.to_toml()
+}
+
+/// Does realisations side by side and writes them down in order.
+fn realise(
+    plan: &Plan,
+    missing: &[u64],
+    pool: Option<&Pool>,
+    opened: &Opened,
+    run: &RunDir,
+    done: &mut Vec<Realisation>,
+    args: &Moments,
+) -> Result<(), Failure> {
+    // A GPU takes them one after another.
+    let at_a_time = if opened.name.starts_with("wgpu") { 1 } else { device::threads() };
+    let progress = crate::progress::Count::new(&args.voice, missing.len() as u64, "realisations");
+    for some in missing.chunks(at_a_time) {
+        for realisation in plan.realise_side_by_side(some, pool, &opened.placement)? {
+            run.append_log(&realisation)?;
+            done.push(realisation);
+            progress.step();
+        }
+    }
+    progress.finish();
+    Ok(())
+}
+
+/// Everything that follows from realisations.
+fn finish(
+    run: &RunDir,
+    experiment: &NetworkExperiment,
+    done: &[Realisation],
+    pool: Option<&Pool>,
+    opened: &Opened,
+    (seconds, count): (f64, usize),
+    voice: &crate::args::Voice,
+) -> Result<(), Failure> {
+    let mut done = done.to_vec();
+    done.sort_by_key(|realisation| realisation.number);
+    let plan = Plan::new(experiment).expect("checked");
+    let preset = experiment.settings.network.deep_preset();
+    let unit = preset.map(|(unit, _)| unit);
+    let rows = rows(&done, unit);
+    let fits = preset.map(|(unit, deep)| fits(&done, unit, deep.res_depth(unit)));
+    tables::moments_csv(run, &done)?;
+    tables::summary_csv(run, &rows)?;
+    tables::npz(run, &plan, &done, preset)?;
+    let theory = overlays::Theory::of(experiment, pool, &rows)?;
+    theory.write(run)?;
+    let kernels = kernels::measure(&plan, experiment, &done, pool, opened, voice)?;
+    if let Some(kernels) = &kernels {
+        kernels.write(run)?;
+    }
+    let fit = json!({ "measured": fits, "theory": theory.constants });
+    run.write("fit.json", format!("{fit:#}\n").as_bytes())?;
+    let figures = figures::draw(run, &plan, &rows, &done, &theory, kernels.as_ref(), preset)?;
+    tables::report(run, experiment, &done, &rows, fits.as_ref(), &theory, kernels.as_ref(), &figures)?;
+    let env = json!({
+        "version": env!("CARGO_PKG_VERSION"), "device": opened.name, "threads": device::threads(),
+        "seconds": seconds, "realisations": count,
+    });
+    run.write("env.json", format!("{env:#}\n").as_bytes())?;
+    let dead: Vec<&Realisation> = done.iter().filter(|r| r.dead.is_some()).collect();
+    if voice.json {
+        answer!(
+            "{}",
+            json!({ "run": run.root(), "realisations": done.len(), "dead": dead.len(), "fits": fits, "theory": theory.constants })
+        );
+        return Ok(());
+    }
+    if let (Some(first), false) = (dead.first().and_then(|r| r.dead.as_ref()), voice.quiet) {
+        tell!(
+            "{} of {} realisations died, the first at layer {}: {}",
+            dead.len(),
+            done.len(),
+            first.depth,
+            first.reason
+        );
+    }
+    if !voice.quiet {
+        for line in tables::headline(&rows, fits.as_ref(), &theory) {
+            tell!("{line}");
+        }
+    }
+    answer!("{}", run.root().join("report.md").display());
+    Ok(())
+}
+
+/// Puts parts together.
+fn merge(args: &MergeMoments) -> Result<(), Failure> {
+    let parts: Vec<(RunDir, Vec<Realisation>, NetworkExperiment)> =
+        args.runs.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+    let (first, _, experiment) = &parts[0];
+    let mut all: Vec<Realisation> = Vec::new();
+    for (run, done, other) in &parts {
+        if alike(other) != alike(experiment) {
+            return Err(Failure::input(format!(
+                "`{}` and `{}` are of different configurations; only `moments.realisations` may differ",
+                first.root().display(),
+                run.root().display()
+            )));
+        }
+        for realisation in done {
+            if all.iter().any(|other| other.number == realisation.number) {
+                return Err(Failure::input(format!(
+                    "realisation {} stands in two of the runs, the second time in `{}`",
+                    realisation.number,
+                    run.root().display()
+                )));
+            }
+        }
+        all.extend(done.iter().cloned());
+    }
+    let mut experiment = experiment.clone();
+    let most = parts.iter().filter_map(|(_, _, e)| e.settings.moments.as_ref()).map(|m| m.realisations).max();
+    if let (Some(moments), Some(most)) = (&mut experiment.settings.moments, most) {
+        moments.realisations = most;
+    }
+    let opened = open(args.on.device, &experiment)?;
+    let pool = pool(&experiment)?;
+    let run = RunDir::create(&args.out)?;
+    run.write("config.toml", experiment.settings.to_toml().as_bytes())?;
+    run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
+    all.sort_by_key(|realisation| realisation.number);
+    for realisation in &all {
+        run.append_log(realisation)?;
+    }
+    finish(&run, &experiment, &all, pool.as_ref(), &opened, (0.0, 0), &args.voice)
+}

@@ -1,0 +1,116 @@
+//! What theory says of the same network.
+
+use fintan_artifact::RunDir;
+use fintan_config::{Init, Layer, NetworkExperiment, Parametrization, Standard, Unit};
+use fintan_moments::summary::Row;
+use fintan_moments::{Batch, Pool};
+use fintan_theory::{
+    Dual, SignalNoise, gaussian_increment, noise_diffusion, residual_exponent, signal_diffusion, signal_noise,
+};
+use serde_json::json;
+
+use super::super::theory::write_table;
+use crate::failure::Failure;
+
+/// Inputs behind the curves of infinite width.
+const INPUTS: usize = 64;
+
+/// Predictions.
+pub(super) struct Theory {
+    /// By name.
+    pub constants: serde_json::Value,
+    /// Infinite width, of networks without norms on vectors.
+    pub infinite: Vec<SignalNoise>,
+    /// (mean, variance) a layer adds to log ν₂ of the signal.
+    pub signal: Option<(f64, f64)>,
+    /// The same of the noise, its participation ratio as measured.
+    pub noise: Option<(f64, f64)>,
+    /// Increment of Gaussian pre-activations.
+    pub increment: Option<f64>,
+    /// 5 L / N
+    pub fluctuation: Option<f64>,
+}
+
+impl Theory {
+    pub(super) fn of(experiment: &NetworkExperiment, pool: Option<&Pool>, rows: &[Row]) -> Result<Self, Failure> {
+        let none = Self {
+            constants: json!({}),
+            infinite: Vec::new(),
+            signal: None,
+            noise: None,
+            increment: None,
+            fluctuation: None,
+        };
+        let Some((unit, deep)) = experiment.settings.network.deep_preset() else { return Ok(none) };
+        let width = deep.width as f64;
+        let parametrization = experiment.settings.network.parametrization;
+        let increment = gaussian_increment(&deep.activation);
+        let mut theory = Self { increment: Some(increment), ..none };
+        theory.constants = match unit {
+            Unit::Vanilla => {
+                // Laws of ReLUs whose second moments stay: He weights and no biases.
+                let he = matches!(parametrization, Parametrization::Standard(Standard { init, bias_std })
+                    if bias_std == 0.0 && init.variance() == Some(2.0))
+                    && deep.activation == fintan_config::Activation::raw(fintan_config::Function::Relu);
+                let last = rows.iter().rev().find(|row| row.quantity == "pr_noise").map(|row| row.statistics.mean);
+                if he {
+                    theory.signal = Some(signal_diffusion(width));
+                    theory.noise = last.map(|participation| noise_diffusion(width, participation));
+                    theory.fluctuation = Some(5.0 * deep.depth as f64 / width);
+                }
+                json!({
+                    "log_nu2_mean": theory.signal.map(|s| s.0), "log_nu2_variance": theory.signal.map(|s| s.1),
+                    "log_mu2_noise_mean": theory.noise.map(|s| s.0),
+                    "log_mu2_noise_growth_variance": theory.noise.map(|s| s.1),
+                    "largest_increment": he.then_some(increment),
+                })
+            }
+            Unit::BnFf => json!({ "gaussian_increment": increment, "gamma": increment.ln() }),
+            Unit::BnRes => {
+                json!({ "gaussian_increment": increment, "tau": residual_exponent(increment, deep.res_depth(unit)) })
+            }
+        };
+        if unit == Unit::Vanilla && experiment.network.input.is_vector() {
+            theory.infinite = infinite(experiment, pool)?;
+        }
+        Ok(theory)
+    }
+
+    pub(super) fn write(&self, run: &RunDir) -> Result<(), Failure> {
+        if self.infinite.is_empty() {
+            return Ok(());
+        }
+        let rows = self.infinite.iter().map(|at| vec![at.depth as f64, at.nu2, at.log_sensitivity, at.cosine]);
+        write_table(&run.root().join("theory.csv"), "depth,nu2,log_sensitivity,cosine", rows)
+    }
+}
+
+/// Infinite width over inputs of the first realisation.
+fn infinite(experiment: &NetworkExperiment, pool: Option<&Pool>) -> Result<Vec<SignalNoise>, Failure> {
+    let Some((_, deep)) = experiment.settings.network.deep_preset() else { return Ok(Vec::new()) };
+    let settings = experiment.settings.moments.as_ref().expect("checked");
+    let batch = Batch::draw(settings, experiment.network.input, experiment.settings.seed, 0, pool)?;
+    let (n, len) = (batch.count.min(INPUTS), experiment.network.input.len());
+    let row = |i: usize| &batch.signal[i * len..(i + 1) * len];
+    let dot = |i: usize, j: usize| row(i).iter().zip(row(j)).map(|(a, b)| a * b).sum::<f64>() / len as f64;
+    let gram: Vec<f64> = (0..n * n).map(|at| dot(at / n, at % n)).collect();
+    let linear = |node: &&fintan_config::Node| matches!(node.layer, Layer::Dense(_));
+    let embedding = experiment.network.nodes.iter().find(linear).expect("it begins with weights");
+    let (weights, biases, embedded) = match experiment.network.parametrization {
+        Parametrization::Standard(Standard { init, bias_std }) => {
+            let variance = |init: Init| init.variance().unwrap_or_else(|| init.std(1.0).powi(2) * deep.width as f64);
+            (variance(init), bias_std * bias_std, embedding.init(init).variance().unwrap_or(1.0))
+        }
+        Parametrization::Ntk(b) | Parametrization::Graph(b) => {
+            (1.0 - b.beta.powi(2), b.beta.powi(2), 1.0 - b.beta.powi(2))
+        }
+    };
+    let gram: Vec<f64> = gram.iter().map(|g| biases + embedded * g).collect();
+    let scale = embedded;
+    let found = signal_noise(&Dual::new(deep.activation), weights, biases, &gram, batch.mu2 / batch.live, deep.depth)?;
+    // The embedding multiplies the noise as well.
+    Ok(found
+        .into_iter()
+        .map(|at| SignalNoise { log_sensitivity: at.log_sensitivity + 0.5 * scale.ln(), ..at })
+        .collect())
+}

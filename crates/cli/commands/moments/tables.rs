@@ -1,0 +1,293 @@
+//! Files of numbers, and the report in words.
+
+use std::fmt::Write as _;
+
+use fintan_artifact::{Array, RunDir, write_npz};
+use fintan_config::{Deep, NetworkExperiment, Unit};
+use fintan_moments::summary::{Estimate, Fits, Row, leaves};
+use fintan_moments::{Plan, Realisation, Values};
+
+use super::kernels::Kernels;
+use super::overlays::Theory;
+use crate::failure::Failure;
+
+/// One line for each realisation and point (and channel, where asked for).
+pub(super) fn moments_csv(run: &RunDir, done: &[Realisation]) -> Result<(), Failure> {
+    let mut text = String::from(
+        "realisation,depth,loc,channel,nu1,nu1_abs,nu2,mu2,mu4,log_nu2,log_mu2,log_mu2_noise,log_sensitivity,\
+         reff_signal,reff_noise,pr_signal,pr_noise,cosine\n",
+    );
+    for realisation in done {
+        for record in &realisation.records {
+            let head = format!("{},{},{}", realisation.number, record.depth, record.loc);
+            let ranks = [record.reff_signal, record.reff_noise, record.pr_signal, record.pr_noise, record.cosine]
+                .map(|rank| rank.map_or_else(String::new, |rank| rank.to_string()))
+                .join(",");
+            let _ = writeln!(text, "{head},all,{},{ranks}", numbers(&record.all));
+            for (c, values) in record.channels.iter().enumerate() {
+                let _ = writeln!(text, "{head},{c},{},,,,,", numbers(values));
+            }
+        }
+    }
+    Ok(run.write("moments.csv", text.as_bytes())?)
+}
+
+fn numbers(v: &Values) -> String {
+    let scale = 2.0_f64.powi(v.bits);
+    [
+        scale * v.nu1,
+        scale * v.nu1_abs,
+        scale.powi(2) * v.nu2,
+        scale.powi(2) * v.mu2,
+        scale.powi(4) * v.mu4,
+        v.log_nu2,
+        v.log_mu2,
+        v.log_mu2_noise,
+        v.log_sensitivity,
+    ]
+    .map(|v| v.to_string())
+    .join(",")
+}
+
+/// One line for each depth, point and quantity.
+pub(super) fn summary_csv(run: &RunDir, rows: &[Row]) -> Result<(), Failure> {
+    let mut text = String::from("depth,loc,quantity,n,mean,std,p16,p50,p84,standard_error\n");
+    for Row { depth, loc, quantity, statistics: s } in rows {
+        let _ = writeln!(
+            text,
+            "{depth},{loc},{quantity},{},{},{},{},{},{},{}",
+            s.n, s.mean, s.std, s.p16, s.p50, s.p84, s.standard_error
+        );
+    }
+    Ok(run.write("summary.csv", text.as_bytes())?)
+}
+
+/// Arrays `[realisations, depths]` under the names of Labatie's code (`nu2_signal_loc3`, ..), so that its plots read them,
+/// logarithms beside them; dead realisations left out.
+pub(super) fn npz(
+    run: &RunDir,
+    plan: &Plan,
+    done: &[Realisation],
+    preset: Option<(Unit, &Deep)>,
+) -> Result<(), Failure> {
+    let living: Vec<&Realisation> = done.iter().filter(|r| r.dead.is_none()).collect();
+    let mut depths: Vec<usize> = plan.points().filter(|p| p.depth > 0).map(|p| p.depth).collect();
+    depths.sort_unstable();
+    depths.dedup();
+    let mut locs: Vec<&str> = Vec::new();
+    for point in plan.points().filter(|point| point.depth > 0) {
+        if !locs.contains(&point.loc.as_str()) {
+            locs.push(&point.loc);
+        }
+    }
+    let mut arrays: Vec<(String, Array)> = vec![
+        ("depth".into(), Array::integers(depths.iter().copied())),
+        ("realisation".into(), Array::integers(living.iter().map(|r| r.number as usize))),
+    ];
+    if let Some((unit, deep)) = preset {
+        arrays.push(("res_depth".into(), Array { shape: Vec::new(), ..Array::integers([deep.res_depth(unit)]) }));
+    }
+    let names = [
+        ("nu1_abs", "nu1_abs_signal"),
+        ("nu2", "nu2_signal"),
+        ("mu2", "mu2_signal"),
+        ("mu4", "mu4_signal"),
+        ("mu2_noise", "mu2_noise"),
+        ("reff_signal", "reff_signal"),
+        ("reff_noise", "reff_noise"),
+        ("sensitivity", "chi"),
+        ("log_nu2", "log_nu2_signal"),
+        ("log_mu2", "log_mu2_signal"),
+        ("log_mu2_noise", "log_mu2_noise"),
+        ("log_sensitivity", "log_chi"),
+    ];
+    for loc in locs {
+        for (quantity, name) in names {
+            // -1 where a rank was not computed, as there.
+            let missing = if quantity.starts_with("reff") { -1.0 } else { f64::NAN };
+            let values: Vec<f64> = living
+                .iter()
+                .flat_map(|r| {
+                    depths.iter().map(move |&l| {
+                        let record = r.records.iter().find(|record| record.depth == l && record.loc == loc);
+                        record.map_or(missing, |record| match quantity {
+                            "mu2_noise" => record.all.log_mu2_noise.exp(),
+                            _ => fintan_moments::summary::quantities(record)
+                                .into_iter()
+                                .find(|(found, _)| *found == quantity)
+                                .map_or(missing, |(_, value)| value),
+                        })
+                    })
+                })
+                .collect();
+            // A point that a layer does not have (a generic network's) has no array.
+            if values.iter().all(|v| !v.is_nan()) {
+                arrays.push((format!("{name}_{loc}"), Array::f64(&[living.len(), depths.len()], values)));
+            }
+        }
+    }
+    let arrays: Vec<(&str, Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
+    Ok(write_npz(&run.root().join("moments.npz"), &arrays)?)
+}
+
+/// The laws that were fitted, beside what theory says of them.
+pub(super) fn headline(rows: &[Row], fits: Option<&Fits>, theory: &Theory) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Some(fits) = fits else { return lines };
+    let Some((from, to)) = fits.between else { return lines };
+    let number = |name: &str| theory.constants.get(name).and_then(serde_json::Value::as_f64);
+    let mut say = |what: &str, found: Option<Estimate>, expected: Option<f64>| {
+        if let Some(Estimate { value, standard_error, .. }) = found {
+            let beside = expected.map_or(String::new(), |e| format!("   (theory {e:.5})"));
+            lines.push(format!("{what:<44} {value:>10.5} ± {standard_error:.5}{beside}"));
+        }
+    };
+    let layers = format!("layers {from} to {to}");
+    if fits.tau.is_some() {
+        say("τ of χ ~ l^τ, from increments", fits.tau, number("tau"));
+        say("τ, slope of log χ over log l", fits.tau_log_log, None);
+        say("C of χ ~ C l^τ", fits.amplitude, None);
+    } else if number("gamma").is_some() {
+        say(&format!("γ of χ ~ exp(γ l), {layers}"), fits.gamma, number("gamma"));
+    } else {
+        say(&format!("log ν₂(x) a layer, {layers}"), fits.log_nu2_mean, number("log_nu2_mean"));
+        say("  its variance a layer", fits.log_nu2_variance, number("log_nu2_variance"));
+        say("log μ₂(dx) a layer", fits.log_mu2_noise_mean, number("log_mu2_noise_mean"));
+        say(
+            "  variance of its growth a layer",
+            fits.log_mu2_noise_growth_variance,
+            number("log_mu2_noise_growth_variance"),
+        );
+        say("log χ a layer", fits.gamma, None);
+    }
+    if let Some(last) = rows.iter().map(|row| row.depth).max() {
+        let at: Vec<String> = ["delta", "delta_bn", "delta_phi"]
+            .into_iter()
+            .filter_map(|name| {
+                let row = rows.iter().find(|row| row.depth == last && row.quantity == name)?;
+                Some(format!("{name} {:.4} ± {:.4}", row.statistics.mean, row.statistics.standard_error))
+            })
+            .collect();
+        if !at.is_empty() {
+            lines.push(format!("increments of χ at layer {last}: {}", at.join(", ")));
+        }
+    }
+    lines
+}
+
+/// `report.md`: everything on one page.
+#[expect(clippy::too_many_arguments, reason = "one page of all there is")]
+pub(super) fn report(
+    run: &RunDir,
+    experiment: &NetworkExperiment,
+    done: &[Realisation],
+    rows: &[Row],
+    fits: Option<&Fits>,
+    theory: &Theory,
+    kernels: Option<&Kernels>,
+    figures: &[(&'static str, &'static str)],
+) -> Result<(), Failure> {
+    let mut text = String::from("# Signal and noise through depth\n\n");
+    let dead = done.iter().filter(|r| r.dead.is_some()).count();
+    let _ = writeln!(text, "{} realisations, {dead} of them dead.", done.len());
+    if let Some(fluctuation) = theory.fluctuation {
+        let _ = writeln!(
+            text,
+            "\n5 L / N = {fluctuation:.3}: the variance of log ν₂ at the end, and the size of the relative fluctuation of this \
+             network's tangent kernel between draws."
+        );
+    }
+    let lines = headline(rows, fits, theory);
+    if !lines.is_empty() {
+        let _ = writeln!(text, "\n```text\n{}\n```", lines.join("\n"));
+    }
+    let unit = experiment.settings.network.deep_preset().map(|(unit, _)| unit);
+    let mut depths: Vec<usize> = rows.iter().map(|row| row.depth).filter(|&l| l > 0).collect();
+    depths.dedup();
+    // About ten of them.
+    let shown: Vec<usize> = (0..depths.len())
+        .filter(|i| depths.len() <= 12 || (i + 1) % depths.len().div_ceil(10) == 0 || *i == 0 || i + 1 == depths.len())
+        .map(|i| depths[i])
+        .collect();
+    let ranked = rows.iter().find(|row| row.quantity == "reff_signal" && row.depth > 0).map(|row| row.loc.clone());
+    let normed = match unit {
+        Some(Unit::BnFf) => Some("loc3"),
+        Some(Unit::BnRes) => Some("loc2"),
+        _ => None,
+    };
+    let end = unit.map(leaves);
+    let columns: Vec<(&str, &str, Option<&str>)> = vec![
+        ("χ", "sensitivity", end),
+        ("δχ", "delta", Some("")),
+        ("δ_BN", "delta_bn", Some("")),
+        ("δ_φ", "delta_phi", Some("")),
+        ("r_eff(x)", "reff_signal", ranked.as_deref()),
+        ("r_eff(dx)", "reff_noise", ranked.as_deref()),
+        ("cosine", "cosine", ranked.as_deref()),
+        ("μ₄(z)", "mu4", normed),
+        ("ν₁(abs z)", "nu1_abs", normed),
+        ("log ν₂(x)/ν₂(embedding)", "log_nu2_gain", Some("")),
+        ("log μ₂(dx)/μ₂(dx embedding)", "log_mu2_noise_gain", Some("")),
+    ];
+    let value = |l: usize, quantity: &str, loc: Option<&str>| {
+        let loc = loc?;
+        rows.iter().find(|row| row.depth == l && row.loc == loc && row.quantity == quantity)
+    };
+    let present: Vec<&(&str, &str, Option<&str>)> =
+        columns.iter().filter(|(_, quantity, loc)| shown.iter().any(|&l| value(l, quantity, *loc).is_some())).collect();
+    if !present.is_empty() {
+        let _ = writeln!(text, "\nMean and standard deviation over realisations.\n");
+        let _ = writeln!(text, "| l | {} |", present.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(" | "));
+        let _ = writeln!(text, "| --- |{}", " --- |".repeat(present.len()));
+        for &l in &shown {
+            let cells: Vec<String> = present
+                .iter()
+                .map(|(_, quantity, loc)| {
+                    value(l, quantity, *loc).map_or_else(String::new, |row| {
+                        format!("{}, {}", short(row.statistics.mean), short(row.statistics.std))
+                    })
+                })
+                .collect();
+            let _ = writeln!(text, "| {l} | {} |", cells.join(" | "));
+        }
+    }
+    if let Some(kernels) = kernels {
+        let _ = writeln!(
+            text,
+            "\nTangent kernels of the same networks, with a readout of one output: mean of the diagonal (and its relative \
+             spread between realisations), mean Θ(x,y)/√(Θ(x,x)Θ(y,y)), log10 of the condition number; in brackets at infinite \
+             width.\n\n| l | diagonal | spread | scaled | log10 cond |\n| --- | --- | --- | --- | --- |"
+        );
+        for at in &kernels.at {
+            let limit = |k: usize| at.limit.map_or(String::new(), |limit| format!(" ({})", short(limit[k])));
+            let _ = writeln!(
+                text,
+                "| {} | {}{} | {} | {}{} | {}{} |",
+                at.depth,
+                short(at.diagonal.mean),
+                limit(0),
+                short(at.diagonal.std / at.diagonal.mean),
+                short(at.scaled.mean),
+                limit(1),
+                short(at.log10_condition.mean),
+                limit(2)
+            );
+        }
+    }
+    for (file, caption) in figures {
+        let _ = writeln!(text, "\n![{caption}]({file})");
+    }
+    Ok(run.write("report.md", text.as_bytes())?)
+}
+
+/// Four digits.
+fn short(v: f64) -> String {
+    if v == 0.0 {
+        "0".into()
+    } else if (1e-3..1e5).contains(&v.abs()) {
+        let digits = (3 - v.abs().log10().floor() as i32).max(0) as usize;
+        format!("{v:.digits$}")
+    } else {
+        format!("{v:.3e}")
+    }
+}

@@ -1,0 +1,1 @@
+//! Moments of signal and noise, against oracles.

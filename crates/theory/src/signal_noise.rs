@@ -1,0 +1,111 @@
+//! What theory says of signal and noise through the depth of random networks.
+//!
+//! The normalized sensitivity is `χ² = (μ₂(dx) / μ₂(x)) / (μ₂(dx⁰) / μ₂(x⁰))` (Labatie, ICML 2019, arXiv 1811.03087), with
+//! μ₂ the variance over inputs, mean over channels.
+
+use fintan_config::Activation;
+use rayon::prelude::*;
+
+use crate::dual::{Dual, DualError, Pair};
+use crate::series::Known;
+
+/// Mean and variance a layer adds to log ν₂(x) of a network of ReLUs and He weights whose signal has become
+/// one-dimensional, to second order in 1/N: `-5/(2N) - 4.1/N²` and `5/N + 18.5/N²`.
+///
+/// So L/N decides: after L layers log ν₂ is near N(-5L/(2N), 5L/N) (Hanin and Nica 2018, arXiv 1812.05994).
+#[must_use]
+pub fn signal_diffusion(width: f64) -> (f64, f64) {
+    (-2.5 / width - 4.1 / width.powi(2), 5.0 / width + 18.5 / width.powi(2))
+}
+
+/// The same of log μ₂(dx), P being the participation ratio of the noise's covariance: `-(1 + 4/P)/(2N)`, `(1 + 4/P)/N`.
+#[must_use]
+pub fn noise_diffusion(width: f64, participation: f64) -> (f64, f64) {
+    let spread = (1.0 + 4.0 / participation) / width;
+    (-0.5 * spread, spread)
+}
+
+/// Increment δ of χ through a nonlinearity of standard normal values: `δ² = E[σ'(Z)²] / Var σ(Z)`; of ReLU π/(π-1).
+///
+/// A batch-normalized network with Gaussian pre-activations has χ ~ exp(γ l), γ = log δ.
+#[must_use]
+pub fn gaussian_increment(activation: &Activation) -> f64 {
+    let moments = Dual::new(*activation).moments(1.0);
+    (moments.slope / (moments.second - moments.mean * moments.mean)).sqrt()
+}
+
+/// Exponent of χ ~ l^τ of residual units of H layers that each have increment δ: `τ = (δ^2H - 1) / 2`.
+#[must_use]
+pub fn residual_exponent(increment: f64, layers: usize) -> f64 {
+    (increment.powi(2 * layers as i32) - 1.0) / 2.0
+}
+
+/// Signal and noise behind the nonlinearity of one layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SignalNoise {
+    /// Layer l, from 1.
+    pub depth: usize,
+    /// ν₂(x), mean over inputs.
+    pub nu2: f64,
+    /// log χ, against an embedding whose noise has mean square 1.
+    pub log_sensitivity: f64,
+    /// Mean cosine between two inputs.
+    pub cosine: f64,
+}
+
+/// Fully connected networks of infinite width, without norms: moments over given inputs, layer by layer.
+///
+/// With A_ij the second moments behind a nonlinearity and K = b² + w A, `A' = E[σ(u_i) σ(u_j)]`, (u) ~ N(0, K). Then
+/// `ν₂(x) = mean A_ii`, `μ₂(x) = mean_ij ½ E(σ_i - σ_j)²` and the noise of input i grows by `w E[σ'(u_i)²]`.
+///
+/// # Shapes
+/// - `embedded`: second moments `x_i·x_j / n_0` of what enters the first layer, `[n, n]`; `input`: μ₂ of the inputs
+///
+/// # Errors
+/// A dual activation that quadrature does not reach.
+pub fn signal_noise(
+    dual: &Dual,
+    weights: f64,
+    biases: f64,
+    embedded: &[f64],
+    input: f64,
+    depth: usize,
+) -> Result<Vec<SignalNoise>, DualError> {
+    let n = embedded.len().isqrt();
+    let pairs: Vec<(usize, usize)> = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j))).collect();
+    let mut own: Vec<f64> = (0..n).map(|i| embedded[i * n + i]).collect();
+    let mut gaps: Vec<f64> = pairs.iter().map(|&(i, j)| f64::midpoint(own[i], own[j]) - embedded[i * n + j]).collect();
+    let mut noise = vec![1.0; n];
+    let known = Known::default();
+    let mut found = Vec::with_capacity(depth);
+    for depth in 1..=depth {
+        let q: Vec<f64> = own.iter().map(|a| biases + weights * a).collect();
+        let moments: Vec<_> = q.iter().map(|&q| known.moments(dual, q)).collect();
+        gaps = pairs
+            .par_iter()
+            .zip(&gaps)
+            .with_min_len(16)
+            .map(|(&(i, j), gap)| {
+                let pair = Pair { q1: q[i], q2: q[j], gap: (weights * gap).max(0.0) };
+                let series = if dual.is_quadrature() { known.pair(dual, pair) } else { None };
+                Ok(series.map_or_else(|| dual.pair(pair), Ok)?.gap)
+            })
+            .collect::<Result<_, DualError>>()?;
+        own = moments.iter().map(|m| m.second).collect();
+        for (noise, moments) in noise.iter_mut().zip(&moments) {
+            *noise *= weights * moments.slope;
+        }
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
+        // Every pair stands twice, and an input does not differ from itself.
+        let mu2 = 2.0 * gaps.iter().sum::<f64>() / (n * n) as f64;
+        let cosine =
+            |(&(i, j), gap): (&(usize, usize), &f64)| (f64::midpoint(own[i], own[j]) - gap) / (own[i] * own[j]).sqrt();
+        found.push(SignalNoise {
+            depth,
+            nu2: mean(&own),
+            log_sensitivity: 0.5 * (mean(&noise).ln() - mu2.ln() + input.ln()),
+            cosine: pairs.iter().zip(&gaps).map(cosine).sum::<f64>() / pairs.len() as f64,
+        });
+    }
+    Ok(found)
+}
