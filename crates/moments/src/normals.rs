@@ -153,10 +153,9 @@ mod tests {
         for word in words.chain((0..32).flat_map(|i| [(i << 27) - u32::from(i > 0), (i << 27) + 1])) {
             let u = (f64::from(word >> 1) + 0.5) / 2_147_483_648.0;
             let expected = (-2.0 * u.min(1.0).ln()).sqrt();
-            assert!(
-                (f64::from(radius(word)) - expected).abs() < 3e-7 * expected.max(1.0) + 1e-4 * f64::from(u > 0.999_999),
-                "{word}"
-            );
+            // Near u = 1 the rounding of u, at most 6e-8, is a larger one of a small radius.
+            let error = (f64::from(radius(word)) - expected).abs();
+            assert!(error < 4e-7 * expected.max(1.0) + 6e-8 / expected, "{word}: off by {error}");
             let angle = std::f64::consts::TAU * f64::from(word) / 4_294_967_296.0;
             let (cos, sin) = turn(word);
             assert!((f64::from(cos) - angle.cos()).abs() < 2e-7, "{word}: {cos} {}", angle.cos());

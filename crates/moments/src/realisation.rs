@@ -131,7 +131,7 @@ impl<'a> Plan<'a> {
             .into_iter()
             .filter(|p| p.depth == 0 || (depths.contains(&p.depth) && named(&settings.locs, &p.loc)))
             .map(|point| {
-                let asked = settings.rank_locs.as_ref().map(|names| names.contains(&point.loc));
+                let asked = settings.rank_locs.as_ref().map(|names| names.contains(&point.loc) || point.depth == 0);
                 Wanted { ranks: asked.unwrap_or(point.activated || point.depth == 0), point }
             })
             .collect();
