@@ -113,11 +113,63 @@ fn cases() -> Vec<(&'static str, String, Vec<&'static str>)> {
     ]
 }
 
+/// Wrong `[moments]` and the networks they are of.
+fn moments_cases() -> Vec<(&'static str, String)> {
+    let of = |network: &str, moments: &str| format!("[network]\n{network}\n[moments]\n{moments}\n");
+    let image = |rest: &str| of(&format!("input = [1, 6, 6]\nvanilla = {{ depth = 2, width = 4, {rest} }}"), "");
+    let vector =
+        |rest: &str, moments: &str| of(&format!("input = 5\nvanilla = {{ depth = 4, width = 4{rest} }}"), moments);
+    vec![
+        ("no layer at all", image("kernel = 3").replace("depth = 2", "depth = 0")),
+        ("no channel", image("kernel = 3").replace("width = 4", "width = 0")),
+        ("an even kernel that mirrors", image("kernel = 2, padding = \"symmetric\"")),
+        ("a kernel larger than its map", image("kernel = 5")),
+        ("a stride that does not divide", image("kernel = 3, embed_stride = 4")),
+        ("a kernel on vectors", vector(", kernel = 3", "")),
+        ("eps without batch norm", vector(", eps = 0.1", "")),
+        ("an eps below zero", vector(", eps = -0.1", "").replace("vanilla", "bn_ff")),
+        ("a unit of many weights that is none", vector(", res_depth = 3", "")),
+        (
+            "two deep networks",
+            of("input = 5\nvanilla = { depth = 1, width = 4 }\nbn_ff = { depth = 1, width = 4 }", ""),
+        ),
+        ("outputs of a deep network", of("input = 5\noutputs = 3\nvanilla = { depth = 1, width = 4 }", "")),
+        (
+            "a variance that is none",
+            vector("", "").replace("[moments]", "parametrization.standard.init.variance = 0.0\n[moments]"),
+        ),
+        (
+            "an initialisation of a layer under ntk",
+            of("input = 5\nparametrization.ntk = {}\nlayers = [{ dense = { out = 2, init = \"he\" } }]", ""),
+        ),
+        (
+            "padding beyond a torus",
+            of(
+                "input = [1, 4, 4]\nlayers = [{ pad = { before = 5, mode = \"periodic\" } }, { conv = { out = 2, kernel = 3 } }]",
+                "",
+            ),
+        ),
+        ("one input alone", vector("", "batch = 1")),
+        ("no realisation", vector("", "realisations = 0")),
+        ("a depth that is not there", vector("", "depths = [2, 5]")),
+        ("a depth twice", vector("", "depths = [2, 2]")),
+        ("no depth", vector("", "depths = []")),
+        ("every and depths", vector("", "depths = [2]\nevery = 2")),
+        ("a point that is not there", vector("", "locs = [\"loc4\"]")),
+        ("no point", vector("", "locs = []")),
+        ("a spectrum that grows", vector("", "inputs.spectrum.exponent = -1.0")),
+        ("images for a vector that is none", vector("", "inputs.shapes.count = 10")),
+        ("constants dropped but kept", vector("", "standardize = false\ndrop_constant = true")),
+        ("more inputs of a kernel than of a batch", vector("", "batch = 4\nntk = { inputs = 5, depths = [1] }")),
+        ("a typo", vector("", "realizations = 3")),
+    ]
+}
+
 #[test]
 fn every_error_points_at_the_key() {
     let folder = folder();
     let mut answers = String::new();
-    let tasks = task_cases().into_iter().map(|(name, text)| (name, text, vec![]));
+    let tasks = task_cases().into_iter().chain(moments_cases()).map(|(name, text)| (name, text, vec![]));
     for (name, text, flags) in cases().into_iter().chain(tasks) {
         config(folder.path(), &text);
         let mut args = vec!["check", "tiny.toml", "--device", "flex"];

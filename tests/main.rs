@@ -18,6 +18,7 @@ mod configs;
 mod data;
 mod devices;
 mod kernels;
+mod moments;
 #[path = "../crates/net/tests/reference.rs"]
 mod reference;
 mod regimes;

@@ -146,7 +146,7 @@ def make(unit, kernel, padding, size, channels, stride, activation, bn_noise, bi
     fixed = net.stats if bn_noise == "fixed_stats" else None
     # The derivative along the noise, to fourth order.
     h = F(2e-7)
-    shifted = {k: net.run(x + k * h * noise, fixed) for k in (-2, -1, 1, 2)}
+    shifted = {k: net.run(x.astype(F) + k * h * noise.astype(F), fixed) for k in (-2, -1, 1, 2)}
 
     def derivative(at):
         return (8 * (shifted[1][at] - shifted[-1][at]) - (shifted[2][at] - shifted[-2][at])) / (12 * h)

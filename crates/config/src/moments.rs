@@ -368,7 +368,7 @@ pub(crate) fn points(network: &Architecture, unit: Option<crate::deep::Unit>) ->
         if weights || unit == Unit::BnRes {
             depth += 1;
             loc = 1;
-            points.push(Point { path: before.clone(), depth, loc: "loc1".into(), activated: unit != Unit::BnRes });
+            points.push(Point { path: before.clone(), depth, loc: "loc1".into(), activated: false });
         }
         for (j, inner) in node.branch.iter().enumerate().filter(|(_, inner)| !silent(&inner.layer)).take(3) {
             loc += 1;

@@ -10,7 +10,7 @@ use super::kernels::Kernels;
 use super::overlays::Theory;
 use crate::failure::Failure;
 
-/// Bins of a distribution.
+/// Bins of a distribution, at most.
 const BINS: usize = 50;
 /// Distributions that are drawn.
 const DISTRIBUTIONS: usize = 4;
@@ -221,8 +221,7 @@ impl Figures<'_> {
             if values.len() < 2 || low == high {
                 continue;
             }
-            // Fewer bins than fifty where there are few values.
-            let bins = BINS.min(values.len() / 5).max(5);
+            let bins = BINS.min(values.len().isqrt()).max(5);
             let width = (high - low) / bins as f64;
             let mut counts = vec![0.0; bins];
             for v in &values {

@@ -31,7 +31,8 @@ pub(super) struct AtDepth {
     pub scaled: Statistics,
     /// Largest over smallest eigenvalue; the mean is of logarithms.
     pub log10_condition: Statistics,
-    /// Of infinite width: diagonal, scaled, log10 of the condition number; none under batch norm.
+    /// Of infinite width, over the inputs of the first realisation: diagonal, scaled, log10 of the condition number; none
+    /// under batch norm.
     pub limit: Option<[f64; 3]>,
 }
 
@@ -67,7 +68,8 @@ pub(super) fn measure(
             let kernel = Kernel::compute(&problem, &fintan_ntk::Plan::new(&problem, None, 1e12, None)?);
             let (matrix, [n, _]) = kernel.matrix(&kernel.total())?;
             found.push(of(&matrix, n)?);
-            if let Some(limit) = &limit {
+            // At infinite width only the inputs differ between realisations: one batch will do.
+            if let (Some(limit), true) = (&limit, limits.is_empty()) {
                 let channels_first: Vec<Vec<f64>> = inputs
                     .permute([0, 3, 1, 2])
                     .into_data()

@@ -115,7 +115,7 @@ fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
     let shape = experiment.network.input;
     if let Inputs::Npy(files) = &settings.inputs {
         let path = files.path.display();
-        let arrays = read_arrays(&files.path)?;
+        let arrays = read_arrays(&files.path).map_err(Failure::input)?;
         let [(_, array)] = &arrays[..] else {
             return Err(Failure::input(format!("`{path}` must hold one array, it holds {}", arrays.len())));
         };

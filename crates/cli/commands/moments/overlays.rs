@@ -52,7 +52,10 @@ impl Theory {
                 let he = matches!(parametrization, Parametrization::Standard(Standard { init, bias_std })
                     if bias_std == 0.0 && init.variance() == Some(2.0))
                     && deep.activation == fintan_config::Activation::raw(fintan_config::Function::Relu);
-                let last = rows.iter().rev().find(|row| row.quantity == "pr_noise").map(|row| row.statistics.mean);
+                // The second half of the depth, whose growth is fitted.
+                let halfway = |row: &&Row| row.quantity == "pr_noise" && 2 * row.depth >= deep.depth;
+                let found: Vec<f64> = rows.iter().filter(halfway).map(|row| 1.0 / row.statistics.mean).collect();
+                let last = (!found.is_empty()).then(|| found.len() as f64 / found.iter().sum::<f64>());
                 if he {
                     theory.signal = Some(signal_diffusion(width));
                     theory.noise = last.map(|participation| noise_diffusion(width, participation));

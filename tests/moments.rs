@@ -1,0 +1,226 @@
+//! `fintan moments`: one measurement, however it is cut.
+
+use std::path::Path;
+
+use fintan_artifact::read_arrays;
+
+use crate::devices::wgpu_at_hand;
+use crate::support::{answer, config, files, fintan, folder, run, succeed};
+
+const SMALL: &str = r#"
+seed = 5
+[network]
+input = [2, 6, 6]
+bn_res = { depth = 4, width = 5, kernel = 3, padding = "symmetric", embed_stride = 2 }
+[moments]
+inputs.spectrum.exponent = 1.0
+batch = 6
+realisations = 5
+every = 2
+per_channel = true
+"#;
+
+fn measured(folder: &Path, name: &str, more: &[&str]) {
+    succeed(folder, &[&["moments", "tiny.toml", "--device", "flex", "--quiet", "--out", name], more].concat());
+}
+
+/// Everything in a run but how long it took.
+fn numbers(run: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let untimed = |path: &Path| !["env.json", "config.toml"].iter().any(|name| path.ends_with(name));
+    files(run).into_iter().filter(|(path, _)| untimed(path)).collect()
+}
+
+#[test]
+fn the_same_bytes_for_any_number_of_threads_and_however_it_is_cut() {
+    let folder = folder();
+    config(folder.path(), SMALL);
+    for threads in ["1", "4"] {
+        let args = ["moments", "tiny.toml", "--device", "flex", "--quiet", "--out"];
+        let out = format!("threads{threads}");
+        let (code, _, stderr) = answer(
+            fintan(folder.path()).args(args).arg(&out).env("RAYON_NUM_THREADS", threads).output().expect("starts"),
+        );
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let whole = numbers(&folder.path().join("threads1"));
+    assert_eq!(whole, numbers(&folder.path().join("threads4")));
+    assert!(whole.len() >= 10);
+
+    measured(folder.path(), "first", &["--range", "0..2"]);
+    measured(folder.path(), "second", &["--range", "2..5"]);
+    succeed(folder.path(), &["moments", "merge", "second", "first", "--out", "merged", "--device", "flex", "--quiet"]);
+    assert_eq!(whole, numbers(&folder.path().join("merged")));
+    let (code, _, stderr) = run(folder.path(), &["moments", "merge", "first", "merged", "--out", "twice"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("realisation 0 stands in two of the runs"), "{stderr}");
+    assert!(!folder.path().join("twice").exists());
+
+    // A kill in the middle of a line, and on.
+    let log = folder.path().join("first/log.jsonl");
+    let text = std::fs::read_to_string(&log).expect("a log");
+    std::fs::write(&log, &text[..text.len() - 40]).expect("written");
+    measured(folder.path(), "first", &["--resume"]);
+    assert_eq!(whole, numbers(&folder.path().join("first")));
+    let (code, _, stderr) = run(
+        folder.path(),
+        &["moments", "tiny.toml", "--device", "flex", "--out", "first", "--resume", "--set", "moments.batch=7"],
+    );
+    assert_eq!(code, 2);
+    assert!(stderr.contains("another configuration"), "{stderr}");
+    let (code, _, stderr) = run(folder.path(), &["moments", "tiny.toml", "--device", "flex", "--out", "first"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("exists already"), "{stderr}");
+}
+
+#[test]
+fn files_hold_what_was_measured_under_the_names_of_the_field() {
+    let folder = folder();
+    config(folder.path(), SMALL);
+    measured(folder.path(), "run", &[]);
+    let run = folder.path().join("run");
+    let arrays = read_arrays(&run.join("moments.npz")).expect("arrays");
+    let named = |name: &str| &arrays.iter().find(|(found, _)| found == name).unwrap_or_else(|| panic!("no `{name}`")).1;
+    assert_eq!(named("depth").to_f64(), [2.0, 4.0]);
+    assert_eq!(named("res_depth").to_f64(), [2.0]);
+    for name in ["nu1_abs_signal_loc2", "mu2_noise_loc5", "chi_loc1", "reff_signal_loc3", "log_chi_loc4"] {
+        assert_eq!(named(name).shape, [5, 2], "{name}");
+        assert!(named(name).to_f64().iter().all(|v| v.is_finite()));
+    }
+    let chi = named("chi_loc5").to_f64();
+    let logs = named("log_chi_loc5").to_f64();
+    assert!(chi.iter().zip(&logs).all(|(chi, log)| (chi.ln() - log).abs() < 1e-9));
+    let csv = std::fs::read_to_string(run.join("moments.csv")).expect("a table");
+    // A head, and for each realisation: the embedding and 2 x 5 points, each of all channels and of 5.
+    assert_eq!(csv.lines().count(), 1 + 5 * 11 * 6);
+    assert!(!csv.contains("NaN"));
+    let summary = std::fs::read_to_string(run.join("summary.csv")).expect("a table");
+    for quantity in ["delta_bn", "delta_phi", "sensitivity", "pr_noise", "cosine"] {
+        assert!(summary.contains(&format!(",{quantity},5,")), "{quantity}");
+    }
+    let report = std::fs::read_to_string(run.join("report.md")).expect("a report");
+    for (_, file) in report
+        .match_indices("](")
+        .map(|(at, _)| report[at + 2..].split_once(')').expect("a link"))
+        .map(|(file, _)| ((), file))
+    {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn kernels_of_the_same_networks_stand_beside_their_moments() {
+    let folder = folder();
+    config(
+        folder.path(),
+        r#"
+        [network]
+        input = 8
+        vanilla = { depth = 3, width = 2048, activation = { function = "erf" } }
+        parametrization.standard = { init.variance = 1.5, bias_std = 0.3 }
+        [moments]
+        batch = 6
+        realisations = 2
+        ntk = { inputs = 4, realisations = 2, depths = [1, 3] }
+        "#,
+    );
+    measured(folder.path(), "run", &[]);
+    let table = std::fs::read_to_string(folder.path().join("run/ntk.csv")).expect("a table");
+    let rows: Vec<Vec<f64>> = table
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').map(|cell| cell.parse().expect("a number")).collect())
+        .collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), [1.0, 3.0]);
+    for row in rows {
+        let [diagonal, scaled, limit_diagonal, limit_scaled] = [row[2], row[4], row[8], row[9]];
+        assert!((diagonal / limit_diagonal - 1.0).abs() < 0.1, "{diagonal} {limit_diagonal}");
+        assert!((scaled - limit_scaled).abs() < 0.05, "{scaled} {limit_scaled}");
+    }
+    // Cosines follow the map of infinite width.
+    let theory = std::fs::read_to_string(folder.path().join("run/theory.csv")).expect("a table");
+    let summary = std::fs::read_to_string(folder.path().join("run/summary.csv")).expect("a table");
+    let last: f64 = theory.lines().last().and_then(|l| l.split(',').nth(3)).expect("cells").parse().expect("a number");
+    let measured: f64 = summary
+        .lines()
+        .find_map(|line| line.strip_prefix("3,loc3,cosine,2,"))
+        .and_then(|rest| rest.split(',').next())
+        .expect("measured")
+        .parse()
+        .expect("a number");
+    assert!((last - measured).abs() < 0.05, "{last} {measured}");
+}
+
+#[test]
+fn gpus_measure_what_cpus_do() {
+    if !wgpu_at_hand("moments on wgpu agree with flex") {
+        return;
+    }
+    let folder = folder();
+    config(folder.path(), SMALL);
+    for device in ["flex", "wgpu:0"] {
+        let out = device.replace(':', "");
+        succeed(folder.path(), &["moments", "tiny.toml", "--device", device, "--out", &out, "--quiet"]);
+    }
+    let read = |name: &str| read_arrays(&folder.path().join(name).join("moments.npz")).expect("arrays");
+    let (cpu, gpu) = (read("flex"), read("wgpu0"));
+    assert_eq!(cpu.len(), gpu.len());
+    for ((name, a), (_, b)) in cpu.iter().zip(&gpu) {
+        for (a, b) in a.to_f64().iter().zip(b.to_f64()) {
+            assert!((a - b).abs() <= 1e-4 * a.abs().max(1.0), "{name}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_by_name() {
+    let folder = folder();
+    let refused = |text: &str, args: &[&str]| {
+        config(folder.path(), text);
+        let (code, _, stderr) = run(folder.path(), &[&["moments", "tiny.toml", "--out", "never"], args].concat());
+        assert_eq!(code, 2, "{stderr}");
+        assert!(!folder.path().join("never").exists(), "{stderr}");
+        stderr
+    };
+    let text = refused("[network]\ninput = 4\nvanilla = { depth = 2, width = 4 }\n", &[]);
+    assert!(text.contains("has no [moments]"), "{text}");
+    assert!(refused(SMALL, &["--range", "3..9"]).contains("A < B <= 5"));
+    let npy = SMALL.replace("inputs.spectrum.exponent = 1.0", "inputs.npy.path = \"missing.npy\"");
+    assert!(refused(&npy, &[]).contains("missing.npy"));
+    let f64_on_gpu = SMALL.replace("batch = 6", "batch = 6\ndtype = \"f64\"");
+    let text = refused(&f64_on_gpu, &["--device", "wgpu:7"]);
+    assert!(text.contains("wgpu"), "{text}");
+    let few =
+        SMALL.replace("[2, 6, 6]", "[1, 6, 6]").replace("inputs.spectrum.exponent = 1.0", "inputs.shapes.count = 5");
+    let text = refused(&few, &[]);
+    assert!(text.contains("`moments.batch` is 6") && text.contains("holds 5"), "{text}");
+}
+
+#[test]
+fn any_network_can_be_measured_layer_by_layer() {
+    let folder = folder();
+    config(
+        folder.path(),
+        r#"
+        [network]
+        input = [1, 8, 8]
+        layers = [
+            { conv = { out = 4, kernel = 3, padding = 1 } },
+            { activation = { function = "leaky_relu" } },
+            { conv = { out = 4, kernel = 4, stride = 2, padding = 1 } },
+            { layer_norm = {} },
+            { activation = { function = "gelu" } },
+            { flatten = {} },
+            { dense = { out = 7 } },
+        ]
+        [moments]
+        inputs.shapes.count = 64
+        batch = 8
+        realisations = 2
+        "#,
+    );
+    measured(folder.path(), "run", &[]);
+    let csv = std::fs::read_to_string(folder.path().join("run/moments.csv")).expect("a table");
+    for point in ["0,1,conv,all", "0,1,activation,all", "0,2,layer_norm,all", "0,3,dense,all"] {
+        assert!(csv.contains(point), "{point}\n{csv}");
+    }
+}
