@@ -6,11 +6,11 @@ use burn::tensor::{Device, Tensor};
 use fintan_artifact::LogLine;
 use fintan_config::{Experiment, Settings, Train};
 use fintan_data::{Images, Order};
+use fintan_metrics::{Measures, Samples};
 use fintan_net::{Mode, Network, Placement};
 use rand::RngExt as _;
 
 use crate::loss::binary_cross_entropy;
-use crate::measures::{Measures, Samples};
 use crate::optimizer::{Optimizer, rates};
 use crate::seeds::{Purpose, latents, stream};
 use crate::training::{Ending, Observer, ObserverError, Part, Schedule, Session, TrainError, Trainee, check_loss, run};

@@ -6,7 +6,6 @@
 mod checkpoint;
 mod gan;
 mod loss;
-pub mod measures;
 mod optimizer;
 mod seeds;
 mod supervised;
