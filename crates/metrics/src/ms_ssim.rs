@@ -80,7 +80,8 @@ fn plane(image: &[f32], channel: usize, channels: usize) -> Vec<f64> {
 
 fn window() -> [f64; SSIM_WINDOW] {
     let centre = (SSIM_WINDOW / 2) as f64;
-    let bell = std::array::from_fn::<f64, SSIM_WINDOW, _>(|i| (-(i as f64 - centre).powi(2) / (2.0 * SIGMA * SIGMA)).exp());
+    let bell =
+        std::array::from_fn::<f64, SSIM_WINDOW, _>(|i| (-(i as f64 - centre).powi(2) / (2.0 * SIGMA * SIGMA)).exp());
     let sum: f64 = bell.iter().sum();
     bell.map(|v| v / sum)
 }

@@ -1,7 +1,8 @@
 //! Against the same metrics by NumPy and SciPy, see `assets/golden/make_metric_cases.py`.
 
 use fintan_metrics::{
-    Directions, Features, Rows, Samples, frechet_distance, kernel_distance, ms_ssim, precision_recall, sliced_wasserstein,
+    Directions, Features, Rows, Samples, frechet_distance, kernel_distance, ms_ssim, precision_recall,
+    sliced_wasserstein,
 };
 use serde_json::Value;
 

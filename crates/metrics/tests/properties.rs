@@ -118,8 +118,7 @@ fn structural_similarity_is_one_between_equal_images_only() {
 fn slices_see_a_shift_as_far_as_they_look_along_it() {
     let (width, count) = (8, 64);
     let values: Vec<f32> = normal(7, count, width).values.iter().map(|&v| v as f32).collect();
-    let shifted: Vec<f32> =
-        values.iter().enumerate().map(|(i, v)| if i % width == 0 { v + 0.5 } else { *v }).collect();
+    let shifted: Vec<f32> = values.iter().enumerate().map(|(i, v)| if i % width == 0 { v + 0.5 } else { *v }).collect();
     let directions = Directions::draw(1, 100, width);
     for direction in directions.values.chunks_exact(width) {
         near(direction.iter().map(|v| v * v).sum(), 1.0, 1e-12);
