@@ -189,7 +189,7 @@ mod tests {
         let bytes = grid_gif(&frames, 64, 1, 2, 7).expect("drawn");
         let mut options = gif::DecodeOptions::new();
         options.set_color_output(gif::ColorOutput::RGBA);
-        let mut decoder = options.read_info(Cursor::new(bytes)).expect("a GIF");
+        let mut decoder = options.clone().read_info(Cursor::new(bytes)).expect("a GIF");
         assert_eq!((decoder.width(), decoder.height(), decoder.repeat()), (131, 66, gif::Repeat::Infinite));
         let mut shades = Vec::new();
         while let Some(frame) = decoder.read_next_frame().expect("a frame") {

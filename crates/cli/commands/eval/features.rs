@@ -139,7 +139,7 @@ impl Extractor {
         match self {
             Self::Trained(Trained { record, .. }) => {
                 let right = 100.0 * record.accuracy;
-                format!("classifier trained on the data, {width} features, {right:.1} % right on {}", record.tested)
+                format!("classifier of the data, {width} features, {right:.1} % right on {}", record.tested)
             }
             Self::Brought(Brought { name, key, .. }) => format!("{name} ({key:016x}), {width} features"),
         }

@@ -178,17 +178,24 @@ fn say(evaluation: &Evaluation, run: &RunDir, voice: &Voice) {
         let each: Vec<String> = evaluation.classes.iter().map(|c| format!("{} {}", c.class, c.samples)).collect();
         answer!("samples by class: {}", each.join(", "));
     }
-    for refused in &evaluation.refused {
-        tell!("no {}: {}", refused.metric, refused.reason);
+    // Metrics that one reason keeps away are named together.
+    let mut reasons: Vec<&str> = evaluation.refused.iter().map(|refused| refused.reason.as_str()).collect();
+    reasons.dedup();
+    for reason in reasons {
+        let of_it = evaluation.refused.iter().filter(|refused| refused.reason == reason);
+        let names: Vec<&str> = of_it.map(|refused| refused.metric.as_str()).collect();
+        tell!("no {}: {reason}", names.join(", "));
     }
     answer!("{}", run.metrics().display());
 }
 
-/// Four digits.
+/// Four digits; of counts, all.
 fn short(x: f64) -> String {
-    if x == 0.0 || (1e-3..1e5).contains(&x.abs()) {
-        let digits = if x == 0.0 { 1.0 } else { x.abs().log10().floor() };
-        format!("{x:.*}", (3.0 - digits).clamp(0.0, 6.0) as usize)
+    if x.fract() == 0.0 {
+        return format!("{x:.0}");
+    }
+    if (1e-3..1e5).contains(&x.abs()) {
+        format!("{x:.*}", (3.0 - x.abs().log10().floor()).clamp(0.0, 6.0) as usize)
     } else {
         format!("{x:.3e}")
     }

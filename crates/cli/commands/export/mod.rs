@@ -28,7 +28,8 @@ pub(super) fn export(args: &Export) -> Result<(), Failure> {
         return Err(Failure::input(format!("`{name}` is an exported folder already; copy it")));
     }
     if args.out.exists() {
-        return Err(RunError::Exists(args.out.clone()).into());
+        let name = args.out.display();
+        return Err(Failure::input(format!("`{name}` exists already; an export never overwrites anything")));
     }
     let opened = device::open(args.on.device)?;
     let Source { generator, step, seed } = Source::open(&args.run, args.step, &opened)?;

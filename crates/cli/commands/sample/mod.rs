@@ -34,6 +34,9 @@ impl BatchNormMode {
 
 /// Draws images from a checkpoint.
 pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
+    if let Some(out) = args.out.as_ref().filter(|out| out.extension().is_none_or(|e| e != "png")) {
+        return Err(Failure::input(format!("--out is the picture and must end with .png, got `{}`", out.display())));
+    }
     let opened = device::open(args.on.device)?;
     let source = Source::open(&args.run, args.step, &opened)?;
     let seed = args.seed.unwrap_or(source.seed);
