@@ -147,7 +147,7 @@ fn an_export_is_read_back() {
         let common = ["-n", "3", "--bn", "running", "--device", "flex", "--quiet", "--out", name];
         succeed(folder.path(), &[&["ntk"], args, &common[..]].concat());
         let arrays = read_arrays(&folder.path().join(name)).expect("a kernel");
-        arrays.into_iter().find(|(name, _)| name == "kernel").expect("a kernel").1
+        arrays.into_iter().find(|(name, _)| name == "ntk").expect("a kernel").1
     };
     let weights = ["tiny.toml", "--weights", "out/generator.safetensors"];
     assert_eq!(kernel(&weights, "exported.npz"), kernel(&["a"], "run.npz"));
