@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 use fintan_artifact::{Evaluation, RunDir};
-use fintan_config::{Architecture, Dense, Description, Empty, Layer, Parametrization, Shape};
+use fintan_config::{Architecture, Description, Empty, Layer, Parametrization, Shape};
 use fintan_net::weights::{Tensors, write_safetensors};
 
 use crate::support::{TINY, config, folder, run, succeed};
@@ -180,7 +180,7 @@ fn features_come_from_a_file_where_one_is_given() {
     let folder = folder();
     trained(folder.path(), "10");
     let input = Shape::image(1, 8, 8);
-    let layers = [Layer::Flatten(Empty {}), Layer::Dense(Dense { out: 6 })];
+    let layers = [Layer::Flatten(Empty {}), Layer::Dense(6.into())];
     let network = Architecture::new(input, &layers, Parametrization::default()).expect("sound");
     let weights: Vec<f32> = (0..6 * 64).map(|i| ((i * i * 7 + 3 * i) % 23) as f32 / 23.0 - 0.5).collect();
     let tensors = Tensors::from([

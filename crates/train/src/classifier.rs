@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{
-    Activation, Adam, Architecture, Convolution, Dense, Empty, Function, Init, Layer, LayerRates, LossFunction,
+    Activation, Adam, Architecture, Convolution, Empty, Function, Init, Layer, LayerRates, LossFunction,
     Optimizer as Settings, Parametrization, Shape, Standard,
 };
 use fintan_data::{DataError, Images, Order};
@@ -93,16 +93,17 @@ fn architecture(image: Shape, features: usize, classes: usize) -> [Architecture;
             stride: 2.into(),
             padding: 1.into(),
             output_padding: 0.into(),
+            init: None,
         };
         layers.extend([Layer::Conv(stride), relu()]);
         size /= 2;
         channels = 64;
     }
-    layers.extend([Layer::Flatten(Empty {}), Layer::Dense(Dense { out: features }), relu()]);
+    layers.extend([Layer::Flatten(Empty {}), Layer::Dense(features.into()), relu()]);
     let he = Parametrization::Standard(Standard { init: Init::He, bias_std: 0.0 });
     let build = |layers: &[Layer]| Architecture::new(image, layers, he).expect("halved while larger than 4");
     let trunk = build(&layers);
-    layers.push(Layer::Dense(Dense { out: classes }));
+    layers.push(Layer::Dense(classes.into()));
     [build(&layers), trunk]
 }
 

@@ -62,6 +62,14 @@ def shape_of(shape):
     return shape["channels"], shape["height"], shape["width"]
 
 
+def sources(before, after, n, mode):
+    """Of each padded row or column, the one of n that stands there; none for zeros."""
+    at = np.arange(-before, n + after)
+    if mode == "zero":
+        return None
+    return at % n if mode == "periodic" else np.minimum(at % (2 * n), 2 * n - 1 - at % (2 * n))
+
+
 # ---------------------------------------------------------------- NumPy, in float64
 
 
@@ -147,6 +155,13 @@ def apply(entries, tensors, x):
                 # One value for each that is normalized: channels, or channels and positions.
                 spread = lambda v: v.reshape(v.shape if v.ndim == 3 else (-1, 1, 1))
                 x = spread(weight) * x + spread(bias)
+        elif kind == "pad":
+            before, after, mode = settings["before"], settings["after"], settings["mode"]
+            if mode == "zero":
+                x = np.pad(x, ((0, 0), (0, 0), *zip(before, after)))
+            else:
+                for axis in (0, 1):
+                    x = x.take(sources(before[axis], after[axis], x.shape[2 + axis], mode), 2 + axis)
         elif kind in ("reshape", "flatten"):
             x = x.reshape(len(x), *out)
         elif kind == "global_average_pool":
@@ -233,6 +248,19 @@ if torch is not None:
         def forward(self, x):
             return x.reshape(len(x), *self.shape)
 
+    class Pad(nn.Module):
+        def __init__(self, settings):
+            super().__init__()
+            self.before, self.after, self.mode = settings["before"], settings["after"], settings["mode"]
+
+        def forward(self, x):
+            if self.mode == "zero":
+                return F.pad(x, (self.before[1], self.after[1], self.before[0], self.after[0]))
+            for axis in (0, 1):
+                at = sources(self.before[axis], self.after[axis], x.shape[2 + axis], self.mode)
+                x = x.index_select(2 + axis, torch.as_tensor(at, device=x.device))
+            return x
+
     class FeatureNorm(nn.Module):
         """Layer norm over channels, at each position apart."""
 
@@ -282,6 +310,8 @@ if torch is not None:
                 return norm
             norm = FeatureNorm(shape[0], settings["eps"], parameters is not None)
             return filled(norm, norm.norm)
+        if kind == "pad":
+            return Pad(settings)
         if kind in ("reshape", "flatten"):
             return Reshape(shape_of(entry["output"]))
         if kind == "global_average_pool":
