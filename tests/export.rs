@@ -192,49 +192,52 @@ fn the_loader_computes_what_the_network_does() {
         Command::new("python3").args(["-B", "-c", script]).current_dir(folder).output().ok()
     };
     let folder = folder();
+    let placement = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
     if !python("import numpy", folder.path()).is_some_and(|output| output.status.success()) {
         eprintln!("skipped: no python3 with NumPy");
         return;
     }
-    let cases: Vec<Value> =
-        serde_json::from_str(include_str!("../assets/golden/network_cases.json")).expect("golden cases");
-    assert!(cases.len() > 10);
-    let placement = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
-    for (k, case) in cases.iter().enumerate() {
-        let [c, h, w]: [usize; 3] = serde_json::from_value(case["input"].clone()).expect("a shape");
-        let layers: Vec<Layer> = serde_json::from_value(case["layers"].clone()).expect("layers");
-        let parametrization: Parametrization =
-            serde_json::from_value(case["parametrization"].clone()).expect("a parametrization");
-        let architecture = Architecture::new(Shape::image(c, h, w), &layers, parametrization).expect("sound");
-        let given = case["tensors"].as_object().expect("tensors");
-        let tensors: Tensors = given
-            .iter()
-            .map(|(name, array)| {
-                let values: Vec<f64> = serde_json::from_value(array["data"].clone()).expect("numbers");
-                let shape: Vec<usize> = serde_json::from_value(array["shape"].clone()).expect("a shape");
-                (name.clone(), TensorData::new(values, shape))
-            })
-            .collect();
-        let drawn = Network::init(&architecture, &mut stream(1, Purpose::Generator, 0), &placement);
-        let network = drawn.with_tensors(&tensors).expect("fits");
+    let mut cases: Vec<(Architecture, Tensors)> = crate::support::golden_networks();
+    // Frames of every kind, which no golden case has.
+    let framed: Vec<Layer> = ["zero", "periodic", "symmetric"]
+        .iter()
+        .flat_map(|mode| {
+            [
+                serde_json::json!({ "pad": { "before": [1, 2], "after": [3, 0], "mode": mode } }),
+                serde_json::json!({ "conv": { "out": 3, "kernel": [3, 2] } }),
+                serde_json::json!({ "activation": { "function": "tanh" } }),
+            ]
+        })
+        .map(|layer| serde_json::from_value(layer).expect("a layer"))
+        .collect();
+    let framed = Architecture::new(Shape::image(2, 4, 5), &framed, Parametrization::default()).expect("sound");
+    let x: Vec<f64> = (0..2 * 40).map(|i| f64::from(i * i % 37) / 20.0 - 0.8).collect();
+    let drawn = Network::init(&framed, &mut stream(2, Purpose::Generator, 0), &placement);
+    let mut tensors = drawn.to_tensors();
+    tensors.insert("x".into(), TensorData::new(x, [2, 2, 4, 5]));
+    cases.push((framed, tensors));
+    for (k, (architecture, tensors)) in cases.iter().enumerate() {
+        let drawn = Network::init(architecture, &mut stream(1, Purpose::Generator, 0), &placement);
+        let network = drawn.with_tensors(tensors).expect("fits");
+        let Shape { channels, height, width } = architecture.input;
+        let x: Vec<f64> = tensors["x"].iter().collect();
+        let n = x.len() / architecture.input.len();
+        let shape = [n, channels, height, width];
+        let batch =
+            channels_last(Tensor::<4>::from_data(TensorData::new(x.clone(), shape), (&placement.device, DType::F64)));
         // Running statistics that are not those of a new network.
-        let x = tensors["x"].clone();
-        let n = x.shape().to_vec()[0];
-        let x = TensorData::new(x.iter::<f64>().collect::<Vec<_>>(), [n, c, h, w]);
-        let x = Tensor::<4>::from_data(x, (&placement.device, DType::F64));
-        let (_, tape) = network.forward(channels_last(x.clone()), Mode::Train);
+        let (_, tape) = network.forward(batch.clone(), Mode::Train);
         let network = network.absorb_statistics(&tape);
-        let (y, _) = network.forward(channels_last(x.clone()), Mode::Eval);
-        let y: Vec<f64> = channels_first(y).into_data().iter().collect();
+        let y: Vec<f64> = channels_first(network.forward(batch, Mode::Eval).0).into_data().iter().collect();
         let out = folder.path().join(format!("case{k}"));
         std::fs::create_dir(&out).expect("made");
-        std::fs::write(out.join("generator.py"), include_str!("../crates/cli/commands/export/generator.py"))
-            .expect("written");
+        let loader = include_str!("../crates/cli/commands/export/generator.py");
+        std::fs::write(out.join("generator.py"), loader).expect("written");
         std::fs::write(out.join("generator.safetensors"), write_safetensors(&network.to_tensors())).expect("written");
-        let described = serde_json::to_vec(&Description::of(&architecture)).expect("JSON");
+        let described = serde_json::to_vec(&Description::of(architecture)).expect("JSON");
         std::fs::write(out.join("generator.json"), described).expect("written");
-        let x: Vec<f64> = x.into_data().iter().collect();
-        let arrays = [("x", Array::f64(&[n, c * h * w], x)), ("y", Array::f64(&[n, architecture.output().len()], y))];
+        let (input, output) = (architecture.input.len(), architecture.output().len());
+        let arrays = [("x", Array::f64(&[n, input], x)), ("y", Array::f64(&[n, output], y))];
         write_npz(&out.join("case.npz"), &arrays).expect("written");
     }
     let script = "

@@ -307,9 +307,17 @@ fn reference_kernels_where_they_are_at_hand() {
 /// A reference network as a configuration.
 fn reference(side: &Value) -> String {
     let Written { input, layers, parametrization } = written(side);
-    let network =
-        NetworkTable { input: InputShape(input), parametrization, fc: None, outputs: None, layers: Some(layers) };
-    NetworkSettings { seed: 0, network, data: None, task: None }.to_toml()
+    let network = NetworkTable {
+        input: InputShape(input),
+        parametrization,
+        fc: None,
+        vanilla: None,
+        bn_ff: None,
+        bn_res: None,
+        outputs: None,
+        layers: Some(layers),
+    };
+    NetworkSettings { seed: 0, network, data: None, task: None, moments: None }.to_toml()
 }
 
 #[test]
