@@ -45,10 +45,11 @@ gpu-bench:
 snap:
     INSTA_UPDATE=always cargo test --release --test behaviour config_errors
 
-# Make the golden outputs anew (needs python3 with numpy)
+# Make the golden outputs anew (needs python3 with numpy and scipy)
 golden:
     python3 assets/golden/make_network_cases.py > assets/golden/network_cases.json
     python3 assets/golden/make_kernel_cases.py > assets/golden/kernel_cases.json
+    python3 assets/golden/make_metric_cases.py > assets/golden/metric_cases.json
 
 # The README's pictures, from the program itself
 pictures:

@@ -4,9 +4,12 @@
 //! - [`configs`]: every file in `configs/` is sound, and the pair differs in one setting
 //! - [`data`]: what a wrong data set is answered
 //! - [`devices`]: ndarray, flex and wgpu train alike
+//! - [`evaluation`]: metrics of samples beside the data's own, kept by step
+//! - [`export`]: generators for other programs, and back
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
+//! - [`samples`]: grids, single images, arrays, interpolations
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
 //! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
 //! - [`tuning`]: a knob is solved for, and the tuned configuration written
@@ -17,12 +20,15 @@ mod config_errors;
 mod configs;
 mod data;
 mod devices;
+mod evaluation;
+mod export;
 mod kernels;
 mod moments;
 #[path = "../crates/net/tests/reference.rs"]
 mod reference;
 mod regimes;
 mod runs;
+mod samples;
 mod supervised;
 mod support;
 mod theory;

@@ -1,9 +1,13 @@
 //! Running the program in a folder of its own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use burn::tensor::TensorData;
 use fintan_artifact::{LogLine, RunDir};
+use fintan_config::{Architecture, Layer, Parametrization, Shape};
+use fintan_net::weights::Tensors;
 
 /// A folder that goes away with the test.
 pub(crate) fn folder() -> tempfile::TempDir {
@@ -60,6 +64,29 @@ grid_every = 50
 grid = [2, 3]
 checkpoint_every = 50
 ";
+
+/// The networks of `assets/golden` with their parameters and inputs `x`.
+pub(crate) fn golden_networks() -> Vec<(Architecture, Tensors)> {
+    #[derive(serde::Deserialize)]
+    struct Case {
+        parametrization: Parametrization,
+        input: [usize; 3],
+        layers: Vec<Layer>,
+        tensors: BTreeMap<String, Numbers>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Numbers {
+        shape: Vec<usize>,
+        data: Vec<f64>,
+    }
+    let text = include_str!("../assets/golden/network_cases.json");
+    let cases: Vec<Case> = serde_json::from_str(text).expect("golden cases");
+    let network = |Case { parametrization, input: [c, h, w], layers, tensors }: Case| {
+        let architecture = Architecture::new(Shape::image(c, h, w), &layers, parametrization).expect("sound");
+        (architecture, tensors.into_iter().map(|(name, n)| (name, TensorData::new(n.data, n.shape))).collect())
+    };
+    cases.into_iter().map(network).collect()
+}
 
 /// Writes a configuration and gives its path.
 pub(crate) fn config(folder: &Path, text: &str) -> PathBuf {

@@ -24,8 +24,12 @@ pub(crate) enum Command {
     Train(Train),
     /// Go on with a run exactly where it stopped.
     Resume(Resume),
-    /// Draw images from a checkpoint. Needs neither data nor configuration.
+    /// Draw images from a checkpoint: grids, single files, arrays, interpolations. Needs neither data nor configuration.
     Sample(Sample),
+    /// Measure the samples of a checkpoint beside the data's own images.
+    Eval(Eval),
+    /// Write the generator of a checkpoint for other programs: weights, architecture, and a loader for Python.
+    Export(Export),
     /// Compute the empirical neural tangent kernel of a network: as drawn, with weights from a file, or of a checkpoint.
     Ntk(Box<NtkCommand>),
     /// Compute what a network does at infinite width: regime, depth, pixels, and how far a finite kernel is from it.
@@ -145,21 +149,62 @@ pub(crate) enum BatchNormMode {
     Batch,
 }
 
+/// How latents are interpolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Interpolation {
+    /// Along the great circle between two latents.
+    Slerp,
+}
+
+/// Rows and columns of a grid, `8x8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GridShape {
+    pub rows: u64,
+    pub columns: u64,
+}
+
+impl std::str::FromStr for GridShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides = text.split_once('x').and_then(|(rows, columns)| Some((rows.parse().ok()?, columns.parse().ok()?)));
+        match sides {
+            Some((rows, columns)) if (1..=1000).contains(&rows) && (1..=1000).contains(&columns) => {
+                Ok(Self { rows, columns })
+            }
+            _ => Err("it must be rows and columns in 1 to 1000, such as 8x8".into()),
+        }
+    }
+}
+
+/// The truncation of latents.
+fn truncation(text: &str) -> Result<f64, String> {
+    // Below, nearly every draw is thrown away.
+    match text.parse::<f64>() {
+        Ok(bound) if bound >= 0.001 && bound.is_finite() => Ok(bound),
+        _ => Err("it must be at least 0.001, such as 0.7".into()),
+    }
+}
+
 /// `fintan sample`
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Sample {
-    /// The run directory.
+    /// The run directory, or a folder that `fintan export` wrote.
     pub run: PathBuf,
     #[command(flatten)]
     pub on: On,
     #[command(flatten)]
     pub voice: Voice,
-    /// Number of images.
-    #[arg(long, short, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub n: u64,
-    /// Images in a row.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub columns: u64,
+    /// Number of images, by default 64; of interpolations, by default 8.
+    #[arg(long, short, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub n: Option<u64>,
+    /// Images in a row, by default 8.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub columns: Option<u64>,
+    /// Rows and columns of the grid, such as 4x6: the same as `-n 24 --columns 6`.
+    #[arg(long, value_name = "ROWSxCOLUMNS", conflicts_with_all = ["n", "columns"])]
+    pub grid: Option<GridShape>,
     /// Seed of the latents; by default the run's, which gives the images of its grids.
     #[arg(long)]
     pub seed: Option<u64>,
@@ -169,9 +214,114 @@ pub(crate) struct Sample {
     /// Statistics of batch norms.
     #[arg(long, value_enum, default_value_t = BatchNormMode::Running)]
     pub bn: BatchNormMode,
-    /// The PNG file; by default in the run's `samples/`.
+    /// Draw latent values beyond +-PSI again until they are within: less variety, more typical images.
+    #[arg(long, value_name = "PSI", value_parser = truncation, allow_negative_numbers = true)]
+    pub truncation: Option<f64>,
+    /// Also write each image as a PNG of its own, in a folder named after the grid.
+    #[arg(long)]
+    pub png_each: bool,
+    /// Also write images [n, channels, rows, columns] in [-1, 1] and latents [n, latent] as an .npz file.
+    #[arg(long)]
+    pub npz: bool,
+    /// Walk between pairs of latents: one walk a row, of which the picture shows as many images as it has columns.
+    #[arg(long, value_enum)]
+    pub interpolate: Option<Interpolation>,
+    /// Latents along a walk, its ends included.
+    #[arg(long, default_value_t = 60, requires = "interpolate", value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    pub frames: u64,
+    /// Also write all walks as an animated GIF, forth and back.
+    #[arg(long, requires = "interpolate")]
+    pub gif: bool,
+    /// The PNG file, after which the others are named; by default in the run's `samples/`.
     #[arg(long)]
     pub out: Option<PathBuf>,
+}
+
+/// A metric of samples, or a few that come together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum MetricChoice {
+    /// All of them.
+    All,
+    /// Mean correlation of two samples' pixels: 1 where every latent gives one image.
+    Correlation,
+    /// Mean structural similarity of two samples over several scales.
+    MsSsim,
+    /// Standard deviation of a pixel over samples.
+    Std,
+    /// Sliced Wasserstein distance of whole images.
+    Swd,
+    /// The same of 7x7 patches.
+    PatchSwd,
+    /// Energy at period 2: checkerboards.
+    Nyquist,
+    /// Variance explained by a pixel's place modulo 2.
+    Phase2,
+    /// The same modulo 8.
+    Phase8,
+    /// Variance of the border over that of the interior.
+    Border,
+    /// Fréchet distance of features.
+    Fid,
+    /// Kernel distance of features.
+    Kid,
+    /// Precision and recall of features.
+    PrecisionRecall,
+    /// Classes that samples fall into.
+    Modes,
+}
+
+/// `fintan eval`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Eval {
+    /// The run directory of a GAN.
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Images of each set: samples, reference half and held-out half of the data. Fewer where half the data are fewer.
+    #[arg(long, short, default_value_t = 2048, value_parser = clap::value_parser!(u64).range(4..=100_000))]
+    pub n: u64,
+    /// Seed of the latents; by default the run's.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The checkpoint of this step; by default the newest.
+    #[arg(long)]
+    pub step: Option<u64>,
+    /// Statistics of batch norms.
+    #[arg(long, value_enum, default_value_t = BatchNormMode::Running)]
+    pub bn: BatchNormMode,
+    /// What to measure, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    pub metrics: Vec<MetricChoice>,
+    /// Features from this network rather than from a classifier trained on the data: a safetensors file with its
+    /// architecture as JSON beside it, as `fintan export` writes them. It takes images in [-1, 1] and ends with a vector.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub features: Option<PathBuf>,
+    /// Change where the data are, such as `data.idx.labels=train-labels-idx1-ubyte.gz`. Can be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Steps of the classifier's training.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub classifier_steps: u64,
+}
+
+/// `fintan export`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Export {
+    /// The run directory of a GAN.
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// The folder; it must not exist.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The checkpoint of this step; by default the newest.
+    #[arg(long)]
+    pub step: Option<u64>,
 }
 
 /// What `fintan tune` turns.

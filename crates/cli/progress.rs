@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::io::IsTerminal as _;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use fintan_artifact::{LogLine, SupervisedLine};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -118,40 +119,53 @@ impl Progress {
     }
 }
 
-/// Shows how many of a number of equal pieces of work are done: a bar with an ETA on a terminal, else a line at every tenth.
-pub(crate) struct Count {
+/// Shows how a piece of work goes on: a bar on a terminal; elsewhere a line when it has taken two seconds, and then ever
+/// more rarely. Work that is done sooner says nothing there.
+pub(crate) struct Work {
+    name: String,
+    total: usize,
     bar: Option<ProgressBar>,
-    what: &'static str,
-    count: u64,
-    done: Cell<u64>,
-    speaks: bool,
-    start: Instant,
+    /// Items done, and when to say so next; none: never.
+    state: Mutex<(usize, Option<Instant>)>,
+    /// When it began.
+    begun: Instant,
 }
 
-impl Count {
-    pub(crate) fn new(voice: &Voice, count: u64, what: &'static str) -> Self {
-        let speaks = !voice.quiet && !voice.json;
-        let bar = (std::io::stderr().is_terminal() && speaks).then(|| {
+impl Work {
+    pub(crate) fn new(voice: &Voice, name: &str, total: usize) -> Self {
+        let shown = !voice.quiet && !voice.json;
+        let bar = (shown && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(total as u64);
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} ETA {eta} {msg}");
-            ProgressBar::new(count).with_style(style.expect("the template is sound")).with_message(what)
+            bar.set_style(style.expect("the template is sound"));
+            bar.set_message(name.to_owned());
+            bar
         });
-        Self { bar, what, count, done: Cell::new(0), speaks, start: Instant::now() }
+        let begun = Instant::now();
+        let next = (shown && bar.is_none()).then(|| begun + Duration::from_secs(2));
+        Self { name: name.to_owned(), total, bar, state: Mutex::new((0, next)), begun }
     }
 
-    /// One more is done.
-    pub(crate) fn step(&self) {
-        let done = self.done.get() + 1;
-        self.done.set(done);
+    /// So many more items are done. Can be called from any thread.
+    pub(crate) fn tick(&self, more: usize) {
         if let Some(bar) = &self.bar {
-            bar.set_position(done);
-        } else if self.speaks && done * 10 / self.count > (done - 1) * 10 / self.count {
-            let left = self.start.elapsed().as_secs_f64() / done as f64 * (self.count - done) as f64;
-            tell!("{done}/{} {}, about {left:.0} s left", self.count, self.what);
+            bar.inc(more as u64);
+            return;
+        }
+        let Ok(mut state) = self.state.lock() else { return };
+        state.0 += more;
+        let now = Instant::now();
+        if state.1.is_some_and(|next| now >= next) {
+            let (done, taken) = (state.0, now - self.begun);
+            let left = taken.as_secs_f64() / done.max(1) as f64 * self.total.saturating_sub(done) as f64;
+            tell!("{done}/{} {}, about {left:.0} s left", self.total, self.name);
+            state.1 = Some(now + taken.max(Duration::from_secs(2)));
         }
     }
+}
 
-    /// Clears the bar away.
-    pub(crate) fn finish(&self) {
+impl Drop for Work {
+    fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -4,9 +4,11 @@
 //! without a GPU, and any program reads the same files.
 
 mod arrays;
+mod evaluation;
 mod log;
 mod run_dir;
 
 pub use arrays::{Array, Values, read_arrays, write_npz};
+pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, RefusedMetric};
 pub use log::{LogLine, SupervisedLine};
 pub use run_dir::{RunDir, RunError, write_whole};

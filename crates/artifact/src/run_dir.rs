@@ -190,6 +190,7 @@ impl RunDir {
         for later in self.checkpoints()?.into_iter().filter(|&s| s > step) {
             fs_err::remove_dir_all(self.checkpoint(later))?;
         }
+        self.rewind_metrics(step)?;
         match self.checkpoints()?.last() {
             Some(&newest) => self.write("checkpoints/latest", step_name(newest).as_bytes()),
             None => Ok(()),

@@ -4,6 +4,8 @@ mod check;
 mod cite;
 mod data;
 mod devices;
+mod eval;
+mod export;
 mod flow;
 mod moments;
 mod ntk;
@@ -22,6 +24,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Train(args) => train::train(&args),
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
+        Command::Eval(args) => eval::eval(&args),
+        Command::Export(args) => export::export(&args),
         Command::Ntk(args) => ntk::command(&args),
         Command::Cite(args) => cite::cite(&args),
         Command::Moments(args) => moments::command(&args),

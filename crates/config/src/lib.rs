@@ -9,6 +9,7 @@
 
 mod architecture;
 mod deep;
+mod description;
 mod error;
 mod experiment;
 mod gaussian;
@@ -25,6 +26,7 @@ mod task;
 
 pub use architecture::{Architecture, ArchitectureError, Node};
 pub use deep::{Deep, Unit};
+pub use description::{DescribedLayer, Description, DescriptionError, WeightScale};
 pub use error::{ConfigError, Invalid};
 pub use experiment::{
     Adam, Cifar, Data, Discriminator, Experiment, Files, Fit, Generator, Idx, Image, Optimizer, Settings, Sgd, Shapes,

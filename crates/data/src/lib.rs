@@ -17,6 +17,6 @@ mod teacher;
 
 pub use error::DataError;
 pub use examples::{Examples, TaskData};
-pub use images::Images;
+pub use images::{Images, fingerprint};
 pub use order::Order;
 pub use shapes::CLASSES;

@@ -6,6 +6,6 @@ mod grid;
 mod kernel;
 mod plot;
 
-pub use grid::{GridError, grid_png};
+pub use grid::{GridError, grid_gif, grid_png, image_png};
 pub use kernel::{heat_map_png, spectrum_svg};
 pub use plot::{Axes, Curve, Mark, PlotError, curves_svg};

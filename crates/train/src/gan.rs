@@ -6,20 +6,18 @@ use burn::tensor::{Device, Tensor};
 use fintan_artifact::LogLine;
 use fintan_config::{Experiment, Settings, Train};
 use fintan_data::{Images, Order};
+use fintan_metrics::{Measures, Samples};
 use fintan_net::{Mode, Network, Placement};
 use rand::RngExt as _;
 
 use crate::loss::binary_cross_entropy;
-use crate::measures::{Measures, Samples};
 use crate::optimizer::{Optimizer, rates};
+use crate::sampling::sample;
 use crate::seeds::{Purpose, latents, stream};
 use crate::training::{Ending, Observer, ObserverError, Part, Schedule, Session, TrainError, Trainee, check_loss, run};
 
 /// Samples behind the measures of a log line.
 const LOGGED_SAMPLES: usize = 128;
-
-/// Samples generated at a time.
-const CHUNK: usize = 256;
 
 /// Two networks at play, with everything that training carries from step to step.
 #[derive(Clone)]
@@ -288,25 +286,12 @@ impl Session for Play<'_> {
 /// Measures of the first `count` images of a shuffled data set: the row that samples are compared with.
 #[must_use]
 pub fn real_measures(images: &Images, count: usize) -> Measures {
-    let indices = Order::new(0, images.len(), 0).take(count.min(images.len()));
-    let values = indices.iter().flat_map(|&i| images.bytes(i)).map(|&b| f32::from(b) / 127.5 - 1.0).collect();
-    Samples { values, size: images.size, channels: images.channels }.measure()
+    real_samples(images, &Order::new(0, images.len(), 0).take(count.min(images.len()))).measure()
 }
 
-/// Draws samples from a generator, a chunk at a time; image k depends on the seed and k only, except through the batch
-/// statistics of a batch-normalized generator in [`Mode::Train`].
+/// Images of a data set, as samples are.
 #[must_use]
-pub fn sample(generator: &Network, seed: u64, count: usize, mode: Mode, device: &Device) -> Samples {
-    let latent = generator.architecture().input.channels;
-    let mut rng = stream(seed, Purpose::Samples, 0);
-    let shape = generator.architecture().output();
-    let mut values = Vec::with_capacity(count * shape.len());
-    let mut left = count;
-    while left > 0 {
-        let n = left.min(CHUNK);
-        let (images, _) = generator.forward(latents(&mut rng, n, latent, device), mode);
-        values.extend(images.into_data().iter::<f32>());
-        left -= n;
-    }
-    Samples { values, size: shape.height, channels: shape.channels }
+pub fn real_samples(images: &Images, indices: &[usize]) -> Samples {
+    let values = indices.iter().flat_map(|&i| images.bytes(i)).map(|&b| f32::from(b) / 127.5 - 1.0).collect();
+    Samples { values, size: images.size, channels: images.channels }
 }

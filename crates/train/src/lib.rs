@@ -1,22 +1,25 @@
-//! GAN and supervised training, layer-dependent learning rates, checkpoints, sample measures.
+//! GAN and supervised training, layer-dependent learning rates, checkpoints, samples, a classifier.
 //!
 //! [`Gan::train`] and [`Supervised::train`] go through one loop. It writes no file and prints nothing: an [`Observer`] does,
 //! and whatever a program wants to measure beside training is plugged in as one.
 
 mod checkpoint;
+mod classifier;
 mod gan;
 mod loss;
-pub mod measures;
 mod optimizer;
+mod sampling;
 mod seeds;
 mod supervised;
 mod task_loss;
 mod training;
 
 pub use checkpoint::{CheckpointError, checkpoint_files, read_discriminator, read_network, read_sampler};
-pub use gan::{Gan, StepOutcome, real_measures, sample};
+pub use classifier::{Classifier, ClassifierSettings, Halves, features};
+pub use gan::{Gan, StepOutcome, real_measures, real_samples};
 pub use loss::{Loss, binary_cross_entropy};
 pub use optimizer::{Optimizer, rates};
+pub use sampling::{draw_latents, generate, sample, slerp};
 pub use seeds::{Purpose, latents, stream};
 pub use supervised::Supervised;
 pub use task_loss::Score;

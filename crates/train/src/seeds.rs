@@ -21,6 +21,10 @@ pub enum Purpose {
     Flips,
     /// The fixed latents of grids and measures.
     Samples,
+    /// Latents drawn again under truncation.
+    Redraws,
+    /// Weights of a classifier of samples.
+    Classifier,
 }
 
 /// The stream of a purpose and a number.

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use burn::tensor::Tensor;
+use fintan_metrics::Samples;
 use fintan_net::Network;
 
-use crate::measures::Samples;
 use crate::optimizer::Optimizer;
 
 /// What goes through a loop: a [`Gan`](crate::Gan), or a network with a task ([`Supervised`](crate::Supervised)).

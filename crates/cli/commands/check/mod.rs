@@ -7,9 +7,9 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use fintan_config::{Architecture, Experiment, Subject};
 use fintan_data::Images;
+use fintan_metrics::Measures;
 use fintan_net::{Mode, Network};
 use fintan_theory::{Regime, regimes};
-use fintan_train::measures::Measures;
 use fintan_train::{Gan, Purpose, rates, sample, stream};
 use serde_json::json;
 

@@ -52,7 +52,7 @@ pub(super) fn measure(
     let placement = Placement { dtype: DType::F64, ..opened.placement.clone() };
     let living: Vec<u64> = done.iter().filter(|r| r.dead.is_none()).map(|r| r.number).take(ntk.realisations).collect();
     let mut at = Vec::new();
-    let progress = crate::progress::Count::new(voice, (ntk.depths.len() * living.len()) as u64, "kernels");
+    let progress = crate::progress::Work::new(voice, "kernels", ntk.depths.len() * living.len());
     for &depth in &ntk.depths {
         let limit = Limit::new(&plan.with_readout(depth)).ok();
         let (mut found, mut limits) = (Vec::new(), Vec::new());
@@ -82,7 +82,7 @@ pub(super) fn measure(
                 let gram = limit.gram(&inputs, None, &Request::default())?;
                 limits.push(of(&gram.iter().map(|kernel| kernel.ntk[0]).collect::<Vec<_>>(), n)?);
             }
-            progress.step();
+            progress.tick(1);
         }
         let statistics = |k: usize| Statistics::of(&found.iter().map(|numbers| numbers[k]).collect::<Vec<_>>());
         let (Some(diagonal), Some(scaled), Some(log10_condition)) = (statistics(0), statistics(1), statistics(2))
@@ -93,7 +93,6 @@ pub(super) fn measure(
         let limit = (!limits.is_empty()).then(|| [0, 1, 2].map(mean));
         at.push(AtDepth { depth, diagonal, scaled, log10_condition, limit });
     }
-    progress.finish();
     if at.is_empty() && !voice.quiet {
         tell!("no realisation lived: no kernels");
     }

@@ -200,15 +200,14 @@ fn realise(
 ) -> Result<(), Failure> {
     // A GPU takes them one after another.
     let at_a_time = if opened.name.starts_with("wgpu") { 1 } else { device::threads() };
-    let progress = crate::progress::Count::new(&args.voice, missing.len() as u64, "realisations");
+    let progress = crate::progress::Work::new(&args.voice, "realisations", missing.len());
     for some in missing.chunks(at_a_time) {
         for realisation in plan.realise_side_by_side(some, pool, &opened.placement)? {
             run.append_log(&realisation)?;
             done.push(realisation);
-            progress.step();
+            progress.tick(1);
         }
     }
-    progress.finish();
     Ok(())
 }
 

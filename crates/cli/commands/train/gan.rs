@@ -14,7 +14,7 @@ use crate::voice::{answer, tell};
 /// Samples behind `metrics.json`.
 const MEASURED: usize = 1024;
 
-pub(super) fn load(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
+pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
     let images = Images::load(&experiment.settings.data, &experiment.settings.image)?;
     if !voice.quiet {
         tell!("data      {}: {} images", images.source, images.len());
@@ -49,7 +49,7 @@ pub(super) fn play(
         "step": gan.step, "data": data, "samples": samples, "std_ratio": samples.std / data.std.max(1e-12),
         "nyquist_ratio": samples.nyquist / data.nyquist.max(1e-12),
     });
-    run.write("metrics.json", format!("{metrics:#}\n").as_bytes())?;
+    run.write_summary(metrics.as_object().cloned().unwrap_or_default())?;
     let grid = run.grid(gan.step);
     if voice.json {
         answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));

@@ -15,6 +15,7 @@ use crate::device;
 use crate::failure::Failure;
 use crate::voice::tell;
 
+pub(super) use gan::load_images;
 pub(super) use supervised::task_of;
 
 /// Trains from the first step.
@@ -28,7 +29,7 @@ pub(super) fn train(args: &Train) -> Result<(), Failure> {
     let opened = device::open(args.on.device)?;
     match &subject {
         Subject::Gan(experiment) => {
-            let images = gan::load(experiment, &args.voice)?;
+            let images = gan::load_images(experiment, &args.voice)?;
             let run = begin(args, &subject)?;
             let gan = Gan::new(experiment, images.len(), &opened.placement);
             gan::play(gan, experiment, &images, &run, &opened, &args.voice)
@@ -82,7 +83,7 @@ pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
     };
     match &subject {
         Subject::Gan(experiment) => {
-            let images = gan::load(experiment, &args.voice)?;
+            let images = gan::load_images(experiment, &args.voice)?;
             let gan = Gan::from_checkpoint(&folder, experiment, images.len(), &opened.placement)?;
             if rewind()? { gan::play(gan, experiment, &images, &run, &opened, &args.voice) } else { Ok(()) }
         }

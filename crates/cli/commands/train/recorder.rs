@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fintan_artifact::RunDir;
+use fintan_metrics::Samples;
 use fintan_report::grid_png;
-use fintan_train::measures::Samples;
 use fintan_train::{Ending, Observer, ObserverError, TrainError, Trainee, checkpoint_files};
 
 use crate::args::Voice;

@@ -1,7 +1,7 @@
 //! Layers as a network runs them: where their parameters are and what the parametrization multiplies by.
 
 use burn::tensor::{Tensor, TensorData};
-use fintan_config::{Layer, Node, NormAxes, Parametrization, Shape};
+use fintan_config::{Layer, Node, NormAxes, Parametrization, Shape, WeightScale};
 
 use super::Placement;
 use crate::activation::Pointwise;
@@ -106,7 +106,7 @@ pub(super) fn compile(
                 map,
                 parameter: parameter.expect("a linear layer has parameters"),
                 scale: scale(node, parametrization, to),
-                bias_scale: parametrization.beta().unwrap_or(1.0),
+                bias_scale: parametrization.bias_scale(),
             };
             match &node.layer {
                 Layer::Dense(_) => linear(Linear::Dense),
@@ -132,22 +132,12 @@ pub(super) fn compile(
 }
 
 fn scale(node: &Node, parametrization: Parametrization, to: &Placement) -> Scale {
-    let fan_in = node.fan_in().expect("a linear layer has a fan-in");
-    match (parametrization, node.parents()) {
-        (Parametrization::Standard(_), _) => Scale::One,
-        (Parametrization::Graph(b), Some([rows, columns])) => {
-            // A position that no input reaches gets no signal; any finite factor will do there.
-            let at = |p: usize, q: usize| ((rows[p] * columns[q]).max(1) * node.input.channels) as f64;
-            let weight = (1.0 - b.beta * b.beta).sqrt();
-            let values: Vec<f64> = (0..node.output.height)
-                .flat_map(|p| (0..node.output.width).map(move |q| (p, q)))
-                .map(|(p, q)| weight / at(p, q).sqrt())
-                .collect();
+    match node.weight_scale(parametrization) {
+        WeightScale::Number(1.0) => Scale::One,
+        WeightScale::Number(factor) => Scale::Number(factor),
+        WeightScale::Map(values) => {
             let data = TensorData::new(values, [1, node.output.height, node.output.width, 1]);
             Scale::Map(Tensor::from_data(data.convert_dtype(to.dtype), (&to.device, to.dtype)))
-        }
-        (Parametrization::Ntk(b) | Parametrization::Graph(b), _) => {
-            Scale::Number((1.0 - b.beta * b.beta).sqrt() / fan_in.sqrt())
         }
     }
 }

@@ -1,0 +1,270 @@
+//! What `metrics.json` says about checkpoints: metrics of samples beside the same metrics of the data.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::run_dir::{RunDir, RunError};
+
+/// Metrics of one checkpoint.
+///
+/// `metrics.json` holds them by step under `evaluations`, beside what training wrote at its end:
+///
+/// ```json
+/// { "step": 400, "data": {..}, "samples": {..}, "std_ratio": 0.98, "nyquist_ratio": 2.1,
+///   "evaluations": { "400": { "step": 400, "seed": 0, "metrics": [ { "metric": "fid", "data": 0.2, "samples": 26.1, .. } ] } } }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// The step of the checkpoint.
+    pub step: u64,
+    /// Seed of the latents.
+    pub seed: u64,
+    /// Where the data come from, in words.
+    pub data: String,
+    /// Statistics of batch norms while samples were drawn: `none`, `running` or `batch`.
+    pub batch_norm: String,
+    /// The device samples and features were computed on.
+    pub device: String,
+    /// Images of each set: samples, reference and held-out data.
+    pub count: usize,
+    /// The classifier behind features and classes, where one was needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<ClassifierRecord>,
+    /// The metrics, in the order in which they are shown.
+    pub metrics: Vec<MetricRecord>,
+    /// Which classes the samples fall into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassRecord>,
+    /// Metrics that were asked for and have no value, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedMetric>,
+}
+
+/// One metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricRecord {
+    /// Its name: `correlation`, `ms_ssim`, `std`, `swd`, `patch_swd`, `nyquist`, `phase2`, `phase8`, `border`, `fid`, `kid`,
+    /// `precision`, `recall`, `classes`, `class_divergence`.
+    pub metric: String,
+    /// Of the data themselves: of held-out images, for distances against the reference images. The floor.
+    pub data: f64,
+    /// Of the samples, for distances against the same reference images.
+    pub samples: f64,
+    /// Samples over data, for metrics that are compared by their ratio; none where the data's is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// How many of what stand behind it.
+    pub count: usize,
+    /// What is counted: `images`, `pairs` or `patches`.
+    pub of: String,
+    /// What it looks at: pixels, or the features of a network that is named.
+    pub source: String,
+}
+
+/// A classifier that was trained on the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassifierRecord {
+    /// Share of held-out images that it puts into the right class.
+    pub accuracy: f64,
+    /// Held-out images behind the accuracy.
+    pub tested: usize,
+    /// Images it was trained on.
+    pub trained: usize,
+    /// Steps of its training.
+    pub steps: u64,
+    /// Its features.
+    pub features: usize,
+    /// Its classes.
+    pub classes: usize,
+}
+
+/// How often a class comes up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassRecord {
+    /// Its name or label.
+    pub class: String,
+    /// Share of the whole data set that is labelled so.
+    pub data: f64,
+    /// Samples that the classifier puts there.
+    pub samples: usize,
+}
+
+/// A metric without a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedMetric {
+    /// Its name.
+    pub metric: String,
+    /// Why it has none.
+    pub reason: String,
+}
+
+impl Evaluation {
+    /// The metric of a name.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<&MetricRecord> {
+        self.metrics.iter().find(|record| record.metric == name)
+    }
+
+    /// Takes over what an earlier evaluation of the same samples says that this one does not.
+    fn complete(&mut self, earlier: Self) {
+        let same = |e: &Self| (e.step, e.seed, e.count, e.data.clone(), e.batch_norm.clone(), e.device.clone());
+        if same(self) != same(&earlier) {
+            return;
+        }
+        let missing: Vec<MetricRecord> =
+            earlier.metrics.into_iter().filter(|record| self.metric(&record.metric).is_none()).collect();
+        self.metrics.extend(missing);
+        self.classifier = self.classifier.take().or(earlier.classifier);
+        if self.classes.is_empty() {
+            self.classes = earlier.classes;
+        }
+    }
+}
+
+/// The key of evaluations in `metrics.json`.
+const EVALUATIONS: &str = "evaluations";
+
+impl RunDir {
+    /// `metrics.json`
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.root().join("metrics.json")
+    }
+
+    /// Every evaluation that was kept, by step.
+    ///
+    /// # Errors
+    /// A `metrics.json` that is damaged.
+    pub fn evaluations(&self) -> Result<BTreeMap<u64, Evaluation>, RunError> {
+        let damaged = |e: serde_json::Error| RunError::Damaged { path: self.metrics(), message: e.to_string() };
+        match self.read_metrics()?.remove(EVALUATIONS) {
+            Some(found) => serde_json::from_value(found).map_err(damaged),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// Writes what training measured at its end, and keeps the evaluations.
+    ///
+    /// # Errors
+    /// A `metrics.json` that is damaged, and those of the file system.
+    pub fn write_summary(&self, summary: Map<String, Value>) -> Result<(), RunError> {
+        let mut whole = summary;
+        if let Some(kept) = self.read_metrics()?.remove(EVALUATIONS) {
+            whole.insert(EVALUATIONS.into(), kept);
+        }
+        self.write_metrics(&whole)
+    }
+
+    /// Adds an evaluation. One of the same samples that is there already is completed, another one of the same step replaced.
+    ///
+    /// # Errors
+    /// A `metrics.json` that is damaged, and those of the file system.
+    pub fn add_evaluation(&self, mut evaluation: Evaluation) -> Result<(), RunError> {
+        let mut all = self.evaluations()?;
+        if let Some(earlier) = all.remove(&evaluation.step) {
+            evaluation.complete(earlier);
+        }
+        all.insert(evaluation.step, evaluation);
+        self.put_evaluations(&all)
+    }
+
+    /// Takes back what was measured after a step: a resumed run measures it again.
+    pub(crate) fn rewind_metrics(&self, step: u64) -> Result<(), RunError> {
+        let mut all = self.evaluations()?;
+        let before = all.len();
+        all.retain(|&at, _| at <= step);
+        if all.len() == before { Ok(()) } else { self.put_evaluations(&all) }
+    }
+
+    fn put_evaluations(&self, all: &BTreeMap<u64, Evaluation>) -> Result<(), RunError> {
+        let mut whole = self.read_metrics()?;
+        let found = serde_json::to_value(all).map_err(|e| std::io::Error::other(e.to_string()))?;
+        whole.insert(EVALUATIONS.into(), found);
+        self.write_metrics(&whole)
+    }
+
+    fn read_metrics(&self) -> Result<Map<String, Value>, RunError> {
+        let path = self.metrics();
+        if !path.is_file() {
+            return Ok(Map::new());
+        }
+        let text = fs_err::read(&path)?;
+        serde_json::from_slice(&text).map_err(|e| RunError::Damaged { path, message: e.to_string() })
+    }
+
+    fn write_metrics(&self, whole: &Map<String, Value>) -> Result<(), RunError> {
+        let text = serde_json::to_string_pretty(whole).map_err(|e| std::io::Error::other(e.to_string()))?;
+        self.write("metrics.json", format!("{text}\n").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(step: u64, seed: u64, metrics: &[&str]) -> Evaluation {
+        let record = |name: &&str| MetricRecord {
+            metric: (*name).into(),
+            data: 0.5,
+            samples: seed as f64,
+            ratio: None,
+            count: 4,
+            of: "images".into(),
+            source: "pixels".into(),
+        };
+        Evaluation {
+            step,
+            seed,
+            data: "shapes".into(),
+            batch_norm: "none".into(),
+            device: "flex".into(),
+            count: 4,
+            classifier: None,
+            metrics: metrics.iter().map(record).collect(),
+            classes: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    fn names(run: &RunDir, step: u64) -> Vec<String> {
+        run.evaluations().expect("read")[&step].metrics.iter().map(|m| m.metric.clone()).collect()
+    }
+
+    #[test]
+    fn evaluations_are_kept_by_step_beside_the_summary() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let run = RunDir::create(&parent.path().join("a")).expect("made");
+        assert!(run.evaluations().expect("none").is_empty());
+        run.add_evaluation(evaluation(10, 0, &["fid"])).expect("written");
+        run.add_evaluation(evaluation(20, 0, &["std"])).expect("written");
+        let summary = serde_json::json!({ "step": 20, "std_ratio": 0.5 });
+        run.write_summary(summary.as_object().expect("an object").clone()).expect("written");
+        run.add_evaluation(evaluation(20, 0, &["fid"])).expect("written");
+        assert_eq!((names(&run, 10), names(&run, 20)), (vec!["fid".into()], vec!["fid".into(), "std".into()]));
+        // Of other latents: nothing of before is true of it.
+        run.add_evaluation(evaluation(20, 1, &["kid"])).expect("written");
+        assert_eq!(names(&run, 20), ["kid"]);
+        let text: Value = serde_json::from_slice(&fs_err::read(run.metrics()).expect("read")).expect("JSON");
+        assert_eq!(text["std_ratio"], 0.5);
+        run.rewind(10).expect("rewound");
+        assert_eq!(run.evaluations().expect("read").into_keys().collect::<Vec<_>>(), [10]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_kept() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let run = RunDir::create(&parent.path().join("a")).expect("made");
+        run.write("metrics.json", b"{ \"evaluations\": { \"10\": 3 } }").expect("written");
+        let error = run.add_evaluation(evaluation(10, 0, &["fid"])).expect_err("damaged").to_string();
+        assert!(error.contains("metrics.json"), "{error}");
+        assert_eq!(fs_err::read(run.metrics()).expect("read"), b"{ \"evaluations\": { \"10\": 3 } }");
+    }
+}

@@ -1,0 +1,201 @@
+//! Features of samples and data: of a classifier trained on the data, or of a network that the user brings. Both are kept in
+//! a folder beside the run, so that the next evaluation on the same data is quick.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::TensorData;
+use fintan_artifact::{ClassifierRecord, write_whole};
+use fintan_config::Shape;
+use fintan_data::{DataError, Images, fingerprint};
+use fintan_metrics::{Features, Samples};
+use fintan_net::Network;
+use fintan_net::weights::{Tensors, read_safetensors, write_safetensors};
+use fintan_train::{Classifier, ClassifierSettings, Halves, features};
+
+use crate::args::Voice;
+use crate::commands::export::read_export;
+use crate::device::Opened;
+use crate::failure::Failure;
+use crate::progress::Work;
+use crate::voice::tell;
+
+/// Changes when classifiers are trained in another way.
+const VERSION: u32 = 1;
+
+/// What is kept between evaluations.
+pub(super) struct Cache<'a> {
+    folder: PathBuf,
+    voice: &'a Voice,
+}
+
+impl<'a> Cache<'a> {
+    /// The folder beside a run.
+    pub(super) fn beside(run: &Path, voice: &'a Voice) -> Self {
+        let run = fs_err::canonicalize(run).unwrap_or_else(|_| run.into());
+        Self { folder: run.parent().unwrap_or(&run).join(".fintan-cache"), voice }
+    }
+
+    fn read(&self, name: &str) -> Option<Tensors> {
+        // What is missing or damaged is computed again.
+        fs_err::read(self.folder.join(name)).ok().and_then(|bytes| read_safetensors(&bytes).ok())
+    }
+
+    fn keep(&self, name: &str, tensors: &Tensors) {
+        if let Err(e) = write_whole(&self.folder.join(name), &write_safetensors(tensors))
+            && !self.voice.quiet
+        {
+            tell!("not kept for the next evaluation: {e}");
+        }
+    }
+}
+
+/// A classifier of the data with its record.
+pub(super) struct Trained {
+    pub(super) classifier: Classifier,
+    pub(super) record: ClassifierRecord,
+    key: u64,
+}
+
+impl Trained {
+    /// Reads the classifier of these data, or trains it.
+    pub(super) fn of(
+        images: &Images,
+        halves: &Halves,
+        steps: u64,
+        opened: &Opened,
+        cache: &Cache,
+    ) -> Result<Self, DataError> {
+        let settings = ClassifierSettings { steps, ..ClassifierSettings::default() };
+        let said = format!("{VERSION} {settings:?} {}", opened.name);
+        let key = fingerprint(&[&images.fingerprint().to_le_bytes(), said.as_bytes()]);
+        let name = format!("classifier-{key:016x}.safetensors");
+        let kept = match cache.read(&name) {
+            Some(tensors) => Classifier::from_tensors(images, halves, &settings, &opened.placement, &tensors)?.ok(),
+            None => None,
+        };
+        let classifier = if let Some(kept) = kept {
+            kept
+        } else {
+            let work = Work::new(cache.voice, "classifier", steps as usize);
+            let tick = |more| work.tick(more);
+            let trained = Classifier::train(images, halves, &settings, &opened.placement, &tick)?;
+            cache.keep(&name, &trained.to_tensors());
+            trained
+        };
+        let record = ClassifierRecord {
+            accuracy: classifier.accuracy,
+            tested: classifier.tested,
+            trained: classifier.trained,
+            steps,
+            features: settings.features,
+            classes: classifier.labels.len(),
+        };
+        Ok(Self { classifier, record, key })
+    }
+}
+
+/// A network that the user brings.
+pub(super) struct Brought {
+    network: Network,
+    name: String,
+    key: u64,
+}
+
+impl Brought {
+    /// Reads it and sees whether it takes such images.
+    pub(super) fn read(path: &Path, image: Shape, opened: &Opened) -> Result<Self, Failure> {
+        let network = read_export(path, &opened.placement)?;
+        let (input, output) = (network.architecture().input, network.architecture().output());
+        if input != image {
+            let name = path.display();
+            return Err(Failure::input(format!("`{name}` takes {input}, but the images of this run are {image}")));
+        }
+        if !output.is_vector() {
+            let name = path.display();
+            return Err(Failure::Input(miette::miette!(
+                help = "end it with `flatten` or `global_average_pool`",
+                "`{name}` ends with an image of {output}; features are a vector"
+            )));
+        }
+        let [weights, described] = [path.to_path_buf(), path.with_extension("json")].map(fs_err::read);
+        let key = fingerprint(&[&weights.map_err(Failure::input)?, &described.map_err(Failure::input)?]);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { network, name, key })
+    }
+}
+
+/// Where features come from.
+pub(super) enum Extractor {
+    Trained(Trained),
+    Brought(Brought),
+}
+
+/// Features and, of a classifier, classes.
+pub(super) type Seen = (Features, Vec<usize>);
+
+impl Extractor {
+    /// What it is, beside a number.
+    pub(super) fn name(&self, width: usize) -> String {
+        match self {
+            Self::Trained(Trained { record, .. }) => {
+                let right = 100.0 * record.accuracy;
+                format!("classifier of the data, {width} features, {right:.1} % right on {}", record.tested)
+            }
+            Self::Brought(Brought { name, key, .. }) => format!("{name} ({key:016x}), {width} features"),
+        }
+    }
+
+    pub(super) fn see(&self, samples: &Samples, opened: &Opened, voice: &Voice) -> Seen {
+        let work = Work::new(voice, "features", samples.len());
+        match self {
+            Self::Trained(trained) => trained.classifier.look(samples, &|more| work.tick(more)),
+            Self::Brought(brought) => {
+                (features(&brought.network, samples, &opened.placement, &|more| work.tick(more)), Vec::new())
+            }
+        }
+    }
+
+    /// The same of the two halves of the data, which are kept.
+    pub(super) fn see_data(
+        &self,
+        [reference, held_out]: [&Samples; 2],
+        images: &Images,
+        opened: &Opened,
+        cache: &Cache,
+    ) -> [Seen; 2] {
+        let key = match self {
+            Self::Trained(trained) => trained.key,
+            Self::Brought(brought) => brought.key,
+        };
+        let said = format!("{VERSION} {} {}", reference.len(), opened.name);
+        let key = fingerprint(&[&key.to_le_bytes(), &images.fingerprint().to_le_bytes(), said.as_bytes()]);
+        let name = format!("features-{key:016x}.safetensors");
+        if let Some(kept) = cache.read(&name)
+            && let (Some(a), Some(b)) = (unpack(&kept, "reference"), unpack(&kept, "held_out"))
+            && [a.0.len(), b.0.len()] == [reference.len(), held_out.len()]
+        {
+            return [a, b];
+        }
+        let seen = [reference, held_out].map(|samples| self.see(samples, opened, cache.voice));
+        let mut tensors = Tensors::new();
+        for ((features, classes), name) in seen.iter().zip(["reference", "held_out"]) {
+            let shape = [features.len(), features.width];
+            tensors.insert(format!("{name}.features"), TensorData::new(features.values.clone(), shape));
+            let classes: Vec<f64> = classes.iter().map(|&class| class as f64).collect();
+            let count = classes.len();
+            tensors.insert(format!("{name}.classes"), TensorData::new(classes, [count]));
+        }
+        cache.keep(&name, &tensors);
+        seen
+    }
+}
+
+fn unpack(tensors: &Tensors, name: &str) -> Option<Seen> {
+    let features = tensors.get(&format!("{name}.features"))?;
+    let width = *features.shape().to_vec().get(1)?;
+    let classes = tensors.get(&format!("{name}.classes"))?;
+    Some((
+        Features { values: features.iter::<f64>().collect(), width },
+        classes.iter::<f64>().map(|class| class as usize).collect(),
+    ))
+}

@@ -1,0 +1,198 @@
+//! The metrics themselves, of samples and of held-out data, as records.
+
+use fintan_artifact::{ClassRecord, MetricRecord, RefusedMetric};
+use fintan_metrics::{
+    Directions, MetricError, PATCH, Rows, Samples, Scale, frechet_distance, kernel_distance, modes, ms_ssim, patches,
+    precision_recall, sliced_wasserstein,
+};
+
+use super::features::{Extractor, Seen};
+use crate::args::{MetricChoice, Voice};
+use crate::progress::Work;
+
+/// Directions of sliced distances.
+const DIRECTIONS: usize = 256;
+
+/// Patches of a set.
+const PATCHES: usize = 16_384;
+
+/// Seed of directions and places of patches: the same for all runs, so that runs can be compared.
+const SEED: u64 = 0;
+
+/// The three sets, of one size.
+pub(super) struct Sets {
+    /// One half of the data.
+    pub(super) reference: Samples,
+    /// The other half.
+    pub(super) held_out: Samples,
+    /// What the generator draws.
+    pub(super) samples: Samples,
+}
+
+/// What was measured so far.
+pub(super) struct Measured<'a> {
+    pub(super) voice: &'a Voice,
+    pub(super) wanted: Vec<MetricChoice>,
+    pub(super) records: Vec<MetricRecord>,
+    pub(super) classes: Vec<ClassRecord>,
+    pub(super) refused: Vec<RefusedMetric>,
+}
+
+/// What a record says beside its two numbers.
+struct Said<'a> {
+    count: usize,
+    of: &'a str,
+    source: &'a str,
+    ratio: bool,
+}
+
+impl Measured<'_> {
+    pub(super) fn wants(&self, choice: MetricChoice) -> bool {
+        self.wanted.contains(&choice)
+    }
+
+    fn push(&mut self, metric: &str, [data, samples]: [f64; 2], said: &Said) {
+        let ratio = (said.ratio && data.abs() > 1e-12).then(|| samples / data);
+        self.records.push(MetricRecord {
+            metric: metric.into(),
+            data,
+            samples,
+            ratio,
+            count: said.count,
+            of: said.of.into(),
+            source: said.source.into(),
+        });
+    }
+
+    pub(super) fn refuse(&mut self, metric: &str, reason: &dyn std::fmt::Display) {
+        self.refused.push(RefusedMetric { metric: metric.into(), reason: reason.to_string() });
+    }
+
+    /// Two numbers as a record, or why there are none.
+    fn take(&mut self, metric: &str, found: Result<[f64; 2], MetricError>, said: &Said) {
+        match found {
+            Ok(pair) => self.push(metric, pair, said),
+            Err(e) => self.refuse(metric, &e),
+        }
+    }
+
+    /// What pixels show.
+    pub(super) fn pixels(&mut self, sets: &Sets) {
+        use MetricChoice::{Border, Correlation, MsSsim, Nyquist, PatchSwd, Phase2, Phase8, Std, Swd};
+        let Sets { reference, held_out, samples } = sets;
+        let (n, voice) = (samples.len(), self.voice);
+        let (data, drawn) = (held_out.measure(), samples.measure());
+        let pairs = Said { count: n / 2, of: "pairs", source: "pixels", ratio: false };
+        let images = Said { count: n, of: "images", source: "pixels", ratio: true };
+        if self.wants(Correlation) {
+            self.push("correlation", [data.correlation, drawn.correlation], &pairs);
+        }
+        if self.wants(MsSsim) {
+            let work = Work::new(voice, "MS-SSIM", n / 2 * 2);
+            let both = [held_out, samples].map(|set| ms_ssim(set, &|more| work.tick(more)));
+            drop(work);
+            match both {
+                [Ok(a), Ok(b)] => {
+                    let source = format!("pixels, {} scale{}", a.scales, if a.scales == 1 { "" } else { "s" });
+                    self.push("ms_ssim", [a.value, b.value], &Said { source: &source, ..pairs });
+                }
+                [Err(e), _] | [_, Err(e)] => self.refuse("ms_ssim", &e),
+            }
+        }
+        if self.wants(Std) {
+            self.push("std", [data.std, drawn.std], &images);
+        }
+        let source = format!("pixels, {DIRECTIONS} directions");
+        if self.wants(Swd) {
+            let width = reference.size * reference.size * reference.channels;
+            let found = sliced(reference, [held_out, samples].map(|set| set.values.as_slice()), width, voice);
+            self.take("swd", found, &Said { count: n, of: "images", source: &source, ratio: false });
+        }
+        if self.wants(PatchSwd) {
+            let width = PATCH * PATCH * reference.channels;
+            let cut = |set: &Samples| patches(set, PATCHES, SEED);
+            let found = cut(reference).and_then(|reference_patches| {
+                let (a, b) = (cut(held_out)?, cut(samples)?);
+                let of = Samples { values: reference_patches, ..*reference };
+                sliced(&of, [&a, &b], width, voice)
+            });
+            let source = format!("{PATCH}x{PATCH} patches, {DIRECTIONS} directions");
+            self.take("patch_swd", found, &Said { count: PATCHES, of: "patches", source: &source, ratio: false });
+        }
+        for (choice, name, pair, period) in [
+            (Nyquist, "nyquist", [data.nyquist, drawn.nyquist], 2),
+            (Phase2, "phase2", [data.phase2, drawn.phase2], 2),
+            (Phase8, "phase8", [data.phase8, drawn.phase8], 8),
+        ] {
+            if self.wants(choice) && !samples.size.is_multiple_of(period) {
+                let size = samples.size;
+                self.refuse(name, &format!("images of {size}x{size} hold no whole number of periods of {period}"));
+            } else if self.wants(choice) {
+                self.push(name, pair, &images);
+            }
+        }
+        if self.wants(Border) && samples.size < 5 {
+            self.refuse("border", &format!("images of {0}x{0} are all border", samples.size));
+        } else if self.wants(Border) {
+            self.push("border", [data.border, drawn.border], &images);
+        }
+    }
+
+    /// What features show.
+    pub(super) fn features(&mut self, extractor: &Extractor, data: &[Seen; 2], samples: &Seen) {
+        let [(reference, _), (held_out, _)] = data;
+        let scale = Scale::of(reference);
+        let [reference, held_out, samples] = [reference, held_out, &samples.0].map(|set| scale.apply(set));
+        let (n, voice) = (samples.len(), self.voice);
+        let source = extractor.name(reference.width);
+        let said = Said { count: n, of: "images", source: &source, ratio: false };
+        if self.wants(MetricChoice::Fid) {
+            let both = |()| Ok([frechet_distance(&reference, &held_out)?, frechet_distance(&reference, &samples)?]);
+            self.take("fid", both(()), &said);
+        }
+        if self.wants(MetricChoice::Kid) {
+            let work = Work::new(voice, "KID", 6 * n);
+            let tick = |more| work.tick(more);
+            let of = |set| kernel_distance(&reference, set, &tick);
+            let found = of(&held_out).and_then(|a| Ok([a, of(&samples)?]));
+            drop(work);
+            self.take("kid", found, &said);
+        }
+        if self.wants(MetricChoice::PrecisionRecall) {
+            let work = Work::new(voice, "precision, recall", 8 * n);
+            let tick = |more| work.tick(more);
+            let of = |set| precision_recall(&reference, set, &tick);
+            let found = of(&held_out).and_then(|a| Ok([a, of(&samples)?]));
+            drop(work);
+            match found {
+                Ok([a, b]) => {
+                    self.push("precision", [a.precision, b.precision], &said);
+                    self.push("recall", [a.recall, b.recall], &said);
+                }
+                Err(e) => {
+                    self.refuse("precision", &e);
+                    self.refuse("recall", &e);
+                }
+            }
+        }
+    }
+
+    /// What classes show; `names` are those of the classes.
+    pub(super) fn modes(&mut self, source: &str, shares: &[f64], names: &[String], [data, samples]: [&[usize]; 2]) {
+        let [a, b] = [data, samples].map(|classes| modes(classes, shares));
+        let said = Said { count: samples.len(), of: "images", source, ratio: false };
+        self.push("classes", [a.hit as f64, b.hit as f64], &said);
+        self.push("class_divergence", [a.divergence, b.divergence], &said);
+        let each = names.iter().zip(shares).zip(b.counts);
+        self.classes =
+            each.map(|((class, &data), samples)| ClassRecord { class: class.clone(), data, samples }).collect();
+    }
+}
+
+fn sliced(reference: &Samples, others: [&[f32]; 2], width: usize, voice: &Voice) -> Result<[f64; 2], MetricError> {
+    let work = Work::new(voice, "sliced", DIRECTIONS);
+    let directions = Directions::draw(SEED, DIRECTIONS, width);
+    let rows = |values| Rows { values, width };
+    let found = sliced_wasserstein(rows(&reference.values), &others.map(rows), &directions, &|more| work.tick(more))?;
+    Ok([found[0], found[1]])
+}

@@ -1,0 +1,128 @@
+//! `fintan export`: a generator for other programs, and networks that come from them.
+
+use std::path::Path;
+
+use fintan_artifact::{Array, RunDir, RunError, write_npz};
+use fintan_config::Description;
+use fintan_net::weights::{read_safetensors, write_safetensors};
+use fintan_net::{Mode, Network, Placement};
+use fintan_train::{Purpose, draw_latents, generate, stream};
+use miette::miette;
+
+use super::sample::Source;
+use crate::args::Export;
+use crate::device;
+use crate::failure::Failure;
+use crate::voice::{answer, tell};
+
+/// What rebuilds the generator elsewhere.
+const LOADER: &str = include_str!("generator.py");
+
+/// Samples to check a loader by.
+const CHECKED: usize = 16;
+
+/// Writes a folder with the generator of a checkpoint.
+pub(super) fn export(args: &Export) -> Result<(), Failure> {
+    if is_export(&args.run) {
+        let name = args.run.display();
+        return Err(Failure::input(format!("`{name}` is an exported folder already; copy it")));
+    }
+    if args.out.exists() {
+        let name = args.out.display();
+        return Err(Failure::input(format!("`{name}` exists already; an export never overwrites anything")));
+    }
+    let opened = device::open(args.on.device)?;
+    let Source { generator, step, seed } = Source::open(&args.run, args.step, &opened)?;
+    let architecture = generator.architecture();
+    let latents = draw_latents(seed, CHECKED, architecture.input.len(), None);
+    let images = generate(&generator, &latents, Mode::Eval, &opened.placement.device, &|_| ());
+    let shape = architecture.output();
+    let planes = channels_first(&images.values, shape.channels, shape.positions());
+
+    // Under a temporary name first: the folder appears whole or not at all.
+    let name = args.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let unfinished = args.out.with_file_name(format!(".{name}.unfinished"));
+    let fill = || -> Result<(), RunError> {
+        let folder = RunDir::create(&unfinished)?;
+        folder.write("generator.safetensors", &write_safetensors(&generator.to_tensors()))?;
+        let described = serde_json::to_string_pretty(&Description::of(architecture));
+        let described = described.map_err(|e| std::io::Error::other(e.to_string()))?;
+        folder.write("generator.json", format!("{described}\n").as_bytes())?;
+        folder.write("generator.py", LOADER.as_bytes())?;
+        let arrays = [
+            ("latents", Array::f32(&[CHECKED, architecture.input.len()], latents.as_slice())),
+            ("images", Array::f32(&[CHECKED, shape.channels, shape.height, shape.width], planes)),
+        ];
+        write_npz(&folder.root().join("samples.npz"), &arrays)?;
+        fs_err::rename(&unfinished, &args.out)?;
+        Ok(())
+    };
+    if unfinished.exists() {
+        fs_err::remove_dir_all(&unfinished).map_err(RunError::from)?;
+    }
+    fill().inspect_err(|_| {
+        // The error is the news; that the remains could not be removed either is not.
+        let _ = fs_err::remove_dir_all(&unfinished);
+    })?;
+    if args.voice.json {
+        let answer = serde_json::json!({
+            "folder": args.out, "step": step, "parameters": architecture.parameter_count(),
+            "latent": architecture.input.len(), "image": [shape.channels, shape.height, shape.width],
+        });
+        answer!("{answer}");
+        return Ok(());
+    }
+    answer!("{}", args.out.display());
+    if !args.voice.quiet {
+        tell!("generator.safetensors, generator.json, generator.py (NumPy or PyTorch) and samples.npz to check it by:");
+        tell!("  python3 {}", args.out.join("generator.py").display());
+    }
+    Ok(())
+}
+
+/// Values `[.., positions, channels]` as `[.., channels, positions]`.
+pub(super) fn channels_first(values: &[f32], channels: usize, positions: usize) -> Vec<f32> {
+    let len = channels * positions;
+    let mut planes = vec![0.0_f32; values.len()];
+    for (image, planes) in values.chunks_exact(len).zip(planes.chunks_exact_mut(len)) {
+        for (i, &v) in image.iter().enumerate() {
+            planes[i % channels * positions + i / channels] = v;
+        }
+    }
+    planes
+}
+
+/// Whether a folder was written by `fintan export`.
+pub(super) fn is_export(path: &Path) -> bool {
+    path.join("generator.json").is_file() && path.join("generator.safetensors").is_file()
+}
+
+/// A network from a safetensors file with its description as JSON beside it.
+pub(super) fn read_export(weights: &Path, placement: &Placement) -> Result<Network, Failure> {
+    let beside = weights.with_extension("json");
+    let bytes = fs_err::read(weights).map_err(Failure::input)?;
+    let wrong =
+        |path: &Path, message: &dyn std::fmt::Display| Failure::Input(miette!("`{}`: {message}", path.display()));
+    let tensors = read_safetensors(&bytes).map_err(|e| wrong(weights, &e))?;
+    if !beside.is_file() {
+        return Err(Failure::Input(miette!(
+            help = "it describes the layers, as the generator.json of `fintan export` does. Networks with layers that this \
+                    program has not (pooling by maxima, concatenated branches: torchvision's Inception v3 has both) cannot \
+                    be described",
+            "`{}` is missing: weights alone do not say what to do with them",
+            beside.display()
+        )));
+    }
+    let text = fs_err::read(&beside).map_err(Failure::input)?;
+    let described: Description = serde_json::from_slice(&text).map_err(|e| wrong(&beside, &e))?;
+    let architecture = described.architecture().map_err(|e| wrong(&beside, &e))?;
+    let drawn = Network::init(&architecture, &mut stream(0, Purpose::Generator, 0), placement);
+    let network = drawn.with_tensors(&tensors).map_err(|e| wrong(weights, &e))?;
+    for k in 0..network.running_statistics().len() {
+        let name = format!("running.{k}.variance");
+        if !tensors.contains_key(&name) {
+            return Err(wrong(weights, &format!("tensor `{name}`, running statistics of a batch norm, is missing")));
+        }
+    }
+    Ok(network)
+}

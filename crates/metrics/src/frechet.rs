@@ -1,0 +1,35 @@
+//! Fréchet distance between Gaussians fitted to two sets of features.
+
+use faer::{Mat, Side};
+
+use crate::{Features, MetricError};
+
+const NAME: &str = "the Fréchet distance";
+
+/// The squared Fréchet distance between two sets of features (FID; Heusel et al. 2017):
+///
+/// `|μ₁ - μ₂|² + tr(C₁ + C₂ - 2 (C₁^½ C₂ C₁^½)^½)`
+///
+/// with covariances of divisor n - 1. The root is that of a symmetric matrix, so no complex number comes up. It has a
+/// bias that falls with the number of samples: compare values of one number only.
+///
+/// # Errors
+/// Fewer samples than features and one (the covariance has no full rank then), sets of different widths, values that are not finite.
+pub fn frechet_distance(a: &Features, b: &Features) -> Result<f64, MetricError> {
+    a.check(b, NAME, a.width + 1)?;
+    let d = a.width;
+    let means: f64 = a.mean().iter().zip(b.mean()).map(|(x, y)| (x - y).powi(2)).sum();
+    let [first, second] = [a, b].map(|set| {
+        let covariance = set.covariance();
+        Mat::<f64>::from_fn(d, d, |i, j| covariance[i * d + j])
+    });
+    let eigen = first.self_adjoint_eigen(Side::Lower).map_err(|_| MetricError::NotFinite(NAME))?;
+    let (vectors, values) = (eigen.U(), eigen.S());
+    // U diag(√λ): its product with its transpose is C₁, as good a root as the symmetric one.
+    let root = Mat::<f64>::from_fn(d, d, |i, j| vectors[(i, j)] * values[j].max(0.0).sqrt());
+    let between = root.transpose() * &second * &root;
+    let products = between.self_adjoint_eigenvalues(Side::Lower).map_err(|_| MetricError::NotFinite(NAME))?;
+    let overlap: f64 = products.iter().map(|v| v.max(0.0).sqrt()).sum();
+    let traces: f64 = (0..d).map(|i| first[(i, i)] + second[(i, i)]).sum();
+    Ok((means + traces - 2.0 * overlap).max(0.0))
+}

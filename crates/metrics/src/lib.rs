@@ -1,0 +1,73 @@
+//! Metrics of image samples: arrays in, numbers out.
+//!
+//! | metric | of | definition |
+//! | --- | --- | --- |
+//! | correlation, std, Nyquist and phase shares, border | pixels | [`Samples::measure`] |
+//! | MS-SSIM between samples | pixels | [`ms_ssim`], Wang et al. 2003 |
+//! | sliced Wasserstein distance | pixels, patches | [`sliced_wasserstein`] |
+//! | Fréchet distance (FID) | features | [`frechet_distance`], Heusel et al. 2017 |
+//! | kernel distance (KID) | features | [`kernel_distance`], Binkowski et al. 2018 |
+//! | precision and recall | features | [`precision_recall`], Kynkaanniemi et al. 2019 |
+//! | classes hit | classes | [`modes`], Metz et al. 2017 |
+//!
+//! Nothing here knows a network or a device: where features come from is the caller's business, and so is saying it beside
+//! the number. What takes long calls a [`Tick`] as it goes.
+
+mod features;
+mod frechet;
+mod kernel_distance;
+mod manifold;
+mod modes;
+mod ms_ssim;
+mod samples;
+mod sliced_wasserstein;
+
+pub use features::{Features, Scale};
+pub use frechet::frechet_distance;
+pub use kernel_distance::kernel_distance;
+pub use manifold::{NEIGHBOURS, PrecisionRecall, precision_recall};
+pub use modes::{Modes, modes};
+pub use ms_ssim::{MsSsim, SSIM_WINDOW, ms_ssim, ms_ssim_scales};
+pub use samples::{Measures, Samples};
+pub use sliced_wasserstein::{Directions, PATCH, Rows, patches, sliced_wasserstein};
+
+/// Told as work goes on: how many items (pairs, rows, directions) were done since the last call.
+pub type Tick<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// Why a metric has no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetricError {
+    /// Too few samples.
+    #[error("{metric} needs at least {needed} samples, got {found}")]
+    TooFew {
+        /// The metric.
+        metric: &'static str,
+        /// Samples given.
+        found: usize,
+        /// The fewest it is defined for.
+        needed: usize,
+    },
+    /// Images that are too small.
+    #[error("{metric} needs images of at least {needed}x{needed}, got {found}x{found}")]
+    TooSmall {
+        /// The metric.
+        metric: &'static str,
+        /// Rows and columns given.
+        found: usize,
+        /// The fewest it is defined for.
+        needed: usize,
+    },
+    /// Two sets that cannot be compared.
+    #[error("{metric} compares sets of one shape, got {first:?} and {second:?}")]
+    Shapes {
+        /// The metric.
+        metric: &'static str,
+        /// Rows and width of the first set.
+        first: [usize; 2],
+        /// The same of the second.
+        second: [usize; 2],
+    },
+    /// Not a number.
+    #[error("{0} is not defined for values that are not finite")]
+    NotFinite(&'static str),
+}

@@ -1,0 +1,51 @@
+//! Precision and recall by manifolds of nearest neighbours.
+
+use rayon::prelude::*;
+
+use crate::{Features, MetricError, Tick};
+
+/// Neighbours that span a ball of the manifold.
+pub const NEIGHBOURS: usize = 3;
+
+const NAME: &str = "precision and recall";
+
+/// How much of one set lies on the manifold of the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PrecisionRecall {
+    /// Share of samples on the manifold of the data: fidelity. A generator that repeats one good image has 1.
+    pub precision: f64,
+    /// Share of the data on the manifold of the samples: variety. A collapsed generator has 0.
+    pub recall: f64,
+}
+
+/// Precision and recall of `samples` against `data` (Kynkaanniemi et al. 2019): the manifold of a set is the union of balls
+/// round its points that reach to their [`NEIGHBOURS`]-th nearest neighbour within the set.
+///
+/// # Errors
+/// No more samples than neighbours, sets of different widths, values that are not finite.
+pub fn precision_recall(data: &Features, samples: &Features, tick: Tick) -> Result<PrecisionRecall, MetricError> {
+    data.check(samples, NAME, NEIGHBOURS + 1)?;
+    Ok(PrecisionRecall { precision: share_on(data, samples, tick), recall: share_on(samples, data, tick) })
+}
+
+/// Share of `points` on the manifold of `set`.
+fn share_on(set: &Features, points: &Features, tick: Tick) -> f64 {
+    let radii: Vec<f64> = (0..set.len())
+        .into_par_iter()
+        .map(|i| {
+            let others = set.rows().enumerate().filter(|(j, _)| i != *j);
+            let mut distances: Vec<f64> = others.map(|(_, row)| squared(set.row(i), row)).collect();
+            tick(1);
+            *distances.select_nth_unstable_by(NEIGHBOURS - 1, f64::total_cmp).1
+        })
+        .collect();
+    let inside = (0..points.len()).into_par_iter().filter(|&i| {
+        tick(1);
+        set.rows().zip(&radii).any(|(row, radius)| squared(points.row(i), row) <= *radius)
+    });
+    inside.count() as f64 / points.len() as f64
+}
+
+fn squared(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum()
+}

@@ -1,0 +1,128 @@
+//! Sliced Wasserstein distance, of whole images and of patches.
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha20Rng;
+use rand_distr::{Distribution as _, StandardNormal};
+use rayon::prelude::*;
+
+use crate::{MetricError, Samples, Tick};
+
+/// Rows and columns of a patch.
+pub const PATCH: usize = 7;
+
+/// Points of a space, one a row.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// `[count, width]`, row-major.
+    pub values: &'a [f32],
+    /// Coordinates of a point.
+    pub width: usize,
+}
+
+impl Rows<'_> {
+    fn shape(&self) -> [usize; 2] {
+        [self.values.len() / self.width.max(1), self.width]
+    }
+}
+
+/// Unit vectors to project on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Directions {
+    /// `[count, width]`, row-major, each of length 1.
+    pub values: Vec<f64>,
+    /// Coordinates of a vector.
+    pub width: usize,
+}
+
+impl Directions {
+    /// Draws uniformly distributed unit vectors.
+    #[must_use]
+    pub fn draw(seed: u64, count: usize, width: usize) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let mut values: Vec<f64> = (0..count * width).map(|_| StandardNormal.sample(&mut rng)).collect();
+        for direction in values.chunks_exact_mut(width) {
+            let length = direction.iter().map(|v| v * v).sum::<f64>().sqrt();
+            direction.iter_mut().for_each(|v| *v /= length);
+        }
+        Self { values, width }
+    }
+}
+
+/// The mean over directions of the Wasserstein-1 distance between projections, of `reference` and each of `others`:
+///
+/// `mean over directions d and ranks i of |sort(A d)_i - sort(B d)_i|`
+///
+/// # Errors
+/// No point, sets that do not all have one shape, values that are not finite.
+pub fn sliced_wasserstein(
+    reference: Rows,
+    others: &[Rows],
+    directions: &Directions,
+    tick: Tick,
+) -> Result<Vec<f64>, MetricError> {
+    let metric = "the sliced Wasserstein distance";
+    let first = reference.shape();
+    if first[0] == 0 {
+        return Err(MetricError::TooFew { metric, found: 0, needed: 1 });
+    }
+    for second in others.iter().map(Rows::shape).chain([[first[0], directions.width]]) {
+        if first != second {
+            return Err(MetricError::Shapes { metric, first, second });
+        }
+    }
+    if others.iter().chain([&reference]).any(|set| set.values.iter().any(|v| !v.is_finite())) {
+        return Err(MetricError::NotFinite(metric));
+    }
+    let count = directions.values.len() / directions.width;
+    // Summed in order, so that the result does not depend on threads.
+    let each: Vec<Vec<f64>> = directions
+        .values
+        .par_chunks_exact(directions.width)
+        .map(|direction| {
+            let at = projected(reference, direction);
+            let distance = |other: &Rows| {
+                let there = projected(*other, direction);
+                at.iter().zip(there).map(|(a, b)| (a - b).abs()).sum::<f64>() / at.len() as f64
+            };
+            let distances = others.iter().map(distance).collect();
+            tick(1);
+            distances
+        })
+        .collect();
+    Ok((0..others.len()).map(|k| each.iter().map(|distances| distances[k]).sum::<f64>() / count as f64).collect())
+}
+
+/// Sorted projections.
+fn projected(set: Rows, direction: &[f64]) -> Vec<f64> {
+    let product = |row: &[f32]| row.iter().zip(direction).map(|(&v, d)| f64::from(v) * d).sum::<f64>();
+    let mut values: Vec<f64> = set.values.chunks_exact(set.width).map(product).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+/// Patches of [`PATCH`] rows and columns at random places of random images, `[count, PATCH · PATCH · channels]`; one seed
+/// takes the same places of any set of as many images of one size.
+///
+/// # Errors
+/// No image, images smaller than a patch.
+pub fn patches(samples: &Samples, count: usize, seed: u64) -> Result<Vec<f32>, MetricError> {
+    let (n, size, channels) = (samples.len(), samples.size, samples.channels);
+    let metric = "the sliced Wasserstein distance of patches";
+    if n == 0 {
+        return Err(MetricError::TooFew { metric, found: 0, needed: 1 });
+    }
+    if size < PATCH {
+        return Err(MetricError::TooSmall { metric, found: size, needed: PATCH });
+    }
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let mut values = Vec::with_capacity(count * PATCH * PATCH * channels);
+    for _ in 0..count {
+        let (image, top, left) =
+            (rng.random_range(0..n), rng.random_range(0..=size - PATCH), rng.random_range(0..=size - PATCH));
+        for row in top..top + PATCH {
+            let at = ((image * size + row) * size + left) * channels;
+            values.extend_from_slice(&samples.values[at..at + PATCH * channels]);
+        }
+    }
+    Ok(values)
+}

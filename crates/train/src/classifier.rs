@@ -1,0 +1,332 @@
+//! A small classifier trained on the data set itself: features and classes of samples where no other network is at hand.
+
+use burn::tensor::{Tensor, TensorData};
+use fintan_config::{
+    Activation, Adam, Architecture, Convolution, Empty, Function, Init, Layer, LayerRates, LossFunction,
+    Optimizer as Settings, Parametrization, Shape, Standard,
+};
+use fintan_data::{DataError, Images, Order};
+use fintan_metrics::{Features, Samples, Tick};
+use fintan_net::weights::{Tensors, WeightsError};
+use fintan_net::{Mode, Network, Placement};
+
+use crate::gan::real_samples;
+use crate::optimizer::{Optimizer, rates};
+use crate::seeds::{Purpose, stream};
+use crate::task_loss::cotangent;
+
+/// Images that pass through a network at a time when it is only looked at.
+const CHUNK: usize = 256;
+
+/// Held-out images behind an accuracy, at most.
+const TESTED: usize = 4096;
+
+/// A data set cut in two by a fixed shuffle: samples are compared with one half, and the other shows what the data's own
+/// row is worth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halves {
+    /// What samples are compared with, and what classifiers are trained on.
+    pub reference: Vec<usize>,
+    /// The rest.
+    pub held_out: Vec<usize>,
+}
+
+impl Halves {
+    /// The halves of `count` images; of an odd number one is left out.
+    #[must_use]
+    pub fn of(count: usize) -> Self {
+        let mut reference = if count == 0 { Vec::new() } else { Order::new(0, count, 0).take(count / 2 * 2) };
+        let held_out = reference.split_off(count / 2);
+        Self { reference, held_out }
+    }
+}
+
+/// How a classifier is trained: Adam on cross-entropy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassifierSettings {
+    /// Seed of weights and order.
+    pub seed: u64,
+    /// Steps.
+    pub steps: u64,
+    /// Images a step.
+    pub batch: usize,
+    /// Learning rate.
+    pub rate: f64,
+    /// Features of an image.
+    pub features: usize,
+}
+
+impl Default for ClassifierSettings {
+    fn default() -> Self {
+        Self { seed: 0, steps: 500, batch: 128, rate: 1e-3, features: 64 }
+    }
+}
+
+/// A trained classifier.
+pub struct Classifier {
+    network: Network,
+    /// The network below its last layer.
+    trunk: Network,
+    placement: Placement,
+    /// Labels, in the order of the outputs.
+    pub labels: Vec<u8>,
+    /// Share of each class in the whole data set.
+    pub shares: Vec<f64>,
+    /// Share of held-out images that it puts into the right class.
+    pub accuracy: f64,
+    /// Held-out images behind the accuracy.
+    pub tested: usize,
+    /// Images it was trained on.
+    pub trained: usize,
+}
+
+/// Convolutions of stride 2 down to at most 4x4, then dense features, then classes.
+fn architecture(image: Shape, features: usize, classes: usize) -> [Architecture; 2] {
+    let relu = || Layer::Activation(Activation::raw(Function::Relu));
+    let mut layers = Vec::new();
+    let mut size = image.height;
+    let mut channels = 32;
+    while size > 4 {
+        let stride = Convolution {
+            out: channels,
+            kernel: 4.into(),
+            stride: 2.into(),
+            padding: 1.into(),
+            output_padding: 0.into(),
+            init: None,
+        };
+        layers.extend([Layer::Conv(stride), relu()]);
+        size /= 2;
+        channels = 64;
+    }
+    layers.extend([Layer::Flatten(Empty {}), Layer::Dense(features.into()), relu()]);
+    let he = Parametrization::Standard(Standard { init: Init::He, bias_std: 0.0 });
+    let build = |layers: &[Layer]| Architecture::new(image, layers, he).expect("halved while larger than 4");
+    let trunk = build(&layers);
+    layers.push(Layer::Dense(classes.into()));
+    [build(&layers), trunk]
+}
+
+impl Classifier {
+    /// Trains a classifier on the reference half, and tests it on the other. One seed gives one classifier on one device.
+    ///
+    /// # Errors
+    /// Data without labels, or with labels of one class only.
+    ///
+    /// # Panics
+    /// Never: its layers fit images of any size.
+    pub fn train(
+        images: &Images,
+        halves: &Halves,
+        settings: &ClassifierSettings,
+        placement: &Placement,
+        tick: Tick,
+    ) -> Result<Self, DataError> {
+        let mut classifier = Self::untrained(images, halves, settings, placement)?;
+        let adam = Settings::Adam(Adam { rate: settings.rate, beta1: 0.9, beta2: 0.999, eps: 1e-8 });
+        let network = &mut classifier.network;
+        let mut optimizer = Optimizer::new(&adam, rates(network.architecture(), &adam, &LayerRates::Off));
+        let mut order = Order::new(settings.seed, halves.reference.len(), 0);
+        let targets = targets(images, &classifier.labels);
+        let classes = classifier.labels.len();
+        for _ in 0..settings.steps {
+            let chosen: Vec<usize> = order
+                .take(settings.batch.min(halves.reference.len()))
+                .into_iter()
+                .map(|i| halves.reference[i])
+                .collect();
+            let x = images.batch(&chosen, &[], &placement.device);
+            // One-hot less 1/k, as the cotangent takes it.
+            let one_hot = chosen.iter().flat_map(|&i| (0..classes).map(move |class| (i, class)));
+            let y: Vec<f32> =
+                one_hot.map(|(i, class)| f32::from(u8::from(targets[i] == class)) - 1.0 / classes as f32).collect();
+            let y = Tensor::from_data(TensorData::new(y, [chosen.len(), 1, 1, classes]), &placement.device);
+            let (outputs, tape) = network.forward(x, Mode::Train);
+            let gradients = network.pullback_parameters(&tape, cotangent(outputs, y, LossFunction::CrossEntropy));
+            *network = network.with_parameters(optimizer.step(network.parameters(), gradients));
+            tick(1);
+        }
+        let tested = &halves.held_out[..halves.held_out.len().min(TESTED)];
+        classifier.share_trunk();
+        let (_, found) = classifier.look(&real_samples(images, tested), &|_| ());
+        let right = tested.iter().zip(found).filter(|(i, class)| targets[**i] == *class).count();
+        classifier.accuracy = right as f64 / tested.len().max(1) as f64;
+        classifier.tested = tested.len();
+        Ok(classifier)
+    }
+
+    /// Its weights as drawn.
+    fn untrained(
+        images: &Images,
+        halves: &Halves,
+        settings: &ClassifierSettings,
+        placement: &Placement,
+    ) -> Result<Self, DataError> {
+        let wrong = |message: &str| DataError::Labels { origin: images.source.clone(), message: message.into() };
+        let Some(all) = &images.labels else { return Err(wrong("has no labels")) };
+        let mut counts = [0_usize; 256];
+        for &label in all {
+            counts[usize::from(label)] += 1;
+        }
+        let labels: Vec<u8> = (0..=u8::MAX).filter(|&label| counts[usize::from(label)] > 0).collect();
+        if labels.len() < 2 {
+            return Err(wrong("has labels of one class only"));
+        }
+        let shares = labels.iter().map(|&label| counts[usize::from(label)] as f64 / all.len() as f64).collect();
+        let image = Shape::image(images.channels, images.size, images.size);
+        let [whole, trunk] = architecture(image, settings.features, labels.len());
+        let draw =
+            |architecture| Network::init(architecture, &mut stream(settings.seed, Purpose::Classifier, 0), placement);
+        let (network, trunk) = (draw(&whole), draw(&trunk));
+        let trained = halves.reference.len();
+        let placement = placement.clone();
+        Ok(Self { network, trunk, placement, labels, shares, accuracy: 0.0, tested: 0, trained })
+    }
+
+    fn share_trunk(&mut self) {
+        let mut parameters = self.network.parameters();
+        parameters.truncate(self.trunk.parameters().len());
+        self.trunk = self.trunk.with_parameters(parameters);
+    }
+
+    /// Its weights and accuracy, to be kept.
+    #[must_use]
+    pub fn to_tensors(&self) -> Tensors {
+        let mut tensors = self.network.to_tensors();
+        for (name, value) in [("accuracy", self.accuracy), ("tested", self.tested as f64)] {
+            tensors.insert(name.into(), TensorData::new(vec![value], [1]));
+        }
+        tensors
+    }
+
+    /// A classifier that was kept.
+    ///
+    /// # Errors
+    /// Data without labels; the tensors of another one, as the inner error.
+    pub fn from_tensors(
+        images: &Images,
+        halves: &Halves,
+        settings: &ClassifierSettings,
+        placement: &Placement,
+        tensors: &Tensors,
+    ) -> Result<Result<Self, WeightsError>, DataError> {
+        let mut classifier = Self::untrained(images, halves, settings, placement)?;
+        let number = |name: &str| tensors.get(name).and_then(|data| data.iter::<f64>().next());
+        let (Some(accuracy), Some(tested)) = (number("accuracy"), number("tested")) else {
+            return Ok(Err(WeightsError::Format("`accuracy` or `tested` is missing".into())));
+        };
+        (classifier.accuracy, classifier.tested) = (accuracy, tested as usize);
+        Ok(classifier.network.with_tensors(tensors).map(|network| {
+            classifier.network = network;
+            classifier.share_trunk();
+            classifier
+        }))
+    }
+
+    /// Features and classes of images. Classes are numbers in the order of [`Classifier::labels`].
+    #[must_use]
+    pub fn look(&self, samples: &Samples, tick: Tick) -> (Features, Vec<usize>) {
+        let features = features(&self.trunk, samples, &self.placement, tick);
+        let last = self.network.parameters().split_off(self.trunk.parameters().len());
+        let [weights, biases] = [0, 1].map(|i| last[i].to_data().iter::<f64>().collect::<Vec<_>>());
+        let classes = self.labels.len();
+        let class = |row: &[f64]| {
+            let logit =
+                |k: usize| biases[k] + row.iter().enumerate().map(|(i, f)| f * weights[i * classes + k]).sum::<f64>();
+            let logits: Vec<f64> = (0..classes).map(logit).collect();
+            (1..classes).fold(0, |best, k| if logits[k] > logits[best] { k } else { best })
+        };
+        let found = features.rows().map(class).collect();
+        (features, found)
+    }
+}
+
+/// The class of each image, as a number in the order of `labels`.
+fn targets(images: &Images, labels: &[u8]) -> Vec<usize> {
+    let all = images.labels.as_deref().unwrap_or_default();
+    all.iter().map(|label| labels.binary_search(label).unwrap_or(0)).collect()
+}
+
+/// Outputs of a network that takes images, in 64 bits, as features.
+#[must_use]
+pub fn features(network: &Network, samples: &Samples, placement: &Placement, tick: Tick) -> Features {
+    let len = samples.size * samples.size * samples.channels;
+    let mut values = Vec::new();
+    for chunk in samples.values.chunks(CHUNK * len) {
+        let n = chunk.len() / len;
+        let shape = [n, samples.size, samples.size, samples.channels];
+        let x = Tensor::<4>::from_data(TensorData::new(chunk.to_vec(), shape), &placement.device);
+        values.extend(network.forward(x, Mode::Eval).0.into_data().iter::<f64>());
+        tick(n);
+    }
+    Features { values, width: network.architecture().output().len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{DType, Device};
+    use fintan_config::{Data, Fit, Image, Shapes};
+    use fintan_net::Lowering;
+
+    fn placement() -> Placement {
+        Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host }
+    }
+
+    fn shapes(count: usize, size: usize) -> Images {
+        let wanted = Image { size, channels: 1, fit: Fit::Resize, background: 0, flip: false };
+        Images::load(&Data::Shapes(Shapes { count, seed: 0 }), &wanted).expect("drawn")
+    }
+
+    #[test]
+    fn halves_share_no_image() {
+        let Halves { reference, held_out } = Halves::of(11);
+        assert_eq!((reference.len(), held_out.len()), (5, 5));
+        let mut all = [reference, held_out].concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 10);
+    }
+
+    /// It learns: far above the share of the largest class. What it was kept as gives the same features.
+    #[test]
+    fn a_classifier_learns_and_is_kept() {
+        let (images, halves) = (shapes(1200, 16), Halves::of(1200));
+        let settings = ClassifierSettings { steps: 150, batch: 32, features: 24, ..ClassifierSettings::default() };
+        let train = || Classifier::train(&images, &halves, &settings, &placement(), &|_| ()).expect("labelled");
+        let trained = train();
+        assert_eq!((trained.labels.len(), trained.tested, trained.trained), (12, 600, 600));
+        assert!(trained.accuracy > 0.4, "{}", trained.accuracy);
+        assert!((trained.shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        let held = real_samples(&images, &halves.held_out[..64]);
+        let (features, classes) = trained.look(&held, &|_| ());
+        assert_eq!((features.width, features.len(), classes.len()), (24, 64, 64));
+        assert_eq!(train().look(&held, &|_| ()).0, features);
+        // Classes are those of the whole network.
+        let x = images.batch(&halves.held_out[..64], &[], &Device::flex());
+        let logits: Vec<f32> = trained.network.forward(x, Mode::Eval).0.into_data().iter().collect();
+        for (logits, &class) in logits.chunks_exact(12).zip(&classes) {
+            assert!(logits.iter().all(|&l| l <= logits[class] + 1e-4));
+        }
+        let kept = trained.to_tensors();
+        let again = Classifier::from_tensors(&images, &halves, &settings, &placement(), &kept);
+        let again = again.expect("labelled").expect("fits");
+        assert_eq!((again.look(&held, &|_| ()).0, again.accuracy), (features, trained.accuracy));
+        let other = ClassifierSettings { features: 25, ..settings };
+        assert!(Classifier::from_tensors(&images, &halves, &other, &placement(), &kept).expect("labelled").is_err());
+    }
+
+    #[test]
+    fn data_without_classes_are_refused() {
+        let mut images = shapes(40, 8);
+        let said = |images: &Images| {
+            let settings = ClassifierSettings { steps: 1, ..ClassifierSettings::default() };
+            let trained = Classifier::train(images, &Halves::of(40), &settings, &placement(), &|_| ());
+            trained.err().expect("refused").to_string()
+        };
+        images.labels = Some(vec![3; 40]);
+        assert!(said(&images).ends_with("has labels of one class only"));
+        images.labels = None;
+        assert!(said(&images).ends_with("has no labels"));
+    }
+}
