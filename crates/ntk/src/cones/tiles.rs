@@ -28,8 +28,6 @@ impl Tile {
 pub(super) struct TileRow {
     pub(super) rows: Range<usize>,
     pub(super) tiles: Vec<Tile>,
-    /// Smallest rank in any tile.
-    pub(super) first: usize,
 }
 
 /// Tiles of a level, from the first row of the map on: of all sides and phases those that cost least.
@@ -63,8 +61,7 @@ pub(super) fn tile_rows(plan: &Plan, level: usize) -> Vec<TileRow> {
 fn tile_row(tiles: Vec<Tile>) -> Option<TileRow> {
     let start = tiles.iter().map(|tile| tile.rows.start).min()?;
     let end = tiles.iter().map(|tile| tile.rows.end).max()?;
-    let first = tiles.iter().map(|tile| tile.ranks[0]).min()?;
-    Some(TileRow { rows: start..end, tiles, first })
+    Some(TileRow { rows: start..end, tiles })
 }
 
 /// Time of a product with so many rows in a tile, in products of two numbers for each entry of the other side: rows
