@@ -6,10 +6,11 @@ use super::gemm::Loop;
 use super::real::Real;
 
 /// Rows of the other matrix that are worked on together.
-pub(super) const GROUP: usize = 4;
+pub(super) const GROUP: usize = 6;
 
-/// Vectors that are worked on together: with a group of rows they fill sixteen registers.
-pub(super) const VECTORS: usize = 3;
+/// Vectors that are worked on together: with a group of rows they need fifteen of sixteen registers. (With four rows and
+/// three vectors a sum or two would live in memory, at less than half the speed.)
+pub(super) const VECTORS: usize = 2;
 
 /// A group of rows at one term of the sum.
 pub(super) type Group<T> = [T; GROUP];
@@ -64,12 +65,13 @@ mod tests {
 
     #[test]
     fn panel_products_are_sums_of_products() {
-        let rows: Vec<Group<f64>> = (0..10).map(|k| [0, 1, 2, 3].map(|i| f64::from((7 * k + i) % 5) - 2.0)).collect();
-        let panel: Vec<[f64; 24]> =
+        let rows: Vec<Group<f64>> =
+            (0..10).map(|k| [0, 1, 2, 3, 4, 5].map(|i| f64::from((7 * k + i) % 5) - 2.0)).collect();
+        let panel: Vec<[f64; 16]> =
             (0..5).map(|k| std::array::from_fn(|j| ((3 * k + 2 * j) % 7) as f64 - 3.0)).collect();
-        let mut sums = [[[0.5; 24]; GROUP]; 2];
+        let mut sums = [[[0.5; 16]; GROUP]; 2];
         simd(PanelProduct { sums: &mut sums, rows: &rows, panel: &panel });
-        for (g, i, j) in (0..2).flat_map(|g| (0..GROUP).flat_map(move |i| (0..24).map(move |j| (g, i, j)))) {
+        for (g, i, j) in (0..2).flat_map(|g| (0..GROUP).flat_map(move |i| (0..16).map(move |j| (g, i, j)))) {
             let expected: f64 = (0..5).map(|k| rows[5 * g + k][i] * panel[k][j]).sum();
             assert_eq!(sums[g][i][j], 0.5 + expected, "whole numbers are exact");
         }

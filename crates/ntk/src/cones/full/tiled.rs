@@ -18,11 +18,11 @@ use super::totals::totals;
 
 /// Outputs of a panel in single and in double precision: [`VECTORS`](super::super::panel::VECTORS) vectors of 512 bits, or more
 /// shorter ones.
-const SINGLE: usize = 48;
-const DOUBLE: usize = 24;
+const SINGLE: usize = 32;
+const DOUBLE: usize = 16;
 
 /// Panels that are worked on together: tiles are read from memory once for all of them.
-const PANELS: usize = 2;
+const PANELS: usize = 3;
 
 /// Outputs that are worked on together, at most.
 pub(super) const OUTPUTS: usize = PANELS * SINGLE;
