@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::axis::Interval;
+use super::panel::GROUP;
 use super::plan::Plan;
 
 /// Sides of tiles that are tried.
@@ -64,10 +65,10 @@ fn tile_row(tiles: Vec<Tile>) -> Option<TileRow> {
     Some(TileRow { rows: start..end, tiles })
 }
 
-/// Time of a product with so many rows in a tile, in products of two numbers for each entry of the other side: rows
-/// are worked on in blocks of 24, and what is left in one of 8, 16 or 24. Measured in single precision.
+/// Time of a product with so many rows in a tile, in products of two numbers for each entry of the other side: rows are
+/// worked on in groups, and the rest is reading and adding up.
 pub(super) fn product_cost(rows: usize) -> f64 {
-    2.6 + 24.0 * (rows / 24) as f64 + [0.0, 15.0, 18.0, 24.0][(rows % 24).div_ceil(8)]
+    2.0 + (rows.div_ceil(GROUP) * GROUP) as f64
 }
 
 /// One way to group the positions of the last map along an axis.

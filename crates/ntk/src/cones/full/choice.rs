@@ -11,7 +11,7 @@ use super::tiled::OUTPUTS;
 const PAIR: f64 = 100.0;
 
 /// Time of pushing one number of a cotangent onto one position, in the same unit.
-const PUSH: f64 = 50.0;
+const PUSH: f64 = 10.0;
 
 /// How the kernel of a hidden layer is computed.
 pub(super) enum Method {
@@ -39,10 +39,11 @@ impl Method {
     }
 }
 
-/// Multiply-adds between all outputs of one pair of samples, and how many numbers are held for them.
-pub(in super::super) fn contraction(plans: [&Plan; 2]) -> (f64, f64) {
+/// Multiply-adds between all outputs of one pair of samples, and how many numbers are held for them. `below`: with a term
+/// at the chain's input.
+pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64) {
     let levels = plans[0].layers().len();
-    let (mut cost, mut held) = (positions(plans, 0), 0.0_f64);
+    let (mut cost, mut held) = if below { (positions(plans, 0), windows(plans[1], 0)) } else { (0.0, 0.0) };
     for level in 1..=levels {
         let (gram, patches) = gram(plans, level);
         let c = plans[0].map(level)[2] as f64;
@@ -75,7 +76,7 @@ pub(in super::super) fn contraction(plans: [&Plan; 2]) -> (f64, f64) {
             }
         }
     }
-    (cost, held.max(windows(plans[1], 0)))
+    (cost, held)
 }
 
 /// Multiply-adds of the patch Gram matrix of a level, and the numbers of its patches and entries.
