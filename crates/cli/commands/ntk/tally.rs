@@ -96,8 +96,8 @@ mod tests {
         assert_eq!(said[0], "tile 103/400, about 20 min left");
         assert_eq!(said.len(), 99, "every third tile");
         assert_eq!(said[98], "tile 397/400, about 12 s left");
-        assert_eq!(lines.tick(true, Duration::from_secs(9000)), None, "nothing is left");
+        assert_eq!(lines.tick(true, Duration::from_mins(150)), None, "nothing is left");
         let mut slow = Lines { count: 3, ..Lines::default() };
-        assert_eq!(slow.tick(true, Duration::from_secs(9000)).as_deref(), Some("tile 1/3, about 5.0 h left"));
+        assert_eq!(slow.tick(true, Duration::from_mins(150)).as_deref(), Some("tile 1/3, about 5.0 h left"));
     }
 }

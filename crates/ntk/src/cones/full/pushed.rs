@@ -107,7 +107,6 @@ struct Combine<'v, T, const P: usize> {
 
 impl<T: Real, const P: usize> Loop for Combine<'_, T, P> {
     #[inline(always)]
-    #[expect(clippy::needless_range_loop, reason = "as in products of panels, iterators are not always inlined")]
     fn run<S: Simd>(self, simd: S) {
         for i in 0..self.to.len() {
             let c = match self.channels {
