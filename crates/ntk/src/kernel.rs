@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::AddAssign;
 
+use rayon::prelude::*;
+
 use crate::problem::{Problem, Tile};
 use crate::spectrum::SpectrumError;
 
@@ -42,7 +44,7 @@ impl Values {
     /// Zeros.
     #[must_use]
     pub fn zeros(len: usize, double: bool) -> Self {
-        if double { Self::F64(vec![0.0; len]) } else { Self::F32(vec![0.0; len]) }
+        if double { Self::F64(written(len)) } else { Self::F32(written(len)) }
     }
 
     /// How many.
@@ -102,6 +104,15 @@ impl Values {
             _ => unreachable!("a kernel and its blocks have one precision"),
         }
     }
+}
+
+/// Zeros that were written. Memory that is only promised to be zero costs two page faults where it is added to, a read and
+/// a write, and the second stops the other threads.
+fn written<T: Copy + Default + Send>(len: usize) -> Vec<T> {
+    const CHUNK: usize = 1 << 20;
+    let mut values = vec![T::default(); len];
+    values.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(T::default()));
+    values
 }
 
 fn add<T: AddAssign, U: Copy>(sums: &mut [T], values: &[U], term: impl Fn(U) -> T) {

@@ -265,8 +265,9 @@ impl<'p> Counter<'p> {
         if let Some(endings) = &self.endings {
             let size = self.number as usize;
             let plan = plan_of(problem, &endings[0], &(0..t));
+            let carried = !matches!(endings[0].below, fintan_net::Below::Nothing);
             let cost = match problem.entries() {
-                Entries::Full => cones::full_cost(&plan, (!symmetric).then_some(&plan), [n1, n2], size),
+                Entries::Full => cones::full_cost(&plan, (!symmetric).then_some(&plan), [n1, n2], size, carried),
                 _ => cones::sums_cost(&plan, [n1, n2], symmetric, size),
             };
             bytes += cost.bytes;

@@ -3,20 +3,20 @@
 mod drift;
 mod found;
 mod spectrum;
+mod tally;
 mod tiles;
 mod written;
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::DType;
 use fintan_net::{Mode, Placement};
 use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use self::found::{Found, Side, outputs};
+use self::tally::Tally;
 use self::written::{About, finish, inputs, word};
 use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
@@ -158,12 +158,13 @@ fn compute(
     if let Some(text) = &args.tiles {
         let range = tiles::range(text, plan.tiles.len())?;
         let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
-        let progress = Tally::new(range.len(), &args.voice);
+        let mut progress = Tally::new(range.len(), &args.voice);
         for i in range {
-            if !folder.has(i) {
+            let new = !folder.has(i);
+            if new {
                 folder.write(i, &plan.method.block(problem, &plan.tiles[i]))?;
             }
-            progress.tick();
+            progress.tick(new);
         }
         answer!("{}", tiles::Folder::beside(path).display());
         return Ok(None);
@@ -172,18 +173,16 @@ fn compute(
         return Ok(Some((Kernel::compute(problem, plan), None)));
     }
     let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
-    let progress = Tally::new(plan.tiles.len(), &args.voice);
+    let mut progress = Tally::new(plan.tiles.len(), &args.voice);
     let mut kernel = Kernel::of(problem);
     for (i, tile) in plan.tiles.iter().enumerate() {
-        let block = if folder.has(i) {
-            folder.read(i)?
-        } else {
-            let block = plan.method.block(problem, tile);
+        let new = !folder.has(i);
+        let block = if new { plan.method.block(problem, tile) } else { folder.read(i)? };
+        if new {
             folder.write(i, &block)?;
-            block
-        };
+        }
         kernel.insert(tile, &block, problem.is_symmetric());
-        progress.tick();
+        progress.tick(new);
     }
     Ok(Some((kernel, Some(folder))))
 }
@@ -204,26 +203,6 @@ fn merge(args: &Merge) -> Result<(), Failure> {
         answer!("{}", args.out.display());
     }
     Ok(())
-}
-
-/// Progress over tiles, with the time left.
-struct Tally(Option<ProgressBar>);
-
-impl Tally {
-    fn new(count: usize, voice: &Voice) -> Self {
-        let shown = std::io::stderr().is_terminal() && !voice.quiet && !voice.json;
-        Self(shown.then(|| {
-            let style =
-                ProgressStyle::with_template("{bar:30} tile {pos}/{len}, {eta} left").expect("a sound template");
-            ProgressBar::new(count as u64).with_style(style)
-        }))
-    }
-
-    fn tick(&self) {
-        if let Some(bar) = &self.0 {
-            bar.inc(1);
-        }
-    }
 }
 
 fn tell_plan(plan: &Plan, voice: &Voice) {

@@ -62,27 +62,4 @@ impl Active {
         let at = y * self.width + x;
         self.channels.as_ref().map(|channels| &channels[self.starts[at]..self.starts[at + 1]])
     }
-
-    /// Picks the channels of neighbouring positions in a row of the map, from column `x` on, out of `[positions, c]`.
-    pub(super) fn pick<T: Copy>(&self, y: usize, x: usize, c: usize, values: &[T], to: &mut [T]) {
-        let mut to = to;
-        for (i, values) in values.chunks(c).enumerate() {
-            let (here, rest) = to.split_at_mut(self.count(y, &(x + i..x + i + 1)));
-            pick(self.at(y, x + i), values, here);
-            to = rest;
-        }
-    }
-}
-
-/// Some channels of one position.
-#[inline(always)]
-pub(super) fn pick<T: Copy>(channels: Option<&[u32]>, values: &[T], to: &mut [T]) {
-    match channels {
-        None => to.copy_from_slice(values),
-        Some(channels) => {
-            for (to, &channel) in to.iter_mut().zip(channels) {
-                *to = values[channel as usize];
-            }
-        }
-    }
 }

@@ -41,7 +41,7 @@ pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize)
     let mut largest = 0.0_f64;
     for piece in plan.pieces(samples[0].max(samples[1])) {
         let outputs = piece.ranks.len() as f64;
-        largest = largest.max(outputs * numbers(plan, piece.ranks[0]) * sides);
+        largest = largest.max(outputs * numbers(plan, piece.ranks[0], 0) * sides);
         for level in 1..plan.layers().len() {
             let ([h, w], c) = (piece.size(level), plan.map(level)[2]);
             let inside = shifts(plan, level, symmetric)
@@ -54,34 +54,36 @@ pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize)
     }
     // A piece is held by each thread.
     let bytes = (bands + 2.0 * largest * rayon::current_num_threads() as f64) * size as f64;
-    Cost { pull: pull_cost(plan, samples[0].max(samples[1])) * sides, contract, bytes }
+    Cost { pull: pull_cost(plan, samples[0].max(samples[1]), 0) * sides, contract, bytes }
 }
 
 /// Cost of [`Cotangents`](super::Cotangents) and [`full`](fn@super::full) between two selections, or of one with
-/// itself if `second` is `None`; `size` is the bytes of a number.
-pub fn full_cost(first: &Plan, second: Option<&Plan>, samples: [usize; 2], size: usize) -> Cost {
+/// itself if `second` is `None`; `size` is the bytes of a number. `below`: whether cotangents are carried to the chain's
+/// input, for what lies below it.
+pub fn full_cost(first: &Plan, second: Option<&Plan>, samples: [usize; 2], size: usize, below: bool) -> Cost {
     let sides = [first, second.unwrap_or(first)];
     let distinct = if second.is_some() { 2 } else { 1 };
     let (mut pull, mut held) = (0.0, 0.0);
+    let lowest = usize::from(!below);
     for (plan, &n) in sides.iter().zip(&samples).take(distinct) {
-        pull += pull_cost(plan, n) * n as f64;
-        held += (0..plan.len()).map(|rank| numbers(plan, rank)).sum::<f64>() * n as f64;
+        pull += pull_cost(plan, n, lowest) * n as f64;
+        held += (0..plan.len()).map(|rank| numbers(plan, rank, lowest)).sum::<f64>() * n as f64;
     }
-    let (multiply_adds, numbers) = contraction(sides);
+    let (multiply_adds, numbers) = contraction(sides, below);
     // Of one batch with itself: half of the blocks and half of those on the diagonal.
     let pairs = (samples[0] * samples[1]) as f64 * if second.is_some() { 1.0 } else { 0.5 };
     Cost { pull, contract: multiply_adds * pairs, bytes: (held + numbers) * size as f64 }
 }
 
-/// Multiply-adds of pulling back all outputs of one sample, of a batch of `samples`.
-fn pull_cost(plan: &Plan, samples: usize) -> f64 {
-    plan.pieces(samples).into_iter().map(piece_cost).sum()
+/// Multiply-adds of pulling back all outputs of one sample, of a batch of `samples`, to level `lowest`.
+fn pull_cost(plan: &Plan, samples: usize, lowest: usize) -> f64 {
+    plan.pieces(samples).into_iter().map(|piece| piece_cost(piece, lowest)).sum()
 }
 
-fn piece_cost(piece: Piece<'_>) -> f64 {
+fn piece_cost(piece: Piece<'_>, lowest: usize) -> f64 {
     let layers = piece.plan.layers();
     let mut cost = 0.0;
-    for (level, layer) in layers.iter().enumerate().take(layers.len() - 1) {
+    for (level, layer) in layers.iter().enumerate().take(layers.len() - 1).skip(lowest) {
         let [h, w] = piece.size(level);
         for (j, i) in (0..h).flat_map(|j| (0..w).map(move |i| (j, i))) {
             let Some([rows, columns]) = readers(piece, level, j, i) else { continue };
@@ -92,9 +94,9 @@ fn piece_cost(piece: Piece<'_>) -> f64 {
     cost
 }
 
-/// Numbers of the windows of one output and sample, at all levels below the last.
-fn numbers(plan: &Plan, rank: usize) -> f64 {
-    let levels = 0..plan.layers().len();
+/// Numbers of the windows of one output and sample, from level `lowest` to the one below the last.
+fn numbers(plan: &Plan, rank: usize, lowest: usize) -> f64 {
+    let levels = lowest..plan.layers().len();
     levels
         .map(|level| plan.window(level, rank).map(|w| w.len as f64).iter().product::<f64>() * plan.map(level)[2] as f64)
         .sum()

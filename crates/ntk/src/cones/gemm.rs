@@ -97,7 +97,7 @@ pub(super) fn transpose<T: Real>(from: &[T], columns: usize, to: &mut Vec<T>) {
 
 /// A loop that is compiled for each kind of vectors; [`run`](Loop::run) must be inlined, and what it calls.
 pub(super) trait Loop {
-    fn run(self);
+    fn run<S: Simd>(self, simd: S);
 }
 
 struct Compiled<L>(L);
@@ -106,13 +106,13 @@ impl<L: Loop> WithSimd for Compiled<L> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        self.0.run();
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.0.run(simd);
     }
 }
 
-/// Runs a loop with the vectors of this machine. Products are not fused with sums, so it gives the same bytes on every
-/// machine. (A closure would do, but nothing makes the compiler inline a long one.)
+/// Runs a loop with the vectors of this machine. Products are fused with sums only where a loop says so, so it gives the
+/// same bytes on every machine. (A closure would do, but nothing makes the compiler inline a long one.)
 pub(super) fn simd(work: impl Loop) {
     Arch::new().dispatch(Compiled(work));
 }
@@ -126,7 +126,7 @@ pub(super) struct Axpy<'v, T> {
 
 impl<T: Real> Loop for Axpy<'_, T> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Simd>(self, _: S) {
         axpy(self.y, self.factor, self.x);
     }
 }

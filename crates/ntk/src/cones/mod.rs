@@ -34,6 +34,7 @@ mod cotangents;
 mod full;
 mod gemm;
 mod geometry;
+mod panel;
 mod patches;
 mod plan;
 mod pull;

@@ -1,6 +1,6 @@
-//! Patches that a layer reads, and their Gram matrices a strip at a time.
+//! Patches that a layer reads, and their Gram matrices.
 
-use std::ops::Range;
+use rayon::prelude::*;
 
 use super::axis::Axis;
 use super::chain::Layer;
@@ -50,15 +50,19 @@ impl Positions {
         &self.classes
     }
 
-    /// Place of a position in its class.
+    /// Place of a position in its class; meaningless for a position that no cone holds.
     pub(super) fn index(&self, [y, x]: [usize; 2]) -> usize {
         self.index[y * self.width + x]
     }
 
-    /// The members of a class in one row of the map.
-    fn in_row(&self, class: usize, y: usize) -> Range<usize> {
-        let class = &self.classes[class];
-        class.partition_point(|place| place[0] < y)..class.partition_point(|place| place[0] <= y)
+    /// Residue class of a position.
+    pub(super) fn class(&self, [y, x]: [usize; 2]) -> usize {
+        y % self.modulus[0] * self.modulus[1] + x % self.modulus[1]
+    }
+
+    /// Whether some cone holds a position.
+    pub(super) fn is_held(&self, place: [usize; 2]) -> bool {
+        self.classes[self.class(place)].get(self.index(place)) == Some(&place)
     }
 }
 
@@ -97,44 +101,20 @@ pub(super) fn patches<T: Real>(layer: &Layer<'_, T>, positions: &Positions, clas
     patches
 }
 
-/// Patches of all classes.
-pub(super) fn all_patches<T: Real>(layer: &Layer<'_, T>, positions: &Positions, sample: usize) -> Vec<Vec<T>> {
-    (0..positions.classes.len()).map(|class| patches(layer, positions, class, sample)).collect()
-}
-
-/// `Gamma[u, u']` for the positions `u` of one row of the first side's map and all `u'` of the second that share
-/// weights.
-pub(super) struct Strip<T> {
-    /// Residue of the row.
-    pub(super) row: usize,
-    pub(super) modulus: [usize; 2],
-    /// By horizontal residue: columns of the positions `u`.
-    pub(super) columns: Vec<Vec<usize>>,
-    /// By horizontal residue: `[u', u]`.
-    gamma: Vec<Vec<T>>,
-}
-
-impl<T: Real> Strip<T> {
-    pub(super) fn new(geometry: &Geometry, y: usize, sides: [(&Positions, &[Vec<T>]); 2]) -> Self {
-        let [(targets, first), (sources, second)] = sides;
-        let modulus = targets.modulus;
-        let row = y % modulus[0];
-        let (mut columns, mut gamma) = (Vec::new(), Vec::new());
-        for class in row * modulus[1]..(row + 1) * modulus[1] {
-            let (members, len) = (targets.in_row(class, y), patch_len(geometry, modulus, class));
-            let patches = &first[class][members.start * len..members.end * len];
-            let (a, b) = (sources.classes[class].len(), members.len());
-            let mut values = vec![T::default(); a * b];
-            product_transposed(&mut values, false, Matrix::new(&second[class], a, len), Matrix::new(patches, b, len));
-            gamma.push(values);
-            columns.push(targets.classes[class][members].iter().map(|place| place[1]).collect());
-        }
-        Self { row, modulus, columns, gamma }
-    }
-
-    /// `Gamma[u, u']` for `u` in [`Self::columns`] of the residue of `u'`, by the index of `u'` in its class.
-    pub(super) fn row(&self, residue: usize, index: usize) -> &[T] {
-        let n = self.columns[residue].len();
-        &self.gamma[residue][index * n..(index + 1) * n]
-    }
+/// By residue class: `Gamma[u, u']` between all positions of two samples, one of each side.
+pub(super) fn gram<T: Real>(
+    layers: [&Layer<'_, T>; 2],
+    positions: [&Positions; 2],
+    samples: [usize; 2],
+) -> Vec<Vec<T>> {
+    let gram = |class: usize| {
+        let len = patch_len(&layers[0].geometry, positions[0].modulus, class);
+        let patches = [0, 1].map(|side| patches(layers[side], positions[side], class, samples[side]));
+        let rows = positions.map(|positions| positions.classes[class].len());
+        let mut gram = vec![T::default(); rows[0] * rows[1]];
+        let [a, b] = [0, 1].map(|side| Matrix::new(&patches[side], rows[side], len));
+        product_transposed(&mut gram, false, a, b);
+        gram
+    };
+    (0..positions[0].classes.len()).into_par_iter().map(gram).collect()
 }

@@ -3,6 +3,7 @@
 use std::ops::{Add, AddAssign, Mul, MulAssign};
 
 use faer::traits::RealField;
+use pulp::Simd;
 
 mod sealed {
     pub trait Sealed {}
@@ -29,6 +30,30 @@ pub trait Real:
 
     /// The value as a double, exact.
     fn double(self) -> f64;
+
+    /// A vector of these numbers.
+    #[doc(hidden)]
+    type Vector<S: Simd>: Copy;
+
+    /// `[value, value, ..]`
+    #[doc(hidden)]
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+
+    /// `a b + c`, rounded once.
+    #[doc(hidden)]
+    fn fused<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// `a + b`
+    #[doc(hidden)]
+    fn sum<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// Numbers as whole vectors.
+    #[doc(hidden)]
+    fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
+
+    /// The same, to be changed.
+    #[doc(hidden)]
+    fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Vector<S>];
 }
 
 impl Real for f32 {
@@ -39,6 +64,33 @@ impl Real for f32 {
     fn double(self) -> f64 {
         f64::from(self)
     }
+
+    type Vector<S: Simd> = S::f32s;
+
+    #[inline(always)]
+    fn splat<S: Simd>(simd: S, value: Self) -> S::f32s {
+        simd.splat_f32s(value)
+    }
+
+    #[inline(always)]
+    fn fused<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+        simd.mul_add_f32s(a, b, c)
+    }
+
+    #[inline(always)]
+    fn sum<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        simd.add_f32s(a, b)
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(values: &[Self]) -> &[S::f32s] {
+        S::as_simd_f32s(values).0
+    }
+
+    #[inline(always)]
+    fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [S::f32s] {
+        S::as_mut_simd_f32s(values).0
+    }
 }
 
 impl Real for f64 {
@@ -48,5 +100,32 @@ impl Real for f64 {
 
     fn double(self) -> f64 {
         self
+    }
+
+    type Vector<S: Simd> = S::f64s;
+
+    #[inline(always)]
+    fn splat<S: Simd>(simd: S, value: Self) -> S::f64s {
+        simd.splat_f64s(value)
+    }
+
+    #[inline(always)]
+    fn fused<S: Simd>(simd: S, a: S::f64s, b: S::f64s, c: S::f64s) -> S::f64s {
+        simd.mul_add_f64s(a, b, c)
+    }
+
+    #[inline(always)]
+    fn sum<S: Simd>(simd: S, a: S::f64s, b: S::f64s) -> S::f64s {
+        simd.add_f64s(a, b)
+    }
+
+    #[inline(always)]
+    fn vectors<S: Simd>(values: &[Self]) -> &[S::f64s] {
+        S::as_simd_f64s(values).0
+    }
+
+    #[inline(always)]
+    fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [S::f64s] {
+        S::as_mut_simd_f64s(values).0
     }
 }

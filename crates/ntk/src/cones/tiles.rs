@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::axis::Interval;
+use super::panel::GROUP;
 use super::plan::Plan;
 
 /// Sides of tiles that are tried.
@@ -28,8 +29,6 @@ impl Tile {
 pub(super) struct TileRow {
     pub(super) rows: Range<usize>,
     pub(super) tiles: Vec<Tile>,
-    /// Smallest rank in any tile.
-    pub(super) first: usize,
 }
 
 /// Tiles of a level, from the first row of the map on: of all sides and phases those that cost least.
@@ -63,14 +62,13 @@ pub(super) fn tile_rows(plan: &Plan, level: usize) -> Vec<TileRow> {
 fn tile_row(tiles: Vec<Tile>) -> Option<TileRow> {
     let start = tiles.iter().map(|tile| tile.rows.start).min()?;
     let end = tiles.iter().map(|tile| tile.rows.end).max()?;
-    let first = tiles.iter().map(|tile| tile.ranks[0]).min()?;
-    Some(TileRow { rows: start..end, tiles, first })
+    Some(TileRow { rows: start..end, tiles })
 }
 
-/// Time of a product with so many rows in a tile, in products of two numbers for each entry of the other side: rows
-/// are worked on in blocks of 24, and what is left in one of 8, 16 or 24. Measured in single precision.
+/// Time of a product with so many rows in a tile, in products of two numbers for each entry of the other side: rows are
+/// worked on in groups, and the rest is reading and adding up.
 pub(super) fn product_cost(rows: usize) -> f64 {
-    2.6 + 24.0 * (rows / 24) as f64 + [0.0, 15.0, 18.0, 24.0][(rows % 24).div_ceil(8)]
+    2.0 + (rows.div_ceil(GROUP) * GROUP) as f64
 }
 
 /// One way to group the positions of the last map along an axis.

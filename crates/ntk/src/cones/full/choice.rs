@@ -4,14 +4,14 @@ use super::super::geometry::{Geometry, LayerKind};
 use super::super::patches::{Positions, patch_len};
 use super::super::plan::Plan;
 use super::super::tiles::{TileRow, product_cost, tile_rows};
-use super::hidden::CHUNK;
 use super::pairs;
+use super::tiled::OUTPUTS;
 
 /// Time of an entry of the patch Gram matrix for a pair of outputs, in products of two numbers; measured.
 const PAIR: f64 = 100.0;
 
 /// Time of pushing one number of a cotangent onto one position, in the same unit.
-const PUSH: f64 = 50.0;
+const PUSH: f64 = 10.0;
 
 /// How the kernel of a hidden layer is computed.
 pub(super) enum Method {
@@ -19,7 +19,7 @@ pub(super) enum Method {
     Positions,
     /// Positions of windows pair by pair: best for windows hardly larger than the stride.
     Pairs,
-    /// Tiles of one side against the other side pushed through the patch Gram matrix.
+    /// One side pushed through the patch Gram matrix against tiles of the other.
     Tiles(Vec<TileRow>),
 }
 
@@ -30,8 +30,8 @@ impl Method {
         if kind == LayerKind::Deconv && [height, width] == [1, 1] {
             return Self::Positions;
         }
-        let ([h, w, c], outputs) = (plans[0].map(level), plans[1].len() as f64);
-        let rows = tile_rows(plans[0], level);
+        let ([h, w, c], outputs) = (plans[1].map(level), plans[0].len() as f64);
+        let rows = tile_rows(plans[1], level);
         let tiles = rows.iter().flat_map(|row| &row.tiles);
         let tiles = tiles.map(|tile| tile.area() as f64 * product_cost(tile.ranks.len()));
         let tiles = (tiles.sum::<f64>() + PUSH * (h * w) as f64) * outputs * c as f64;
@@ -39,10 +39,11 @@ impl Method {
     }
 }
 
-/// Multiply-adds between all outputs of one pair of samples, and how many numbers are held for them.
-pub(in super::super) fn contraction(plans: [&Plan; 2]) -> (f64, f64) {
+/// Multiply-adds between all outputs of one pair of samples, and how many numbers are held for them. `below`: with a term
+/// at the chain's input.
+pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64) {
     let levels = plans[0].layers().len();
-    let (mut cost, mut held) = (positions(plans, 0), 0.0_f64);
+    let (mut cost, mut held) = if below { (positions(plans, 0), windows(plans[1], 0)) } else { (0.0, 0.0) };
     for level in 1..=levels {
         let (gram, patches) = gram(plans, level);
         let c = plans[0].map(level)[2] as f64;
@@ -52,7 +53,7 @@ pub(in super::super) fn contraction(plans: [&Plan; 2]) -> (f64, f64) {
             continue;
         }
         let [h, w, _] = plans[1].map(level);
-        let outputs = plans[1].len() as f64;
+        let outputs = plans[0].len() as f64;
         match Method::new(plans, level) {
             Method::Positions => {
                 cost += positions(plans, level) + (plans[0].len() * plans[1].len()) as f64 * c;
@@ -66,13 +67,16 @@ pub(in super::super) fn contraction(plans: [&Plan; 2]) -> (f64, f64) {
                 let tiles = rows.iter().flat_map(|row| &row.tiles);
                 let products: usize = tiles.map(|tile| tile.area() * tile.ranks.len()).sum();
                 let [sy, sx] = plans[0].layers()[level - 1].modulus();
-                cost += products as f64 * outputs * c + windows(plans[1], level) * (h * w) as f64 / (sy * sx) as f64;
+                cost += products as f64 * outputs * c + windows(plans[0], level) * (h * w) as f64 / (sy * sx) as f64;
+                // Of each thread: what its panels hold and have pushed onto a row of tiles.
                 let strips = rows.iter().map(|row| row.rows.len()).max().unwrap_or(0);
-                held = held.max(patches + (strips * w * CHUNK) as f64 * c);
+                let panels = OUTPUTS.min(plans[0].len()) as f64;
+                let own = panels * ((strips * w) as f64 * c + windows(plans[0], level) / outputs);
+                held = held.max(patches + products as f64 * c + own * rayon::current_num_threads() as f64);
             }
         }
     }
-    (cost, held.max(windows(plans[1], 0)))
+    (cost, held)
 }
 
 /// Multiply-adds of the patch Gram matrix of a level, and the numbers of its patches and entries.

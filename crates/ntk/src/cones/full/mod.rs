@@ -5,8 +5,9 @@ mod hidden;
 mod input;
 mod mirror;
 mod pairs;
+mod pushed;
 mod rows;
-mod strips;
+mod tiled;
 mod totals;
 mod unit;
 

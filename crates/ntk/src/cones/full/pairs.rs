@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use pulp::Simd;
 use rayon::prelude::*;
 
 use super::super::cotangents::Cotangents;
 use super::super::gemm::{Loop, Matrix, product_transposed, simd};
-use super::super::patches::{Positions, patch_len, patches};
+use super::super::patches::{Positions, gram};
 use super::super::plan::Plan;
 use super::super::real::Real;
 use super::rows::Block;
@@ -98,6 +99,7 @@ impl<T: Real> Block<'_, '_, T> {
     /// each pair of positions of two groups, times an entry of the patch Gram matrix for each pair of outputs.
     pub(super) fn add_pairs(&self, level: usize, bias: T, kernel: &mut [T]) {
         let plans = self.sides.map(Cotangents::plan);
+        let layers = self.sides.map(|side| &side.chain().layers()[level - 1]);
         let positions = plans.map(|plan| Positions::new(plan, level));
         let groups = [0, 1].map(|side| groups(plans[side], level, &positions[side]));
         for (n, m, half) in self.pairs() {
@@ -110,7 +112,7 @@ impl<T: Real> Block<'_, '_, T> {
                 ],
                 biased: bias != T::default(),
                 channels: plans[0].map(level)[2],
-                gamma: self.gamma(level, [n, m], [&positions[0], &positions[1]]),
+                gamma: gram(layers, [&positions[0], &positions[1]], [n, m]),
                 widths: positions[1].classes().iter().map(Vec::len).collect(),
             };
             let mut rows: Vec<_> = self.rows_of(kernel, n, m).into_iter().map(Some).collect();
@@ -141,21 +143,6 @@ impl<T: Real> Block<'_, '_, T> {
                 }
             });
         }
-    }
-
-    /// By residue class: `Gamma[u, u']` for all positions of two samples.
-    fn gamma(&self, level: usize, samples: [usize; 2], positions: [&Positions; 2]) -> Vec<Vec<T>> {
-        let layers = self.sides.map(|side| &side.chain().layers()[level - 1]);
-        let gamma = |class: usize| {
-            let len = patch_len(&layers[0].geometry, positions[0].modulus(), class);
-            let patches = [0, 1].map(|side| patches(layers[side], positions[side], class, samples[side]));
-            let rows = positions.map(|positions| positions.classes()[class].len());
-            let mut gamma = vec![T::default(); rows[0] * rows[1]];
-            let [a, b] = [0, 1].map(|side| Matrix::new(&patches[side], rows[side], len));
-            product_transposed(&mut gamma, false, a, b);
-            gamma
-        };
-        (0..positions[0].classes().len()).into_par_iter().map(gamma).collect()
     }
 }
 
@@ -213,7 +200,7 @@ struct Weigh<'v, T> {
 
 impl<T: Real> Loop for Weigh<'_, T> {
     #[inline(always)]
-    fn run(self) {
+    fn run<S: Simd>(self, _: S) {
         let rows = self.sum.chunks_mut(self.width).zip(self.dots.chunks(self.width));
         for ((sum, dots), &u) in rows.zip(self.u) {
             let gamma = &self.gamma[u * self.gamma_width..(u + 1) * self.gamma_width];
