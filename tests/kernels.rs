@@ -309,7 +309,7 @@ fn reference(side: &Value) -> String {
     let Written { input, layers, parametrization } = written(side);
     let network =
         NetworkTable { input: InputShape(input), parametrization, fc: None, outputs: None, layers: Some(layers) };
-    NetworkSettings { seed: 0, network, data: None, task: None }.to_toml()
+    NetworkSettings { seed: 0, network, data: None, task: None, observe: fintan_config::Observe::default() }.to_toml()
 }
 
 #[test]

@@ -68,6 +68,10 @@ impl From<TrainError> for Failure {
     fn from(e: TrainError) -> Self {
         match e {
             TrainError::Data(e) => e.into(),
+            TrainError::NotFinite { .. } => Self::Failed(miette::miette!(
+                help = "try a smaller optimizer rate, a schedule with a warmup, or a norm in the network that is named",
+                "{e}"
+            )),
             _ => Self::Failed(miette::miette!("{e}")),
         }
     }

@@ -4,9 +4,10 @@
 //! without a GPU, and any program reads the same files.
 
 mod arrays;
+mod lines;
 mod log;
 mod run_dir;
 
 pub use arrays::{Array, Values, read_arrays, write_npz};
-pub use log::{LogLine, SupervisedLine};
+pub use log::{Event, EventKind, LogLine, SupervisedLine};
 pub use run_dir::{RunDir, RunError, write_whole};

@@ -11,6 +11,7 @@ use crate::experiment::{
 };
 use crate::layer::Shape;
 use crate::rates::LayerRates;
+use crate::schedule::Schedule;
 
 /// What a network is trained for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct Supervised {
     pub centre: bool,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// How its learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
     /// Learning rates that depend on the layer.
     #[serde(default)]
     pub layer_rates: LayerRates,
@@ -218,6 +222,7 @@ pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Archite
         inputs: _,
         centre,
         ref optimizer,
+        schedule: _,
         ref layer_rates,
         steps,
         batch,

@@ -21,6 +21,12 @@ pub enum Purpose {
     Flips,
     /// The fixed latents of grids and measures.
     Samples,
+    /// Places between real and generated images at which a gradient penalty looks.
+    Interpolation,
+    /// First singular vectors of a spectral norm.
+    SingularVectors,
+    /// Latents on which something is measured beside training.
+    Probe,
 }
 
 /// The stream of a purpose and a number.

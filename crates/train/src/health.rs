@@ -1,0 +1,188 @@
+//! What goes wrong with a GAN, in words.
+
+use fintan_artifact::{Event, EventKind, LogLine};
+use fintan_config::{Adversarial, Settings};
+
+/// Steps that something must last before it is a state, and be over before the state ends: every start is rough, and
+/// numbers at a threshold go to and fro.
+const LASTING: u64 = 200;
+
+/// Samples whose standard deviation is below this share of the data's have collapsed.
+const COLLAPSE: f64 = 0.2;
+
+/// Spectral energy at period 2 above this many times the data's is a checkerboard.
+const CHECKERBOARD: f64 = 5.0;
+
+/// A loss below this share of that of a discriminator which cannot tell: it has won. 0.05 under cross-entropy.
+const WON: f64 = 0.05 / (2.0 * std::f64::consts::LN_2);
+
+/// A critic whose slope at generated images is below this share of the mean slope to real ones has left the generator on
+/// a plateau.
+const PLATEAU: f64 = 0.05;
+
+/// Watches the log of a GAN for states that training does not come out of by itself.
+///
+/// It knows nothing but the lines, in their order: a resumed run shows it the lines that are there and is where it was.
+///
+/// | state | where |
+/// | --- | --- |
+/// | the discriminator has won | bce, hinge, lsgan: its loss, less the least that label smoothing allows, is below 3.6 % of that of a discriminator which cannot tell (2 ln 2, 2, 1/4). Wasserstein losses have no such scale: its slope at generated images is below 5 % of the mean slope from there to real ones |
+/// | collapse | the standard deviation of samples is below 0.2 of the data's |
+/// | checkerboard | spectral energy at period 2 is above 5 times the data's |
+#[derive(Debug, Clone)]
+pub struct Health {
+    settings: Settings,
+    states: [State; 3],
+}
+
+/// A state, and since when it has been otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    lasts: bool,
+    otherwise_since: Option<u64>,
+}
+
+impl State {
+    /// Whether the state begins or ends with this step.
+    fn look(&mut self, step: u64, here: bool) -> Option<bool> {
+        if here == self.lasts {
+            self.otherwise_since = None;
+            return None;
+        }
+        let since = *self.otherwise_since.get_or_insert(step);
+        (step - since >= LASTING).then(|| {
+            *self = Self { lasts: here, otherwise_since: None };
+            here
+        })
+    }
+}
+
+const KINDS: [EventKind; 3] = [EventKind::DiscriminatorWon, EventKind::Collapse, EventKind::Checkerboard];
+
+impl Health {
+    /// Of a run that begins.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), states: Default::default() }
+    }
+
+    /// Takes a line of the log; what begins and ends with it.
+    pub fn look(&mut self, line: &LogLine) -> Vec<Event> {
+        let here = [self.has_won(line), line.std_ratio < COLLAPSE, line.nyquist_ratio > CHECKERBOARD];
+        let mut events = Vec::new();
+        for (i, event) in KINDS.into_iter().enumerate() {
+            if let Some(begins) = self.states[i].look(line.step, here[i]) {
+                let message = self.words(event, begins, line);
+                events.push(Event { step: line.step, event, begins: Some(begins), message, seconds: None });
+            }
+        }
+        events
+    }
+
+    fn has_won(&self, line: &LogLine) -> bool {
+        let label = 1.0 - self.settings.train.label_smoothing;
+        let (least, undecided) = match self.settings.loss.function {
+            Adversarial::Bce => (entropy(label), 2.0 * std::f64::consts::LN_2),
+            Adversarial::Hinge => (0.0, 2.0),
+            // All images at label / 2.
+            Adversarial::Lsgan => (0.0, 0.25 * label * label),
+            Adversarial::WganGp(_) | Adversarial::WganClip(_) => {
+                return line.slope_ratio.is_some_and(|ratio| ratio < PLATEAU);
+            }
+        };
+        line.d_loss - least < WON * (undecided - least)
+    }
+
+    fn words(&self, event: EventKind, begins: bool, line: &LogLine) -> String {
+        let LogLine { d_loss, std_ratio, correlation, nyquist_ratio, .. } = line;
+        match (event, begins) {
+            (EventKind::DiscriminatorWon, true) if self.settings.loss.function.is_wasserstein() => format!(
+                "the discriminator has won: its slope at generated images is {:.3} of the mean slope to real ones, and the \
+                 generator learns nothing there; try function = {{ wgan_gp = {{}} }} in place of clipping, a smaller \
+                 discriminator.optimizer rate, or a smaller train.n_critic",
+                line.slope_ratio.unwrap_or_default()
+            ),
+            (EventKind::DiscriminatorWon, true) => format!(
+                "the discriminator has won: its loss is {d_loss:.3}, and the generator's gradient says little; try a smaller \
+                 discriminator.optimizer rate or fewer channels, loss.r1 = {{ gamma = 1.0 }}, discriminator.spectral_norm, or \
+                 train.label_smoothing = 0.1"
+            ),
+            (EventKind::DiscriminatorWon, false) => "the discriminator no longer wins".into(),
+            (EventKind::Collapse, true) => format!(
+                "samples have collapsed: their spread is {std_ratio:.2} of the data's, their correlation {correlation:.2}; a \
+                 generator in order does (`fintan check` says how far it is): try activation.scaling = \"normalized\", a smaller beta \
+                 or batch norm, else a smaller generator.optimizer rate"
+            ),
+            (EventKind::Collapse, false) => format!("samples vary again: {std_ratio:.2} of the data's spread"),
+            (EventKind::Checkerboard, true) => format!(
+                "samples are checkerboards: {nyquist_ratio:.1} times the data's energy at period 2; try activation.scaling = \
+                 \"normalized\", layer_rates = \"three_halves\", a kernel that the stride divides, or more steps"
+            ),
+            (EventKind::Checkerboard, false) => {
+                format!("the checkerboards are gone: {nyquist_ratio:.1} times the data's energy at period 2")
+            }
+            (EventKind::NotFinite | EventKind::Ntk, _) => unreachable!("these do not last"),
+        }
+    }
+}
+
+/// Entropy of a coin: the least cross-entropy of real images that are labelled `p`.
+fn entropy(p: f64) -> f64 {
+    let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    term(p) + term(1.0 - p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fintan_config::Experiment;
+
+    const SETTINGS: &str = "[data.shapes]\n[generator]\noptimizer.adam.rate = 1e-3\nfc.widths = [4]\n\
+                            [discriminator]\noptimizer.adam.rate = 1e-3\nfc.widths = [4]\n";
+
+    fn health(more: &str) -> Health {
+        Health::new(&Experiment::parse("test", &format!("{SETTINGS}{more}"), &[]).expect("sound").settings)
+    }
+
+    fn sound(step: u64) -> LogLine {
+        LogLine { step, d_loss: 1.3, std_ratio: 0.9, nyquist_ratio: 1.5, slope_ratio: Some(1.0), ..LogLine::default() }
+    }
+
+    /// Steps and kinds of what is said about lines ten steps apart.
+    fn said(health: &mut Health, line: impl Fn(u64) -> LogLine) -> Vec<(u64, EventKind, bool)> {
+        let events = (1..=200).map(|i| 10 * i).flat_map(|step| health.look(&line(step)));
+        events.map(|event| (event.step, event.event, event.begins.expect("a state"))).collect()
+    }
+
+    #[test]
+    fn a_state_is_said_once_when_it_has_lasted_and_once_when_it_is_over() {
+        let line = |step| LogLine { std_ratio: if (500..1500).contains(&step) { 0.1 } else { 0.9 }, ..sound(step) };
+        let want = [(700, EventKind::Collapse, true), (1700, EventKind::Collapse, false)];
+        assert_eq!(said(&mut health(""), line), want);
+        // To and fro across the threshold is no state.
+        let line = |step: u64| LogLine { std_ratio: if step.is_multiple_of(50) { 0.9 } else { 0.1 }, ..sound(step) };
+        assert_eq!(said(&mut health(""), line), []);
+        let line = |step| LogLine { nyquist_ratio: 7.0, ..sound(step) };
+        assert_eq!(said(&mut health(""), line), [(210, EventKind::Checkerboard, true)]);
+        assert_eq!(said(&mut health(""), sound), []);
+    }
+
+    #[test]
+    fn a_discriminator_has_won_by_the_measure_of_its_loss() {
+        for (more, lost, won) in [
+            ("", 0.06, 0.04),
+            ("[train]\nlabel_smoothing = 0.1\n", 0.40, 0.34),
+            ("[loss]\nfunction = \"hinge\"\n", 0.08, 0.06),
+            ("[loss]\nfunction = \"lsgan\"\n", 0.01, 0.008),
+        ] {
+            let at = |d_loss| said(&mut health(more), |step| LogLine { d_loss, ..sound(step) });
+            assert_eq!(at(lost), [], "{more}");
+            assert_eq!(at(won), [(210, EventKind::DiscriminatorWon, true)], "{more}");
+        }
+        let wasserstein = "[loss]\nfunction = { wgan_clip = {} }\n";
+        let line = |step| LogLine { d_loss: -50.0, ..sound(step) };
+        assert_eq!(said(&mut health(wasserstein), line), [], "its loss has no scale");
+        let line = |step| LogLine { d_loss: -50.0, slope_ratio: Some(0.02), ..sound(step) };
+        assert_eq!(said(&mut health(wasserstein), line), [(210, EventKind::DiscriminatorWon, true)]);
+    }
+}
