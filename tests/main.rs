@@ -4,7 +4,10 @@
 //! - [`configs`]: every file in `configs/` is sound, and the pair differs in one setting
 //! - [`data`]: what a wrong data set is answered
 //! - [`devices`]: ndarray, flex and wgpu train alike
+//! - [`health`]: what goes wrong with a GAN is said in words
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
+//! - [`losses`]: losses of GANs, spectral normalization, schedules
+//! - [`observed`]: kernels beside training
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
@@ -17,7 +20,10 @@ mod config_errors;
 mod configs;
 mod data;
 mod devices;
+mod health;
 mod kernels;
+mod losses;
+mod observed;
 #[path = "../crates/net/tests/reference.rs"]
 mod reference;
 mod regimes;

@@ -24,7 +24,10 @@ pub(crate) fn append(path: &Path, line: &impl Serialize) -> Result<(), RunError>
 }
 
 /// Lines of a file as they were written, and what they say.
-pub(crate) fn read<L: DeserializeOwned>(path: PathBuf, wanted: impl Fn(&str) -> bool) -> Result<Vec<(L, String)>, RunError> {
+pub(crate) fn read<L: DeserializeOwned>(
+    path: PathBuf,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(L, String)>, RunError> {
     if !path.is_file() {
         return Ok(Vec::new());
     }

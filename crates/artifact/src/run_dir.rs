@@ -193,7 +193,9 @@ impl RunDir {
         }
         for path in [self.log(), self.kernels()] {
             let mut kept = String::new();
-            for (_, line) in lines::read::<Stepped>(path.clone(), |_| true)?.iter().filter(|(line, _)| line.step <= step) {
+            for (_, line) in
+                lines::read::<Stepped>(path.clone(), |_| true)?.iter().filter(|(line, _)| line.step <= step)
+            {
                 kept.push_str(line);
                 kept.push('\n');
             }

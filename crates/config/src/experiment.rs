@@ -448,6 +448,10 @@ pub(crate) fn within(key: &str, value: usize, least: usize, most: usize) -> Resu
     }
 }
 
+pub(crate) fn at_least_one(key: &str, value: u64) -> Result<(), Invalid> {
+    if value > 0 { Ok(()) } else { Err(Invalid::new(key, format!("`{key}` must be at least 1, got 0"))) }
+}
+
 fn finite(key: &str, value: f64) -> Result<(), Invalid> {
     if value.is_finite() { Ok(()) } else { Err(Invalid::new(key, format!("`{key}` must be a number, got {value}"))) }
 }
@@ -503,9 +507,7 @@ fn check_train(train: &Train) -> Result<(), Invalid> {
         ("train.grid_every", grid_every),
         ("train.checkpoint_every", checkpoint_every),
     ] {
-        if value == 0 {
-            return Err(Invalid::new(key, format!("`{key}` must be at least 1, got 0")));
-        }
+        at_least_one(key, value)?;
     }
     within("train.batch", batch, 1, 1 << 16)?;
     within("train.n_critic", n_critic, 1, 1000)?;

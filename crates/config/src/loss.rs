@@ -6,7 +6,7 @@ use crate::architecture::Architecture;
 use crate::layer::Layer;
 use crate::parametrization::Parametrization;
 use crate::error::Invalid;
-use crate::experiment::{Discriminator, Train, positive, within};
+use crate::experiment::{Discriminator, Train, at_least_one, positive, within};
 
 /// The loss of a GAN, and what may be added to it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ pub(crate) fn check_loss(
     }
     if let Some(R1 { gamma, every }) = r1 {
         positive("loss.r1.gamma", gamma)?;
-        within("loss.r1.every", every as usize, 1, 1_000_000)?;
+        at_least_one("loss.r1.every", every)?;
     }
     let name = function.name();
     if train.label_smoothing > 0.0 && !matches!(function, Adversarial::Bce | Adversarial::Lsgan) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
-use crate::experiment::within;
+use crate::experiment::{at_least_one, within};
 
 /// What is measured beside training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl Observe {
     /// Checks it for a task with `most` training samples, or for a GAN.
     pub(crate) fn check(&self, most: usize) -> Result<(), Invalid> {
         let Some(ObserveNtk { every, samples, pixels: _, keep: _ }) = self.ntk else { return Ok(()) };
-        within("observe.ntk.every", every as usize, 1, 1 << 40)?;
+        at_least_one("observe.ntk.every", every)?;
         within("observe.ntk.samples", samples, 2, most.clamp(2, 4096))
     }
 }

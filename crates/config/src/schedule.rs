@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
-use crate::experiment::{positive, within};
+use crate::experiment::{at_least_one, positive};
 
 /// How a learning rate changes: a rise, then a decay. The rate of a step is that of the optimiser times
 /// [`Schedule::factor`], a function of the step alone, so that a resumed run has the rates of one that never stopped.
@@ -66,9 +66,7 @@ impl Schedule {
         match &self.decay {
             Decay::Constant => 1.0,
             Decay::Linear(fall) => 1.0 - part(fall) * (1.0 - fall.to),
-            Decay::Cosine(fall) => {
-                fall.to + (1.0 - fall.to) * 0.5 * (1.0 + (std::f64::consts::PI * part(fall)).cos())
-            }
+            Decay::Cosine(fall) => fall.to + (1.0 - fall.to) * 0.5 * (1.0 + (std::f64::consts::PI * part(fall)).cos()),
             Decay::Exponential(fall) => fall.to.powf(part(fall)),
             Decay::Step(Stairs { every, factor }) => factor.powf((done / every) as f64),
         }
@@ -84,11 +82,10 @@ impl Schedule {
     /// are done must not change.
     pub(crate) fn settle(&mut self, key: &str, steps: u64) -> Result<(), Invalid> {
         let Self { warmup, decay } = self;
-        within(&format!("{key}.warmup"), *warmup as usize, 0, 1 << 40)?;
         let (name, fall, lowest) = match decay {
             Decay::Constant => return Ok(()),
             Decay::Step(Stairs { every, factor }) => {
-                within(&format!("{key}.decay.step.every"), *every as usize, 1, 1 << 40)?;
+                at_least_one(&format!("{key}.decay.step.every"), *every)?;
                 return positive(&format!("{key}.decay.step.factor"), *factor);
             }
             Decay::Linear(fall) => ("linear", fall, "[0, 1]"),
@@ -102,7 +99,7 @@ impl Schedule {
             return Err(Invalid::new(&at, format!("`{at}` must be in {lowest}, got {}", fall.to)));
         }
         match fall.over {
-            Some(over) => within(&format!("{key}.over"), over as usize, 1, 1 << 40),
+            Some(over) => at_least_one(&format!("{key}.over"), over),
             None => {
                 fall.over = Some(steps.saturating_sub(*warmup).max(1));
                 Ok(())

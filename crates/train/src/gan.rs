@@ -59,7 +59,8 @@ impl Trainee for Gan {
             part("discriminator", &self.discriminator, Some(&self.discriminator_optimizer)),
             part("generator", &self.generator, Some(&self.generator_optimizer)),
         ];
-        parts[0].further = self.spectral_norm.as_ref().map(|norm| ("spectral_norm", norm.to_tensors(&self.discriminator)));
+        parts[0].further =
+            self.spectral_norm.as_ref().map(|norm| ("spectral_norm", norm.to_tensors(&self.discriminator)));
         parts.extend(self.average.as_ref().map(|average| part("average", average, None)));
         parts
     }

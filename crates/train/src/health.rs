@@ -1,11 +1,12 @@
 //! What goes wrong with a GAN, in words.
 
-use fintan_artifact::{Event, EventKind, LogLine};
-use fintan_config::{Adversarial, Settings};
+use std::collections::VecDeque;
 
-/// Steps that something must last before it is a state, and be over before the state ends: every start is rough, and
-/// numbers at a threshold go to and fro.
-const LASTING: u64 = 200;
+use fintan_artifact::{Event, EventKind, LogLine};
+use fintan_config::{Adversarial, Scaling, Settings};
+
+/// Steps over which the median is taken: every start is rough, and batches are noisy.
+const WINDOW: u64 = 200;
 
 /// Samples whose standard deviation is below this share of the data's have collapsed.
 const COLLAPSE: f64 = 0.2;
@@ -22,7 +23,8 @@ const PLATEAU: f64 = 0.05;
 
 /// Watches the log of a GAN for states that training does not come out of by itself.
 ///
-/// It knows nothing but the lines, in their order: a resumed run shows it the lines that are there and is where it was.
+/// It knows nothing but the lines, in their order: a resumed run shows it the lines that are there and is where it was. A
+/// state begins, or ends, when the median over the lines of 200 steps says so.
 ///
 /// | state | where |
 /// | --- | --- |
@@ -35,23 +37,27 @@ pub struct Health {
     states: [State; 3],
 }
 
-/// A state, and since when it has been otherwise.
-#[derive(Debug, Clone, Copy, Default)]
+/// A state, and the numbers that speak for it.
+#[derive(Debug, Clone, Default)]
 struct State {
     lasts: bool,
-    otherwise_since: Option<u64>,
+    /// The first number that counts.
+    since: Option<u64>,
+    /// Those of the last steps.
+    window: VecDeque<(u64, f64)>,
 }
 
 impl State {
-    /// Whether the state begins or ends with this step.
-    fn look(&mut self, step: u64, here: bool) -> Option<bool> {
-        if here == self.lasts {
-            self.otherwise_since = None;
-            return None;
-        }
-        let since = *self.otherwise_since.get_or_insert(step);
-        (step - since >= LASTING).then(|| {
-            *self = Self { lasts: here, otherwise_since: None };
+    /// Whether the state begins or ends with this step. What speaks for one change does not count for the next.
+    fn look(&mut self, step: u64, number: f64, here: impl Fn(f64) -> bool) -> Option<bool> {
+        let since = *self.since.get_or_insert(step);
+        self.window.push_back((step, number));
+        self.window.retain(|(at, _)| at + WINDOW >= step);
+        let mut numbers: Vec<f64> = self.window.iter().map(|(_, number)| *number).collect();
+        numbers.sort_unstable_by(f64::total_cmp);
+        let here = here(numbers[numbers.len() / 2]);
+        (step - since >= WINDOW && here != self.lasts).then(|| {
+            *self = Self { lasts: here, ..Self::default() };
             here
         })
     }
@@ -68,10 +74,14 @@ impl Health {
 
     /// Takes a line of the log; what begins and ends with it.
     pub fn look(&mut self, line: &LogLine) -> Vec<Event> {
-        let here = [self.has_won(line), line.std_ratio < COLLAPSE, line.nyquist_ratio > CHECKERBOARD];
+        let numbers: [(f64, fn(f64) -> bool); 3] = [
+            (self.resistance(line), |share| share < 1.0),
+            (line.std_ratio, |ratio| ratio < COLLAPSE),
+            (line.nyquist_ratio, |ratio| ratio > CHECKERBOARD),
+        ];
         let mut events = Vec::new();
-        for (i, event) in KINDS.into_iter().enumerate() {
-            if let Some(begins) = self.states[i].look(line.step, here[i]) {
+        for (i, (event, (number, here))) in KINDS.into_iter().zip(numbers).enumerate() {
+            if let Some(begins) = self.states[i].look(line.step, number, here) {
                 let message = self.words(event, begins, line);
                 events.push(Event { step: line.step, event, begins: Some(begins), message, seconds: None });
             }
@@ -79,7 +89,8 @@ impl Health {
         events
     }
 
-    fn has_won(&self, line: &LogLine) -> bool {
+    /// How far the discriminator is from having won: below 1 it has.
+    fn resistance(&self, line: &LogLine) -> f64 {
         let label = 1.0 - self.settings.train.label_smoothing;
         let (least, undecided) = match self.settings.loss.function {
             Adversarial::Bce => (entropy(label), 2.0 * std::f64::consts::LN_2),
@@ -87,10 +98,18 @@ impl Health {
             // All images at label / 2.
             Adversarial::Lsgan => (0.0, 0.25 * label * label),
             Adversarial::WganGp(_) | Adversarial::WganClip(_) => {
-                return line.slope_ratio.is_some_and(|ratio| ratio < PLATEAU);
+                return line.slope_ratio.unwrap_or(1.0) / PLATEAU;
             }
         };
-        line.d_loss - least < WON * (undecided - least)
+        (line.d_loss - least) / (undecided - least) / WON
+    }
+
+    /// Whether the generator's nonlinearity is centred already: it is in chaos as far as that goes.
+    fn is_centred(&self) -> bool {
+        let generator = &self.settings.generator;
+        let activation = generator.dcgan.as_ref().map(|preset| preset.activation);
+        let activation = activation.or_else(|| generator.fc.as_ref().map(|preset| preset.activation));
+        activation.is_some_and(|activation| activation.scaling == Scaling::Normalized)
     }
 
     fn words(&self, event: EventKind, begins: bool, line: &LogLine) -> String {
@@ -108,18 +127,30 @@ impl Health {
                  train.label_smoothing = 0.1"
             ),
             (EventKind::DiscriminatorWon, false) => "the discriminator no longer wins".into(),
-            (EventKind::Collapse, true) => format!(
-                "samples have collapsed: their spread is {std_ratio:.2} of the data's, their correlation {correlation:.2}; a \
-                 generator in order does (`fintan check` says how far it is): try activation.scaling = \"normalized\", a smaller beta \
-                 or batch norm, else a smaller generator.optimizer rate"
-            ),
+            (EventKind::Collapse, true) => {
+                let order = if self.is_centred() {
+                    ""
+                } else {
+                    "a generator in order does (`fintan check` says how far it is): try activation.scaling = \"normalized\"; or "
+                };
+                format!(
+                    "samples have collapsed: their spread is {std_ratio:.2} of the data's, their correlation {correlation:.2}; \
+                     {order}try a smaller beta, batch norm, or a smaller generator.optimizer rate"
+                )
+            }
             (EventKind::Collapse, false) => format!("samples vary again: {std_ratio:.2} of the data's spread"),
-            (EventKind::Checkerboard, true) => format!(
-                "samples are checkerboards: {nyquist_ratio:.1} times the data's energy at period 2; try activation.scaling = \
-                 \"normalized\", layer_rates = \"three_halves\", a kernel that the stride divides, or more steps"
-            ),
+            (EventKind::Checkerboard, true) => {
+                let order = if self.is_centred() { "" } else { "activation.scaling = \"normalized\", " };
+                format!(
+                    "samples have {nyquist_ratio:.1} times the data's energy at period 2: checkerboards, or grain that is not \
+                     trained away; try {order}layer_rates = \"three_halves\", a kernel that the stride divides, a falling \
+                     generator.schedule, or more steps"
+                )
+            }
             (EventKind::Checkerboard, false) => {
-                format!("the checkerboards are gone: {nyquist_ratio:.1} times the data's energy at period 2")
+                format!(
+                    "the checkerboards are gone: samples have {nyquist_ratio:.1} times the data's energy at period 2"
+                )
             }
             (EventKind::NotFinite | EventKind::Ntk, _) => unreachable!("these do not last"),
         }
@@ -157,10 +188,10 @@ mod tests {
     #[test]
     fn a_state_is_said_once_when_it_has_lasted_and_once_when_it_is_over() {
         let line = |step| LogLine { std_ratio: if (500..1500).contains(&step) { 0.1 } else { 0.9 }, ..sound(step) };
-        let want = [(700, EventKind::Collapse, true), (1700, EventKind::Collapse, false)];
+        let want = [(600, EventKind::Collapse, true), (1600, EventKind::Collapse, false)];
         assert_eq!(said(&mut health(""), line), want);
-        // To and fro across the threshold is no state.
-        let line = |step: u64| LogLine { std_ratio: if step.is_multiple_of(50) { 0.9 } else { 0.1 }, ..sound(step) };
+        // Now and then beyond the threshold is no state.
+        let line = |step: u64| LogLine { std_ratio: if step.is_multiple_of(30) { 0.1 } else { 0.9 }, ..sound(step) };
         assert_eq!(said(&mut health(""), line), []);
         let line = |step| LogLine { nyquist_ratio: 7.0, ..sound(step) };
         assert_eq!(said(&mut health(""), line), [(210, EventKind::Checkerboard, true)]);

@@ -4,6 +4,8 @@
 //! and whatever a program wants to measure beside training is plugged in as one.
 
 mod checkpoint;
+#[cfg(test)]
+mod differences;
 mod gan;
 mod gan_step;
 mod gradient_penalty;

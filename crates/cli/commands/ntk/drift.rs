@@ -65,7 +65,8 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         }
         let total = kernel.total();
         let spectrum = kernel.spectrum(&total)?;
-        let (moved, alignment) = first.get_or_insert_with(|| Reference::new(&total, &spectrum)).drift(&total, &spectrum);
+        let (moved, alignment) =
+            first.get_or_insert_with(|| Reference::new(&total, &spectrum)).drift(&total, &spectrum);
         let trace = kernel.trace(&total);
         finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem))?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");

@@ -16,8 +16,8 @@ use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use self::found::{Found, Side, outputs};
 pub(super) use self::drift::Reference;
+use self::found::{Found, Side, outputs};
 use self::written::word;
 pub(super) use self::written::{About, checkerboard, finish, inputs};
 use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};

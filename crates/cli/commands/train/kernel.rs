@@ -117,8 +117,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         let start = Instant::now();
         let network = (self.network)(trainee);
         let all = Vec::new();
-        let problem =
-            Problem::new(network.clone(), self.probe.clone(), None, Mode::Train, Entries::Traced, all)?;
+        let problem = Problem::new(network.clone(), self.probe.clone(), None, Mode::Train, Entries::Traced, all)?;
         let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, half_of_free(), None)?);
         let total = kernel.total();
         let trace = kernel.trace(&total);
@@ -177,7 +176,8 @@ impl Line {
     fn event(&self) -> Event {
         let Self { step, trace, drift, condition_number, seconds, .. } = self;
         let pixels = self.pixels.as_ref().map_or_else(String::new, |found| {
-            let shares: Vec<f64> = found["trace_shares"].as_array().into_iter().flatten().filter_map(|v| v.as_f64()).collect();
+            let shares: Vec<f64> =
+                found["trace_shares"].as_array().into_iter().flatten().filter_map(|v| v.as_f64()).collect();
             // Neither the constant image nor what is left.
             let boards: f64 = shares.iter().rev().skip(1).rev().skip(1).sum();
             let border = found["border_ratio"].as_f64().unwrap_or_default();

@@ -92,7 +92,11 @@ pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
             let experiment = task_of(network, &args.run.display().to_string())?;
             let data = supervised::load(&experiment, &args.voice)?;
             let trainee = Supervised::from_checkpoint(&folder, &experiment, &opened.placement)?;
-            if rewind()? { supervised::play(trainee, &experiment, network.settings.observe.ntk, &data, &run, &opened, &args.voice) } else { Ok(()) }
+            if rewind()? {
+                supervised::play(trainee, &experiment, network.settings.observe.ntk, &data, &run, &opened, &args.voice)
+            } else {
+                Ok(())
+            }
         }
     }
 }
