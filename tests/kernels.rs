@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Array, read_arrays};
-use fintan_config::{InputShape, NetworkSettings, NetworkTable};
+use fintan_config::{InputShape, NetworkSettings, NetworkTable, Observe};
 use fintan_net::weights::read_safetensors;
 use serde_json::{Value, json};
 
@@ -307,9 +307,17 @@ fn reference_kernels_where_they_are_at_hand() {
 /// A reference network as a configuration.
 fn reference(side: &Value) -> String {
     let Written { input, layers, parametrization } = written(side);
-    let network =
-        NetworkTable { input: InputShape(input), parametrization, fc: None, outputs: None, layers: Some(layers) };
-    NetworkSettings { seed: 0, network, data: None, task: None, observe: fintan_config::Observe::default() }.to_toml()
+    let network = NetworkTable {
+        input: InputShape(input),
+        parametrization,
+        fc: None,
+        vanilla: None,
+        bn_ff: None,
+        bn_res: None,
+        outputs: None,
+        layers: Some(layers),
+    };
+    NetworkSettings { seed: 0, network, data: None, task: None, moments: None, observe: Observe::default() }.to_toml()
 }
 
 #[test]

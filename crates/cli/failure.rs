@@ -72,7 +72,7 @@ impl From<TrainError> for Failure {
                 help = "try a smaller optimizer rate, a schedule with a warmup, or a norm in the network that is named",
                 "{e}"
             )),
-            _ => Self::Failed(miette::miette!("{e}")),
+            TrainError::Observer(_) => Self::Failed(miette::miette!("{e}")),
         }
     }
 }

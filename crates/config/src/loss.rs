@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
-use crate::layer::Layer;
-use crate::parametrization::Parametrization;
 use crate::error::Invalid;
 use crate::experiment::{Discriminator, Train, at_least_one, positive, within};
+use crate::layer::Layer;
+use crate::parametrization::Parametrization;
 
 /// The loss of a GAN, and what may be added to it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

@@ -98,13 +98,8 @@ impl Schedule {
             let at = format!("{key}.to");
             return Err(Invalid::new(&at, format!("`{at}` must be in {lowest}, got {}", fall.to)));
         }
-        match fall.over {
-            Some(over) => at_least_one(&format!("{key}.over"), over),
-            None => {
-                fall.over = Some(steps.saturating_sub(*warmup).max(1));
-                Ok(())
-            }
-        }
+        let over = *fall.over.get_or_insert(steps.saturating_sub(*warmup).max(1));
+        at_least_one(&format!("{key}.over"), over)
     }
 }
 

@@ -10,8 +10,8 @@ use crate::error::Invalid;
 use crate::experiment::{Experiment, check_parametrization};
 use crate::layer::{Layer, Shape};
 use crate::moments::{Moments, Point, check_moments, points};
-use crate::parametrization::Parametrization;
 use crate::observe::Observe;
+use crate::parametrization::Parametrization;
 use crate::presets::Fc;
 use crate::task::{Labelled, SupervisedExperiment, Task, check_task};
 

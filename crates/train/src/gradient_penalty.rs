@@ -109,7 +109,7 @@ mod tests {
     use rand::SeedableRng as _;
 
     /// Discriminators of 2x6x6 images: every kind of layer that has a rule and does not mix images.
-    const LAYERS: [&str; 7] = [
+    const LAYERS: [&str; 8] = [
         r#"[{"conv":{"out":4,"kernel":4,"stride":2,"padding":1}},{"activation":{"function":"leaky_relu","slope":0.2}},
             {"conv":{"out":3,"kernel":3,"padding":1}},{"activation":{"function":"relu","scaling":"normalized"}},
             {"flatten":{}},{"dense":{"out":1}}]"#,
@@ -127,6 +127,9 @@ mod tests {
             {"global_average_pool":{}},{"dense":{"out":1}}]"#,
         r#"[{"flatten":{}},{"dense":{"out":6}},{"activation":{"function":"abs"}},{"dense":{"out":4}},
             {"activation":{"function":"sigmoid"}},{"dense":{"out":1}}]"#,
+        r#"[{"pad":{"before":1,"after":1,"mode":"periodic"}},{"conv":{"out":3,"kernel":3}},{"activation":{"function":"tanh"}},
+            {"pad":{"before":[1,0],"after":1,"mode":"symmetric"}},{"conv":{"out":2,"kernel":4,"stride":2}},
+            {"activation":{"function":"softplus"}},{"flatten":{}},{"dense":{"out":1}}]"#,
     ];
 
     fn discriminators() -> Vec<Architecture> {

@@ -34,6 +34,7 @@ const PLATEAU: f64 = 0.05;
 #[derive(Debug, Clone)]
 pub struct Health {
     settings: Settings,
+    /// Victory, collapse, checkerboard.
     states: [State; 3],
 }
 
@@ -63,8 +64,6 @@ impl State {
     }
 }
 
-const KINDS: [EventKind; 3] = [EventKind::DiscriminatorWon, EventKind::Collapse, EventKind::Checkerboard];
-
 impl Health {
     /// Of a run that begins.
     #[must_use]
@@ -74,19 +73,19 @@ impl Health {
 
     /// Takes a line of the log; what begins and ends with it.
     pub fn look(&mut self, line: &LogLine) -> Vec<Event> {
-        let numbers: [(f64, fn(f64) -> bool); 3] = [
-            (self.resistance(line), |share| share < 1.0),
-            (line.std_ratio, |ratio| ratio < COLLAPSE),
-            (line.nyquist_ratio, |ratio| ratio > CHECKERBOARD),
+        let resistance = self.resistance(line);
+        let [won, collapse, checkerboard] = &mut self.states;
+        let changes = [
+            (EventKind::DiscriminatorWon, won.look(line.step, resistance, |share| share < 1.0)),
+            (EventKind::Collapse, collapse.look(line.step, line.std_ratio, |ratio| ratio < COLLAPSE)),
+            (EventKind::Checkerboard, checkerboard.look(line.step, line.nyquist_ratio, |ratio| ratio > CHECKERBOARD)),
         ];
-        let mut events = Vec::new();
-        for (i, (event, (number, here))) in KINDS.into_iter().zip(numbers).enumerate() {
-            if let Some(begins) = self.states[i].look(line.step, number, here) {
-                let message = self.words(event, begins, line);
-                events.push(Event { step: line.step, event, begins: Some(begins), message, seconds: None });
-            }
-        }
-        events
+        let told = changes.into_iter().filter_map(|(event, begins)| Some((event, begins?)));
+        told.map(|(event, begins)| {
+            let message = self.words(event, begins, line);
+            Event { step: line.step, event, begins: Some(begins), message, seconds: None }
+        })
+        .collect()
     }
 
     /// How far the discriminator is from having won: below 1 it has.

@@ -185,9 +185,10 @@ mod tests {
                     for row in &mut a {
                         (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
                     }
-                    for k in 0..n {
-                        (a[p][k], a[q][k]) = (c * a[p][k] - s * a[q][k], s * a[p][k] + c * a[q][k]);
-                    }
+                    let (first, second) = (a[p].clone(), a[q].clone());
+                    let turned = |x: f64, y: f64| move |(u, v): (&f64, &f64)| x * u + y * v;
+                    a[p] = first.iter().zip(&second).map(turned(c, -s)).collect();
+                    a[q] = first.iter().zip(&second).map(turned(s, c)).collect();
                 }
             }
         }

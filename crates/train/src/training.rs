@@ -100,7 +100,7 @@ impl<T: Trainee> Observer<T> for Observers<'_, T> {
     }
 
     fn stop(&mut self) -> bool {
-        self.0.iter_mut().fold(false, |stop, observer| observer.stop() || stop)
+        self.0.iter_mut().any(|observer| observer.stop())
     }
 }
 

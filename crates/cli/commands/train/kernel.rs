@@ -177,7 +177,7 @@ impl Line {
         let Self { step, trace, drift, condition_number, seconds, .. } = self;
         let pixels = self.pixels.as_ref().map_or_else(String::new, |found| {
             let shares: Vec<f64> =
-                found["trace_shares"].as_array().into_iter().flatten().filter_map(|v| v.as_f64()).collect();
+                found["trace_shares"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_f64).collect();
             // Neither the constant image nor what is left.
             let boards: f64 = shares.iter().rev().skip(1).rev().skip(1).sum();
             let border = found["border_ratio"].as_f64().unwrap_or_default();
