@@ -131,3 +131,23 @@ fn schedules_multiply_the_rate() {
     let (code, _, stderr) = run(folder.path(), &["flow", "fallen", "--device", "flex"]);
     assert!(code == 2 && stderr.contains("leave `schedule`"), "{stderr}");
 }
+
+#[test]
+fn losses_are_cited() {
+    let folder = folder();
+    for (name, key) in [
+        ("loss_hinge", "lim2017geometric"),
+        ("loss_lsgan", "mao2017lsgan"),
+        ("loss_wgan_gp", "gulrajani2017wgangp"),
+        ("loss_wgan_clip", "arjovsky2017wgan"),
+        ("loss_r1", "mescheder2018r1"),
+        ("spectral_norm", "miyato2018spectral"),
+    ] {
+        let cited = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("configs/{name}.toml"));
+            succeed(folder.path(), &["cite", path.to_str().expect("UTF-8")])
+        };
+        assert!(cited(name).contains(&format!("{{{key},")), "{name}");
+        assert!(!cited("quickstart").contains(key), "{key}");
+    }
+}

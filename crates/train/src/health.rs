@@ -142,8 +142,8 @@ impl Health {
                 let order = if self.is_centred() { "" } else { "activation.scaling = \"normalized\", " };
                 format!(
                     "samples have {nyquist_ratio:.1} times the data's energy at period 2: checkerboards, or grain that is not \
-                     trained away; try {order}layer_rates = \"three_halves\", a kernel that the stride divides, a falling \
-                     generator.schedule, or more steps"
+                     trained away; try {order}layer_rates = \"three_halves\", a kernel that the stride divides, or \
+                     more steps"
                 )
             }
             (EventKind::Checkerboard, false) => {

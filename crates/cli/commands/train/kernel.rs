@@ -183,7 +183,10 @@ impl Line {
             let border = found["border_ratio"].as_f64().unwrap_or_default();
             format!(", {:.1} % in checkerboards, border {border:.2}", 100.0 * boards)
         });
-        let condition_number = condition_number.map_or_else(|| "infinite".into(), |number| format!("{number:.3e}"));
+        let condition_number = condition_number.map_or_else(
+            || "infinite".into(),
+            |number| if number < 1e4 { format!("{number:.2}") } else { format!("{number:.2e}") },
+        );
         let message = format!(
             "kernel: trace {trace:.4e}, drift {drift:.3}, condition number {condition_number}{pixels} ({seconds:.2} s)"
         );
