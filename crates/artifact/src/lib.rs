@@ -4,6 +4,7 @@
 //! without a GPU, and any program reads the same files.
 
 mod arrays;
+mod kernels;
 mod lines;
 mod log;
 mod run_dir;

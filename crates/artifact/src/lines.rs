@@ -47,7 +47,7 @@ pub(crate) fn read<L: DeserializeOwned>(
     Ok(read)
 }
 
-/// Whether a line of the log is an [`Event`].
+/// Whether a line of the log is an [`Event`](crate::Event).
 pub(crate) fn is_event(line: &str) -> bool {
     #[derive(Deserialize)]
     struct Kind {

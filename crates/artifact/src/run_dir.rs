@@ -115,12 +115,6 @@ impl RunDir {
         self.root.join("log.jsonl")
     }
 
-    /// What was measured of kernels beside training, a JSON object a line.
-    #[must_use]
-    pub fn kernels(&self) -> PathBuf {
-        self.root.join("ntk").join("observed.jsonl")
-    }
-
     /// The sample grid of a step.
     #[must_use]
     pub fn grid(&self, step: u64) -> PathBuf {
@@ -146,17 +140,6 @@ impl RunDir {
         lines::append(&self.log(), line)
     }
 
-    /// Appends a line to what is measured of kernels.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    ///
-    /// # Panics
-    /// If a line is no plain JSON.
-    pub fn append_kernel(&self, line: &impl Serialize) -> Result<(), RunError> {
-        lines::append(&self.kernels(), line)
-    }
-
     /// Reads the log, without its [events](Self::read_events). A last line that was cut short by a kill is left out.
     ///
     /// # Errors
@@ -171,14 +154,6 @@ impl RunDir {
     /// A line before the last that is no log line.
     pub fn read_events(&self) -> Result<Vec<Event>, RunError> {
         Ok(lines::read(self.log(), lines::is_event)?.into_iter().map(|(event, _)| event).collect())
-    }
-
-    /// Reads what was measured of kernels.
-    ///
-    /// # Errors
-    /// A line before the last that is no such line.
-    pub fn read_kernels<L: DeserializeOwned>(&self) -> Result<Vec<L>, RunError> {
-        Ok(lines::read(self.kernels(), |_| true)?.into_iter().map(|(line, _)| line).collect())
     }
 
     /// Takes back everything that was logged or drawn after `step`: a resumed run writes it again.
@@ -224,29 +199,6 @@ impl RunDir {
     /// Those of the file system.
     pub fn checkpoints(&self) -> Result<Vec<u64>, RunError> {
         self.steps_in("checkpoints")
-    }
-
-    /// A file beside [`RunDir::kernels`] with what was measured at `step`.
-    #[must_use]
-    pub fn kernel(&self, step: u64) -> PathBuf {
-        self.root.join("ntk").join(format!("observed_{}.npz", step_name(step)))
-    }
-
-    /// Those files, and pictures of them, of steps after `step`.
-    fn files_of_kernels(&self, step: u64) -> Result<Vec<PathBuf>, RunError> {
-        let folder = self.root.join("ntk");
-        let mut found = Vec::new();
-        if folder.is_dir() {
-            for entry in fs_err::read_dir(folder)? {
-                let path = entry?.path();
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let number = name.strip_prefix("observed_step_").and_then(|rest| rest.split('.').next());
-                if number.and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n > step) {
-                    found.push(path);
-                }
-            }
-        }
-        Ok(found)
     }
 
     fn steps_in(&self, folder: &str) -> Result<Vec<u64>, RunError> {
@@ -325,7 +277,7 @@ impl RunDir {
     }
 }
 
-fn step_name(step: u64) -> String {
+pub(crate) fn step_name(step: u64) -> String {
     format!("step_{step:06}")
 }
 

@@ -114,12 +114,18 @@ impl Health {
     fn words(&self, event: EventKind, begins: bool, line: &LogLine) -> String {
         let LogLine { d_loss, std_ratio, correlation, nyquist_ratio, .. } = line;
         match (event, begins) {
-            (EventKind::DiscriminatorWon, true) if self.settings.loss.function.is_wasserstein() => format!(
-                "the discriminator has won: its slope at generated images is {:.3} of the mean slope to real ones, and the \
-                 generator learns nothing there; try function = {{ wgan_gp = {{}} }} in place of clipping, a smaller \
-                 discriminator.optimizer rate, or a smaller train.n_critic",
-                line.slope_ratio.unwrap_or_default()
-            ),
+            (EventKind::DiscriminatorWon, true) if self.settings.loss.function.is_wasserstein() => {
+                let other = match self.settings.loss.function {
+                    Adversarial::WganClip(_) => "function = { wgan_gp = {} } in place of clipping, ",
+                    _ => "",
+                };
+                format!(
+                    "the discriminator has won: its slope at generated images is {:.3} of the mean slope to real ones, and the \
+                     generator learns nothing there; try {other}a smaller discriminator.optimizer rate, or a smaller \
+                     train.n_critic",
+                    line.slope_ratio.unwrap_or_default()
+                )
+            }
             (EventKind::DiscriminatorWon, true) => format!(
                 "the discriminator has won: its loss is {d_loss:.3}, and the generator's gradient says little; try a smaller \
                  discriminator.optimizer rate or fewer channels, loss.r1 = {{ gamma = 1.0 }}, discriminator.spectral_norm, or \
