@@ -43,6 +43,10 @@ fn task_cases() -> Vec<(&'static str, String)> {
         ("an image that is not square", class("").replace("input = 16", "input = [1, 4, 5]")),
         ("a centred teacher", replace("train = 24", "train = 24\ncentre = true")),
         ("a scale with a typo", replace("train = 24", "train = 24\ninputs = \"spere\"")),
+        ("an observation of more than there is", format!("{TASK}\n[observe.ntk]\nevery = 10\nsamples = 25\n")),
+        ("an observation without a task", format!("{}\n[observe.ntk]\nevery = 10\n", &TASK[..TASK.find("[data").expect("data")])),
+        ("a decay with a typo", replace("steps = 100", "steps = 100\nschedule.decay.cosinus.to = 0.1")),
+        ("an exponential fall to nothing", replace("steps = 100", "steps = 100\nschedule.decay.exponential.to = 0.0")),
         ("a batch of one under batch norm in a task", replace("batch = 7", "batch = 1").replace("fc = {", "fc = { norm = { batch = {} },")),
         (
             "an image as output",
@@ -58,6 +62,7 @@ fn cases() -> Vec<(&'static str, String, Vec<&'static str>)> {
         assert!(TINY.contains(from), "{from}");
         TINY.replace(from, to)
     };
+    let with = |more: &str| format!("{TINY}\n{more}\n");
     let explicit = |layers: &str| {
         let old = "dcgan = { channels = 8, norm = { layer = {} } }";
         replace(old, "").replace("[train]", &format!("{layers}\n[train]"))
@@ -107,6 +112,58 @@ fn cases() -> Vec<(&'static str, String, Vec<&'static str>)> {
             replace("extra = 1,", "extra = 1, activation = { function = \"relu\", scaling = \"partial\" },"),
             vec![],
         ),
+        ("a loss with a typo", with("[loss]\nfunction = \"hing\""), vec![]),
+        ("a penalty below zero", with("[loss]\nfunction = { wgan_gp = { penalty = -1.0 } }"), vec![]),
+        ("a loss without labels that are smoothed", with("[loss]\nfunction = \"hinge\""), vec![]),
+        ("r1 of nothing", with("[loss]\nr1 = { gamma = 0.0 }"), vec![]),
+        ("r1 never", with("[loss]\nr1 = { gamma = 1.0, every = 0 }"), vec![]),
+        (
+            "a penalty under batch norm",
+            with("[loss]\nr1 = { gamma = 1.0 }")
+                .replace("norm = { layer = {} }", "norm = { batch = {} }")
+                .replace("size = 8", "size = 16"),
+            vec![],
+        ),
+        (
+            "a gradient penalty under batch norm",
+            with("[loss]\nfunction = { wgan_gp = {} }")
+                .replace("size = 8", "size = 16")
+                .replace("norm = { layer = {} }", "norm = { batch = {} }")
+                .replace("label_smoothing = 0.1", ""),
+            vec![],
+        ),
+        (
+            "a clip of zero",
+            with("[loss]\nfunction = { wgan_clip = { clip = 0.0 } }").replace("label_smoothing = 0.1", ""),
+            vec![],
+        ),
+        (
+            "spectral norm in the NTK parametrization",
+            replace("[discriminator]", "[discriminator]\nspectral_norm = {}\nparametrization.ntk.beta = 0.1"),
+            vec![],
+        ),
+        (
+            "spectral norm of clipped weights",
+            with("[loss]\nfunction = { wgan_clip = {} }")
+                .replace("[discriminator]", "[discriminator]\nspectral_norm = {}")
+                .replace("label_smoothing = 0.1", ""),
+            vec![],
+        ),
+        (
+            "no power iteration",
+            replace("[discriminator]", "[discriminator]\nspectral_norm = { iterations = 0 }"),
+            vec![],
+        ),
+        ("a schedule that rises", replace("latent = 6", "latent = 6\nschedule.decay.linear.to = 1.5"), vec![]),
+        (
+            "stairs of no length",
+            replace("latent = 6", "latent = 6\nschedule.decay.step = { every = 0, factor = 0.5 }"),
+            vec![],
+        ),
+        ("a fall without an end", replace("latent = 6", "latent = 6\nschedule.decay.cosine = {}"), vec![]),
+        ("a collapse that is neither", replace("steps = 100", "steps = 100\non_collapse = \"halt\""), vec![]),
+        ("an observation of nothing", with("[observe.ntk]\nevery = 0"), vec![]),
+        ("an observation of one sample", with("[observe.ntk]\nevery = 5\nsamples = 1"), vec![]),
         ("a wrong override", TINY.into(), vec!["--set", "train.batch=0"]),
         ("an override with a typo", TINY.into(), vec!["--set", "train.stepps=5"]),
         ("an override without a value", TINY.into(), vec!["--set", "train.steps"]),

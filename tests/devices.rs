@@ -1,6 +1,10 @@
 //! One seed, one training run, whatever the device.
 
-use crate::support::{config, folder, log, run, succeed};
+use std::path::Path;
+
+use fintan_artifact::LogLine;
+
+use crate::support::{TINY, config, folder, log, run, succeed};
 
 const PAIR: &str = r#"
 data.shapes.count = 64
@@ -35,6 +39,44 @@ pub(crate) fn wgpu_at_hand(test: &str) -> bool {
     at_hand
 }
 
+/// The logs of one configuration on each device.
+fn logs(folder: &Path, devices: &[&str]) -> Vec<Vec<LogLine>> {
+    let each = devices.iter().map(|device| {
+        let out = folder.join(device.replace(':', ""));
+        let args = ["train", "tiny.toml", "--device", device, "--out", out.to_str().expect("UTF-8"), "--quiet"];
+        succeed(folder, &args);
+        log(&out)
+    });
+    each.collect()
+}
+
+/// Second derivatives through Burn's convolutions on wgpu, through strided views elsewhere; and a spectral norm.
+#[test]
+fn penalties_agree_between_ndarray_flex_and_wgpu() {
+    let folder = folder();
+    let text = TINY
+        .replace("label_smoothing = 0.1", "")
+        .replace("[discriminator]", "[discriminator]\nspectral_norm = {}")
+        .replace("log_every = 5", "log_every = 2")
+        .replace("steps = 100", "steps = 4")
+        .replace("batch = 8", "batch = 4");
+    config(folder.path(), &format!("{text}\n[loss]\nfunction = {{ wgan_gp = {{}} }}\nr1.gamma = 1.0\n"));
+    let mut devices = vec!["flex", "ndarray"];
+    if wgpu_at_hand("penalties on wgpu are those of the CPU backends") {
+        devices.push("wgpu:0");
+    }
+    let logs = logs(folder.path(), &devices);
+    for (device, other) in devices.iter().zip(&logs).skip(1) {
+        assert_eq!(other.len(), 2);
+        for (a, b) in logs[0].iter().zip(other) {
+            let penalties = [a, b].map(|line| line.d_penalty.expect("in every step"));
+            for [x, y] in [penalties, [a.d_loss, b.d_loss], [a.g_loss, b.g_loss]] {
+                assert!((x - y).abs() <= 1e-4 * x.abs().max(0.1), "{device}, step {}: {x} and {y}", a.step);
+            }
+        }
+    }
+}
+
 #[test]
 fn first_losses_agree_between_ndarray_flex_and_wgpu() {
     let folder = folder();
@@ -43,17 +85,7 @@ fn first_losses_agree_between_ndarray_flex_and_wgpu() {
     if wgpu_at_hand("wgpu trains like the CPU backends") {
         devices.push("wgpu:0");
     }
-    let logs: Vec<_> = devices
-        .iter()
-        .map(|device| {
-            let out = folder.path().join(device.replace(':', ""));
-            succeed(
-                folder.path(),
-                &["train", "tiny.toml", "--device", device, "--out", out.to_str().expect("UTF-8"), "--quiet"],
-            );
-            log(&out)
-        })
-        .collect();
+    let logs = logs(folder.path(), &devices);
     for (device, other) in devices.iter().zip(&logs).skip(1) {
         assert_eq!(other.len(), 20);
         for (a, b) in logs[0].iter().zip(other) {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Array, read_arrays};
-use fintan_config::{InputShape, NetworkSettings, NetworkTable};
+use fintan_config::{InputShape, NetworkSettings, NetworkTable, Observe};
 use fintan_net::weights::read_safetensors;
 use serde_json::{Value, json};
 
@@ -317,7 +317,7 @@ fn reference(side: &Value) -> String {
         outputs: None,
         layers: Some(layers),
     };
-    NetworkSettings { seed: 0, network, data: None, task: None, moments: None }.to_toml()
+    NetworkSettings { seed: 0, network, data: None, task: None, moments: None, observe: Observe::default() }.to_toml()
 }
 
 #[test]

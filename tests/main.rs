@@ -6,7 +6,10 @@
 //! - [`devices`]: ndarray, flex and wgpu train alike
 //! - [`evaluation`]: metrics of samples beside the data's own, kept by step
 //! - [`export`]: generators for other programs, and back
+//! - [`health`]: what goes wrong with a GAN is said in words
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
+//! - [`losses`]: losses of GANs, spectral normalization, schedules
+//! - [`observed`]: kernels beside training
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 //! - [`samples`]: grids, single images, arrays, interpolations
@@ -22,8 +25,11 @@ mod data;
 mod devices;
 mod evaluation;
 mod export;
+mod health;
 mod kernels;
+mod losses;
 mod moments;
+mod observed;
 #[path = "../crates/net/tests/reference.rs"]
 mod reference;
 mod regimes;

@@ -68,7 +68,11 @@ impl From<TrainError> for Failure {
     fn from(e: TrainError) -> Self {
         match e {
             TrainError::Data(e) => e.into(),
-            _ => Self::Failed(miette::miette!("{e}")),
+            TrainError::NotFinite { .. } => Self::Failed(miette::miette!(
+                help = "try a smaller optimizer rate, a schedule with a warmup, or a norm in the network that is named",
+                "{e}"
+            )),
+            TrainError::Observer(_) => Self::Failed(miette::miette!("{e}")),
         }
     }
 }

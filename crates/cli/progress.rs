@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use fintan_artifact::{LogLine, SupervisedLine};
+use fintan_artifact::{Event, LogLine, SupervisedLine};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -28,8 +28,9 @@ impl Line for LogLine {
 
     fn words(&self) -> String {
         let Self { d_loss, g_loss, d_real, d_fake, std_ratio, correlation, nyquist_ratio, steps_per_second, .. } = self;
+        let penalty = self.d_penalty.map_or_else(String::new, |penalty| format!("  penalty {penalty:.2}"));
         format!(
-            "{steps_per_second:.1} steps/s  D {d_loss:.2}  G {g_loss:.2}  D(x) {d_real:.2}  D(G(z)) {d_fake:.2}  \
+            "{steps_per_second:.1} steps/s  D {d_loss:.2}{penalty}  G {g_loss:.2}  D(x) {d_real:.2}  D(G(z)) {d_fake:.2}  \
              std {std_ratio:.2}  corr {correlation:.2}  checkerboard {nyquist_ratio:.1}x"
         )
     }
@@ -99,6 +100,15 @@ impl Progress {
             Some(bar) => bar.set_message(line.words()),
             None if self.voice.quiet => {}
             None => tell!("step {}/{}  {}", line.step(), self.steps, line.words()),
+        }
+    }
+
+    /// Something that is not about the step alone.
+    pub(crate) fn event(&self, event: &Event) {
+        if self.voice.json {
+            answer!("{}", serde_json::json!(event));
+        } else if !self.voice.quiet {
+            self.say(&format!("step {}: {}", event.step, event.message));
         }
     }
 

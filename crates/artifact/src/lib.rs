@@ -5,10 +5,12 @@
 
 mod arrays;
 mod evaluation;
+mod kernels;
+mod lines;
 mod log;
 mod run_dir;
 
 pub use arrays::{Array, Values, read_arrays, write_npz};
 pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, RefusedMetric};
-pub use log::{LogLine, SupervisedLine};
+pub use log::{Event, EventKind, LogLine, SupervisedLine};
 pub use run_dir::{RunDir, RunError, write_whole};

@@ -7,14 +7,22 @@ use serde::{Deserialize, Serialize};
 pub struct LogLine {
     /// Generator steps done.
     pub step: u64,
-    /// Loss of the discriminator.
+    /// Loss of the discriminator, without penalties.
     pub d_loss: f64,
     /// Loss of the generator.
     pub g_loss: f64,
-    /// Mean over real images of the probability that the discriminator calls them real: D(x).
+    /// D(x), mean over real images: the probability that the discriminator calls them real under cross-entropy, its output
+    /// under other losses.
     pub d_real: f64,
     /// The same over generated images: D(G(z)).
     pub d_fake: f64,
+    /// Penalties on the discriminator's slope; left out where the step had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub d_penalty: Option<f64>,
+    /// Of Wasserstein losses: the mean slope of the discriminator at generated images over the mean slope from there to real
+    /// ones, `|∇D(G(z))| |x - G(z)| / |D(x) - D(G(z))|`. Near 0 the generator stands on a plateau and learns nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slope_ratio: Option<f64>,
     /// Standard deviation of a pixel over samples, averaged over pixels, over the data's.
     pub std_ratio: f64,
     /// Mean correlation of two samples' pixels: 1 where every latent gives one image.
@@ -35,6 +43,43 @@ impl LogLine {
         self.data_wait = 0.0;
         self
     }
+}
+
+/// A line of `log.jsonl`, of any training, that tells of something other than the step: [`RunDir::read_log`] leaves these
+/// out, [`RunDir::read_events`] reads them.
+///
+/// [`RunDir::read_log`]: crate::RunDir::read_log
+/// [`RunDir::read_events`]: crate::RunDir::read_events
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Steps done.
+    pub step: u64,
+    /// What it is about.
+    pub event: EventKind,
+    /// Whether a state begins or ends; left out for what does not last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<bool>,
+    /// In words, with what to try.
+    pub message: String,
+    /// What it cost, where it cost anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+/// What an [`Event`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A loss or a parameter is not a finite number; training stopped.
+    NotFinite,
+    /// The generator can no longer learn from the discriminator.
+    DiscriminatorWon,
+    /// Samples hardly differ.
+    Collapse,
+    /// Samples are full of patterns of period 2.
+    Checkerboard,
+    /// A kernel was measured.
+    Ntk,
 }
 
 /// A line of the `log.jsonl` of supervised training: losses of the network as it is after `step` steps, over all samples.

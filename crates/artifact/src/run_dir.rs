@@ -3,7 +3,7 @@
 //! ```text
 //! runs/NAME/  config.toml  config.resolved.toml  env.json  log.jsonl  metrics.json
 //!             data.npz  (supervised training)
-//!             grids/step_000500.png
+//!             grids/step_000500.png  ntk/observed.jsonl
 //!             checkpoints/step_000500/...  checkpoints/latest
 //! ```
 //!
@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::lines;
+use crate::log::Event;
 
 /// Why a run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -132,40 +135,25 @@ impl RunDir {
     /// Those of the file system.
     ///
     /// # Panics
-    /// If a line is no plain JSON; [`LogLine`](crate::LogLine) and [`SupervisedLine`](crate::SupervisedLine) are.
+    /// If a line is no plain JSON; [`LogLine`](crate::LogLine), [`SupervisedLine`](crate::SupervisedLine) and [`Event`] are.
     pub fn append_log(&self, line: &impl Serialize) -> Result<(), RunError> {
-        let mut text = serde_json::to_string(line).expect("a log line is plain JSON");
-        text.push('\n');
-        let mut file = fs_err::OpenOptions::new().create(true).append(true).open(self.log())?;
-        file.write_all(text.as_bytes())?;
-        Ok(())
+        lines::append(&self.log(), line)
     }
 
-    /// Reads the log. A last line that was cut short by a kill is left out.
+    /// Reads the log, without its [events](Self::read_events). A last line that was cut short by a kill is left out.
     ///
     /// # Errors
     /// A line before the last that is no log line of this kind.
     pub fn read_log<L: DeserializeOwned>(&self) -> Result<Vec<L>, RunError> {
-        Ok(self.log_lines()?.into_iter().map(|(line, _)| line).collect())
+        Ok(lines::read(self.log(), |line| !lines::is_event(line))?.into_iter().map(|(line, _)| line).collect())
     }
 
-    /// Lines as they were written, and what they say.
-    fn log_lines<L: DeserializeOwned>(&self) -> Result<Vec<(L, String)>, RunError> {
-        let path = self.log();
-        if !path.is_file() {
-            return Ok(Vec::new());
-        }
-        let text = fs_err::read_to_string(&path)?;
-        let lines: Vec<&str> = text.lines().collect();
-        let mut read = Vec::with_capacity(lines.len());
-        for (i, &line) in lines.iter().enumerate() {
-            match serde_json::from_str(line) {
-                Ok(said) => read.push((said, line.to_owned())),
-                Err(_) if i + 1 == lines.len() && !text.ends_with('\n') => {}
-                Err(e) => return Err(RunError::Damaged { path, message: format!("line {}: {e}", i + 1) }),
-            }
-        }
-        Ok(read)
+    /// Reads the events of the log.
+    ///
+    /// # Errors
+    /// A line before the last that is no log line.
+    pub fn read_events(&self) -> Result<Vec<Event>, RunError> {
+        Ok(lines::read(self.log(), lines::is_event)?.into_iter().map(|(event, _)| event).collect())
     }
 
     /// Takes back everything that was logged or drawn after `step`: a resumed run writes it again.
@@ -178,12 +166,21 @@ impl RunDir {
         struct Stepped {
             step: u64,
         }
-        let mut kept = String::new();
-        for (_, line) in self.log_lines::<Stepped>()?.iter().filter(|(line, _)| line.step <= step) {
-            kept.push_str(line);
-            kept.push('\n');
+        for path in [self.log(), self.kernels()] {
+            let mut kept = String::new();
+            for (_, line) in
+                lines::read::<Stepped>(path.clone(), |_| true)?.iter().filter(|(line, _)| line.step <= step)
+            {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+            if path.is_file() || path == self.log() {
+                write_whole(&path, kept.as_bytes())?;
+            }
         }
-        self.write("log.jsonl", kept.as_bytes())?;
+        for kernel in self.files_of_kernels(step)? {
+            fs_err::remove_file(kernel)?;
+        }
         for grid in self.steps_in("grids")?.into_iter().filter(|&s| s > step) {
             fs_err::remove_file(self.grid(grid))?;
         }
@@ -281,7 +278,7 @@ impl RunDir {
     }
 }
 
-fn step_name(step: u64) -> String {
+pub(crate) fn step_name(step: u64) -> String {
     format!("step_{step:06}")
 }
 

@@ -1,7 +1,7 @@
 //! `fintan cite`
 
 use fintan_artifact::RunDir;
-use fintan_config::{Architecture, Function, Layer, Optimizer, Parametrization, Subject};
+use fintan_config::{Adversarial, Architecture, Function, Layer, Optimizer, Parametrization, Subject};
 
 use crate::args::Cite;
 use crate::failure::Failure;
@@ -184,6 +184,77 @@ const SELU: Entry = Entry(
         ("eprint", "1706.02515"),
     ],
 );
+const HINGE: Entry = Entry(
+    "lim2017geometric",
+    "misc",
+    &[
+        ("author", "Lim, Jae Hyun and Ye, Jong Chul"),
+        ("title", "Geometric {GAN}"),
+        ("year", "2017"),
+        ("eprint", "1705.02894"),
+    ],
+);
+const LSGAN: Entry = Entry(
+    "mao2017lsgan",
+    "inproceedings",
+    &[
+        (
+            "author",
+            "Mao, Xudong and Li, Qing and Xie, Haoran and Lau, Raymond Y. K. and Wang, Zhen and Smolley, Stephen Paul",
+        ),
+        ("title", "Least Squares Generative Adversarial Networks"),
+        ("booktitle", "International Conference on Computer Vision"),
+        ("year", "2017"),
+        ("eprint", "1611.04076"),
+    ],
+);
+const WGAN: Entry = Entry(
+    "arjovsky2017wgan",
+    "inproceedings",
+    &[
+        ("author", "Arjovsky, Martin and Chintala, Soumith and Bottou, L{\\'e}on"),
+        ("title", "Wasserstein Generative Adversarial Networks"),
+        ("booktitle", "International Conference on Machine Learning"),
+        ("year", "2017"),
+        ("eprint", "1701.07875"),
+    ],
+);
+const WGAN_GP: Entry = Entry(
+    "gulrajani2017wgangp",
+    "inproceedings",
+    &[
+        (
+            "author",
+            "Gulrajani, Ishaan and Ahmed, Faruk and Arjovsky, Martin and Dumoulin, Vincent and Courville, Aaron",
+        ),
+        ("title", "Improved Training of {Wasserstein} {GANs}"),
+        ("booktitle", "Advances in Neural Information Processing Systems"),
+        ("year", "2017"),
+        ("eprint", "1704.00028"),
+    ],
+);
+const R1: Entry = Entry(
+    "mescheder2018r1",
+    "inproceedings",
+    &[
+        ("author", "Mescheder, Lars and Geiger, Andreas and Nowozin, Sebastian"),
+        ("title", "Which Training Methods for {GANs} do actually Converge?"),
+        ("booktitle", "International Conference on Machine Learning"),
+        ("year", "2018"),
+        ("eprint", "1801.04406"),
+    ],
+);
+const SPECTRAL_NORM: Entry = Entry(
+    "miyato2018spectral",
+    "inproceedings",
+    &[
+        ("author", "Miyato, Takeru and Kataoka, Toshiki and Koyama, Masanori and Yoshida, Yuichi"),
+        ("title", "Spectral Normalization for Generative Adversarial Networks"),
+        ("booktitle", "International Conference on Learning Representations"),
+        ("year", "2018"),
+        ("eprint", "1802.05957"),
+    ],
+);
 
 /// Prints the publications behind a configuration or a run.
 pub(super) fn cite(args: &Cite) -> Result<(), Failure> {
@@ -198,6 +269,15 @@ pub(super) fn cite(args: &Cite) -> Result<(), Failure> {
             if optimizers.iter().any(|optimizer| matches!(optimizer, Optimizer::Adam(_))) {
                 entries.push(&ADAM);
             }
+            match gan.settings.loss.function {
+                Adversarial::Bce => {}
+                Adversarial::Hinge => entries.push(&HINGE),
+                Adversarial::Lsgan => entries.push(&LSGAN),
+                Adversarial::WganGp(_) => entries.extend([&WGAN, &WGAN_GP]),
+                Adversarial::WganClip(_) => entries.push(&WGAN),
+            }
+            entries.extend(gan.settings.loss.r1.map(|_| &R1));
+            entries.extend(gan.settings.discriminator.spectral_norm.map(|_| &SPECTRAL_NORM));
             (entries, vec![gan.generator, gan.discriminator])
         }
         Subject::Network(alone) => {

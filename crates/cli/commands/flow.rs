@@ -99,6 +99,9 @@ impl Predicted {
         if task.loss != LossFunction::Squared {
             return Err(wrong("the closed form is for the squared loss"));
         }
+        if !task.schedule.is_constant() {
+            return Err(wrong("the closed form is for a learning rate that does not change; leave `schedule` out"));
+        }
         let rate = match task.optimizer {
             Optimizer::Sgd(sgd) if sgd.momentum == 0.0 && task.batch() == task.train => sgd.rate,
             _ => {

@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::{Architecture, ArchitectureError};
 use crate::error::Invalid;
 use crate::layer::{Layer, Shape};
+use crate::loss::{GanLoss, OnCollapse, SpectralNorm, check_loss};
 use crate::nonlinearity::{Activation, Function};
+use crate::observe::Observe;
 use crate::parametrization::{Beta, Parametrization, Standard};
 use crate::presets::{DcganDiscriminator, DcganGenerator, Fc};
 use crate::rates::LayerRates;
+use crate::schedule::Schedule;
 
 /// A configuration file, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,9 +31,15 @@ pub struct Settings {
     pub generator: Generator,
     /// The discriminator.
     pub discriminator: Discriminator,
+    /// What the networks minimise.
+    #[serde(default)]
+    pub loss: GanLoss,
     /// The loop.
     #[serde(default)]
     pub train: Train,
+    /// What is measured beside it.
+    #[serde(default, skip_serializing_if = "Observe::is_empty")]
+    pub observe: Observe,
 }
 
 /// What an image is to the networks; every data set is brought to this form.
@@ -159,6 +168,9 @@ pub struct Generator {
     pub parametrization: Parametrization,
     /// Its optimiser.
     pub optimizer: Optimizer,
+    /// How its learning rate changes, by generator steps.
+    #[serde(default)]
+    pub schedule: Schedule,
     /// Learning rates that depend on the layer.
     #[serde(default)]
     pub layer_rates: LayerRates,
@@ -182,9 +194,15 @@ pub struct Discriminator {
     pub parametrization: Parametrization,
     /// Its optimiser.
     pub optimizer: Optimizer,
+    /// How its learning rate changes, by generator steps.
+    #[serde(default)]
+    pub schedule: Schedule,
     /// Learning rates that depend on the layer.
     #[serde(default)]
     pub layer_rates: LayerRates,
+    /// Spectral normalization of its linear layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spectral_norm: Option<SpectralNorm>,
     /// Convolutional preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dcgan: Option<DcganDiscriminator>,
@@ -255,7 +273,7 @@ pub struct Train {
     pub batch: usize,
     /// Discriminator steps for each generator step.
     pub n_critic: usize,
-    /// Real images are labelled 1 - this (one-sided label smoothing).
+    /// Real images are labelled 1 - this (one-sided label smoothing), where the loss has labels.
     pub label_smoothing: f64,
     /// Decay of the exponential moving average of the generator's weights, in (0, 1); none: no average.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,6 +288,8 @@ pub struct Train {
     pub checkpoint_every: u64,
     /// Checkpoints that are kept.
     pub keep: usize,
+    /// What happens once samples have collapsed.
+    pub on_collapse: OnCollapse,
 }
 
 impl Default for Train {
@@ -285,6 +305,7 @@ impl Default for Train {
             grid: [8, 8],
             checkpoint_every: 200,
             keep: 2,
+            on_collapse: OnCollapse::Warn,
         }
     }
 }
@@ -321,9 +342,12 @@ impl Settings {
     ///
     /// # Errors
     /// The first key that is out of range.
-    pub fn check(self) -> Result<Experiment, Invalid> {
+    pub fn check(mut self) -> Result<Experiment, Invalid> {
+        let steps = self.train.steps;
+        self.generator.schedule.settle("generator.schedule", steps)?;
+        self.discriminator.schedule.settle("discriminator.schedule", steps)?;
         // Taken apart field by field: a new setting does not compile until someone decides how to check it.
-        let Self { seed: _, image, data, generator, discriminator, train } = &self;
+        let Self { seed: _, image, data, generator, discriminator, loss, train, observe } = &self;
         let Image { size, channels, fit: _, background: _, flip: _ } = *image;
         within("image.size", size, 1, 4096)?;
         if ![1, 3].contains(&channels) {
@@ -331,6 +355,7 @@ impl Settings {
         }
         check_data(data)?;
         check_train(train)?;
+        observe.check(usize::MAX)?;
         within("generator.latent", generator.latent, 1, 1 << 20)?;
         for (key, optimizer) in [("generator", &generator.optimizer), ("discriminator", &discriminator.optimizer)] {
             check_optimizer(&format!("{key}.optimizer"), optimizer)?;
@@ -364,6 +389,7 @@ impl Settings {
         };
         let (preset, logit) = (given(discriminator.dcgan.is_some(), discriminator.fc.is_some()), Shape::vector(1));
         let judge = work_out("discriminator", shape, &layers, discriminator.parametrization, logit, preset, train)?;
+        check_loss(loss, train, discriminator, &judge)?;
         Ok(Experiment { generator: made, discriminator: judge, settings: self })
     }
 }
@@ -422,11 +448,15 @@ pub(crate) fn within(key: &str, value: usize, least: usize, most: usize) -> Resu
     }
 }
 
+pub(crate) fn at_least_one(key: &str, value: u64) -> Result<(), Invalid> {
+    if value > 0 { Ok(()) } else { Err(Invalid::new(key, format!("`{key}` must be at least 1, got 0"))) }
+}
+
 fn finite(key: &str, value: f64) -> Result<(), Invalid> {
     if value.is_finite() { Ok(()) } else { Err(Invalid::new(key, format!("`{key}` must be a number, got {value}"))) }
 }
 
-fn positive(key: &str, value: f64) -> Result<(), Invalid> {
+pub(crate) fn positive(key: &str, value: f64) -> Result<(), Invalid> {
     if value > 0.0 && value.is_finite() {
         Ok(())
     } else {
@@ -458,17 +488,26 @@ pub(crate) fn check_data(data: &Data) -> Result<(), Invalid> {
 }
 
 fn check_train(train: &Train) -> Result<(), Invalid> {
-    let Train { steps, batch, n_critic, label_smoothing, ema, log_every, grid_every, grid, checkpoint_every, keep } =
-        *train;
+    let Train {
+        steps,
+        batch,
+        n_critic,
+        label_smoothing,
+        ema,
+        log_every,
+        grid_every,
+        grid,
+        checkpoint_every,
+        keep,
+        on_collapse: _,
+    } = *train;
     for (key, value) in [
         ("train.steps", steps),
         ("train.log_every", log_every),
         ("train.grid_every", grid_every),
         ("train.checkpoint_every", checkpoint_every),
     ] {
-        if value == 0 {
-            return Err(Invalid::new(key, format!("`{key}` must be at least 1, got 0")));
-        }
+        at_least_one(key, value)?;
     }
     within("train.batch", batch, 1, 1 << 16)?;
     within("train.n_critic", n_critic, 1, 1000)?;

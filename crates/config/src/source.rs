@@ -156,7 +156,7 @@ fn merge<'a>(into: &mut DeTable<'a>, from: DeTable<'a>) {
 }
 
 /// Settings of which exactly one alternative is given: an override with another one replaces it.
-pub const EXCLUSIVE: [&str; 5] = ["data", "inputs", "optimizer", "parametrization", "norm"];
+pub const EXCLUSIVE: [&str; 7] = ["data", "decay", "function", "inputs", "norm", "optimizer", "parametrization"];
 
 /// Where the value of `key` stands; where it is not written, its nearest table that is.
 fn span_of(root: &Spanned<DeTable>, key: &str) -> Option<Range<usize>> {

@@ -10,6 +10,7 @@ use crate::error::Invalid;
 use crate::experiment::{Experiment, check_parametrization};
 use crate::layer::{Layer, Shape};
 use crate::moments::{Moments, Point, check_moments, points};
+use crate::observe::Observe;
 use crate::parametrization::Parametrization;
 use crate::presets::Fc;
 use crate::task::{Labelled, SupervisedExperiment, Task, check_task};
@@ -41,6 +42,9 @@ pub struct NetworkSettings {
     /// What is measured of signal and noise in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moments: Option<Moments>,
+    /// What is measured beside training.
+    #[serde(default, skip_serializing_if = "Observe::is_empty")]
+    pub observe: Observe,
 }
 
 /// A network: exactly one of `fc`, `vanilla`, `bn_ff`, `bn_res` and `layers`.
@@ -256,6 +260,11 @@ impl NetworkSettings {
                 check_task(task, self.data.as_ref(), &network)?;
                 let Task::Supervised(task) = task;
                 task.batch = Some(task.batch());
+                task.schedule.settle("task.supervised.schedule", task.steps)?;
+                self.observe.check(task.train)?;
+            }
+            None if !self.observe.is_empty() => {
+                return Err(Invalid::new("observe", "`observe` belongs to training; this network has no task"));
             }
             None if self.data.is_some() => {
                 return Err(Invalid::new("data", "`data` of a network belongs to a task").with_help(

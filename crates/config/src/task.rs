@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::error::Invalid;
 use crate::experiment::{
-    Cifar, Data, Fit, Idx, Image, Optimizer, Shapes, check_data, check_layer_rates, check_optimizer, within,
+    Cifar, Data, Fit, Idx, Image, Optimizer, Shapes, at_least_one, check_data, check_layer_rates, check_optimizer,
+    within,
 };
 use crate::layer::Shape;
 use crate::rates::LayerRates;
+use crate::schedule::Schedule;
 
 /// What a network is trained for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ pub struct Supervised {
     pub centre: bool,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// How its learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
     /// Learning rates that depend on the layer.
     #[serde(default)]
     pub layer_rates: LayerRates,
@@ -218,6 +223,7 @@ pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Archite
         inputs: _,
         centre,
         ref optimizer,
+        schedule: _,
         ref layer_rates,
         steps,
         batch,
@@ -232,9 +238,7 @@ pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Archite
         within(&key("batch"), batch, 1, train)?;
     }
     for (name, value) in [("steps", steps), ("log_every", log_every), ("checkpoint_every", checkpoint_every)] {
-        if value == 0 {
-            return Err(Invalid::new(key(name), format!("`{}` must be at least 1, got 0", key(name))));
-        }
+        at_least_one(&key(name), value)?;
     }
     within(&key("keep"), keep, 1, 1_000_000)?;
     check_optimizer(&key("optimizer"), optimizer)?;

@@ -4,6 +4,7 @@
 //! state.json                     version, step, images seen
 //! {part}.safetensors             parameters and running statistics, PyTorch layouts
 //! {part}_optimizer.safetensors   moments
+//! discriminator_spectral_norm.safetensors   its weights before they are divided, and their singular vectors
 //! ```
 //!
 //! Parts are `generator`, `discriminator` and, where weights are averaged, `average`, which has no optimiser; or `network`.
@@ -64,10 +65,13 @@ pub enum CheckpointError {
 pub fn checkpoint_files(trainee: &impl Trainee) -> Vec<(String, Vec<u8>)> {
     let state = State { version: VERSION, step: trainee.step(), images_seen: trainee.seen() };
     let mut files = vec![("state.json".to_owned(), serde_json::to_vec_pretty(&state).expect("plain JSON"))];
-    for Part { name, network, optimizer } in trainee.parts() {
+    for Part { name, network, optimizer, further } in trainee.parts() {
         files.push((format!("{name}.safetensors"), write_safetensors(&network.to_tensors())));
         if let Some(optimizer) = optimizer {
             files.push((format!("{name}_optimizer.safetensors"), write_safetensors(&optimizer.to_tensors())));
+        }
+        if let Some((what, tensors)) = further {
+            files.push((format!("{name}_{what}.safetensors"), write_safetensors(&tensors)));
         }
     }
     files
@@ -88,6 +92,10 @@ impl Gan {
         let mut gan = Self::new(experiment, images, placement);
         gan.generator = network(folder, "generator", &gan.generator)?;
         gan.discriminator = network(folder, "discriminator", &gan.discriminator)?;
+        if let Some(norm) = gan.spectral_norm {
+            let (tensors, damaged) = tensors(folder, "discriminator_spectral_norm.safetensors")?;
+            gan.spectral_norm = Some(norm.with_tensors(&tensors, &gan.discriminator).map_err(damaged)?);
+        }
         if let Some(average) = &gan.average {
             gan.average = Some(network(folder, "average", average)?);
         }

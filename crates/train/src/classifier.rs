@@ -143,7 +143,7 @@ impl Classifier {
             let y = Tensor::from_data(TensorData::new(y, [chosen.len(), 1, 1, classes]), &placement.device);
             let (outputs, tape) = network.forward(x, Mode::Train);
             let gradients = network.pullback_parameters(&tape, cotangent(outputs, y, LossFunction::CrossEntropy));
-            *network = network.with_parameters(optimizer.step(network.parameters(), gradients));
+            *network = network.with_parameters(optimizer.step(network.parameters(), gradients, 1.0));
             tick(1);
         }
         let tested = &halves.held_out[..halves.held_out.len().min(TESTED)];

@@ -1,4 +1,4 @@
-//! GAN training: one step, and what the loop around it logs and shows.
+//! A GAN in training, and what the loop around its steps logs and shows.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,13 @@ use fintan_config::{Experiment, Settings, Train};
 use fintan_data::{Images, Order};
 use fintan_metrics::{Measures, Samples};
 use fintan_net::{Mode, Network, Placement};
-use rand::RngExt as _;
 
-use crate::loss::binary_cross_entropy;
+use crate::gan_step::StepOutcome;
+use crate::gradient_penalty::Penalties;
 use crate::optimizer::{Optimizer, rates};
 use crate::sampling::sample;
-use crate::seeds::{Purpose, latents, stream};
+use crate::seeds::{Purpose, stream};
+use crate::spectral_norm::SpectralNorm;
 use crate::training::{Ending, Observer, ObserverError, Part, Schedule, Session, TrainError, Trainee, check_loss, run};
 
 /// Samples behind the measures of a log line.
@@ -24,32 +25,19 @@ const LOGGED_SAMPLES: usize = 128;
 pub struct Gan {
     /// The generator.
     pub generator: Network,
-    /// The discriminator.
+    /// The discriminator, with the weights it computes with.
     pub discriminator: Network,
     /// The generator with averaged weights, where the experiment wants one.
     pub average: Option<Network>,
     pub(crate) generator_optimizer: Optimizer,
     pub(crate) discriminator_optimizer: Optimizer,
+    pub(crate) spectral_norm: Option<SpectralNorm>,
+    pub(crate) penalties: Option<Penalties>,
     pub(crate) order: Order,
     /// Generator steps done.
     pub step: u64,
     pub(crate) settings: Settings,
-    device: Device,
-}
-
-/// Losses and probabilities of one step, still on the device.
-#[derive(Debug, Clone)]
-pub struct StepOutcome {
-    /// Discriminator loss: real plus generated half.
-    pub d_loss: Tensor<1>,
-    /// Generator loss.
-    pub g_loss: Tensor<1>,
-    /// D(x)
-    pub d_real: Tensor<1>,
-    /// D(G(z)), before the discriminator's step.
-    pub d_fake: Tensor<1>,
-    /// Time it took to bring the data.
-    pub waited: Duration,
+    pub(crate) device: Device,
 }
 
 impl Trainee for Gan {
@@ -64,11 +52,13 @@ impl Trainee for Gan {
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
-        let part = |name, network, optimizer| Part { name, network, optimizer };
+        let part = |name, network, optimizer| Part { name, network, optimizer, further: None };
         let mut parts = vec![
             part("discriminator", &self.discriminator, Some(&self.discriminator_optimizer)),
             part("generator", &self.generator, Some(&self.generator_optimizer)),
         ];
+        parts[0].further =
+            self.spectral_norm.as_ref().map(|norm| ("spectral_norm", norm.to_tensors(&self.discriminator)));
         parts.extend(self.average.as_ref().map(|average| part("average", average, None)));
         parts
     }
@@ -83,8 +73,18 @@ impl Gan {
             |architecture, purpose| Network::init(architecture, &mut stream(settings.seed, purpose, 0), placement);
         let generator = draw(&experiment.generator, Purpose::Generator);
         let (g, d) = (&settings.generator, &settings.discriminator);
+        let mut discriminator = draw(&experiment.discriminator, Purpose::Discriminator);
+        let spectral_norm = d.spectral_norm.map(|norm| {
+            let mut rng = stream(settings.seed, Purpose::SingularVectors, 0);
+            SpectralNorm::new(&discriminator, norm.iterations, &mut rng)
+        });
+        if let Some(norm) = &spectral_norm {
+            discriminator = discriminator.with_parameters(norm.effective());
+        }
         Self {
-            discriminator: draw(&experiment.discriminator, Purpose::Discriminator),
+            discriminator,
+            spectral_norm,
+            penalties: Penalties::new(&settings.loss, &experiment.discriminator, placement),
             average: settings.train.ema.map(|_| generator.clone()),
             generator_optimizer: Optimizer::new(
                 &g.optimizer,
@@ -100,95 +100,6 @@ impl Gan {
             device: placement.device.clone(),
             generator,
         }
-    }
-
-    /// One generator step, after `n_critic` discriminator steps.
-    ///
-    /// # Panics
-    /// If the experiment was not checked (`n_critic` of 0).
-    pub fn advance(&mut self, images: &Images) -> StepOutcome {
-        let Train { batch, n_critic, label_smoothing, .. } = self.settings.train;
-        let mut waited = Duration::ZERO;
-        let mut last = None;
-        for turn in 0..n_critic as u64 {
-            let number = self.step * n_critic as u64 + turn;
-            let start = Instant::now();
-            let real = self.real_batch(images, batch, number);
-            waited += start.elapsed();
-            let z = latents(
-                &mut stream(self.settings.seed, Purpose::Latents, number),
-                batch,
-                self.settings.generator.latent,
-                &self.device,
-            );
-            let (fake, tape) = self.generator.forward(z, Mode::Train);
-            let outcome = self.discriminator_step(real, fake.clone(), 1.0 - label_smoothing);
-            last = Some((fake, tape, outcome));
-        }
-        // The generator answers on the last batch it showed, as peers do: one forward pass serves both networks.
-        let (fake, tape, (d_loss, d_real, d_fake)) = last.expect("n_critic is at least 1");
-        let (logits, judged) = self.discriminator.forward(fake, Mode::Train);
-        let loss = binary_cross_entropy(logits, 1.0);
-        let cotangent = self.discriminator.pullback(&judged, loss.cotangent);
-        let gradients = self.generator.pullback_parameters(&tape, cotangent);
-        let parameters = self.generator_optimizer.step(self.generator.parameters(), gradients);
-        self.generator = self.generator.with_parameters(parameters).absorb_statistics(&tape);
-        self.average_generator();
-        self.step += 1;
-        StepOutcome { d_loss, g_loss: loss.value, d_real, d_fake, waited }
-    }
-
-    fn real_batch(&mut self, images: &Images, batch: usize, number: u64) -> Tensor<4> {
-        let indices = self.order.take(batch);
-        let mut rng = stream(self.settings.seed, Purpose::Flips, number);
-        let mirrored: Vec<bool> =
-            if self.settings.image.flip { (0..batch).map(|_| rng.random_bool(0.5)).collect() } else { Vec::new() };
-        images.batch(&indices, &mirrored, &self.device)
-    }
-
-    /// Returns the loss, D(x) and D(G(z)).
-    fn discriminator_step(
-        &mut self,
-        real: Tensor<4>,
-        fake: Tensor<4>,
-        target: f64,
-    ) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
-        let network = self.discriminator.clone();
-        if network.architecture().is_batch_coupled() {
-            // Real and generated images are normalized apart, as everywhere.
-            let (logits, real_tape) = network.forward(real, Mode::Train);
-            let on_real = binary_cross_entropy(logits, target);
-            let (logits, fake_tape) = network.forward(fake, Mode::Train);
-            let on_fake = binary_cross_entropy(logits, 0.0);
-            let left = network.pullback_parameters(&real_tape, on_real.cotangent);
-            let right = network.pullback_parameters(&fake_tape, on_fake.cotangent);
-            let gradients = left.into_iter().zip(right).map(|(a, b)| a + b).collect();
-            let parameters = self.discriminator_optimizer.step(network.parameters(), gradients);
-            let network = network.absorb_statistics(&real_tape).absorb_statistics(&fake_tape);
-            self.discriminator = network.with_parameters(parameters);
-            return (on_real.value + on_fake.value, on_real.probability, on_fake.probability);
-        }
-        let n = real.dims()[0];
-        let (logits, tape) = network.forward(Tensor::cat(vec![real, fake], 0), Mode::Train);
-        let on_real = binary_cross_entropy(logits.clone().narrow(0, 0, n), target);
-        let on_fake = binary_cross_entropy(logits.narrow(0, n, n), 0.0);
-        let cotangent = Tensor::cat(vec![on_real.cotangent, on_fake.cotangent], 0);
-        let gradients = network.pullback_parameters(&tape, cotangent);
-        let parameters = self.discriminator_optimizer.step(network.parameters(), gradients);
-        self.discriminator = network.with_parameters(parameters);
-        (on_real.value + on_fake.value, on_real.probability, on_fake.probability)
-    }
-
-    fn average_generator(&mut self) {
-        let (Some(average), Some(decay)) = (&self.average, self.settings.train.ema) else { return };
-        let parameters = average
-            .parameters()
-            .into_iter()
-            .zip(self.generator.parameters())
-            .map(|(old, new)| old.mul_scalar(decay) + new.mul_scalar(1.0 - decay))
-            .collect();
-        let statistics = self.generator.running_statistics();
-        self.average = Some(average.with_parameters(parameters).with_running_statistics(statistics));
     }
 
     /// The network that samples are drawn from: the average where there is one.
@@ -264,6 +175,8 @@ impl Session for Play<'_> {
             g_loss,
             d_real: number(&outcome.d_real),
             d_fake: number(&outcome.d_fake),
+            d_penalty: outcome.d_penalty.as_ref().map(number),
+            slope_ratio: outcome.slope_ratio.as_ref().map(number),
             std_ratio: samples.std / self.data.std.max(1e-12),
             correlation: samples.correlation,
             nyquist_ratio: samples.nyquist / self.data.nyquist.max(1e-12),

@@ -5,22 +5,30 @@
 
 mod checkpoint;
 mod classifier;
+#[cfg(test)]
+mod differences;
 mod gan;
+mod gan_step;
+mod gradient_penalty;
+mod health;
 mod loss;
 mod optimizer;
 mod sampling;
 mod seeds;
+mod spectral_norm;
 mod supervised;
 mod task_loss;
 mod training;
 
 pub use checkpoint::{CheckpointError, checkpoint_files, read_discriminator, read_network, read_sampler};
 pub use classifier::{Classifier, ClassifierSettings, Halves, features};
-pub use gan::{Gan, StepOutcome, real_measures, real_samples};
+pub use gan::{Gan, real_measures, real_samples};
+pub use gan_step::StepOutcome;
+pub use health::Health;
 pub use loss::{Loss, binary_cross_entropy};
 pub use optimizer::{Optimizer, rates};
 pub use sampling::{draw_latents, generate, sample, slerp};
 pub use seeds::{Purpose, latents, stream};
 pub use supervised::Supervised;
 pub use task_loss::Score;
-pub use training::{Ending, Observer, ObserverError, Part, TrainError, Trainee};
+pub use training::{Ending, Observer, ObserverError, Observers, Part, TrainError, Trainee};

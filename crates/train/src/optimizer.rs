@@ -66,24 +66,24 @@ impl Optimizer {
         Self { rule, rates, states }
     }
 
-    /// One step down the gradients.
+    /// One step down the gradients, at the rates times `factor`.
     ///
     /// # Panics
     /// If there are not as many gradients as rates.
     #[must_use]
-    pub fn step(&mut self, parameters: Vec<Tensor<2>>, gradients: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
+    pub fn step(&mut self, parameters: Vec<Tensor<2>>, gradients: Vec<Tensor<2>>, factor: f64) -> Vec<Tensor<2>> {
         assert_eq!((parameters.len(), gradients.len()), (self.rates.len(), self.rates.len()), "one rate a parameter");
         let each = parameters.into_iter().zip(gradients).zip(self.rates.iter().zip(&mut self.states));
         each.map(|((parameter, gradient), (&rate, state))| match &self.rule {
             Rule::Adam(adam) => {
                 let before = state.take().and_then(|s| if let State::Adam(s) = s { Some(s) } else { None });
-                let (parameter, after) = adam.step(rate, parameter, gradient, before);
+                let (parameter, after) = adam.step(rate * factor, parameter, gradient, before);
                 *state = after.map(State::Adam);
                 parameter
             }
             Rule::Sgd(sgd) => {
                 let before = state.take().and_then(|s| if let State::Sgd(s) = s { Some(s) } else { None });
-                let (parameter, after) = sgd.step(rate, parameter, gradient, before);
+                let (parameter, after) = sgd.step(rate * factor, parameter, gradient, before);
                 *state = after.map(State::Sgd);
                 parameter
             }

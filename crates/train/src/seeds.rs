@@ -25,6 +25,12 @@ pub enum Purpose {
     Redraws,
     /// Weights of a classifier of samples.
     Classifier,
+    /// Places between real and generated images at which a gradient penalty looks.
+    Interpolation,
+    /// First singular vectors of a spectral norm.
+    SingularVectors,
+    /// Latents on which something is measured beside training.
+    Probe,
 }
 
 /// The stream of a purpose and a number.

@@ -45,7 +45,7 @@ impl Trainee for Supervised {
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
-        vec![Part { name: "network", network: &self.network, optimizer: Some(&self.optimizer) }]
+        vec![Part { name: "network", network: &self.network, optimizer: Some(&self.optimizer), further: None }]
     }
 }
 
@@ -119,7 +119,8 @@ impl Supervised {
         };
         let (outputs, tape) = self.network.forward(x, Mode::Train);
         let gradients = self.network.pullback_parameters(&tape, cotangent(outputs, y, self.task.loss));
-        let parameters = self.optimizer.step(self.network.parameters(), gradients);
+        let factor = self.task.schedule.factor(self.step);
+        let parameters = self.optimizer.step(self.network.parameters(), gradients, factor);
         self.network = self.network.with_parameters(parameters).absorb_statistics(&tape);
         self.step += 1;
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use fintan_metrics::Samples;
 use fintan_net::Network;
+use fintan_net::weights::Tensors;
 
 use crate::optimizer::Optimizer;
 
@@ -24,7 +25,7 @@ pub trait Trainee {
 }
 
 /// A network in training.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Part<'a> {
     /// What it is called in files and messages.
     pub name: &'static str,
@@ -32,6 +33,8 @@ pub struct Part<'a> {
     pub network: &'a Network,
     /// Its optimiser; an average of weights has none.
     pub optimizer: Option<&'a Optimizer>,
+    /// What else its training carries, and what that is called in files.
+    pub further: Option<(&'static str, Tensors)>,
 }
 
 /// What a loop tells the outside.
@@ -39,7 +42,12 @@ pub struct Part<'a> {
 /// Every method has a default that does nothing: an observer implements what it wants to see.
 pub trait Observer<T: Trainee> {
     /// A step is done.
-    fn stepped(&mut self, _trainee: &T) {}
+    ///
+    /// # Errors
+    /// Whatever keeps it from being noted; training stops.
+    fn stepped(&mut self, _trainee: &T) -> Result<(), ObserverError> {
+        Ok(())
+    }
 
     /// A line for the log.
     ///
@@ -68,6 +76,31 @@ pub trait Observer<T: Trainee> {
     /// Whether to stop after this step.
     fn stop(&mut self) -> bool {
         false
+    }
+}
+
+/// Several observers, each of which hears everything in turn. Training stops when one of them wants it to.
+pub struct Observers<'a, T>(pub Vec<&'a mut dyn Observer<T>>);
+
+impl<T: Trainee> Observer<T> for Observers<'_, T> {
+    fn stepped(&mut self, trainee: &T) -> Result<(), ObserverError> {
+        self.0.iter_mut().try_for_each(|observer| observer.stepped(trainee))
+    }
+
+    fn logged(&mut self, line: &T::Line) -> Result<(), ObserverError> {
+        self.0.iter_mut().try_for_each(|observer| observer.logged(line))
+    }
+
+    fn sampled(&mut self, step: u64, samples: &Samples) -> Result<(), ObserverError> {
+        self.0.iter_mut().try_for_each(|observer| observer.sampled(step, samples))
+    }
+
+    fn checkpoint(&mut self, trainee: &T) -> Result<(), ObserverError> {
+        self.0.iter_mut().try_for_each(|observer| observer.checkpoint(trainee))
+    }
+
+    fn stop(&mut self) -> bool {
+        self.0.iter_mut().any(|observer| observer.stop())
     }
 }
 
@@ -145,7 +178,7 @@ pub(crate) fn run<S: Session>(
             since = Instant::now();
         }
         session.show(last, observer)?;
-        observer.stepped(session.trainee());
+        observer.stepped(session.trainee())?;
         let stop = !last && observer.stop();
         if last || stop || step.is_multiple_of(schedule.checkpoint_every) {
             check_state(session.trainee())?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use fintan_artifact::{RunDir, write_whole};
-use fintan_ntk::{Entries, Kernel, SpectrumError};
+use fintan_ntk::{Entries, Kernel, Spectrum, SpectrumError, Values};
 use serde_json::json;
 
 use super::{About, Found, beside, finish, inputs, plan, problem};
@@ -11,6 +11,28 @@ use crate::args::Ntk;
 use crate::device::Opened;
 use crate::failure::Failure;
 use crate::voice::{answer, tell};
+
+/// The kernel that others are compared with.
+pub(in crate::commands) struct Reference {
+    /// Its entries.
+    pub(in crate::commands) values: Vec<f64>,
+    /// Its leading eigenvector.
+    pub(in crate::commands) axis: Vec<f64>,
+}
+
+impl Reference {
+    pub(in crate::commands) fn new(values: &Values, spectrum: &Spectrum) -> Self {
+        Self { values: values.iter().collect(), axis: spectrum.vectors[0].clone() }
+    }
+
+    /// ‖Θ - Θ₀‖ / ‖Θ₀‖ in Frobenius norms, and ❘⟨v, v₀⟩❘ of the leading eigenvectors.
+    pub(in crate::commands) fn drift(&self, values: &Values, spectrum: &Spectrum) -> (f64, f64) {
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+        let moved = norm(&mut values.iter().zip(&self.values).map(|(a, b)| a - b));
+        let alignment = spectrum.vectors[0].iter().zip(&self.axis).map(|(a, b)| a * b).sum::<f64>().abs();
+        (moved / norm(&mut self.values.iter().copied()), alignment)
+    }
+}
 
 /// Writes the kernel of every checkpoint, and a table.
 ///
@@ -26,7 +48,7 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         run.find_checkpoint(None)?;
     }
     let mut network = "network";
-    let mut first: Option<(Vec<f64>, Vec<f64>)> = None;
+    let mut first: Option<Reference> = None;
     let (mut table, mut rows) = (String::from("step,trace,drift,alignment\n"), Vec::new());
     for step in steps {
         let subject = Found::open(args, Some(step), &opened.placement)?;
@@ -43,11 +65,8 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         }
         let total = kernel.total();
         let spectrum = kernel.spectrum(&total)?;
-        let (values, leading): (Vec<f64>, Vec<f64>) = (total.iter().collect(), spectrum.vectors[0].clone());
-        let (start, axis) = first.get_or_insert_with(|| (values.clone(), leading.clone()));
-        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-        let moved = norm(&mut values.iter().zip(start.iter()).map(|(a, b)| a - b)) / norm(&mut start.iter().copied());
-        let alignment = leading.iter().zip(axis.iter()).map(|(a, b)| a * b).sum::<f64>().abs();
+        let (moved, alignment) =
+            first.get_or_insert_with(|| Reference::new(&total, &spectrum)).drift(&total, &spectrum);
         let trace = kernel.trace(&total);
         finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem))?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");

@@ -15,9 +15,11 @@ use fintan_net::{Mode, Placement};
 use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem};
 use serde_json::json;
 
+pub(super) use self::drift::Reference;
 use self::found::{Found, Side, outputs};
 use self::tally::Tally;
-use self::written::{About, finish, inputs, word};
+use self::written::word;
+pub(super) use self::written::{About, checkerboard, finish, inputs};
 use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
 use crate::failure::Failure;
@@ -231,7 +233,7 @@ fn tell_plan(plan: &Plan, voice: &Voice) {
 }
 
 /// Half of the memory that is free, or 4 GB where the system does not say.
-fn half_of_free() -> f64 {
+pub(super) fn half_of_free() -> f64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let kilobytes = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok());

@@ -26,7 +26,7 @@ const SPECTRUM_ROWS: usize = 2048;
 
 /// What is written beside a kernel's entries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct About {
+pub(in crate::commands) struct About {
     pub(super) outputs: Vec<usize>,
     pub(super) symmetric: bool,
     /// Whether a traced kernel was divided by the number of outputs.
@@ -39,6 +39,11 @@ pub(super) struct About {
 
 impl About {
     pub(super) fn of(problem: &Problem, args: &Ntk) -> Self {
+        Self { mean: args.mean, before_output: args.before_output, ..Self::plain(problem) }
+    }
+
+    /// Of the kernel of a whole network, not divided.
+    pub(in crate::commands) fn plain(problem: &Problem) -> Self {
         let architecture = problem.network().architecture();
         let strides: Vec<usize> = (architecture.nodes.iter())
             .filter_map(|node| match &node.layer {
@@ -52,15 +57,15 @@ impl About {
         Self {
             outputs: problem.outputs().to_vec(),
             symmetric: problem.is_symmetric(),
-            mean: args.mean,
-            before_output: args.before_output,
+            mean: false,
+            before_output: false,
             image: alike.map(|&stride| (architecture.output(), stride, strides.len() as u32)),
         }
     }
 }
 
 /// Inputs of either side, [N, features] or [N, channels, rows, columns].
-pub(super) fn inputs(problem: &Problem) -> Vec<Array<'static>> {
+pub(in crate::commands) fn inputs(problem: &Problem) -> Vec<Array<'static>> {
     let shape = problem.network().architecture().input;
     let inputs = problem.inputs().map(|x| {
         let [n, height, width, channels] = x.dims();
@@ -72,7 +77,7 @@ pub(super) fn inputs(problem: &Problem) -> Vec<Array<'static>> {
 }
 
 /// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
-fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<Vec<Checkerboard>> {
+pub(in crate::commands) fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<serde_json::Value> {
     let (shape, stride, levels) = about.image?;
     let pixels = shape.positions();
     let whole = about.outputs.chunks(pixels).all(|chunk| {
@@ -83,18 +88,27 @@ fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<Vec<Ch
     }
     let (n, outputs) = (kernel.samples[0], kernel.outputs);
     let blocks = (0..n).flat_map(|i| (0..outputs / pixels).map(move |channel| (i, channel * pixels)));
-    blocks
+    let found: Option<Vec<Checkerboard>> = blocks
         .map(|(i, first)| {
             Checkerboard::of([shape.height, shape.width], stride, levels, |p| {
                 let start = ((i * n + i) * outputs + first + p) * outputs + first;
                 (start..start + pixels).map(|at| total.at(at)).collect()
             })
         })
-        .collect()
+        .collect();
+    let found = found?;
+    let mean = |of: &dyn Fn(&Checkerboard) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
+    let over = |of: &dyn Fn(&Checkerboard) -> &Vec<f64>| -> Vec<f64> {
+        (0..of(&found[0]).len()).map(|k| mean(&|one| of(one)[k])).collect()
+    };
+    Some(json!({
+        "trace_shares": over(&|one| &one.trace_shares), "eigenvalue_ratios": over(&|one| &one.eigenvalue_ratios),
+        "border_ratio": mean(&|one| one.border_ratio),
+    }))
 }
 
 /// Writes the kernel, its spectrum and its pictures, and sums it up.
-pub(super) fn finish(
+pub(in crate::commands) fn finish(
     path: &Path,
     kernel: &Kernel,
     about: &About,
@@ -143,14 +157,7 @@ pub(super) fn finish(
         }
     }
     if let Some(found) = checkerboard(kernel, &total, about) {
-        let mean = |of: &dyn Fn(&Checkerboard) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
-        let over = |of: &dyn Fn(&Checkerboard) -> &Vec<f64>| -> Vec<f64> {
-            (0..of(&found[0]).len()).map(|k| mean(&|one| of(one)[k])).collect()
-        };
-        summary["checkerboard"] = json!({
-            "trace_shares": over(&|one| &one.trace_shares), "eigenvalue_ratios": over(&|one| &one.eigenvalue_ratios),
-            "border_ratio": mean(&|one| one.border_ratio),
-        });
+        summary["checkerboard"] = found;
     }
     // The kernel first: pictures can be made again.
     write_npz(path, &arrays)?;

@@ -3,9 +3,11 @@
 use fintan_artifact::RunDir;
 use fintan_config::Experiment;
 use fintan_data::Images;
-use fintan_train::{Gan, real_measures};
+use fintan_train::{Gan, Observers, Purpose, latents, real_measures, stream};
 
-use super::recorder::Begun;
+use super::kernel::Kernels;
+use super::recorder::{Begun, Left};
+use super::watch::Watch;
 use crate::args::Voice;
 use crate::device::Opened;
 use crate::failure::Failure;
@@ -42,7 +44,24 @@ pub(super) fn play(
     let train = &experiment.settings.train;
     let (steps, keep, columns) = (train.steps, train.keep, train.grid[1]);
     let begun = Begun { run, opened, voice, start: gan.step, steps, keep, columns };
-    begun.record(|recorder| gan.train(images, recorder))?;
+    begun.record(|recorder| {
+        let mut watch = Watch::new(run, &experiment.settings, recorder.progress())?;
+        let mut kernels = match experiment.settings.observe.ntk {
+            Some(wanted) => {
+                let (seed, latent) = (experiment.settings.seed, experiment.settings.generator.latent);
+                let mut rng = stream(seed, Purpose::Probe, 0);
+                let probe = latents(&mut rng, wanted.samples, latent, &opened.placement.device);
+                Some(Kernels::new(run, wanted, probe, Gan::sampler, &gan, recorder.progress())?)
+            }
+            None => None,
+        };
+        let mut observers = Observers(vec![recorder, &mut watch]);
+        if let Some(kernels) = &mut kernels {
+            observers.0.push(kernels);
+        }
+        let ending = gan.train(images, &mut observers).map_err(|e| begun.failed(e))?;
+        Ok(watch.because().map_or(Left::By(ending), Left::Because))
+    })?;
 
     let (samples, data) = (gan.samples(MEASURED).measure(), real_measures(images, MEASURED));
     let metrics = serde_json::json!({

@@ -1,8 +1,10 @@
 //! `fintan train` and `fintan resume`
 
 mod gan;
+mod kernel;
 mod recorder;
 mod supervised;
+mod watch;
 
 use std::path::Path;
 
@@ -39,7 +41,7 @@ pub(super) fn train(args: &Train) -> Result<(), Failure> {
             let data = supervised::load(&experiment, &args.voice)?;
             let run = begin(args, &subject)?;
             let trainee = Supervised::new(&experiment, &opened.placement);
-            supervised::play(trainee, &experiment, &data, &run, &opened, &args.voice)
+            supervised::play(trainee, &experiment, network.settings.observe.ntk, &data, &run, &opened, &args.voice)
         }
     }
 }
@@ -91,7 +93,11 @@ pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
             let experiment = task_of(network, &args.run.display().to_string())?;
             let data = supervised::load(&experiment, &args.voice)?;
             let trainee = Supervised::from_checkpoint(&folder, &experiment, &opened.placement)?;
-            if rewind()? { supervised::play(trainee, &experiment, &data, &run, &opened, &args.voice) } else { Ok(()) }
+            if rewind()? {
+                supervised::play(trainee, &experiment, network.settings.observe.ntk, &data, &run, &opened, &args.voice)
+            } else {
+                Ok(())
+            }
         }
     }
 }

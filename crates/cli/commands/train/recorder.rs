@@ -1,9 +1,10 @@
 //! Writes a run directory while training goes on, whatever is trained.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fintan_artifact::RunDir;
+use fintan_artifact::{Event, EventKind, RunDir};
 use fintan_metrics::Samples;
 use fintan_report::grid_png;
 use fintan_train::{Ending, Observer, ObserverError, TrainError, Trainee, checkpoint_files};
@@ -13,6 +14,14 @@ use crate::device::{self, Opened};
 use crate::failure::Failure;
 use crate::progress::{Line, Progress};
 use crate::voice::tell;
+
+/// How a loop was left.
+pub(super) enum Left {
+    /// All steps are done, or Ctrl-C was pressed.
+    By(Ending),
+    /// Something that was watched for came about.
+    Because(String),
+}
 
 /// A run that is about to train.
 pub(super) struct Begun<'a> {
@@ -29,11 +38,8 @@ pub(super) struct Begun<'a> {
 }
 
 impl Begun<'_> {
-    /// Trains to the last step, or to an interrupt.
-    pub(super) fn record(
-        &self,
-        train: impl FnOnce(&mut Recorder) -> Result<Ending, TrainError>,
-    ) -> Result<(), Failure> {
+    /// Trains to the last step, to an interrupt, or to what was watched for.
+    pub(super) fn record(&self, train: impl FnOnce(&mut Recorder) -> Result<Left, Failure>) -> Result<(), Failure> {
         let &Self { run, opened, voice, start, steps, keep, columns } = self;
         if !voice.quiet {
             tell!("device    {}", opened.name);
@@ -46,18 +52,35 @@ impl Begun<'_> {
             "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         });
         run.write("env.json", format!("{environment:#}\n").as_bytes())?;
-        let progress = Progress::new(voice, start, steps);
+        let progress = Rc::new(Progress::new(voice, start, steps));
         let mut recorder = Recorder { run, keep, columns, progress, interrupted: on_interrupt()?, step: start };
-        let ending = train(&mut recorder);
+        let left = train(&mut recorder);
         recorder.progress.finish();
-        if ending? == Ending::Stopped {
-            if !voice.quiet {
-                let (step, root) = (recorder.step, run.root().display());
-                tell!("stopped after step {step}; go on with: fintan resume {root}");
+        let (step, root) = (recorder.step, run.root().display());
+        match left? {
+            Left::By(Ending::Done) => Ok(()),
+            Left::By(Ending::Stopped) => {
+                if !voice.quiet {
+                    tell!("stopped after step {step}; go on with: fintan resume {root}");
+                }
+                Err(Failure::Interrupted)
             }
-            return Err(Failure::Interrupted);
+            Left::Because(message) => Err(Failure::Failed(miette::miette!(
+                help = "everything is saved: `fintan resume {root}` goes on all the same",
+                "stopped after step {step}: {message}"
+            ))),
         }
-        Ok(())
+    }
+
+    /// Notes why training failed, where its log can say it.
+    pub(super) fn failed(&self, e: TrainError) -> Failure {
+        if let TrainError::NotFinite { step, .. } = &e {
+            let (step, event) = (*step, EventKind::NotFinite);
+            let event = Event { step, event, begins: None, message: e.to_string(), seconds: None };
+            // The error is the news; that it could not be logged is not.
+            let _ = self.run.append_log(&event);
+        }
+        e.into()
     }
 }
 
@@ -80,15 +103,23 @@ pub(super) struct Recorder<'a> {
     run: &'a RunDir,
     keep: usize,
     columns: usize,
-    progress: Progress,
+    progress: Rc<Progress>,
     interrupted: Arc<AtomicBool>,
     step: u64,
 }
 
+impl Recorder<'_> {
+    /// What a person sees, for others who have something to say.
+    pub(super) fn progress(&self) -> Rc<Progress> {
+        Rc::clone(&self.progress)
+    }
+}
+
 impl<T: Trainee<Line: Line>> Observer<T> for Recorder<'_> {
-    fn stepped(&mut self, trainee: &T) {
+    fn stepped(&mut self, trainee: &T) -> Result<(), ObserverError> {
         self.step = trainee.step();
         self.progress.step(self.step);
+        Ok(())
     }
 
     fn logged(&mut self, line: &T::Line) -> Result<(), ObserverError> {

@@ -1,11 +1,13 @@
 //! Supervised training of a network.
 
 use fintan_artifact::{Array, RunDir, write_npz};
-use fintan_config::{NetworkExperiment, SupervisedExperiment};
+use fintan_config::{NetworkExperiment, ObserveNtk, SupervisedExperiment};
 use fintan_data::{Examples, TaskData};
-use fintan_train::Supervised;
+use fintan_net::Network;
+use fintan_train::{Observers, Supervised};
 
-use super::recorder::Begun;
+use super::kernel::Kernels;
+use super::recorder::{Begun, Left};
 use crate::args::Voice;
 use crate::device::Opened;
 use crate::failure::Failure;
@@ -35,6 +37,7 @@ pub(super) fn load(experiment: &SupervisedExperiment, voice: &Voice) -> Result<T
 pub(super) fn play(
     mut trainee: Supervised,
     experiment: &SupervisedExperiment,
+    observed: Option<ObserveNtk>,
     data: &TaskData,
     run: &RunDir,
     opened: &Opened,
@@ -48,7 +51,21 @@ pub(super) fn play(
     }
     let (steps, keep) = (experiment.task.steps, experiment.task.keep);
     let begun = Begun { run, opened, voice, start: trainee.step, steps, keep, columns: 1 };
-    begun.record(|recorder| trainee.train(data, recorder))?;
+    begun.record(|recorder| {
+        let mut kernels = match observed {
+            Some(wanted) => {
+                let placement = &opened.placement;
+                let probe = data.train.batch(0..wanted.samples, &placement.device, placement.dtype);
+                Some(Kernels::new(run, wanted, probe, network_of, &trainee, recorder.progress())?)
+            }
+            None => None,
+        };
+        let mut observers = Observers(vec![recorder]);
+        if let Some(kernels) = &mut kernels {
+            observers.0.push(kernels);
+        }
+        trainee.train(data, &mut observers).map(Left::By).map_err(|e| begun.failed(e))
+    })?;
 
     let (train, test) = (trainee.score(&data.train), trainee.score(&data.test));
     let metrics = serde_json::json!({ "step": trainee.step, "train": train, "test": test });
@@ -63,6 +80,10 @@ pub(super) fn play(
     }
     answer!("{}", run.root().display());
     Ok(())
+}
+
+fn network_of(trainee: &Supervised) -> &Network {
+    &trainee.network
 }
 
 /// What predictions of the training start from: samples, and what the network gives before the first step.

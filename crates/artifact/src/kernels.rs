@@ -1,0 +1,59 @@
+//! Kernels that were measured beside training, in a run directory.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::lines;
+use crate::run_dir::{RunDir, RunError, step_name};
+
+impl RunDir {
+    /// What was measured of kernels beside training, a JSON object a line.
+    #[must_use]
+    pub fn kernels(&self) -> PathBuf {
+        self.root().join("ntk").join("observed.jsonl")
+    }
+
+    /// Appends a line to what is measured of kernels.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    ///
+    /// # Panics
+    /// If a line is no plain JSON.
+    pub fn append_kernel(&self, line: &impl Serialize) -> Result<(), RunError> {
+        lines::append(&self.kernels(), line)
+    }
+
+    /// Reads what was measured of kernels.
+    ///
+    /// # Errors
+    /// A line before the last that is no such line.
+    pub fn read_kernels<L: DeserializeOwned>(&self) -> Result<Vec<L>, RunError> {
+        Ok(lines::read(self.kernels(), |_| true)?.into_iter().map(|(line, _)| line).collect())
+    }
+
+    /// A file beside [`RunDir::kernels`] with what was measured at `step`.
+    #[must_use]
+    pub fn kernel(&self, step: u64) -> PathBuf {
+        self.root().join("ntk").join(format!("observed_{}.npz", step_name(step)))
+    }
+
+    /// Those files, and pictures of them, of steps after `step`.
+    pub(crate) fn files_of_kernels(&self, step: u64) -> Result<Vec<PathBuf>, RunError> {
+        let folder = self.root().join("ntk");
+        let mut found = Vec::new();
+        if folder.is_dir() {
+            for entry in fs_err::read_dir(folder)? {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let number = name.strip_prefix("observed_step_").and_then(|rest| rest.split('.').next());
+                if number.and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n > step) {
+                    found.push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+}

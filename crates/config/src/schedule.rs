@@ -1,0 +1,140 @@
+//! Learning rates that change with the step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Invalid;
+use crate::experiment::{at_least_one, positive};
+
+/// How a learning rate changes: a rise, then a decay. The rate of a step is that of the optimiser times
+/// [`Schedule::factor`], a function of the step alone, so that a resumed run has the rates of one that never stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schedule {
+    /// Steps over which the factor rises in equal parts to 1.
+    pub warmup: u64,
+    /// What follows.
+    pub decay: Decay,
+}
+
+/// How a learning rate falls, with p the share of the decay that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decay {
+    /// Not at all.
+    #[default]
+    Constant,
+    /// `1 - p (1 - to)`
+    Linear(Fall),
+    /// `to + (1 - to) (1 + cos πp) / 2`
+    Cosine(Fall),
+    /// `to^p`
+    Exponential(Fall),
+    /// `factor^k` after k times `every` steps.
+    Step(Stairs),
+}
+
+/// A fall from 1 to a fraction.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fall {
+    /// The fraction at the end.
+    pub to: f64,
+    /// Steps it takes, after which the rate stays; by default those that training has after the rise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<u64>,
+}
+
+/// A fall in steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stairs {
+    /// Steps between two falls.
+    pub every: u64,
+    /// What each multiplies the rate by.
+    pub factor: f64,
+}
+
+impl Schedule {
+    /// What the rate is multiplied by in the step after `step` others; 1 where there is no schedule.
+    #[must_use]
+    pub fn factor(&self, step: u64) -> f64 {
+        if step < self.warmup {
+            return (step + 1) as f64 / self.warmup as f64;
+        }
+        let done = step - self.warmup;
+        let part = |fall: &Fall| (done as f64 / fall.over.unwrap_or(u64::MAX).max(1) as f64).min(1.0);
+        match &self.decay {
+            Decay::Constant => 1.0,
+            Decay::Linear(fall) => 1.0 - part(fall) * (1.0 - fall.to),
+            Decay::Cosine(fall) => fall.to + (1.0 - fall.to) * 0.5 * (1.0 + (std::f64::consts::PI * part(fall)).cos()),
+            Decay::Exponential(fall) => fall.to.powf(part(fall)),
+            Decay::Step(Stairs { every, factor }) => factor.powf((done / every) as f64),
+        }
+    }
+
+    /// Whether the rate never changes.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks the schedule and fills in how long its decay takes: of a run that is prolonged, the rates of the steps that
+    /// are done must not change.
+    pub(crate) fn settle(&mut self, key: &str, steps: u64) -> Result<(), Invalid> {
+        let Self { warmup, decay } = self;
+        let (name, fall, lowest) = match decay {
+            Decay::Constant => return Ok(()),
+            Decay::Step(Stairs { every, factor }) => {
+                at_least_one(&format!("{key}.decay.step.every"), *every)?;
+                return positive(&format!("{key}.decay.step.factor"), *factor);
+            }
+            Decay::Linear(fall) => ("linear", fall, "[0, 1]"),
+            Decay::Cosine(fall) => ("cosine", fall, "[0, 1]"),
+            Decay::Exponential(fall) => ("exponential", fall, "(0, 1]"),
+        };
+        let key = format!("{key}.decay.{name}");
+        let allowed = (0.0..=1.0).contains(&fall.to) && (fall.to > 0.0 || name != "exponential");
+        if !allowed {
+            let at = format!("{key}.to");
+            return Err(Invalid::new(&at, format!("`{at}` must be in {lowest}, got {}", fall.to)));
+        }
+        let over = *fall.over.get_or_insert(steps.saturating_sub(*warmup).max(1));
+        at_least_one(&format!("{key}.over"), over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn factors(warmup: u64, decay: Decay) -> Vec<f64> {
+        let mut schedule = Schedule { warmup, decay };
+        schedule.settle("s", 12).expect("sound");
+        [0, 1, 2, 3, 4, 8, 12, 40].map(|step| schedule.factor(step)).into()
+    }
+
+    fn close(got: &[f64], want: &[f64]) {
+        assert!(got.len() == want.len() && got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
+    }
+
+    /// By hand: 4 steps of rise, 8 of decay to a quarter, then no change.
+    #[test]
+    fn rates_rise_then_fall_then_stay() {
+        let fall = Fall { to: 0.25, over: None };
+        let rise = [0.25, 0.5, 0.75, 1.0];
+        let with = |rest: [f64; 4]| [rise, rest].concat();
+        close(&factors(4, Decay::Constant), &with([1.0; 4]));
+        close(&factors(4, Decay::Linear(fall)), &with([1.0, 0.625, 0.25, 0.25]));
+        close(&factors(4, Decay::Cosine(fall)), &with([1.0, 0.625, 0.25, 0.25]));
+        close(&factors(4, Decay::Exponential(fall)), &with([1.0, 0.5, 0.25, 0.25]));
+        close(&factors(4, Decay::Step(Stairs { every: 4, factor: 0.5 })), &with([1.0, 0.5, 0.25, 0.5_f64.powi(9)]));
+        // A quarter of the way down a cosine.
+        let quarter = Schedule { warmup: 0, decay: Decay::Cosine(Fall { to: 0.0, over: Some(8) }) }.factor(2);
+        assert!((quarter - (2.0 + 2.0_f64.sqrt()) / 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn no_schedule_multiplies_by_exactly_one() {
+        assert!((0..100).all(|step| Schedule::default().factor(step) == 1.0) && Schedule::default().is_constant());
+    }
+}

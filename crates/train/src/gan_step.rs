@@ -1,0 +1,184 @@
+//! One step of a GAN.
+
+use std::time::{Duration, Instant};
+
+use burn::tensor::Tensor;
+use fintan_config::{Adversarial, Train};
+use fintan_data::Images;
+use fintan_net::Mode;
+use rand::RngExt as _;
+
+use crate::gan::Gan;
+use crate::gradient_penalty::Penalty;
+use crate::loss::{Side, loss};
+use crate::seeds::{Purpose, latents, stream};
+
+/// Losses and verdicts of one step, still on the device.
+#[derive(Debug, Clone)]
+pub struct StepOutcome {
+    /// Discriminator loss: real plus generated half.
+    pub d_loss: Tensor<1>,
+    /// Generator loss.
+    pub g_loss: Tensor<1>,
+    /// D(x): a probability under cross-entropy, else the discriminator's output.
+    pub d_real: Tensor<1>,
+    /// D(G(z)), before the discriminator's step.
+    pub d_fake: Tensor<1>,
+    /// Penalty on the discriminator's slope, where the step had one.
+    pub d_penalty: Option<Tensor<1>>,
+    /// Of Wasserstein losses: see [`LogLine`](fintan_artifact::LogLine).
+    pub slope_ratio: Option<Tensor<1>>,
+    /// Time it took to bring the data.
+    pub waited: Duration,
+}
+
+/// What a discriminator step says.
+struct Verdict {
+    loss: Tensor<1>,
+    real: Tensor<1>,
+    generated: Tensor<1>,
+    penalty: Option<Tensor<1>>,
+    /// Mean distance between a real and a generated image, for Wasserstein losses.
+    distance: Option<Tensor<1>>,
+}
+
+impl Gan {
+    /// One generator step, after `n_critic` discriminator steps.
+    ///
+    /// # Panics
+    /// If the experiment was not checked (`n_critic` of 0).
+    pub fn advance(&mut self, images: &Images) -> StepOutcome {
+        let Train { batch, n_critic, .. } = self.settings.train;
+        let function = self.settings.loss.function;
+        let mut waited = Duration::ZERO;
+        let mut last = None;
+        for turn in 0..n_critic as u64 {
+            let number = self.step * n_critic as u64 + turn;
+            let start = Instant::now();
+            let real = self.real_batch(images, batch, number);
+            waited += start.elapsed();
+            let z = latents(
+                &mut stream(self.settings.seed, Purpose::Latents, number),
+                batch,
+                self.settings.generator.latent,
+                &self.device,
+            );
+            let (fake, tape) = self.generator.forward(z, Mode::Train);
+            let verdict = self.discriminator_step(real, fake.clone(), number);
+            last = Some((fake, tape, verdict));
+        }
+        // The generator answers on the last batch it showed, as peers do: one forward pass serves both networks.
+        let (fake, tape, verdict) = last.expect("n_critic is at least 1");
+        let (outputs, judged) = self.discriminator.forward(fake, Mode::Train);
+        let own = loss(function, Side::Generator, outputs);
+        let cotangent = self.discriminator.pullback(&judged, own.cotangent);
+        let slope_ratio = verdict.distance.map(|distance| {
+            // The cotangent of an image is its slope over the batch.
+            let slope = lengths(cotangent.clone()).mul_scalar(batch as f64).mean();
+            slope * distance / (verdict.real.clone() - verdict.generated.clone()).abs().add_scalar(1e-12)
+        });
+        let gradients = self.generator.pullback_parameters(&tape, cotangent);
+        let factor = self.settings.generator.schedule.factor(self.step);
+        let parameters = self.generator_optimizer.step(self.generator.parameters(), gradients, factor);
+        self.generator = self.generator.with_parameters(parameters).absorb_statistics(&tape);
+        self.average_generator();
+        self.step += 1;
+        StepOutcome {
+            d_loss: verdict.loss,
+            g_loss: own.value,
+            d_real: verdict.real,
+            d_fake: verdict.generated,
+            d_penalty: verdict.penalty,
+            slope_ratio,
+            waited,
+        }
+    }
+
+    fn real_batch(&mut self, images: &Images, batch: usize, number: u64) -> Tensor<4> {
+        let indices = self.order.take(batch);
+        let mut rng = stream(self.settings.seed, Purpose::Flips, number);
+        let mirrored: Vec<bool> =
+            if self.settings.image.flip { (0..batch).map(|_| rng.random_bool(0.5)).collect() } else { Vec::new() };
+        images.batch(&indices, &mirrored, &self.device)
+    }
+
+    fn discriminator_step(&mut self, real: Tensor<4>, fake: Tensor<4>, number: u64) -> Verdict {
+        let function = self.settings.loss.function;
+        let label = Side::Real(1.0 - self.settings.train.label_smoothing);
+        let network = self.discriminator.clone();
+        let penalty = self
+            .penalties
+            .as_ref()
+            .and_then(|penalties| penalties.of(&network.parameters(), &real, &fake, self.settings.seed, number));
+        let distance = function.is_wasserstein().then(|| lengths(real.clone() - fake.clone()).mean());
+        let (on_real, on_fake, gradients, network) = if network.architecture().is_batch_coupled() {
+            // Real and generated images are normalized apart, as everywhere.
+            let (outputs, real_tape) = network.forward(real, Mode::Train);
+            let on_real = loss(function, label, outputs);
+            let (outputs, fake_tape) = network.forward(fake, Mode::Train);
+            let on_fake = loss(function, Side::Generated, outputs);
+            let left = network.pullback_parameters(&real_tape, on_real.cotangent.clone());
+            let right = network.pullback_parameters(&fake_tape, on_fake.cotangent.clone());
+            let gradients = sum(left, right);
+            (on_real, on_fake, gradients, network.absorb_statistics(&real_tape).absorb_statistics(&fake_tape))
+        } else {
+            let n = real.dims()[0];
+            let (outputs, tape) = network.forward(Tensor::cat(vec![real, fake], 0), Mode::Train);
+            let on_real = loss(function, label, outputs.clone().narrow(0, 0, n));
+            let on_fake = loss(function, Side::Generated, outputs.narrow(0, n, n));
+            let cotangent = Tensor::cat(vec![on_real.cotangent.clone(), on_fake.cotangent.clone()], 0);
+            let gradients = network.pullback_parameters(&tape, cotangent);
+            (on_real, on_fake, gradients, network)
+        };
+        let (penalty, gradients) = match penalty {
+            Some(Penalty { value, gradients: more }) => (Some(value), sum(gradients, more)),
+            None => (None, gradients),
+        };
+        let parameters = self.moved(network.parameters(), gradients);
+        self.discriminator = network.with_parameters(parameters);
+        Verdict {
+            loss: on_real.value + on_fake.value,
+            real: on_real.verdict,
+            generated: on_fake.verdict,
+            penalty,
+            distance,
+        }
+    }
+
+    /// The discriminator's parameters after a step down the gradients.
+    fn moved(&mut self, parameters: Vec<Tensor<2>>, gradients: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
+        let factor = self.settings.discriminator.schedule.factor(self.step);
+        let optimizer = &mut self.discriminator_optimizer;
+        if let Some(norm) = &mut self.spectral_norm {
+            norm.renew(optimizer.step(norm.raw(), norm.pullback(gradients), factor));
+            return norm.effective();
+        }
+        let parameters = optimizer.step(parameters, gradients, factor);
+        match self.settings.loss.function {
+            Adversarial::WganClip(bound) => parameters.into_iter().map(|p| p.clamp(-bound.clip, bound.clip)).collect(),
+            _ => parameters,
+        }
+    }
+
+    fn average_generator(&mut self) {
+        let (Some(average), Some(decay)) = (&self.average, self.settings.train.ema) else { return };
+        let parameters = average
+            .parameters()
+            .into_iter()
+            .zip(self.generator.parameters())
+            .map(|(old, new)| old.mul_scalar(decay) + new.mul_scalar(1.0 - decay))
+            .collect();
+        let statistics = self.generator.running_statistics();
+        self.average = Some(average.with_parameters(parameters).with_running_statistics(statistics));
+    }
+}
+
+fn sum(left: Vec<Tensor<2>>, right: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
+    left.into_iter().zip(right).map(|(a, b)| a + b).collect()
+}
+
+/// Euclidean length of each image.
+fn lengths(images: Tensor<4>) -> Tensor<2> {
+    let n = images.dims()[0];
+    images.reshape([n as i32, -1]).square().sum_dim(1).sqrt()
+}

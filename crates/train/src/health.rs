@@ -1,0 +1,224 @@
+//! What goes wrong with a GAN, in words.
+
+use std::collections::VecDeque;
+
+use fintan_artifact::{Event, EventKind, LogLine};
+use fintan_config::{Adversarial, Scaling, Settings};
+
+/// Steps over which the median is taken: every start is rough, and batches are noisy.
+const WINDOW: u64 = 200;
+
+/// Samples whose standard deviation is below this share of the data's have collapsed.
+const COLLAPSE: f64 = 0.2;
+
+/// Spectral energy at period 2 above this many times the data's is a checkerboard.
+const CHECKERBOARD: f64 = 5.0;
+
+/// A loss below this share of that of a discriminator which cannot tell: it has won. 0.05 under cross-entropy.
+const WON: f64 = 0.05 / (2.0 * std::f64::consts::LN_2);
+
+/// A critic whose slope at generated images is below this share of the mean slope to real ones has left the generator on
+/// a plateau.
+const PLATEAU: f64 = 0.05;
+
+/// Watches the log of a GAN for states that training does not come out of by itself.
+///
+/// It knows nothing but the lines, in their order: a resumed run shows it the lines that are there and is where it was. A
+/// state begins, or ends, when the median over the lines of 200 steps says so.
+///
+/// | state | where |
+/// | --- | --- |
+/// | the discriminator has won | bce, hinge, lsgan: its loss, less the least that label smoothing allows, is below 3.6 % of that of a discriminator which cannot tell (2 ln 2, 2, 1/4). Wasserstein losses have no such scale: its slope at generated images is below 5 % of the mean slope from there to real ones |
+/// | collapse | the standard deviation of samples is below 0.2 of the data's |
+/// | checkerboard | spectral energy at period 2 is above 5 times the data's |
+#[derive(Debug, Clone)]
+pub struct Health {
+    settings: Settings,
+    /// Victory, collapse, checkerboard.
+    states: [State; 3],
+}
+
+/// A state, and the numbers that speak for it.
+#[derive(Debug, Clone, Default)]
+struct State {
+    lasts: bool,
+    /// The first number that counts.
+    since: Option<u64>,
+    /// Those of the last steps.
+    window: VecDeque<(u64, f64)>,
+}
+
+impl State {
+    /// Whether the state begins or ends with this step. What speaks for one change does not count for the next.
+    fn look(&mut self, step: u64, number: f64, here: impl Fn(f64) -> bool) -> Option<bool> {
+        let since = *self.since.get_or_insert(step);
+        self.window.push_back((step, number));
+        self.window.retain(|(at, _)| at + WINDOW >= step);
+        let mut numbers: Vec<f64> = self.window.iter().map(|(_, number)| *number).collect();
+        numbers.sort_unstable_by(f64::total_cmp);
+        let here = here(numbers[numbers.len() / 2]);
+        (step - since >= WINDOW && here != self.lasts).then(|| {
+            *self = Self { lasts: here, ..Self::default() };
+            here
+        })
+    }
+}
+
+impl Health {
+    /// Of a run that begins.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), states: Default::default() }
+    }
+
+    /// Takes a line of the log; what begins and ends with it.
+    pub fn look(&mut self, line: &LogLine) -> Vec<Event> {
+        let resistance = self.resistance(line);
+        let [won, collapse, checkerboard] = &mut self.states;
+        let changes = [
+            (EventKind::DiscriminatorWon, won.look(line.step, resistance, |share| share < 1.0)),
+            (EventKind::Collapse, collapse.look(line.step, line.std_ratio, |ratio| ratio < COLLAPSE)),
+            (EventKind::Checkerboard, checkerboard.look(line.step, line.nyquist_ratio, |ratio| ratio > CHECKERBOARD)),
+        ];
+        let told = changes.into_iter().filter_map(|(event, begins)| Some((event, begins?)));
+        told.map(|(event, begins)| {
+            let message = self.words(event, begins, line);
+            Event { step: line.step, event, begins: Some(begins), message, seconds: None }
+        })
+        .collect()
+    }
+
+    /// How far the discriminator is from having won: below 1 it has.
+    fn resistance(&self, line: &LogLine) -> f64 {
+        let label = 1.0 - self.settings.train.label_smoothing;
+        let (least, undecided) = match self.settings.loss.function {
+            Adversarial::Bce => (entropy(label), 2.0 * std::f64::consts::LN_2),
+            Adversarial::Hinge => (0.0, 2.0),
+            // All images at label / 2.
+            Adversarial::Lsgan => (0.0, 0.25 * label * label),
+            Adversarial::WganGp(_) | Adversarial::WganClip(_) => {
+                return line.slope_ratio.unwrap_or(1.0) / PLATEAU;
+            }
+        };
+        (line.d_loss - least) / (undecided - least) / WON
+    }
+
+    /// Whether the generator's nonlinearity is centred already: it is in chaos as far as that goes.
+    fn is_centred(&self) -> bool {
+        let generator = &self.settings.generator;
+        let activation = generator.dcgan.as_ref().map(|preset| preset.activation);
+        let activation = activation.or_else(|| generator.fc.as_ref().map(|preset| preset.activation));
+        activation.is_some_and(|activation| activation.scaling == Scaling::Normalized)
+    }
+
+    fn words(&self, event: EventKind, begins: bool, line: &LogLine) -> String {
+        let LogLine { d_loss, std_ratio, correlation, nyquist_ratio, .. } = line;
+        match (event, begins) {
+            (EventKind::DiscriminatorWon, true) if self.settings.loss.function.is_wasserstein() => {
+                let other = match self.settings.loss.function {
+                    Adversarial::WganClip(_) => "function = { wgan_gp = {} } in place of clipping, ",
+                    _ => "",
+                };
+                format!(
+                    "the discriminator has won: its slope at generated images is {:.3} of the mean slope to real ones, and the \
+                     generator learns nothing there; try {other}a smaller discriminator.optimizer rate, or a smaller \
+                     train.n_critic",
+                    line.slope_ratio.unwrap_or_default()
+                )
+            }
+            (EventKind::DiscriminatorWon, true) => format!(
+                "the discriminator has won: its loss is {d_loss:.3}, and the generator's gradient says little; try a smaller \
+                 discriminator.optimizer rate or fewer channels, loss.r1 = {{ gamma = 1.0 }}, discriminator.spectral_norm, or \
+                 train.label_smoothing = 0.1"
+            ),
+            (EventKind::DiscriminatorWon, false) => "the discriminator no longer wins".into(),
+            (EventKind::Collapse, true) => {
+                let order = if self.is_centred() {
+                    ""
+                } else {
+                    "a generator in order does (`fintan check` says how far it is): try activation.scaling = \"normalized\"; or "
+                };
+                format!(
+                    "samples have collapsed: their spread is {std_ratio:.2} of the data's, their correlation {correlation:.2}; \
+                     {order}try a smaller beta, batch norm, or a smaller generator.optimizer rate"
+                )
+            }
+            (EventKind::Collapse, false) => format!("samples vary again: {std_ratio:.2} of the data's spread"),
+            (EventKind::Checkerboard, true) => {
+                let order = if self.is_centred() { "" } else { "activation.scaling = \"normalized\", " };
+                format!(
+                    "samples have {nyquist_ratio:.1} times the data's energy at period 2: checkerboards, or grain that is not \
+                     trained away; try {order}layer_rates = \"three_halves\", a kernel that the stride divides, or \
+                     more steps"
+                )
+            }
+            (EventKind::Checkerboard, false) => {
+                format!(
+                    "the checkerboards are gone: samples have {nyquist_ratio:.1} times the data's energy at period 2"
+                )
+            }
+            (EventKind::NotFinite | EventKind::Ntk, _) => unreachable!("these do not last"),
+        }
+    }
+}
+
+/// Entropy of a coin: the least cross-entropy of real images that are labelled `p`.
+fn entropy(p: f64) -> f64 {
+    let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    term(p) + term(1.0 - p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fintan_config::Experiment;
+
+    const SETTINGS: &str = "[data.shapes]\n[generator]\noptimizer.adam.rate = 1e-3\nfc.widths = [4]\n\
+                            [discriminator]\noptimizer.adam.rate = 1e-3\nfc.widths = [4]\n";
+
+    fn health(more: &str) -> Health {
+        Health::new(&Experiment::parse("test", &format!("{SETTINGS}{more}"), &[]).expect("sound").settings)
+    }
+
+    fn sound(step: u64) -> LogLine {
+        LogLine { step, d_loss: 1.3, std_ratio: 0.9, nyquist_ratio: 1.5, slope_ratio: Some(1.0), ..LogLine::default() }
+    }
+
+    /// Steps and kinds of what is said about lines ten steps apart.
+    fn said(health: &mut Health, line: impl Fn(u64) -> LogLine) -> Vec<(u64, EventKind, bool)> {
+        let events = (1..=200).map(|i| 10 * i).flat_map(|step| health.look(&line(step)));
+        events.map(|event| (event.step, event.event, event.begins.expect("a state"))).collect()
+    }
+
+    #[test]
+    fn a_state_is_said_once_when_it_has_lasted_and_once_when_it_is_over() {
+        let line = |step| LogLine { std_ratio: if (500..1500).contains(&step) { 0.1 } else { 0.9 }, ..sound(step) };
+        let want = [(600, EventKind::Collapse, true), (1600, EventKind::Collapse, false)];
+        assert_eq!(said(&mut health(""), line), want);
+        // Now and then beyond the threshold is no state.
+        let line = |step: u64| LogLine { std_ratio: if step.is_multiple_of(30) { 0.1 } else { 0.9 }, ..sound(step) };
+        assert_eq!(said(&mut health(""), line), []);
+        let line = |step| LogLine { nyquist_ratio: 7.0, ..sound(step) };
+        assert_eq!(said(&mut health(""), line), [(210, EventKind::Checkerboard, true)]);
+        assert_eq!(said(&mut health(""), sound), []);
+    }
+
+    #[test]
+    fn a_discriminator_has_won_by_the_measure_of_its_loss() {
+        for (more, lost, won) in [
+            ("", 0.06, 0.04),
+            ("[train]\nlabel_smoothing = 0.1\n", 0.40, 0.34),
+            ("[loss]\nfunction = \"hinge\"\n", 0.08, 0.06),
+            ("[loss]\nfunction = \"lsgan\"\n", 0.01, 0.008),
+        ] {
+            let at = |d_loss| said(&mut health(more), |step| LogLine { d_loss, ..sound(step) });
+            assert_eq!(at(lost), [], "{more}");
+            assert_eq!(at(won), [(210, EventKind::DiscriminatorWon, true)], "{more}");
+        }
+        let wasserstein = "[loss]\nfunction = { wgan_clip = {} }\n";
+        let line = |step| LogLine { d_loss: -50.0, ..sound(step) };
+        assert_eq!(said(&mut health(wasserstein), line), [], "its loss has no scale");
+        let line = |step| LogLine { d_loss: -50.0, slope_ratio: Some(0.02), ..sound(step) };
+        assert_eq!(said(&mut health(wasserstein), line), [(210, EventKind::DiscriminatorWon, true)]);
+    }
+}
