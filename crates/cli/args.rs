@@ -188,7 +188,6 @@ fn truncation(text: &str) -> Result<f64, String> {
 
 /// `fintan sample`
 #[derive(Debug, ClapArgs)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Sample {
     /// The run directory, or a folder that `fintan export` wrote.
     pub run: PathBuf,

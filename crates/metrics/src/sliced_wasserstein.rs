@@ -42,7 +42,9 @@ impl Directions {
         let mut values: Vec<f64> = (0..count * width).map(|_| StandardNormal.sample(&mut rng)).collect();
         for direction in values.chunks_exact_mut(width) {
             let length = direction.iter().map(|v| v * v).sum::<f64>().sqrt();
-            direction.iter_mut().for_each(|v| *v /= length);
+            for v in direction {
+                *v /= length;
+            }
         }
         Self { values, width }
     }

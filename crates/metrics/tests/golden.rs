@@ -41,7 +41,9 @@ fn distances_between_features_are_those_of_numpy() {
         let mut directions = Directions { values: numbers(&case["directions"]), width };
         for direction in directions.values.chunks_exact_mut(width) {
             let length = direction.iter().map(|v| v * v).sum::<f64>().sqrt();
-            direction.iter_mut().for_each(|v| *v /= length);
+            for v in direction {
+                *v /= length;
+            }
         }
         let [p, q] = [a, b].map(|set| set.values.iter().map(|&v| v as f32).collect::<Vec<_>>());
         let [p, q] = [&p, &q].map(|values| Rows { values, width });

@@ -92,7 +92,6 @@ fn sets(args: &Eval, source: &Source, images: &Images, seed: u64, opened: &Opene
 }
 
 /// What networks see in the sets; the record of the classifier, where one was needed.
-#[expect(clippy::too_many_arguments, reason = "the pieces of one evaluation, each made once")]
 fn seen(
     args: &Eval,
     experiment: &Experiment,
@@ -131,7 +130,9 @@ fn seen(
             let features = distances.into_iter().filter(|_| from_classifier);
             for (choice, names) in features.chain([(Modes, &["classes"][..])]) {
                 if measured.wants(choice) {
-                    names.iter().for_each(|name| measured.refuse(name, &reason));
+                    for name in names {
+                        measured.refuse(name, &reason);
+                    }
                 }
             }
             return None;
