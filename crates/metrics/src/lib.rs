@@ -3,12 +3,12 @@
 //! | metric | of | definition |
 //! | --- | --- | --- |
 //! | correlation, std, Nyquist and phase shares, border | pixels | [`Samples::measure`] |
-//! | MS-SSIM between samples | pixels | [`ms_ssim`], Wang et al. 2003 |
-//! | sliced Wasserstein distance | pixels, patches | [`sliced_wasserstein`] |
+//! | MS-SSIM between samples | pixels | [`ms_ssim()`], Wang et al. 2003 |
+//! | sliced Wasserstein distance | pixels, patches | [`sliced_wasserstein()`] |
 //! | Fréchet distance (FID) | features | [`frechet_distance`], Heusel et al. 2017 |
-//! | kernel distance (KID) | features | [`kernel_distance`], Binkowski et al. 2018 |
+//! | kernel distance (KID) | features | [`kernel_distance()`], Binkowski et al. 2018 |
 //! | precision and recall | features | [`precision_recall`], Kynkaanniemi et al. 2019 |
-//! | classes hit | classes | [`modes`], Metz et al. 2017 |
+//! | classes hit | classes | [`modes()`], Metz et al. 2017 |
 //!
 //! Nothing here knows a network or a device: where features come from is the caller's business, and so is saying it beside
 //! the number. What takes long calls a [`Tick`] as it goes.
