@@ -91,6 +91,7 @@ pub struct Values {
     pub log_sensitivity: f64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_zero(bits: &i32) -> bool {
     *bits == 0
 }
@@ -214,6 +215,9 @@ impl<'a> Plan<'a> {
     }
 
     /// The network whose moments [`Self::realise`] measures, up to the end of layer `depth`, and a readout.
+    ///
+    /// # Panics
+    /// If there is no such layer.
     #[must_use]
     pub fn network(&self, number: u64, depth: usize, placement: &Placement) -> Network {
         let architecture = self.with_readout(depth);
@@ -373,7 +377,7 @@ impl Run<'_> {
         let total = over_channels(&signal);
         let all = self.joined(&total, over_channels(&noise).nu2);
         if !(all.log_mu2.is_finite() && all.log_mu2_noise.is_finite()) {
-            return Err(self.reason(total.nu2, total.mu2, over_channels(&noise).nu2));
+            return Err(Self::reason(total.nu2, total.mu2, over_channels(&noise).nu2));
         }
         // What is left is the rounding of equal numbers.
         if total.mu2 < (4.0 * epsilon).powi(2) * total.nu2 {
@@ -419,7 +423,7 @@ impl Run<'_> {
         }
     }
 
-    fn reason(&self, nu2: f64, mu2: f64, noise: f64) -> String {
+    fn reason(nu2: f64, mu2: f64, noise: f64) -> String {
         let what = |name: &str, value: f64| {
             if value == 0.0 { format!("the {name} is 0: a dead layer") } else { format!("the {name} is not finite") }
         };
@@ -439,7 +443,7 @@ impl Run<'_> {
         let noise = power(dx);
         let signal = if self.plan.homogeneous { power(x) } else { 1.0 };
         if !(noise > 0.0 && noise.is_finite() && signal > 0.0 && signal.is_finite()) {
-            self.dead = Some(Death { depth: self.depth, reason: self.reason(signal, 1.0, noise) });
+            self.dead = Some(Death { depth: self.depth, reason: Self::reason(signal, 1.0, noise) });
             return ControlFlow::Break(());
         }
         for (t, power, bits) in [(dx, noise, &mut self.noise_bits), (x, signal, &mut self.signal_bits)] {

@@ -1,5 +1,7 @@
 //! Tangent kernels of the networks whose moments are measured.
 
+use std::fmt::Write as _;
+
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::RunDir;
 use fintan_config::NetworkExperiment;
@@ -120,8 +122,9 @@ impl Kernels {
         for at in &self.at {
             let limit = at.limit.map_or_else(|| ",,".to_owned(), |[a, b, c]| format!("{a},{b},{c}"));
             let of = |s: &Statistics| format!("{},{}", s.mean, s.std);
-            text += &format!(
-                "{},{},{},{},{},{limit}\n",
+            let _ = writeln!(
+                text,
+                "{},{},{},{},{},{limit}",
                 at.depth,
                 at.diagonal.n,
                 of(&at.diagonal),

@@ -165,9 +165,12 @@ fn resumed(out: &Path, experiment: &NetworkExperiment) -> Result<(RunDir, Vec<Re
         )));
     }
     // Without a last line that was cut short.
-    let lines: Result<Vec<String>, _> = done.iter().map(serde_json::to_string).collect();
-    let lines = lines.map_err(Failure::input)?;
-    run.write("log.jsonl", lines.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())?;
+    let mut text = String::new();
+    for realisation in &done {
+        text += &serde_json::to_string(realisation).map_err(Failure::input)?;
+        text.push('\n');
+    }
+    run.write("log.jsonl", text.as_bytes())?;
     Ok((run, done))
 }
 

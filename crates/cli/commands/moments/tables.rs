@@ -176,7 +176,6 @@ pub(super) fn headline(rows: &[Row], fits: Option<&Fits>, theory: &Theory) -> Ve
 }
 
 /// `report.md`: everything on one page.
-#[expect(clippy::too_many_arguments, reason = "one page of all there is")]
 pub(super) fn report(
     run: &RunDir,
     experiment: &NetworkExperiment,

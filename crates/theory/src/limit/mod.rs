@@ -325,11 +325,10 @@ fn needs_all(steps: &[Step], all: bool) -> bool {
     steps.iter().rev().fold(all, |all, step| match step {
         Step::Pool => true,
         Step::Spread { .. } => false,
-        // Copies of one position are different positions.
-        Step::Pad(_) => all,
         Step::Linear(linear) => all && linear.wiring.parents.len() > 1,
         Step::Residual { branch, shortcut, .. } => needs_all(branch, all) || needs_all(shortcut, all),
-        Step::Activation(..) | Step::LayerNorm { .. } => all,
+        // Copies of one position are different positions.
+        Step::Activation(..) | Step::LayerNorm { .. } | Step::Pad(_) => all,
     })
 }
 
