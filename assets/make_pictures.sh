@@ -21,4 +21,6 @@ widths=32,64,128,256,512
 for name in dense generator; do cp "$runs/$name/widths.svg" "assets/widths_$name.svg"; done
 "$fintan" train configs/teacher.toml --device flex --out "$runs/teacher" --quiet
 "$fintan" flow "$runs/teacher" --device flex --out assets/flow.svg --quiet
+"$fintan" moments configs/moments_fig3_small.toml --device flex --out "$runs/moments" --quiet
+cp "$runs/moments/increments.svg" assets/moments.svg
 rm -r "$runs"

@@ -256,6 +256,18 @@ const SPECTRAL_NORM: Entry = Entry(
     ],
 );
 
+const MOMENTS: Entry = Entry(
+    "labatie2019moments",
+    "inproceedings",
+    &[
+        ("author", "Labatie, Antoine"),
+        ("title", "Characterizing Well-Behaved vs. Pathological Deep Neural Networks"),
+        ("booktitle", "International Conference on Machine Learning"),
+        ("year", "2019"),
+        ("eprint", "1811.03087"),
+    ],
+);
+
 /// Prints the publications behind a configuration or a run.
 pub(super) fn cite(args: &Cite) -> Result<(), Failure> {
     let path = if args.path.is_dir() { RunDir::open(&args.path)?.resolved_config() } else { args.path.clone() };
@@ -288,6 +300,7 @@ pub(super) fn cite(args: &Cite) -> Result<(), Failure> {
                     entries.push(&ADAM);
                 }
             }
+            entries.extend(alone.settings.moments.as_ref().map(|_| &MOMENTS));
             (entries, vec![alone.network])
         }
     };
