@@ -188,6 +188,9 @@ fn what_cannot_be_measured_is_refused_by_name() {
     let f64_on_gpu = SMALL.replace("batch = 6", "batch = 6\ndtype = \"f64\"");
     let text = refused(&f64_on_gpu, &["--device", "wgpu:7"]);
     assert!(text.contains("wgpu"), "{text}");
+    let large = SMALL.replace("batch = 6", "batch = 16000000");
+    let text = refused(&large, &["--device", "flex"]);
+    assert!(text.contains("GB are free"), "{text}");
     let few =
         SMALL.replace("[2, 6, 6]", "[1, 6, 6]").replace("inputs.spectrum.exponent = 1.0", "inputs.shapes.count = 5");
     let text = refused(&few, &[]);

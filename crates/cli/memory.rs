@@ -1,4 +1,4 @@
-//! The allocator's habits.
+//! The allocator's habits, and how much memory there is.
 
 /// Keeps freed memory in the process.
 ///
@@ -22,3 +22,11 @@ pub(crate) fn keep() {
 /// Other allocators keep what they have.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn keep() {}
+
+/// Bytes that are free, where the system says so.
+#[allow(dead_code, reason = "benches share this file for the allocator alone")]
+pub(crate) fn free() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? * 1024.0)
+}

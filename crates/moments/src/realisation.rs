@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::{
-    Architecture, BnNoise, Dense, Empty, Function, Init, Layer, MomentTensor, Moments, NetworkExperiment,
-    Parametrization, Point,
+    Architecture, BnNoise, Dense, Empty, Function, Init, Layer, MomentTensor, Moments, NetworkExperiment, Node,
+    Parametrization, Point, Precision,
 };
 use fintan_net::{Network, NoiseRule, Placement};
 use rayon::prelude::*;
@@ -148,6 +148,26 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn settings(&self) -> &Moments {
         self.settings
+    }
+
+    /// Bytes that one realisation holds at most, roughly: signal and noise in front of and behind a layer, as maps and as patches,
+    /// and the layer's weights.
+    #[must_use]
+    pub fn bytes(&self) -> f64 {
+        let size = if self.settings.dtype == Precision::F64 { 8.0 } else { 4.0 };
+        let of = |node: &Node| {
+            let patches = match &node.layer {
+                Layer::Conv(c) | Layer::Deconv(c) => {
+                    node.weight_sites() * node.input.channels * c.kernel.0[0] * c.kernel.0[1]
+                }
+                _ => 0,
+            };
+            let values = 2 * self.settings.batch * (2 * node.input.len() + 2 * node.output.len() + patches);
+            size * (values + 2 * node.weight_count()) as f64
+        };
+        // The batch as it is drawn and standardized, in double precision.
+        let inputs = 16.0 * (self.settings.batch * self.experiment.network.input.len()) as f64;
+        inputs + self.experiment.network.flat().iter().map(|node| of(node)).fold(0.0, f64::max)
     }
 
     /// Positions of the last map.

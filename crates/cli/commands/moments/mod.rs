@@ -48,6 +48,7 @@ fn measure(args: &Moments) -> Result<(), Failure> {
         pool.check(settings.batch)?;
     }
     warn_of_dead_layers(&experiment, args);
+    let at_a_time = at_a_time(&plan, &opened)?;
     let (run, mut done) = match (&args.out, args.resume) {
         (Some(out), true) => resumed(out, &experiment)?,
         (out, _) => {
@@ -66,7 +67,7 @@ fn measure(args: &Moments) -> Result<(), Failure> {
     run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
     let missing: Vec<u64> = range.filter(|number| done.iter().all(|r: &Realisation| r.number != *number)).collect();
     let before = Instant::now();
-    realise(&plan, &missing, pool.as_ref(), &opened, &run, &mut done, args)?;
+    realise(&plan, (&missing, at_a_time), pool.as_ref(), &opened, &run, &mut done, args)?;
     let seconds = before.elapsed().as_secs_f64();
     finish(&run, &experiment, &done, pool.as_ref(), &opened, (seconds, missing.len()), &args.voice)
 }
@@ -191,18 +192,33 @@ fn alike(experiment: &NetworkExperiment) -> String {
     settings.to_toml()
 }
 
+/// Realisations side by side: one a thread as far as memory reaches, and one after another on a GPU.
+fn at_a_time(plan: &Plan, opened: &Opened) -> Result<usize, Failure> {
+    if opened.name.starts_with("wgpu") {
+        return Ok(1);
+    }
+    let Some(free) = crate::memory::free() else { return Ok(device::threads()) };
+    let most = (free / plan.bytes()) as usize;
+    if most == 0 {
+        return Err(Failure::input(format!(
+            "one realisation needs about {:.1} GB, and {:.1} GB are free; take a smaller `moments.batch` or network",
+            plan.bytes() / 1e9,
+            free / 1e9
+        )));
+    }
+    Ok(most.min(device::threads()))
+}
+
 /// Does realisations side by side and writes them down in order.
 fn realise(
     plan: &Plan,
-    missing: &[u64],
+    (missing, at_a_time): (&[u64], usize),
     pool: Option<&Pool>,
     opened: &Opened,
     run: &RunDir,
     done: &mut Vec<Realisation>,
     args: &Moments,
 ) -> Result<(), Failure> {
-    // A GPU takes them one after another.
-    let at_a_time = if opened.name.starts_with("wgpu") { 1 } else { device::threads() };
     let progress = crate::progress::Work::new(&args.voice, "realisations", missing.len());
     for some in missing.chunks(at_a_time) {
         for realisation in plan.realise_side_by_side(some, pool, &opened.placement)? {

@@ -234,8 +234,5 @@ fn tell_plan(plan: &Plan, voice: &Voice) {
 
 /// Half of the memory that is free, or 4 GB where the system does not say.
 pub(super) fn half_of_free() -> f64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kilobytes = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
-    kilobytes.map_or(4e9, |kb| kb * 1024.0 / 2.0)
+    crate::memory::free().map_or(4e9, |bytes| bytes / 2.0)
 }
