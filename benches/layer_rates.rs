@@ -53,12 +53,21 @@ fn main() {
                     };
                     (rate, train(&network, &settings, preset, &targets, &placement, steps))
                 };
-                let found = grid
-                    .iter()
-                    .map(|&rate| run(rate))
-                    .filter(|(_, run)| run.losses.last().is_some_and(|l| l.is_finite()));
-                let best =
-                    found.min_by(|a, b| a.1.losses[steps].total_cmp(&b.1.losses[steps])).expect("a rate that works");
+                // Down from rates that diverge, until two in a row are worse than the best.
+                let (mut best, mut worse): (Option<(f64, Run)>, u32) = (None, 0);
+                for &rate in grid.iter().rev() {
+                    let (rate, run) = run(rate);
+                    let last = run.losses[steps];
+                    if best.as_ref().is_none_or(|(_, so_far)| last < so_far.losses[steps]) && last.is_finite() {
+                        (best, worse) = (Some((rate, run)), 0);
+                    } else if best.is_some() {
+                        worse += 1;
+                    }
+                    if worse == 2 {
+                        break;
+                    }
+                }
+                let best = best.expect("a rate that works");
                 let (rate, Run { losses, low, nyquist }) = best;
                 let at = marks(steps).map(|step| format!("{:.2e}", losses[step] / spread));
                 println!("| {} | {rate:.1e} | {} | {low:.2} | {nyquist:.2} |", word(preset), at.join(" | "));
