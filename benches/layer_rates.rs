@@ -15,7 +15,7 @@ mod memory;
 use burn::tensor::{DType, Device, Tensor};
 use fintan_config::{
     Activation, Adam, Architecture, Beta, Data, DcganGenerator, Fit, Function, Image, LayerRates, Norm,
-    Optimizer as Settings, Parametrization, Scaling, Sgd, Shape, Shapes,
+    Optimizer as Settings, Parametrization, Scaling, Sgd, Shape, Shapes, Upsampling,
 };
 use fintan_data::Images;
 use fintan_net::{Lowering, Mode, Network, Placement};
@@ -104,6 +104,7 @@ fn generator(scaling: Scaling) -> Architecture {
         start: 4,
         kernel: 4,
         stride: 2,
+        upsampling: Upsampling::Deconv,
         extra: 1,
         extra_kernel: 3,
         activation,

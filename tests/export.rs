@@ -210,6 +210,11 @@ fn the_loader_computes_what_the_network_does() {
         })
         .map(|layer| serde_json::from_value(layer).expect("a layer"))
         .collect();
+    let framed: Vec<Layer> = [serde_json::json!({ "upsample": { "factor": [1, 2] } })]
+        .into_iter()
+        .map(|layer| serde_json::from_value(layer).expect("a layer"))
+        .chain(framed)
+        .collect();
     let framed = Architecture::new(Shape::image(2, 4, 5), &framed, Parametrization::default()).expect("sound");
     let x: Vec<f64> = (0..2 * 40).map(|i| f64::from(i * i % 37) / 20.0 - 0.8).collect();
     let drawn = Network::init(&framed, &mut stream(2, Purpose::Generator, 0), &placement);

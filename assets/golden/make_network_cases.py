@@ -140,6 +140,23 @@ class Net:
         if a.get("over", "chw") == "features": return self.normalized(a, x, (1,), (x.shape[1],))
         return self.normalized(a, x, tuple(range(1, x.ndim)), x.shape[1:])
 
+    def pad(self, a, x):
+        before, after = pair(a.get("before", 0)), pair(a.get("after", 0))
+        h, w = x.shape[2:]
+        y = np.zeros((*x.shape[:2], h + before[0] + after[0], w + before[1] + after[1]), x.dtype)
+        def at(i, n):
+            if 0 <= i < n: return i
+            if a["mode"] == "periodic": return i % n
+            if a["mode"] == "symmetric": return -1 - i if i < 0 else 2 * n - 1 - i
+        for p in range(y.shape[2]):
+            for q in range(y.shape[3]):
+                i, j = at(p - before[0], h), at(q - before[1], w)
+                if i is not None and j is not None: y[:, :, p, q] = x[:, :, i, j]
+        return y
+
+    def upsample(self, a, x):
+        return np.kron(x, np.ones((1, 1, *pair(a["factor"]))))
+
     def residual(self, a, x):
         through = self.run(a["layers"], x)
         return a.get("scale", 1.0) * (through + self.run(a.get("shortcut", []), x))
@@ -183,6 +200,13 @@ CASES = [
                 {"batch_norm": {"eps": 1e-4}}, act("relu"), {"layer_norm": {"over": "features", "affine": False}},
                 {"deconv": {"out": 3, "kernel": 4, "stride": 2, "padding": 1}}, {"layer_norm": {}}, act("tanh"),
                 {"batch_norm": {"affine": False}}, {"flatten": {}}, {"dense": {"out": 2}}]},
+    {"name": "frames", "parametrization": {"ntk": {"beta": 0.2}}, "input": [2, 4, 3],
+     "layers": [{"pad": {"before": [2, 1], "after": [0, 3], "mode": "periodic"}}, {"conv": {"out": 3, "kernel": 3}}, act("tanh"),
+                {"pad": {"before": 1, "after": [2, 0], "mode": "symmetric"}}, {"conv": {"out": 2, "kernel": [2, 3], "stride": 2}}, act("erf"),
+                {"pad": {"before": [0, 1], "after": 1, "mode": "zero"}}, {"conv": {"out": 2, "kernel": 2}}]},
+    {"name": "generator_resized", "parametrization": {"standard": {}}, "input": [5, 1, 1],
+     "layers": [{"deconv": {"out": 4, "kernel": 2}}, act("relu"), {"upsample": {"factor": 2}}, {"conv": {"out": 3, "kernel": 3, "padding": 1}},
+                act("tanh"), {"upsample": {"factor": [1, 3]}}, {"conv": {"out": 1, "kernel": 3, "padding": 1}}]},
     {"name": "residual", "parametrization": {"ntk": {"beta": 0.1}}, "input": [3, 4, 4],
      "layers": [{"residual": {"layers": [{"batch_norm": {}}, act("tanh"), {"conv": {"out": 3, "kernel": 3, "padding": 1}}], "scale": 0.7}},
                 {"residual": {"layers": [{"conv": {"out": 4, "kernel": 4, "stride": 2, "padding": 1}}, act("sin")],

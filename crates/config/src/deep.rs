@@ -147,8 +147,16 @@ impl Deep {
                 return fail(key, format!("`{key}` must be at least 1, got 0"));
             }
         }
-        if depth > 100_000 {
-            return fail("depth", format!("`depth` must be at most 100000, got {depth}"));
+        for (key, value, most) in [
+            ("depth", depth, 100_000),
+            ("width", width, 1 << 20),
+            ("kernel", kernel, 1 << 10),
+            // Noise grows by a fifth a layer, and is rescaled behind units alone.
+            ("res_depth", res_depth.unwrap_or(1), 100),
+        ] {
+            if value > most {
+                return fail(key, format!("`{key}` must be at most {most}, got {value}"));
+            }
         }
         if let Some(eps) = eps {
             if unit == Unit::Vanilla {
@@ -175,6 +183,9 @@ impl Deep {
                     "embed_stride",
                     format!("`embed_stride` {stride} must divide the size of the input ({len})"),
                 );
+            }
+            if kernel > 1 && len / stride == 1 && !input.is_vector() {
+                return fail("kernel", format!("`kernel` must be 1 where the map is a single position, got {kernel}"));
             }
             if kernel > len / stride && padding != PadMode::Zero {
                 let message = format!(

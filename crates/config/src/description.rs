@@ -196,7 +196,12 @@ fn describe_one(node: &Node, parametrization: Parametrization, norms: &mut usize
             described.branch = describe(&node.branch, parametrization, norms);
             described.shortcut = describe(&node.shortcut, parametrization, norms);
         }
-        Layer::Pad(_) | Layer::LayerNorm(_) | Layer::Reshape(_) | Layer::Flatten(_) | Layer::GlobalAveragePool(_) => {}
+        Layer::Pad(_)
+        | Layer::Upsample(_)
+        | Layer::LayerNorm(_)
+        | Layer::Reshape(_)
+        | Layer::Flatten(_)
+        | Layer::GlobalAveragePool(_) => {}
     }
     described
 }

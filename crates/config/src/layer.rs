@@ -207,6 +207,8 @@ pub enum Layer {
     Deconv(Convolution),
     /// A frame around a map.
     Pad(Pad),
+    /// Nearest-neighbour up-sampling: every position becomes a block of equal ones.
+    Upsample(Upsample),
     /// Pointwise nonlinearity.
     Activation(Activation),
     /// Batch normalization.
@@ -257,6 +259,23 @@ pub struct Pad {
     pub after: Pair,
     /// What stands in it.
     pub mode: PadMode,
+}
+
+/// Up-sampling by copies. With a stride-1 convolution behind it, it is what generators without checkerboards of overlap use
+/// in place of a transposed convolution (Odena, Dumoulin, Olah 2016).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upsample {
+    /// Copies along rows and columns.
+    pub factor: Pair,
+}
+
+impl Upsample {
+    /// Of each new row (axis 0) or column (axis 1), the row or column of a map of `len` that stands there.
+    #[must_use]
+    pub fn sources(&self, axis: usize, len: usize) -> Vec<Option<usize>> {
+        (0..len * self.factor.0[axis]).map(|at| Some(at / self.factor.0[axis])).collect()
+    }
 }
 
 /// What stands in the frame around a map.
@@ -316,6 +335,7 @@ impl Layer {
             Self::Conv(_) => "conv",
             Self::Deconv(_) => "deconv",
             Self::Pad(_) => "pad",
+            Self::Upsample(_) => "upsample",
             Self::Activation(_) => "activation",
             Self::BatchNorm(_) => "batch_norm",
             Self::LayerNorm(_) => "layer_norm",

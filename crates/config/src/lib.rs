@@ -37,14 +37,16 @@ pub use experiment::{
 };
 pub use gaussian::{expectation, gauss_legendre};
 pub use layer::{
-    BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Residual, Shape,
+    BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Residual, Shape, Upsample,
 };
 pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, OnCollapse, R1, SpectralNorm};
 pub use moments::{BnNoise, Inputs, Moments, MomentsNtk, Point, Precision, Spectrum, Tensor as MomentTensor, image_of};
 pub use nonlinearity::{Activation, Function, SELU, Scaling};
 pub use observe::{Observe, ObserveNtk};
 pub use parametrization::{Beta, Init, Parametrization, Standard};
-pub use presets::{BatchNormChoice, DcganDiscriminator, DcganGenerator, Fc, LayerNormChoice, Norm, NormPosition};
+pub use presets::{
+    BatchNormChoice, DcganDiscriminator, DcganGenerator, Fc, LayerNormChoice, Norm, NormPosition, Upsampling,
+};
 pub use rates::{Exponents, LayerRates};
 pub use schedule::{Decay, Fall, Schedule, Stairs};
 pub use source::{EXCLUSIVE, override_line};

@@ -136,21 +136,15 @@ pub enum Precision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MomentsNtk {
-    /// Inputs of a kernel, from the front of a batch.
-    #[serde(default = "sixteen")]
-    pub inputs: usize,
-    /// Networks: the first so many realisations.
-    #[serde(default = "eight")]
-    pub realisations: usize,
+    /// Inputs of a kernel, from the front of a batch: 16 by default, or the batch where it is smaller. Under batch norm always the
+    /// whole batch, since its statistics are the batch's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<usize>,
+    /// Networks: the first so many realisations, 8 by default, or all where there are fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realisations: Option<usize>,
     /// Depths at which the networks are cut off.
     pub depths: Vec<usize>,
-}
-
-fn eight() -> usize {
-    8
-}
-fn sixteen() -> usize {
-    16
 }
 
 impl Inputs {
@@ -220,7 +214,7 @@ pub(crate) fn check_moments(
     } = moments;
     check_inputs(inputs, network.input)?;
     within("moments.batch", *batch, 1, 1 << 24)?;
-    within("moments.realisations", *realisations, 1, 1 << 32)?;
+    within("moments.realisations", *realisations, 1, 10_000_000)?;
     let samples = network.flat().iter().map(|node| batch * node.output.positions()).min().unwrap_or(*batch);
     if samples < 2 {
         return Err(Invalid::new(
@@ -253,8 +247,12 @@ pub(crate) fn check_moments(
         return Err(Invalid::new("moments.locs", "`moments.locs` must name at least one point"));
     }
     if let Some(MomentsNtk { inputs, realisations: networks, depths }) = ntk {
-        within("moments.ntk.inputs", *inputs, 2, *batch)?;
-        within("moments.ntk.realisations", *networks, 1, *realisations)?;
+        within("moments.ntk.inputs", inputs.unwrap_or(2), 2, *batch)?;
+        within("moments.ntk.realisations", networks.unwrap_or(1), 1, *realisations)?;
+        if inputs.is_some_and(|inputs| inputs < *batch) && network.is_batch_coupled() {
+            let message = format!("`moments.ntk.inputs` must be `moments.batch` ({batch}) under batch norm");
+            return Err(Invalid::new("moments.ntk.inputs", message).with_help("or leave it out"));
+        }
         check_depths("moments.ntk.depths", depths, depth)?;
     }
     Ok(())
@@ -325,7 +323,8 @@ pub struct Point {
 #[must_use]
 pub(crate) fn points(network: &Architecture, unit: Option<crate::deep::Unit>) -> Vec<Point> {
     use crate::deep::Unit;
-    let silent = |layer: &Layer| matches!(layer, Layer::Pad(_) | Layer::Reshape(_) | Layer::Flatten(_));
+    let silent =
+        |layer: &Layer| matches!(layer, Layer::Pad(_) | Layer::Upsample(_) | Layer::Reshape(_) | Layer::Flatten(_));
     let mut points: Vec<Point> = Vec::new();
     let Some(unit) = unit else {
         let mut depth = 0;

@@ -5,6 +5,9 @@ use crate::layer::{BatchNorm, Convolution, Layer, Pad, PadMode, Pair, Shape};
 use crate::nonlinearity::Activation;
 use crate::parametrization::{Init, Parametrization};
 
+/// Values of a sample, and weights of a layer, beyond which counting them would overflow.
+const LARGEST: u128 = 1 << 44;
+
 /// Works out the shapes of `layers` from `shape` on; `path` is where they are written.
 pub(crate) fn place(
     mut shape: Shape,
@@ -53,6 +56,11 @@ pub(crate) fn place(
                 Shape::image(c.out, height?, width?)
             }
             Layer::Pad(pad) => padded(pad, shape, &fail)?,
+            Layer::Upsample(up) => {
+                let Pair([rows, columns]) = up.factor;
+                positive(rows.min(columns), "factor", &fail)?;
+                Shape::image(shape.channels, shape.height * rows, shape.width * columns)
+            }
             Layer::Activation(activation) => {
                 check_activation(activation, &fail)?;
                 shape
@@ -96,6 +104,19 @@ pub(crate) fn place(
                 through
             }
         };
+        let values = [output.channels, output.height, output.width].iter().map(|&n| n as u128).product::<u128>();
+        let taps = match layer {
+            Layer::Conv(c) | Layer::Deconv(c) => c.kernel.0[0] as u128 * c.kernel.0[1] as u128 * c.out as u128,
+            Layer::Dense(dense) => dense.out as u128,
+            _ => 0,
+        };
+        if values.max(taps.saturating_mul(shape.channels as u128)) > LARGEST {
+            return Err(fail(
+                "",
+                format!("`{}` is larger than any memory: {values} values a sample", layer.name()),
+                None,
+            ));
+        }
         nodes.push(Node { layer: layer.clone(), input: shape, output, index, branch, shortcut });
         shape = output;
     }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::ArchitectureError;
 use crate::layer::{
-    BatchNorm, Convolution, Empty, Layer, LayerNorm, NormAxes, Pair, Shape, norm_eps, norm_momentum, yes,
+    BatchNorm, Convolution, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Shape, Upsample, norm_eps,
+    norm_momentum, yes,
 };
 use crate::nonlinearity::{Activation, Function};
 
@@ -86,6 +87,9 @@ pub struct DcganGenerator {
     /// Up-sampling factor.
     #[serde(default = "two")]
     pub stride: usize,
+    /// How maps are enlarged.
+    #[serde(default)]
+    pub upsampling: Upsampling,
     /// Stride-1 layers after each map.
     #[serde(default)]
     pub extra: usize,
@@ -101,6 +105,17 @@ pub struct DcganGenerator {
     /// Nonlinearity of the image.
     #[serde(default = "tanh")]
     pub output: Activation,
+}
+
+/// How a generator enlarges its maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upsampling {
+    /// Transposed convolution.
+    #[default]
+    Deconv,
+    /// Every pixel repeated, then a stride-1 convolution of the same kernel with zeros around.
+    Resize,
 }
 
 /// Convolutional discriminator, the generator's mirror: image -> ... -> `end` x `end` map -> one logit.
@@ -256,7 +271,7 @@ impl DcganGenerator {
     /// # Errors
     /// Sizes that do not fit; the key is relative to the preset.
     pub fn layers(&self, image: Shape) -> Result<Vec<Layer>, ArchitectureError> {
-        let &Self { channels, start, kernel, stride, extra, extra_kernel, activation, norm, output } = self;
+        let &Self { channels, start, kernel, stride, upsampling, extra, extra_kernel, activation, norm, output } = self;
         let levels = levels(start, image.height, stride, "start")?;
         let (padding, output_padding) = exact_padding(kernel, stride)?;
         let mut layers = vec![Layer::Deconv(Convolution {
@@ -274,14 +289,29 @@ impl DcganGenerator {
                 after_layer(&mut layers, activation, norm);
             }
             let last = level + 1 == levels;
-            layers.push(Layer::Deconv(Convolution {
-                out: if last { image.channels } else { narrowed(channels, level + 1)? },
+            let out = if last { image.channels } else { narrowed(channels, level + 1)? };
+            let convolution = |stride: usize, padding: usize, output_padding: usize| Convolution {
+                out,
                 kernel: kernel.into(),
                 stride: stride.into(),
                 padding: padding.into(),
                 output_padding: output_padding.into(),
                 init: None,
-            }));
+            };
+            match upsampling {
+                Upsampling::Deconv => layers.push(Layer::Deconv(convolution(stride, padding, output_padding))),
+                Upsampling::Resize => {
+                    layers.push(Layer::Upsample(Upsample { factor: stride.into() }));
+                    // An even kernel has no middle: one more row and column of zeros behind.
+                    if kernel.is_multiple_of(2) {
+                        let (before, after) = ((kernel / 2 - 1).into(), (kernel / 2).into());
+                        layers.push(Layer::Pad(Pad { before, after, mode: PadMode::Zero }));
+                        layers.push(Layer::Conv(convolution(1, 0, 0)));
+                    } else {
+                        layers.push(Layer::Conv(convolution(1, kernel / 2, 0)));
+                    }
+                }
+            }
             if !last {
                 after_layer(&mut layers, activation, norm);
             }

@@ -208,6 +208,10 @@ impl NetworkSettings {
             outputs,
             layers,
         } = &self.network;
+        if [input.channels, input.height, input.width].iter().any(|&n| n > 1 << 24) {
+            let message = format!("`network.input` must have at most {} values along an axis, got {input}", 1 << 24);
+            return Err(Invalid::new("network.input", message));
+        }
         if input.is_empty() {
             return Err(Invalid::new("network.input", "`network.input` must have at least one value, got 0"));
         }

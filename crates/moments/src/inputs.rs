@@ -136,6 +136,9 @@ impl Batch {
     ) -> Result<Self, InputError> {
         if !settings.standardize {
             let mu2 = crate::measure::over_channels(&crate::measure::by_channel(&signal, channels)).mu2;
+            if mu2 == 0.0 {
+                return Err(InputError::AllConstant { realisation });
+            }
             return Ok(Self { count, signal, noise, mu2, live: 1.0 });
         }
         let constant = standardize(&mut signal, channels);
@@ -160,25 +163,26 @@ impl Batch {
 /// Brings every channel to mean 0 and variance 1; returns the channels that do not vary, which are set to 0.
 fn standardize(values: &mut [f64], channels: usize) -> Vec<usize> {
     let rows = (values.len() / channels) as f64;
+    let first = values[..channels].to_vec();
+    let constant: Vec<usize> =
+        (0..channels).filter(|&c| values.chunks_exact(channels).all(|row| row[c] == first[c])).collect();
     let mut means = vec![0.0; channels];
     for row in values.chunks_exact(channels) {
-        for (mean, v) in means.iter_mut().zip(row) {
-            *mean += v / rows;
+        for ((mean, v), first) in means.iter_mut().zip(row).zip(&first) {
+            *mean += (v - first) / rows;
         }
     }
     let mut variances = vec![0.0; channels];
     for row in values.chunks_exact_mut(channels) {
-        for ((variance, v), mean) in variances.iter_mut().zip(row).zip(&means) {
-            *v -= mean;
+        for (((variance, v), mean), first) in variances.iter_mut().zip(row).zip(&means).zip(&first) {
+            *v = *v - first - mean;
             *variance += *v * *v / rows;
         }
     }
-    // Equal values leave the rounding of their mean.
-    let is_constant = |variance: f64, mean: f64| variance <= (1e-12 * mean).powi(2);
-    let constant: Vec<usize> = (0..channels).filter(|&c| is_constant(variances[c], means[c])).collect();
-    let factors: Vec<f64> = (0..channels)
-        .map(|c| if is_constant(variances[c], means[c]) { 0.0 } else { 1.0 / variances[c].sqrt() })
-        .collect();
+    let mut factors: Vec<f64> = variances.iter().map(|variance| 1.0 / variance.sqrt()).collect();
+    for &c in &constant {
+        factors[c] = 0.0;
+    }
     for row in values.chunks_exact_mut(channels) {
         for (v, factor) in row.iter_mut().zip(&factors) {
             *v *= factor;
@@ -233,47 +237,22 @@ fn vectors(normals: &mut Normals, count: usize, features: usize, exponent: f64) 
 fn fields(normals: &mut Normals, count: usize, shape: Shape, exponent: f64) -> Vec<f64> {
     let Shape { channels, height, width } = shape;
     let positions = height * width;
-    // White noise passes a circular filter whose response is the amplitude at each frequency.
     let along = |len: usize, i: usize| (i.min(len - i)) as f64;
-    let amplitude = |u: usize, v: usize| along(height, u).hypot(along(width, v)).max(1.0).powf(-0.5 * exponent);
-    let cosines =
-        |len: usize| -> Vec<f64> { (0..len).map(|i| (std::f64::consts::TAU * i as f64 / len as f64).cos()).collect() };
-    let (rows, columns) = (cosines(height), cosines(width));
-    // The amplitude is even in both frequencies, so the filter is a sum of cosines.
-    let mut half = vec![0.0; positions];
-    for u in 0..height {
-        for x in 0..width {
-            half[u * width + x] = (0..width).map(|v| amplitude(u, v) * columns[v * x % width]).sum();
-        }
-    }
-    let mut filter = vec![0.0; positions];
-    for y in 0..height {
-        for x in 0..width {
-            filter[y * width + x] =
-                (0..height).map(|u| half[u * width + x] * rows[u * y % height]).sum::<f64>() / positions as f64;
-        }
-    }
-    // As a matrix over pairs of positions.
-    let circulant: Vec<f32> = (0..positions)
-        .flat_map(|p| {
-            let filter = &filter;
-            (0..positions).map(move |q| {
-                let (dy, dx) = ((q / width + height - p / width) % height, (q % width + width - p % width) % width);
-                filter[dy * width + dx] as f32
-            })
-        })
+    let amplitude: Vec<f32> = (0..positions)
+        .map(|at| along(height, at / width).hypot(along(width, at % width)).max(1.0).powf(-0.5 * exponent) as f32)
         .collect();
-    let white = normals.take(count * (channels + 1) * positions, 1.0);
-    let mut smooth = vec![0.0_f32; white.len()];
-    let fields = count * (channels + 1);
-    faer::linalg::matmul::matmul(
-        MatMut::from_row_major_slice_mut(&mut smooth, fields, positions),
-        Accum::Replace,
-        MatRef::from_row_major_slice(&white, fields, positions),
-        MatRef::from_row_major_slice(&circulant, positions, positions),
-        1.0_f32,
-        Par::Seq,
-    );
+    let [rows, columns] = [height, width].map(Fourier::new);
+    let mut smooth = normals.take(count * (channels + 1) * positions, 1.0);
+    for field in smooth.chunks_exact_mut(positions) {
+        // White noise, each frequency times its amplitude.
+        let [mut re, mut im] = transform(&rows, &columns, field, &vec![0.0; positions], -1.0);
+        for ((re, im), amplitude) in re.iter_mut().zip(&mut im).zip(&amplitude) {
+            *re *= amplitude / positions as f32;
+            *im *= amplitude / positions as f32;
+        }
+        let [re, _] = transform(&rows, &columns, &re, &im, 1.0);
+        field.copy_from_slice(&re);
+    }
     let (common, own) = (0.8_f64.sqrt(), 0.2_f64.sqrt());
     let mut signal = Vec::with_capacity(count * positions * channels);
     for input in smooth.chunks_exact((channels + 1) * positions) {
@@ -283,4 +262,97 @@ fn fields(normals: &mut Normals, count: usize, shape: Shape, exponent: f64) -> V
         }
     }
     signal
+}
+
+/// cos and sin of 2π u x / n, as matrices.
+struct Fourier {
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    len: usize,
+}
+
+impl Fourier {
+    fn new(len: usize) -> Self {
+        let of = |f: fn(f64) -> f64| -> Vec<f32> {
+            let angle = |at: usize| std::f64::consts::TAU * ((at / len) * (at % len) % len) as f64 / len as f64;
+            (0..len * len).map(|at| f(angle(at)) as f32).collect()
+        };
+        Self { cos: of(f64::cos), sin: of(f64::sin), len }
+    }
+}
+
+/// `Σ_xy e^(±2πi (ux/H + vy/W)) f(x, y)`, real and imaginary part.
+fn transform(rows: &Fourier, columns: &Fourier, re: &[f32], im: &[f32], sign: f32) -> [Vec<f32>; 2] {
+    let (h, w) = (rows.len, columns.len);
+    // a b + factor c d
+    let sum = |a: (&[f32], usize), b: (&[f32], usize), c: &[f32], d: &[f32], factor: f32| -> Vec<f32> {
+        let mut out = vec![0.0_f32; h * w];
+        for (left, right, factor, accum) in [(a.0, b.0, 1.0, Accum::Replace), (c, d, factor, Accum::Add)] {
+            faer::linalg::matmul::matmul(
+                MatMut::from_row_major_slice_mut(&mut out, h, w),
+                accum,
+                MatRef::from_row_major_slice(left, left.len() / a.1, a.1),
+                MatRef::from_row_major_slice(right, right.len() / b.1, b.1),
+                factor,
+                Par::Seq,
+            );
+        }
+        out
+    };
+    let half_re = sum((&rows.cos, h), (re, w), &rows.sin, im, -sign);
+    let half_im = sum((&rows.cos, h), (im, w), &rows.sin, re, sign);
+    [
+        sum((&half_re, w), (&columns.cos, w), &half_im, &columns.sin, -sign),
+        sum((&half_im, w), (&columns.cos, w), &half_re, &columns.sin, sign),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_have_the_spectrum_they_are_asked_for() {
+        let (count, side, exponent) = (400, 6, 1.5);
+        let shape = Shape::image(2, side, side);
+        let signal = fields(&mut Normals::new(1, 0, Purpose::Signal, 0), count, shape, exponent);
+        // Power of channel 0 at some frequencies, by the definition of a Fourier transform.
+        let power = |u: usize, v: usize| {
+            let of = |input: &[f64]| {
+                let (mut re, mut im) = (0.0, 0.0);
+                for y in 0..side {
+                    for x in 0..side {
+                        let angle = std::f64::consts::TAU * (u * y + v * x) as f64 / side as f64;
+                        re += angle.cos() * input[2 * (y * side + x)];
+                        im -= angle.sin() * input[2 * (y * side + x)];
+                    }
+                }
+                re * re + im * im
+            };
+            let all: f64 = signal.chunks_exact(2 * side * side).map(of).sum();
+            all / (count * side * side) as f64
+        };
+        for (u, v, radius) in
+            [(0, 0, 1.0_f64), (1, 0, 1.0), (0, 2, 2.0), (2, 2, 8.0_f64.sqrt()), (3, 5, 10.0_f64.sqrt())]
+        {
+            let expected = radius.powf(-exponent);
+            // A mean of 400 squares of normal numbers, at worst one a field.
+            assert!((power(u, v) / expected - 1.0).abs() < 4.0 * (2.0 / count as f64).sqrt(), "{u} {v}");
+        }
+        // Channels share 0.8 of their variance.
+        let product: f64 = signal.chunks_exact(2).map(|two| two[0] * two[1]).sum();
+        let square: f64 = signal.chunks_exact(2).map(|two| 0.5 * (two[0] * two[0] + two[1] * two[1])).sum();
+        assert!((product / square - 0.8).abs() < 0.05, "{}", product / square);
+    }
+
+    #[test]
+    fn equal_values_are_constant_whatever_their_mean() {
+        for rows in [2, 7, 75, 99, 100, 784] {
+            for value in [0.3, 0.1, 1e-9, 123.456, -7e5] {
+                let mut values: Vec<f64> = (0..rows).flat_map(|i| [f64::from(i), value]).collect();
+                assert_eq!(standardize(&mut values, 2), [1], "{rows} rows of {value}");
+                assert!(values.chunks_exact(2).all(|row| row[1] == 0.0));
+            }
+        }
+    }
 }

@@ -25,6 +25,8 @@ pub struct Plan<'a> {
     points: Vec<Wanted>,
     /// Places in `points` by the path of a layer.
     at: BTreeMap<Vec<usize>, Vec<usize>>,
+    /// Layer l that each entry of the list of layers belongs to.
+    depths: Vec<usize>,
     /// Whether the network of c·x is c times that of x, for every c > 0: its signal can be rescaled.
     homogeneous: bool,
 }
@@ -65,7 +67,21 @@ pub struct Record {
     pub channels: Vec<Values>,
 }
 
-/// Moments of signal x and noise dx.
+/// Logarithms of a channel that is 0 are none; JSON has no number for them.
+mod missing {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.is_finite().then_some(*value).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    }
+}
+
+/// Moments of signal x and noise dx; what is 0 has no logarithm, which is NaN here and nothing in files.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Values {
     /// ν₁(x) is this times 2^bits.
@@ -82,12 +98,16 @@ pub struct Values {
     #[serde(skip_serializing_if = "is_zero", default)]
     pub bits: i32,
     /// log ν₂(x)
+    #[serde(with = "missing")]
     pub log_nu2: f64,
     /// log μ₂(x)
+    #[serde(with = "missing")]
     pub log_mu2: f64,
     /// log μ₂(dx), the mean square: noise has mean 0.
+    #[serde(with = "missing")]
     pub log_mu2_noise: f64,
     /// log χ, `χ² = (μ₂(dx) / μ₂(x)) / (μ₂(dx⁰) / μ₂(x⁰))`: the normalized sensitivity.
+    #[serde(with = "missing")]
     pub log_sensitivity: f64,
 }
 
@@ -127,6 +147,16 @@ impl<'a> Plan<'a> {
         let settings = experiment.settings.moments.as_ref()?;
         let points = experiment.points();
         let depths = settings.depths(points.iter().map(|point| point.depth).max()?);
+        // A unit begins behind the point that it is entered at.
+        let mut of_nodes = vec![0; experiment.network.nodes.len()];
+        for point in points.iter().filter(|point| point.path.len() == 1 && point.loc != "loc1") {
+            of_nodes[point.path[0]] = point.depth;
+        }
+        for i in (1..of_nodes.len()).rev() {
+            if of_nodes[i - 1] == 0 && points.iter().all(|point| point.path != [i - 1]) {
+                of_nodes[i - 1] = of_nodes[i];
+            }
+        }
         let named = |names: &Option<Vec<String>>, loc: &String| names.as_ref().is_none_or(|names| names.contains(loc));
         let wanted: Vec<Wanted> = points
             .into_iter()
@@ -141,7 +171,7 @@ impl<'a> Plan<'a> {
             at.entry(wanted.point.path.clone()).or_default().push(i);
         }
         let homogeneous = is_homogeneous(&experiment.network);
-        Some(Self { experiment, settings, points: wanted, at, homogeneous })
+        Some(Self { experiment, settings, points: wanted, at, depths: of_nodes, homogeneous })
     }
 
     /// The settings.
@@ -162,12 +192,15 @@ impl<'a> Plan<'a> {
                 }
                 _ => 0,
             };
-            let values = 2 * self.settings.batch * (2 * node.input.len() + 2 * node.output.len() + patches);
-            size * (values + 2 * node.weight_count()) as f64
+            size * (2 * self.settings.batch * (2 * node.input.len() + 2 * node.output.len() + patches)) as f64
         };
-        // The batch as it is drawn and standardized, in double precision.
-        let inputs = 16.0 * (self.settings.batch * self.experiment.network.input.len()) as f64;
-        inputs + self.experiment.network.flat().iter().map(|node| of(node)).fold(0.0, f64::max)
+        let network = &self.experiment.network;
+        let values = network.flat().iter().map(|node| of(node)).fold(0.0, f64::max);
+        // A residual block is drawn as a whole.
+        let weights = (0..network.nodes.len()).map(|i| network.piece(i..i + 1).parameter_count()).max().unwrap_or(0);
+        // In double precision: the batch as it is drawn, and a tensor that is measured.
+        let largest = network.flat().iter().map(|node| node.output.len()).max().unwrap_or(0).max(network.input.len());
+        values + 2.0 * size * weights as f64 + 40.0 * (self.settings.batch * largest) as f64
     }
 
     /// Positions of the last map.
@@ -197,6 +230,15 @@ impl<'a> Plan<'a> {
             weights(&mut streams[node], shape, std)
         };
         Ok(self.carry(number, &batch, &mut draw, placement))
+    }
+
+    /// Whether the inputs of a realisation can be drawn.
+    ///
+    /// # Errors
+    /// Inputs that cannot be standardized.
+    pub fn check_inputs(&self, number: u64, pool: Option<&Pool>) -> Result<(), InputError> {
+        let Self { settings, experiment, .. } = self;
+        Batch::draw(settings, experiment.network.input, experiment.settings.seed, number, pool).map(|_| ())
     }
 
     /// Some realisations, each on a thread.
@@ -284,9 +326,7 @@ impl<'a> Plan<'a> {
         };
         let (mut x, mut dx) = (tensor(&batch.signal), tensor(&batch.noise));
         for (i, node) in network.nodes.iter().enumerate() {
-            if self.at.contains_key(&vec![i]) {
-                run.depth = self.at[&vec![i]].iter().map(|&at| self.points[at].point.depth).min().unwrap_or(run.depth);
-            }
+            run.depth = self.depths[i];
             let piece = Network::drawn(&network.piece(i..i + 1), placement, &mut |shape, std| draw(i, shape, std));
             (x, dx) = piece.carry(x, dx, rule, &mut |path, x, dx| {
                 let path: Vec<usize> = [i].into_iter().chain(path[1..].iter().copied()).collect();
@@ -381,7 +421,7 @@ impl Run<'_> {
                     self.records[at] = Some(record);
                 }
             }
-            Err(reason) => self.dead = Some(Death { depth: self.plan.points[places[0]].point.depth, reason }),
+            Err(reason) => self.dead = Some(Death { depth: self.depth, reason }),
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Statistics {
     pub n: usize,
     /// Mean.
     pub mean: f64,
-    /// Standard deviation (of n - 1).
+    /// Standard deviation (of n - 1); NaN of one value.
     pub std: f64,
     /// 16th percentile.
     pub p16: f64,
@@ -47,8 +47,11 @@ impl Statistics {
             return None;
         }
         let mean = mean(values);
-        let std =
-            if n > 1 { (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt() } else { 0.0 };
+        let std = if n > 1 {
+            (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt()
+        } else {
+            f64::NAN
+        };
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let quantile = |q: f64| {
@@ -175,6 +178,10 @@ pub fn rows(realisations: &[Realisation], unit: Option<Unit>) -> Vec<Row> {
     let Some(first) = living.first() else { return Vec::new() };
     let mut rows = Vec::new();
     let mut add = |depth: usize, loc: &str, quantity: &'static str, values: &[f64]| {
+        // What leaves the range of f64 has its logarithm beside it, and no mean.
+        if values.iter().any(|v| !v.is_finite()) {
+            return;
+        }
         if let Some(statistics) = Statistics::of(values) {
             rows.push(Row { depth, loc: loc.to_owned(), quantity, statistics });
         }
@@ -182,9 +189,16 @@ pub fn rows(realisations: &[Realisation], unit: Option<Unit>) -> Vec<Row> {
     let mut done = Vec::new();
     for (i, record) in first.records.iter().enumerate() {
         let of: Vec<Vec<(&'static str, f64)>> = living.iter().map(|r| quantities(&r.records[i])).collect();
-        for (k, (name, _)) in of[0].iter().enumerate() {
-            let values: Vec<f64> = of.iter().filter_map(|found| found.get(k).map(|(_, value)| *value)).collect();
-            add(record.depth, &record.loc, name, &values);
+        // A rank or a cosine may be missing in some of them.
+        let mut names: Vec<&'static str> = Vec::new();
+        for (name, _) in of.iter().flatten() {
+            if !names.contains(name) {
+                names.push(name);
+            }
+        }
+        for name in names {
+            let value = |found: &Vec<(&'static str, f64)>| found.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+            add(record.depth, &record.loc, name, &of.iter().filter_map(value).collect::<Vec<_>>());
         }
         let Some(locs) = unit.map(Locs::of).filter(|_| record.depth > 0 && !done.contains(&record.depth)) else {
             continue;

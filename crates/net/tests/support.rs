@@ -148,11 +148,12 @@ fn with_first_conv(layers: &[Layer]) -> Vec<Layer> {
 fn random_layer(rng: &mut ChaCha20Rng) -> Layer {
     let mut pair = |from: usize, to: usize| [rng.random_range(from..to), rng.random_range(from..to)];
     let (kernel, stride, padding, extra) = (pair(1, 5), pair(1, 4), pair(0, 3), pair(0, 2));
+    let factor = pair(1, 3);
     let out = rng.random_range(1..4);
     let function = ["tanh", "erf", "gelu", "softplus", "sin", "silu"][rng.random_range(0..6)];
     let scaling = ["raw", "standardized", "normalized"][rng.random_range(0..3)];
     let affine = rng.random_bool(0.5);
-    let text = match rng.random_range(0..10) {
+    let text = match rng.random_range(0..12) {
         0 | 1 => format!(r#"{{"conv":{{"out":{out},"kernel":{kernel:?},"stride":{stride:?},"padding":{padding:?}}}}}"#),
         2 | 3 => format!(
             r#"{{"deconv":{{"out":{out},"kernel":{kernel:?},"stride":{stride:?},"padding":{padding:?},"output_padding":{extra:?}}}}}"#
@@ -163,7 +164,12 @@ fn random_layer(rng: &mut ChaCha20Rng) -> Layer {
             let over = ["chw", "features"][rng.random_range(0..2)];
             format!(r#"{{"layer_norm":{{"affine":{affine},"over":"{over}","eps":0.01}}}}"#)
         }
-        8 => r#"{"residual":{"layers":[{"batch_norm":{"eps":0.01}},{"activation":{"function":"tanh"}}],"shortcut":[],"scale":0.7}}"#.into(),
+        8 => format!(r#"{{"upsample":{{"factor":{factor:?}}}}}"#),
+        9 => {
+            let mode = ["zero", "periodic", "symmetric"][rng.random_range(0..3)];
+            format!(r#"{{"pad":{{"before":{padding:?},"after":{extra:?},"mode":"{mode}"}}}}"#)
+        }
+        10 => r#"{"residual":{"layers":[{"batch_norm":{"eps":0.01}},{"activation":{"function":"tanh"}}],"shortcut":[],"scale":0.7}}"#.into(),
         _ => format!(r#"{{"{}":{{}}}}"#, ["flatten", "global_average_pool"][rng.random_range(0..2)]),
     };
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"))

@@ -58,8 +58,12 @@ pub struct SignalNoise {
 /// With A_ij the second moments behind a nonlinearity and K = b² + w A, `A' = E[σ(u_i) σ(u_j)]`, (u) ~ N(0, K). Then
 /// `ν₂(x) = mean A_ii`, `μ₂(x) = mean_ij ½ E(σ_i - σ_j)²` and the noise of input i grows by `w E[σ'(u_i)²]`.
 ///
+/// The given inputs stand for a batch of `batch`: μ₂ over a batch is its pairs' mean times `1 - 1/batch`. Ends early where second
+/// moments leave the range from 1e-100 to 1e100, or where quadrature would have to follow them beyond 1e4.
+///
 /// # Shapes
-/// - `embedded`: second moments `x_i·x_j / n_0` of what enters the first layer, `[n, n]`; `input`: μ₂ of the inputs
+/// - `embedded`: second moments of what enters the first layer, `[n, n]`; `input`: μ₂ of the inputs, over the mean square of their
+///   noise behind the embedding's weights
 ///
 /// # Errors
 /// A dual activation that quadrature does not reach.
@@ -69,6 +73,7 @@ pub fn signal_noise(
     biases: f64,
     embedded: &[f64],
     input: f64,
+    batch: usize,
     depth: usize,
 ) -> Result<Vec<SignalNoise>, DualError> {
     let n = embedded.len().isqrt();
@@ -80,6 +85,10 @@ pub fn signal_noise(
     let mut found = Vec::with_capacity(depth);
     for depth in 1..=depth {
         let q: Vec<f64> = own.iter().map(|a| biases + weights * a).collect();
+        let range = if dual.is_quadrature() { 1e-4..1e4 } else { 1e-100..1e100 };
+        if !q.iter().all(|q| range.contains(q)) {
+            break;
+        }
         let moments: Vec<_> = q.iter().map(|&q| known.moments(dual, q)).collect();
         gaps = pairs
             .par_iter()
@@ -95,9 +104,12 @@ pub fn signal_noise(
         for (noise, moments) in noise.iter_mut().zip(&moments) {
             *noise *= weights * moments.slope;
         }
+        let mean_of = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / n as f64;
-        // Every pair stands twice, and an input does not differ from itself.
-        let mu2 = 2.0 * gaps.iter().sum::<f64>() / (n * n) as f64;
+        let mu2 = mean_of(&gaps) * (1.0 - 1.0 / batch as f64);
+        if !(mu2 > 0.0 && mean(&noise) > 0.0) {
+            break;
+        }
         let cosine =
             |(&(i, j), gap): (&(usize, usize), &f64)| (f64::midpoint(own[i], own[j]) - gap) / (own[i] * own[j]).sqrt();
         found.push(SignalNoise {

@@ -1,7 +1,7 @@
 //! The figures: distributions, increments, sensitivity, ranks, tails, correlations, kernels; theory dashed on each.
 
 use fintan_artifact::RunDir;
-use fintan_config::{Deep, Unit};
+use fintan_config::{Activation, Deep, Function, Unit};
 use fintan_moments::summary::{Row, leaves};
 use fintan_moments::{Plan, Realisation, Record};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
@@ -75,8 +75,15 @@ pub(super) fn draw(
         curves.extend(figures.band("δ_BN χ", "", "delta_bn"));
         curves.extend(figures.band("δ_φ χ", "", "delta_phi"));
         if let Some(increment) = theory.increment {
-            let name = if unit == Unit::Vanilla { "largest (Gaussian)" } else { "δ_φ of Gaussian values" };
+            let name = if unit == Unit::Vanilla { "largest there is" } else { "δ_φ of Gaussian values" };
             curves.push(level(name, increment));
+        }
+        // Of ReLUs behind batch norm, whatever the distribution: δ_φ² ≈ 1 / (1 - ν₁(|z|)²/2).
+        let normed = figures.normed(unit);
+        if deep.activation == Activation::raw(Function::Relu) && !normed.is_empty() {
+            let rows = rows.iter().filter(|row| row.loc == normed && row.quantity == "nu1_abs");
+            let points = rows.map(|row| (row.depth as f64, (1.0 - 0.5 * row.statistics.mean.powi(2)).sqrt().recip()));
+            curves.push(Curve { name: "δ_φ from ν₁(|z|)".into(), points: points.collect(), mark: Mark::Dashed });
         }
         curves.extend(increments_at_infinite_width(theory));
         figures.plot("increments.svg", "Increments of the normalized sensitivity", "increment", false, &curves)?;
@@ -122,11 +129,7 @@ pub(super) fn draw(
         }
         figures.plot("ranks.svg", "Effective ranks behind the nonlinearity", "r_eff", true, &curves)?;
     }
-    let normed = match preset {
-        Some((Unit::BnFf, _)) => "loc3",
-        Some((Unit::BnRes, _)) => "loc2",
-        _ => "",
-    };
+    let normed = preset.map_or("", |(unit, _)| figures.normed(unit));
     if !normed.is_empty() {
         let mut curves = figures.band("μ₄(z)", normed, "mu4");
         curves.extend(figures.band("ν₁(|z|)", normed, "nu1_abs"));
@@ -170,6 +173,16 @@ fn increments_at_infinite_width(theory: &Theory) -> Option<Curve> {
 }
 
 impl Figures<'_> {
+    /// The point behind a unit's first batch norm; empty where there is none, or where it is not measured.
+    fn normed(&self, unit: Unit) -> &'static str {
+        let loc = match unit {
+            Unit::Vanilla => "",
+            Unit::BnFf => "loc3",
+            Unit::BnRes => "loc2",
+        };
+        if self.rows.iter().any(|row| row.loc == loc && row.quantity == "nu1_abs") { loc } else { "" }
+    }
+
     fn plot(
         &mut self,
         file: &'static str,

@@ -18,6 +18,11 @@ use crate::device::Opened;
 use crate::failure::Failure;
 use crate::voice::tell;
 
+/// Inputs of a kernel, where nothing is said.
+const INPUTS: usize = 16;
+/// Networks, where nothing is said.
+const NETWORKS: usize = 8;
+
 /// Of all depths that were asked for.
 pub(super) struct Kernels {
     pub at: Vec<AtDepth>,
@@ -48,11 +53,16 @@ pub(super) fn measure(
     voice: &Voice,
 ) -> Result<Option<Kernels>, Failure> {
     let Some(ntk) = &plan.settings().ntk else { return Ok(None) };
-    if opened.name.starts_with("wgpu") {
-        return Err(Failure::input("`moments.ntk` is computed in f64: use --device flex or ndarray"));
+    if pool.is_none() && super::needs_pool(plan.settings()) {
+        tell!("the data set is not at hand: no tangent kernels");
+        return Ok(None);
     }
+    let settings = plan.settings();
+    let few = if experiment.network.is_batch_coupled() { settings.batch } else { settings.batch.min(INPUTS) };
+    let inputs_of_one = ntk.inputs.unwrap_or(few);
     let placement = Placement { dtype: DType::F64, ..opened.placement.clone() };
-    let living: Vec<u64> = done.iter().filter(|r| r.dead.is_none()).map(|r| r.number).take(ntk.realisations).collect();
+    let living: Vec<u64> =
+        done.iter().filter(|r| r.dead.is_none()).map(|r| r.number).take(ntk.realisations.unwrap_or(NETWORKS)).collect();
     let mut at = Vec::new();
     let progress = crate::progress::Work::new(voice, "kernels", ntk.depths.len() * living.len());
     for &depth in &ntk.depths {
@@ -61,9 +71,9 @@ pub(super) fn measure(
         for &number in &living {
             let batch = Batch::draw(plan.settings(), experiment.network.input, experiment.settings.seed, number, pool)?;
             let len = experiment.network.input.len();
-            let values = batch.signal[..ntk.inputs * len].to_vec();
+            let values = batch.signal[..inputs_of_one * len].to_vec();
             let shape = experiment.network.input;
-            let data = TensorData::new(values, [ntk.inputs, shape.height, shape.width, shape.channels]);
+            let data = TensorData::new(values, [inputs_of_one, shape.height, shape.width, shape.channels]);
             let inputs = Tensor::<4>::from_data(data, (&placement.device, placement.dtype));
             let network = plan.network(number, depth, &placement);
             let problem = Problem::new(network, inputs.clone(), None, Mode::Train, Entries::Full, Vec::new())?.summed();

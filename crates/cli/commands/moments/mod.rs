@@ -5,6 +5,7 @@ mod kernels;
 mod overlays;
 mod tables;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
@@ -49,9 +50,12 @@ fn measure(args: &Moments) -> Result<(), Failure> {
     }
     warn_of_dead_layers(&experiment, args);
     let at_a_time = at_a_time(&plan, &opened)?;
+    let fingerprint = pool.as_ref().map(fingerprint);
     let (run, mut done) = match (&args.out, args.resume) {
-        (Some(out), true) => resumed(out, &experiment)?,
+        (Some(out), true) => resumed(out, &experiment, fingerprint.as_deref())?,
         (out, _) => {
+            // What cannot be drawn leaves nothing behind.
+            plan.check_inputs(range.start, pool.as_ref())?;
             let run = match out {
                 Some(out) => RunDir::create(out)?,
                 None => {
@@ -61,11 +65,15 @@ fn measure(args: &Moments) -> Result<(), Failure> {
             let written =
                 fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
             run.write("config.toml", &written)?;
+            if let Some(fingerprint) = &fingerprint {
+                run.write(FINGERPRINT, fingerprint.as_bytes())?;
+            }
             (run, Vec::new())
         }
     };
     run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
-    let missing: Vec<u64> = range.filter(|number| done.iter().all(|r: &Realisation| r.number != *number)).collect();
+    let there: HashSet<u64> = done.iter().map(|r: &Realisation| r.number).collect();
+    let missing: Vec<u64> = range.filter(|number| !there.contains(number)).collect();
     let before = Instant::now();
     realise(&plan, (&missing, at_a_time), pool.as_ref(), &opened, &run, &mut done, args)?;
     let seconds = before.elapsed().as_secs_f64();
@@ -89,6 +97,9 @@ fn with_moments(subject: Subject, path: &Path) -> Result<NetworkExperiment, Fail
 
 fn open(choice: device::Choice, experiment: &NetworkExperiment) -> Result<Opened, Failure> {
     let mut opened = device::open(choice)?;
+    if experiment.settings.moments.as_ref().is_some_and(|m| m.ntk.is_some()) && opened.name.starts_with("wgpu") {
+        return Err(Failure::input("`moments.ntk` is computed in f64: use --device flex or ndarray"));
+    }
     if experiment.settings.moments.as_ref().is_some_and(|m| m.dtype == Precision::F64) {
         if opened.name.starts_with("wgpu") {
             return Err(Failure::input("`moments.dtype = \"f64\"` needs a CPU device: --device flex or ndarray"));
@@ -132,7 +143,11 @@ fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
                 image[2]
             )));
         }
-        let values = array.to_f64().into_iter().map(|v| v as f32).collect();
+        let values = array.to_f64();
+        if let Some(at) = values.iter().position(|v| v.abs() > f64::from(f32::MAX)) {
+            return Err(Failure::input(format!("`{path}` holds {:e}, which single precision cannot", values[at])));
+        }
+        let values = values.into_iter().map(|v| v as f32).collect();
         return Ok(Some(Pool { values, shape }));
     }
     let Some(data) = settings.inputs.data() else { return Ok(None) };
@@ -156,30 +171,97 @@ fn warn_of_dead_layers(experiment: &NetworkExperiment, args: &Moments) {
     }
 }
 
+/// File with the fingerprint of a data set.
+const FINGERPRINT: &str = "inputs.fingerprint";
+
+/// Whether inputs come from files or drawings that are held in memory.
+fn needs_pool(settings: &fintan_config::Moments) -> bool {
+    matches!(settings.inputs, Inputs::Npy(_)) || settings.inputs.data().is_some()
+}
+
+/// Number of inputs and a hash of their values (FNV-1a): where the files lie does not matter, what they hold does.
+fn fingerprint(pool: &Pool) -> String {
+    let hash = pool
+        .values
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, v| (hash ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3));
+    format!("{} inputs, {hash:016x}\n", pool.count())
+}
+
+/// A run of `fintan moments` as it lies there.
+struct Part {
+    run: RunDir,
+    done: Vec<Realisation>,
+    experiment: NetworkExperiment,
+    fingerprint: Option<String>,
+}
+
+impl Part {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let run = RunDir::open(path)?;
+        let experiment = with_moments(Subject::load(&run.resolved_config(), &[])?, &run.resolved_config())?;
+        let done: Vec<Realisation> = run.read_log()?;
+        let records = Plan::new(&experiment).expect("just seen").points().count();
+        let mut numbers = HashSet::new();
+        for realisation in &done {
+            let number = realisation.number;
+            let wrong = if !numbers.insert(number) {
+                format!("realisation {number} stands there twice")
+            } else if realisation.dead.is_none() && realisation.records.len() != records {
+                format!("realisation {number} has {} of {records} records", realisation.records.len())
+            } else {
+                continue;
+            };
+            return Err(Failure::input(format!("`{}` is damaged: {wrong}", run.log().display())));
+        }
+        let fingerprint = fs_err::read_to_string(run.root().join(FINGERPRINT)).ok();
+        Ok(Self { run, done, experiment, fingerprint })
+    }
+
+    /// Refuses another measurement than this one.
+    fn agrees(&self, other: &NetworkExperiment, fingerprint: Option<&str>, name: &str) -> Result<(), Failure> {
+        let here = self.run.root().display();
+        if alike(&self.experiment) != alike(other) {
+            return Err(Failure::input(format!(
+                "`{here}` and {name} are of different configurations; only `moments.realisations`, `moments.ntk` and the place of \
+                 files may differ"
+            )));
+        }
+        match (&self.fingerprint, fingerprint) {
+            (Some(a), Some(b)) if a != b => Err(Failure::input(format!(
+                "`{here}` and {name} measure different data: {} and {}",
+                a.trim(),
+                b.trim()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A directory that holds some realisations of the same configuration.
-fn resumed(out: &Path, experiment: &NetworkExperiment) -> Result<(RunDir, Vec<Realisation>), Failure> {
-    let (run, done, there) = read(out)?;
-    if alike(&there) != alike(experiment) {
+fn resumed(
+    out: &Path,
+    experiment: &NetworkExperiment,
+    fingerprint: Option<&str>,
+) -> Result<(RunDir, Vec<Realisation>), Failure> {
+    let part = Part::read(out)?;
+    part.agrees(experiment, fingerprint, "this")?;
+    let wanted = experiment.settings.moments.as_ref().map_or(0, |moments| moments.realisations) as u64;
+    if let Some(beyond) = part.done.iter().find(|realisation| realisation.number >= wanted) {
         return Err(Failure::input(format!(
-            "`{}` holds realisations of another configuration; only `moments.realisations` may differ",
-            out.display()
+            "`{}` holds realisation {}, and `moments.realisations` is {wanted}",
+            out.display(),
+            beyond.number
         )));
     }
     // Without a last line that was cut short.
     let mut text = String::new();
-    for realisation in &done {
+    for realisation in &part.done {
         text += &serde_json::to_string(realisation).map_err(Failure::input)?;
         text.push('\n');
     }
-    run.write("log.jsonl", text.as_bytes())?;
-    Ok((run, done))
-}
-
-fn read(path: &Path) -> Result<(RunDir, Vec<Realisation>, NetworkExperiment), Failure> {
-    let run = RunDir::open(path)?;
-    let experiment = with_moments(Subject::load(&run.resolved_config(), &[])?, &run.resolved_config())?;
-    let done = run.read_log()?;
-    Ok((run, done, experiment))
+    part.run.write("log.jsonl", text.as_bytes())?;
+    Ok((part.run, part.done))
 }
 
 /// What two parts of one measurement have in common.
@@ -188,6 +270,9 @@ fn alike(experiment: &NetworkExperiment) -> String {
     if let Some(moments) = &mut settings.moments {
         moments.realisations = 0;
         moments.ntk = None;
+        for path in moments.inputs.paths_mut() {
+            *path = std::path::PathBuf::new();
+        }
     }
     settings.to_toml()
 }
@@ -250,7 +335,10 @@ fn finish(
     tables::moments_csv(run, &done)?;
     tables::summary_csv(run, &rows)?;
     tables::npz(run, &plan, &done, preset)?;
-    let theory = overlays::Theory::of(experiment, pool, &rows)?;
+    let theory = overlays::Theory::of(experiment, pool, &rows);
+    if let (Some(reason), false) = (&theory.missing, voice.quiet) {
+        tell!("no curves of infinite width: {reason}");
+    }
     theory.write(run)?;
     let kernels = kernels::measure(&plan, experiment, &done, pool, opened, voice)?;
     if let Some(kernels) = &kernels {
@@ -273,9 +361,9 @@ fn finish(
         );
         return Ok(());
     }
-    if let (Some(first), false) = (dead.first().and_then(|r| r.dead.as_ref()), voice.quiet) {
+    if let (Some(first), false) = (dead.iter().filter_map(|r| r.dead.as_ref()).min_by_key(|d| d.depth), voice.quiet) {
         tell!(
-            "{} of {} realisations died, the first at layer {}: {}",
+            "{} of {} realisations died, the earliest at layer {}: {}",
             dead.len(),
             done.len(),
             first.depth,
@@ -293,39 +381,43 @@ fn finish(
 
 /// Puts parts together.
 fn merge(args: &MergeMoments) -> Result<(), Failure> {
-    let parts: Vec<(RunDir, Vec<Realisation>, NetworkExperiment)> =
-        args.runs.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
-    let (first, _, experiment) = &parts[0];
+    let parts: Vec<Part> = args.runs.iter().map(|path| Part::read(path)).collect::<Result<_, _>>()?;
+    let first = &parts[0];
     let mut all: Vec<Realisation> = Vec::new();
-    for (run, done, other) in &parts {
-        if alike(other) != alike(experiment) {
-            return Err(Failure::input(format!(
-                "`{}` and `{}` are of different configurations; only `moments.realisations` may differ",
-                first.root().display(),
-                run.root().display()
-            )));
-        }
-        for realisation in done {
-            if all.iter().any(|other| other.number == realisation.number) {
+    let mut there = HashSet::new();
+    let mut experiment = first.experiment.clone();
+    for part in &parts {
+        let name = format!("`{}`", part.run.root().display());
+        first.agrees(&part.experiment, part.fingerprint.as_deref(), &name)?;
+        for realisation in &part.done {
+            if !there.insert(realisation.number) {
                 return Err(Failure::input(format!(
-                    "realisation {} stands in two of the runs, the second time in `{}`",
-                    realisation.number,
-                    run.root().display()
+                    "realisation {} stands in two of the runs, the second time in {name}",
+                    realisation.number
                 )));
             }
         }
-        all.extend(done.iter().cloned());
-    }
-    let mut experiment = experiment.clone();
-    let most = parts.iter().filter_map(|(_, _, e)| e.settings.moments.as_ref()).map(|m| m.realisations).max();
-    if let (Some(moments), Some(most)) = (&mut experiment.settings.moments, most) {
-        moments.realisations = most;
+        all.extend(part.done.iter().cloned());
+        if let (Some(moments), Some(other)) = (&mut experiment.settings.moments, &part.experiment.settings.moments) {
+            moments.realisations = moments.realisations.max(other.realisations);
+            if moments.ntk.is_some() && other.ntk.is_some() && moments.ntk != other.ntk {
+                return Err(Failure::input(format!("{name} has another `moments.ntk` than the runs before it")));
+            }
+            moments.ntk = moments.ntk.take().or_else(|| other.ntk.clone());
+        }
     }
     let opened = open(args.on.device, &experiment)?;
-    let pool = pool(&experiment)?;
+    // Realisations are measured already; data are for theory and kernels beside them.
+    let pool = match pool(&experiment) {
+        Ok(pool) => pool.filter(|pool| first.fingerprint.as_ref().is_none_or(|known| *known == fingerprint(pool))),
+        Err(_) => None,
+    };
     let run = RunDir::create(&args.out)?;
     run.write("config.toml", experiment.settings.to_toml().as_bytes())?;
     run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
+    if let Some(fingerprint) = &first.fingerprint {
+        run.write(FINGERPRINT, fingerprint.as_bytes())?;
+    }
     all.sort_by_key(|realisation| realisation.number);
     for realisation in &all {
         run.append_log(realisation)?;

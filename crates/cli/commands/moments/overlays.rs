@@ -1,7 +1,7 @@
 //! What theory says of the same network.
 
 use fintan_artifact::RunDir;
-use fintan_config::{Init, Layer, NetworkExperiment, Parametrization, Standard, Unit};
+use fintan_config::{Init, Layer, NetworkExperiment, PadMode, Parametrization, Standard, Unit};
 use fintan_moments::summary::Row;
 use fintan_moments::{Batch, Pool};
 use fintan_theory::{
@@ -14,6 +14,8 @@ use crate::failure::Failure;
 
 /// Inputs behind the curves of infinite width.
 const INPUTS: usize = 64;
+/// Pairs times layers that are integrated at most, where there is no closed form.
+const INTEGRALS: usize = 1000;
 
 /// Predictions.
 pub(super) struct Theory {
@@ -29,10 +31,12 @@ pub(super) struct Theory {
     pub increment: Option<f64>,
     /// 5 L / N
     pub fluctuation: Option<f64>,
+    /// Why there are no curves of infinite width though there could be.
+    pub missing: Option<String>,
 }
 
 impl Theory {
-    pub(super) fn of(experiment: &NetworkExperiment, pool: Option<&Pool>, rows: &[Row]) -> Result<Self, Failure> {
+    pub(super) fn of(experiment: &NetworkExperiment, pool: Option<&Pool>, rows: &[Row]) -> Self {
         let none = Self {
             constants: json!({}),
             infinite: Vec::new(),
@@ -40,8 +44,9 @@ impl Theory {
             noise: None,
             increment: None,
             fluctuation: None,
+            missing: None,
         };
-        let Some((unit, deep)) = experiment.settings.network.deep_preset() else { return Ok(none) };
+        let Some((unit, deep)) = experiment.settings.network.deep_preset() else { return none };
         let width = deep.width as f64;
         let parametrization = experiment.settings.network.parametrization;
         let increment = gaussian_increment(&deep.activation);
@@ -51,11 +56,15 @@ impl Theory {
                 // Laws of ReLUs whose second moments stay: He weights and no biases.
                 let he = matches!(parametrization, Parametrization::Standard(Standard { init, bias_std })
                     if bias_std == 0.0 && init.variance() == Some(2.0))
+                    // Zeros around a map take signal away.
+                    && (deep.kernel == 1 || deep.padding == PadMode::Periodic)
                     && deep.activation == fintan_config::Activation::raw(fintan_config::Function::Relu);
                 // The second half of the depth, whose growth is fitted.
                 let halfway = |row: &&Row| row.quantity == "pr_noise" && 2 * row.depth >= deep.depth;
                 let found: Vec<f64> = rows.iter().filter(halfway).map(|row| 1.0 / row.statistics.mean).collect();
                 let last = (!found.is_empty()).then(|| found.len() as f64 / found.iter().sum::<f64>());
+                // The largest increment there is, and of these networks alone.
+                theory.increment = he.then_some(increment);
                 if he {
                     theory.signal = Some(signal_diffusion(width));
                     theory.noise = last.map(|participation| noise_diffusion(width, participation));
@@ -74,9 +83,13 @@ impl Theory {
             }
         };
         if unit == Unit::Vanilla && experiment.network.input.is_vector() {
-            theory.infinite = infinite(experiment, pool)?;
+            // A curve to look at beside what was measured: without it the rest still stands.
+            match infinite(experiment, pool) {
+                Ok(found) => theory.infinite = found,
+                Err(reason) => theory.missing = Some(reason),
+            }
         }
-        Ok(theory)
+        theory
     }
 
     pub(super) fn write(&self, run: &RunDir) -> Result<(), Failure> {
@@ -89,11 +102,18 @@ impl Theory {
 }
 
 /// Infinite width over inputs of the first realisation.
-fn infinite(experiment: &NetworkExperiment, pool: Option<&Pool>) -> Result<Vec<SignalNoise>, Failure> {
+fn infinite(experiment: &NetworkExperiment, pool: Option<&Pool>) -> Result<Vec<SignalNoise>, String> {
     let Some((_, deep)) = experiment.settings.network.deep_preset() else { return Ok(Vec::new()) };
     let settings = experiment.settings.moments.as_ref().expect("checked");
-    let batch = Batch::draw(settings, experiment.network.input, experiment.settings.seed, 0, pool)?;
-    let (n, len) = (batch.count.min(INPUTS), experiment.network.input.len());
+    if pool.is_none() && super::needs_pool(settings) {
+        return Err("the data set is not at hand".into());
+    }
+    let batch = Batch::draw(settings, experiment.network.input, experiment.settings.seed, 0, pool)
+        .map_err(|e| e.to_string())?;
+    let dual = Dual::new(deep.activation);
+    let affordable = |n: &usize| n * (n - 1) / 2 * deep.depth <= INTEGRALS;
+    let most = if dual.is_quadrature() { (2..=INPUTS).rev().find(affordable).unwrap_or(2) } else { INPUTS };
+    let (n, len) = (batch.count.min(most), experiment.network.input.len());
     let row = |i: usize| &batch.signal[i * len..(i + 1) * len];
     let dot = |i: usize, j: usize| row(i).iter().zip(row(j)).map(|(a, b)| a * b).sum::<f64>() / len as f64;
     let gram: Vec<f64> = (0..n * n).map(|at| dot(at / n, at % n)).collect();
@@ -110,7 +130,8 @@ fn infinite(experiment: &NetworkExperiment, pool: Option<&Pool>) -> Result<Vec<S
     };
     let gram: Vec<f64> = gram.iter().map(|g| biases + embedded * g).collect();
     let scale = embedded;
-    let found = signal_noise(&Dual::new(deep.activation), weights, biases, &gram, batch.mu2 / batch.live, deep.depth)?;
+    let found =
+        signal_noise(&dual, weights, biases, &gram, batch.mu2, batch.count, deep.depth).map_err(|e| e.to_string())?;
     // The embedding multiplies the noise as well.
     Ok(found
         .into_iter()

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use fintan_artifact::{Array, RunDir, write_npz};
 use fintan_config::{Deep, NetworkExperiment, Unit};
-use fintan_moments::summary::{Estimate, Fits, Row, leaves};
+use fintan_moments::summary::{Estimate, Fits, Row, Statistics, leaves, quantities};
 use fintan_moments::{Plan, Realisation, Values};
 
 use super::kernels::Kernels;
@@ -32,6 +32,11 @@ pub(super) fn moments_csv(run: &RunDir, done: &[Realisation]) -> Result<(), Fail
     Ok(run.write("moments.csv", text.as_bytes())?)
 }
 
+/// A number, or nothing where there is none.
+fn cell(v: f64) -> String {
+    if v.is_finite() { v.to_string() } else { String::new() }
+}
+
 fn numbers(v: &Values) -> String {
     let scale = 2.0_f64.powi(v.bits);
     [
@@ -45,7 +50,7 @@ fn numbers(v: &Values) -> String {
         v.log_mu2_noise,
         v.log_sensitivity,
     ]
-    .map(|v| v.to_string())
+    .map(cell)
     .join(",")
 }
 
@@ -56,7 +61,13 @@ pub(super) fn summary_csv(run: &RunDir, rows: &[Row]) -> Result<(), Failure> {
         let _ = writeln!(
             text,
             "{depth},{loc},{quantity},{},{},{},{},{},{},{}",
-            s.n, s.mean, s.std, s.p16, s.p50, s.p84, s.standard_error
+            s.n,
+            s.mean,
+            cell(s.std),
+            s.p16,
+            s.p50,
+            s.p84,
+            cell(s.standard_error)
         );
     }
     Ok(run.write("summary.csv", text.as_bytes())?)
@@ -102,28 +113,23 @@ pub(super) fn npz(
         ("log_sensitivity", "log_chi"),
     ];
     for loc in locs {
+        // A point that some layers do not have (a network without a preset) has depths of its own.
+        let own: Vec<usize> = plan.points().filter(|p| p.depth > 0 && p.loc == loc).map(|p| p.depth).collect();
+        if own.len() < depths.len() {
+            arrays.push((format!("depth_{loc}"), Array::integers(own.iter().copied())));
+        }
         for (quantity, name) in names {
+            let value = |r: &Realisation, l: usize| -> Option<f64> {
+                let record = r.records.iter().find(|record| record.depth == l && record.loc == loc)?;
+                if quantity == "mu2_noise" {
+                    return Some(record.all.log_mu2_noise.exp());
+                }
+                quantities(record).into_iter().find(|(found, _)| *found == quantity).map(|(_, value)| value)
+            };
             // -1 where a rank was not computed, as there.
-            let missing = if quantity.starts_with("reff") { -1.0 } else { f64::NAN };
-            let values: Vec<f64> = living
-                .iter()
-                .flat_map(|r| {
-                    depths.iter().map(move |&l| {
-                        let record = r.records.iter().find(|record| record.depth == l && record.loc == loc);
-                        record.map_or(missing, |record| match quantity {
-                            "mu2_noise" => record.all.log_mu2_noise.exp(),
-                            _ => fintan_moments::summary::quantities(record)
-                                .into_iter()
-                                .find(|(found, _)| *found == quantity)
-                                .map_or(missing, |(_, value)| value),
-                        })
-                    })
-                })
-                .collect();
-            // A point that a layer does not have (a generic network's) has no array.
-            if values.iter().all(|v| !v.is_nan()) {
-                arrays.push((format!("{name}_{loc}"), Array::f64(&[living.len(), depths.len()], values)));
-            }
+            let values: Vec<f64> =
+                living.iter().flat_map(|r| own.iter().map(|&l| value(r, l).unwrap_or(-1.0))).collect();
+            arrays.push((format!("{name}_{loc}"), Array::f64(&[living.len(), own.len()], values)));
         }
     }
     let arrays: Vec<(&str, Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
@@ -139,7 +145,8 @@ pub(super) fn headline(rows: &[Row], fits: Option<&Fits>, theory: &Theory) -> Ve
     let mut say = |what: &str, found: Option<Estimate>, expected: Option<f64>| {
         if let Some(Estimate { value, standard_error, .. }) = found {
             let beside = expected.map_or(String::new(), |e| format!("   (theory {e:.5})"));
-            lines.push(format!("{what:<44} {value:>10.5} ± {standard_error:.5}{beside}"));
+            let error = if standard_error.is_finite() { format!(" ± {standard_error:.5}") } else { String::new() };
+            lines.push(format!("{what:<44} {value:>10.5}{error}{beside}"));
         }
     };
     let layers = format!("layers {from} to {to}");
@@ -165,7 +172,9 @@ pub(super) fn headline(rows: &[Row], fits: Option<&Fits>, theory: &Theory) -> Ve
             .into_iter()
             .filter_map(|name| {
                 let row = rows.iter().find(|row| row.depth == last && row.quantity == name)?;
-                Some(format!("{name} {:.4} ± {:.4}", row.statistics.mean, row.statistics.standard_error))
+                let error = row.statistics.standard_error;
+                let error = if error.is_finite() { format!(" ± {error:.4}") } else { String::new() };
+                Some(format!("{name} {:.4}{error}", row.statistics.mean))
             })
             .collect();
         if !at.is_empty() {
@@ -214,9 +223,10 @@ pub(super) fn report(
         Some(Unit::BnRes) => Some("loc2"),
         _ => None,
     };
-    let end = unit.map(leaves);
+    let end = unit.map(leaves).or(ranked.as_deref());
     let columns: Vec<(&str, &str, Option<&str>)> = vec![
         ("χ", "sensitivity", end),
+        ("log χ", "log_sensitivity", end),
         ("δχ", "delta", Some("")),
         ("δ_BN", "delta_bn", Some("")),
         ("δ_φ", "delta_phi", Some("")),
@@ -242,9 +252,7 @@ pub(super) fn report(
             let cells: Vec<String> = present
                 .iter()
                 .map(|(_, quantity, loc)| {
-                    value(l, quantity, *loc).map_or_else(String::new, |row| {
-                        format!("{}, {}", short(row.statistics.mean), short(row.statistics.std))
-                    })
+                    value(l, quantity, *loc).map_or_else(String::new, |row| spread(&row.statistics))
                 })
                 .collect();
             let _ = writeln!(text, "| {l} | {} |", cells.join(" | "));
@@ -277,6 +285,11 @@ pub(super) fn report(
         let _ = writeln!(text, "\n![{caption}]({file})");
     }
     Ok(run.write("report.md", text.as_bytes())?)
+}
+
+/// Mean and standard deviation.
+fn spread(s: &Statistics) -> String {
+    if s.std.is_finite() { format!("{}, {}", short(s.mean), short(s.std)) } else { short(s.mean) }
 }
 
 /// Four digits.

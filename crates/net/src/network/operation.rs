@@ -120,6 +120,7 @@ pub(super) fn compile(
                 Layer::LayerNorm(norm) => Operation::LayerNorm { affine: parameter, eps: norm.eps, over: norm.over },
                 Layer::Reshape(_) | Layer::Flatten(_) => Operation::Reshape { from: node.input, to: node.output },
                 Layer::Pad(pad) => Operation::Pad(Padding::new(pad, node.input)),
+                Layer::Upsample(up) => Operation::Pad(Padding::upsampled(up, node.input)),
                 Layer::GlobalAveragePool(_) => Operation::GlobalAveragePool { from: node.input },
                 Layer::Residual(block) => Operation::Residual {
                     branch: compile(&node.branch, parametrization, to, norms),

@@ -18,7 +18,7 @@ mod rules;
 mod signal;
 mod wiring;
 
-use fintan_config::{Architecture, Layer, Node, NormAxes, Pad, Parametrization, Shape};
+use fintan_config::{Architecture, Layer, Node, NormAxes, Parametrization, Shape};
 use rayon::prelude::*;
 
 use self::signal::{Field, Owner, Signal};
@@ -103,8 +103,8 @@ enum Step {
     Spread {
         positions: usize,
     },
-    /// Of each padded position, the one that stands there; none for zeros.
-    Pad(Vec<Option<usize>>),
+    /// Frames and up-sampling: of each position that comes out, the one that stands there; none for zeros.
+    Copies(Vec<Option<usize>>),
     Pool,
     Residual {
         branch: Vec<Step>,
@@ -328,7 +328,7 @@ fn needs_all(steps: &[Step], all: bool) -> bool {
         Step::Linear(linear) => all && linear.wiring.parents.len() > 1,
         Step::Residual { branch, shortcut, .. } => needs_all(branch, all) || needs_all(shortcut, all),
         // Copies of one position are different positions.
-        Step::Activation(..) | Step::LayerNorm { .. } | Step::Pad(_) => all,
+        Step::Activation(..) | Step::LayerNorm { .. } | Step::Copies(_) => all,
     })
 }
 
@@ -376,10 +376,16 @@ fn compile(
             // What is flattened keeps its positions until a dense layer sums over them.
             Layer::Flatten(_) => {}
             // The mean over the one position of a vector.
-            Layer::Pad(_) if flattened => return refuse("pad", "a flattened image enters it"),
+            Layer::Pad(_) | Layer::Upsample(_) if flattened => {
+                return refuse(node.layer.name(), "a flattened image enters it");
+            }
             Layer::Pad(pad) => {
                 positions = node.output.positions();
-                steps.push(Step::Pad(sources(pad, node)));
+                steps.push(Step::Copies(sources(node, |axis, len| pad.sources(axis, len))));
+            }
+            Layer::Upsample(up) => {
+                positions = node.output.positions();
+                steps.push(Step::Copies(sources(node, |axis, len| up.sources(axis, len))));
             }
             Layer::GlobalAveragePool(_) if flattened => {}
             Layer::GlobalAveragePool(_) => {
@@ -397,9 +403,9 @@ fn compile(
     Ok((steps, positions))
 }
 
-/// Of each position of a padded map, the one that stands there.
-fn sources(pad: &Pad, node: &Node) -> Vec<Option<usize>> {
-    let [rows, columns] = [(0, node.input.height), (1, node.input.width)].map(|(axis, len)| pad.sources(axis, len));
+/// Of each position that comes out, the one that stands there.
+fn sources(node: &Node, along: impl Fn(usize, usize) -> Vec<Option<usize>>) -> Vec<Option<usize>> {
+    let [rows, columns] = [(0, node.input.height), (1, node.input.width)].map(|(axis, len)| along(axis, len));
     let width = node.input.width;
     rows.iter().flat_map(|y| columns.iter().map(move |x| Some((*y)? * width + (*x)?))).collect()
 }

@@ -18,7 +18,7 @@ impl Walk<'_> {
             Step::Activation(dual, known) => activation(dual, known, self.many, signal),
             Step::LayerNorm { over, eps, affine } => self.layer_norm(*over, *eps, *affine, signal),
             Step::Spread { positions } => Ok(spread(&signal, *positions, all)),
-            Step::Pad(sources) => Ok(pad(&signal, sources, all)),
+            Step::Copies(sources) => Ok(copies(&signal, sources, all)),
             Step::Pool => Ok(self.pool(&signal)),
             Step::Residual { branch, shortcut, scale } => {
                 let mut signal = signal;
@@ -225,7 +225,7 @@ fn spread(signal: &Signal, positions: usize, all: bool) -> Signal {
 }
 
 /// Copies of positions, and positions that are 0.
-fn pad(signal: &Signal, sources: &[Option<usize>], all: bool) -> Signal {
+fn copies(signal: &Signal, sources: &[Option<usize>], all: bool) -> Signal {
     let positions = sources.len();
     let copied = |field: &Field| {
         Field::from_fn(positions, all, |p, q| match (sources[p], sources[q]) {
