@@ -34,7 +34,9 @@ pub(crate) fn draw(shapes: &Shapes, wanted: &Image) -> Images {
     }
     let source =
         format!("built-in shapes ({} drawings of {} kinds, seed {})", shapes.count, CLASSES.len(), shapes.seed);
-    Images::new(wanted, pixels, Some(labels), source)
+    let mut images = Images::new(wanted, pixels, Some(labels), source);
+    images.classes = Some(CLASSES.map(String::from).to_vec());
+    images
 }
 
 /// One shape in coordinates from -1 to 1.
