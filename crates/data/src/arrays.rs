@@ -106,7 +106,7 @@ impl Array<'_> {
     }
 
     fn values<T: npyz::Deserialize>(&self, file: NpyFile<&[u8]>) -> Result<Vec<T>, DataError> {
-        file.into_vec().map_err(|e| self.wrong(format!("cannot be read: {e}")))
+        file.into_vec().map_err(|e| self.wrong(format!("is truncated or damaged: {e}")))
     }
 
     /// Every value as a byte.

@@ -12,6 +12,7 @@ use image::{DynamicImage, ImageReader};
 use crate::error::DataError;
 use crate::fit::fit;
 use crate::images::Images;
+use crate::parallel;
 
 pub(crate) fn load_folder(folder: &Path, wanted: &Image) -> Result<Images, DataError> {
     let mut paths = Vec::new();
@@ -95,8 +96,8 @@ fn collect(
         if some.is_empty() {
             break;
         }
-        for (path, decoded) in decode_all(some, wanted) {
-            match decoded? {
+        for (path, image) in parallel::map(some, |file| decoded(file, wanted)) {
+            match image? {
                 Ok(image) => {
                     pixels.extend(image);
                     paths.push(path);
@@ -119,27 +120,13 @@ fn collect(
 /// Files that are read before they are decoded.
 const CHUNK: usize = 256;
 
-/// The images of files, in their order, or why one is none. All processors take part: scaling takes longer than reading.
-fn decode_all(files: Vec<File>, wanted: &Image) -> Vec<(PathBuf, Result<Result<Vec<u8>, String>, DataError>)> {
-    let one = |(path, bytes): File| {
-        let image = match bytes.and_then(decode) {
-            Ok(image) => fit(image, wanted, &path).map(Ok),
-            Err(why) => Ok(Err(why)),
-        };
-        (path, image)
+/// The image of a file, or why it is none.
+fn decoded((path, bytes): File, wanted: &Image) -> (PathBuf, Result<Result<Vec<u8>, String>, DataError>) {
+    let image = match bytes.and_then(decode) {
+        Ok(image) => fit(image, wanted, &path).map(Ok),
+        Err(why) => Ok(Err(why)),
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = files.len().div_ceil(threads).max(1);
-    let mut files = files.into_iter();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                let some: Vec<File> = files.by_ref().take(share).collect();
-                scope.spawn(move || some.into_iter().map(one).collect::<Vec<_>>())
-            })
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("decoders return what is wrong")).collect()
-    })
+    (path, image)
 }
 
 /// Labels and names of the classes: the names of the folders that files lie in, in their order. None where a file lies beside

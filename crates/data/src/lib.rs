@@ -13,6 +13,7 @@ mod fit;
 mod idx;
 mod images;
 mod order;
+mod parallel;
 mod shapes;
 mod teacher;
 
