@@ -179,7 +179,7 @@ fn zip_archives_are_read_and_their_folders_are_classes() {
 
 /// A file as NumPy writes it, version 1.0.
 fn npy(kind: &str, shape: &[usize], bytes: &[u8], by_columns: bool) -> Vec<u8> {
-    let axes: String = shape.iter().map(|n| format!("{n}, ")).collect();
+    let axes = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ") + ",";
     let order = if by_columns { "True" } else { "False" };
     let mut header = format!("{{'descr': '{kind}', 'fortran_order': {order}, 'shape': ({axes}), }}");
     header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));

@@ -187,3 +187,15 @@ impl Drop for Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_data_is_said_where_it_matters() {
+        let words = |data_wait| LogLine { steps_per_second: 12.0, data_wait, ..LogLine::default() }.words();
+        assert!(words(0.24).starts_with("12.0 steps/s (24 % waiting for data)  D "), "{}", words(0.24));
+        assert!(words(0.01).starts_with("12.0 steps/s  D "), "{}", words(0.01));
+    }
+}

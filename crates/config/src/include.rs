@@ -33,7 +33,7 @@ impl Sources {
         let mut files = vec![(path.display().to_string(), text)];
         let mut path = path.to_path_buf();
         loop {
-            let (name, text) = files.last().expect("holds the first");
+            let (name, text) = &files[files.len() - 1];
             let Some((place, next)) = included(name, text)? else { return Ok(Self { files }) };
             path = path.parent().unwrap_or(Path::new("")).join(next);
             let shown = path.display().to_string();

@@ -41,16 +41,15 @@ pub(crate) fn load_npz(npz: &Npz, wanted: &Image) -> Result<Images, DataError> {
         read.map_err(|e| broken(format!("array `{name}`: {e}")))?;
         Ok(Array { path, name: Some(name.to_owned()), bytes })
     };
-    let images = match &npz.name {
-        Some(name) => name,
-        None => match names.iter().filter(|&name| Some(name) != npz.labels.as_ref()).collect::<Vec<_>>()[..] {
-            [only] => only,
-            _ => {
-                let names = names.join(", ");
-                let message = format!("holds several arrays; say which as `data.npz.name`. They are {names}");
-                return Err(DataError::format(path, message));
-            }
-        },
+    let others: Vec<&String> = names.iter().filter(|&name| Some(name) != npz.labels.as_ref()).collect();
+    let images = match (&npz.name, &others[..]) {
+        (Some(name), _) | (None, &[name]) => name,
+        (None, []) => return Err(DataError::format(path, "holds no array of images")),
+        (None, _) => {
+            let names = names.join(", ");
+            let message = format!("holds several arrays; say which as `data.npz.name`. They are {names}");
+            return Err(DataError::format(path, message));
+        }
     };
     let images = read(images)?;
     let labels = npz.labels.as_deref().map(read).transpose()?;
