@@ -22,7 +22,7 @@ fn task_cases() -> Vec<(&'static str, String)> {
         ("no optimiser", without("optimizer.adam = { rate = 0.02, beta1 = 0.9 }")),
         ("a task without data", without("[data.teacher]\nnoise = 0.1")),
         ("data without a task", TASK[..TASK.find("[task").expect("a task")].to_owned()),
-        ("data that have no labels", replace("[data.teacher]\nnoise = 0.1", "[data.folder]\npath = \"x\"")),
+        ("data of a kind that is not there", replace("[data.teacher]\nnoise = 0.1", "[data.folders]\npath = \"x\"")),
         ("a task with a typo", replace("[task.supervised]", "[task.supervized]")),
         ("no training sample", replace("train = 24", "train = 0")),
         ("a batch larger than the training set", replace("batch = 7", "batch = 25")),
@@ -83,6 +83,13 @@ fn cases() -> Vec<(&'static str, String, Vec<&'static str>)> {
             replace("data.shapes.count = 256", "data.shapes.count = 256\ndata.folder.path = \"x\""),
             vec![],
         ),
+        (
+            "a range from white to black",
+            replace("data.shapes.count = 256", "data.npy = { path = \"x.npy\", range = [1, -1] }"),
+            vec![],
+        ),
+        ("an include below a table", replace("steps = 100", "steps = 100\ninclude = \"base.toml\""), vec![]),
+        ("an include as an override", TINY.into(), vec!["--set", "include=base.toml"]),
         ("two networks", replace("latent = 6", "latent = 6\nfc = { widths = [8] }"), vec![]),
         ("an image no network reaches", replace("size = 8", "size = 20"), vec![]),
         (

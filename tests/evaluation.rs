@@ -140,7 +140,13 @@ fn data_without_labels_leave_pixels_to_measure() {
     let reasons: Vec<String> = found.refused.iter().map(|r| format!("{}: {}", r.metric, r.reason)).collect();
     assert_eq!(reasons.len(), 6);
     assert!(reasons[1].starts_with("fid: folder `"), "{}", reasons[1]);
-    assert!(reasons[5].ends_with("has no labels, so no classifier can be trained on it"), "{}", reasons[5]);
+    assert!(
+        reasons[5].contains(
+            "has no labels, so no classifier can be trained on it; put the images of each class into a folder"
+        ),
+        "{}",
+        reasons[5]
+    );
     let said = refused(folder.path(), &[&unlabelled[..], &["--metrics", "fid,modes"]].concat());
     assert!(said.contains("nothing could be measured: fid: folder `drawn` has no labels"), "{said}");
 }

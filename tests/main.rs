@@ -7,6 +7,7 @@
 //! - [`evaluation`]: metrics of samples beside the data's own, kept by step
 //! - [`export`]: generators for other programs, and back
 //! - [`health`]: what goes wrong with a GAN is said in words
+//! - [`includes`]: configurations that build on others
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
 //! - [`observed`]: kernels beside training
@@ -26,6 +27,7 @@ mod devices;
 mod evaluation;
 mod export;
 mod health;
+mod includes;
 mod kernels;
 mod losses;
 mod moments;

@@ -117,12 +117,16 @@ fn every_way_to_write_a_network() {
     assert!(new_lines(&text, &old).iter().any(|line| line.contains("tanh") && line.contains("gain")), "{text}");
 
     // What reaches its goal is written as it is.
-    let old = copied(folder.path(), "chaos");
+    copied(folder.path(), "chaos");
     let goal = ["--goal", "regime=chaos", "--margin", "0.05", "--knob", "leak"];
     let told = succeed(folder.path(), &[&["tune", "chaos.toml"][..], &goal].concat());
     assert!(told.contains("the goal was reached as it is"), "{told}");
     let text = std::fs::read_to_string(at("chaos.tuned.toml")).expect("written");
-    assert_eq!(text.split_once('\n').expect("lines").1, old);
+    // With the file that it includes, in one.
+    let old = copied(folder.path(), "order");
+    let line = "activation = { function = \"relu\", scaling = \"normalized\" }";
+    assert_eq!(new_lines(&text, &old), [&text[..text.find('\n').expect("lines")], line]);
+    assert_eq!(text.lines().count(), old.lines().count() + 1);
 
     let layers = r#"
 network.input = 16

@@ -680,7 +680,8 @@ pub(crate) enum DataCommand {
 /// Which data.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DataArgs {
-    /// A folder of images, a .tar of images, an IDX file, CIFAR .bin batches (file or folder), or a configuration (.toml).
+    /// A folder of images, a .tar or .zip of images, an .npy or .npz array, an IDX file, CIFAR .bin batches (file or folder),
+    /// or a configuration (.toml).
     pub path: PathBuf,
     #[command(flatten)]
     pub voice: Voice,

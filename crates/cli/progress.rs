@@ -28,9 +28,15 @@ impl Line for LogLine {
 
     fn words(&self) -> String {
         let Self { d_loss, g_loss, d_real, d_fake, std_ratio, correlation, nyquist_ratio, steps_per_second, .. } = self;
+        // Worth a word only where it is worth doing something about.
+        let wait = if self.data_wait < 0.05 {
+            String::new()
+        } else {
+            format!(" ({:.0} % waiting for data)", 100.0 * self.data_wait)
+        };
         let penalty = self.d_penalty.map_or_else(String::new, |penalty| format!("  penalty {penalty:.2}"));
         format!(
-            "{steps_per_second:.1} steps/s  D {d_loss:.2}{penalty}  G {g_loss:.2}  D(x) {d_real:.2}  D(G(z)) {d_fake:.2}  \
+            "{steps_per_second:.1} steps/s{wait}  D {d_loss:.2}{penalty}  G {g_loss:.2}  D(x) {d_real:.2}  D(G(z)) {d_fake:.2}  \
              std {std_ratio:.2}  corr {correlation:.2}  checkerboard {nyquist_ratio:.1}x"
         )
     }
@@ -179,5 +185,17 @@ impl Drop for Work {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_data_is_said_where_it_matters() {
+        let words = |data_wait| LogLine { steps_per_second: 12.0, data_wait, ..LogLine::default() }.words();
+        assert!(words(0.24).starts_with("12.0 steps/s (24 % waiting for data)  D "), "{}", words(0.24));
+        assert!(words(0.01).starts_with("12.0 steps/s  D "), "{}", words(0.01));
     }
 }

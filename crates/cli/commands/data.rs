@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fintan_artifact::write_whole;
-use fintan_config::{Cifar, Data, Files, Fit, Idx, Image, Subject};
-use fintan_data::{CLASSES, Images, Order};
+use fintan_config::{Cifar, Data, Files, Fit, Idx, Image, Npy, Npz, Subject};
+use fintan_data::{Images, Order};
 use fintan_report::grid_png;
 
 use crate::args::{DataArgs, DataCommand};
@@ -46,7 +46,7 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
         let unreadable: Vec<String> = images.unreadable.iter().map(|(path, _)| path.display().to_string()).collect();
         let answer = serde_json::json!({
             "source": images.source, "images": images.len(), "size": images.size, "channels": images.channels,
-            "class_counts": classes, "unreadable": unreadable,
+            "class_counts": classes, "class_names": images.classes, "unreadable": unreadable,
         });
         answer!("{answer}");
         return Ok(images);
@@ -54,10 +54,8 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
     answer!("source    {}", images.source);
     answer!("images    {}, brought to {}x{}, {} channel(s)", images.len(), images.size, images.size, images.channels);
     if let Some(counts) = classes {
-        let name = |i: usize| {
-            if matches!(data, Data::Shapes(_)) { CLASSES[i].to_owned() } else { i.to_string() }
-        };
-        let each: Vec<String> = counts.iter().enumerate().map(|(i, n)| format!("{}: {n}", name(i))).collect();
+        let each: Vec<String> =
+            counts.iter().enumerate().map(|(i, n)| format!("{}: {n}", images.class_name(i as u8))).collect();
         answer!("classes   {}", each.join(", "));
     }
     for (path, why) in &images.unreadable {
@@ -90,12 +88,19 @@ fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
             all.any(|entry| entry.is_ok_and(|e| e.path().extension().is_some_and(|x| x == extension)))
         })
     };
-    let data = if path.is_dir() && has(&path, "bin") || path.extension().is_some_and(|e| e == "bin") {
+    let is = |extension: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension));
+    let data = if path.is_dir() && has(&path, "bin") || is("bin") {
         Data::Cifar(Cifar { files: vec![path], labels: 1 })
     } else if path.is_dir() {
         Data::Folder(Files { path })
-    } else if path.extension().is_some_and(|e| e == "tar") {
+    } else if is("tar") {
         Data::Tar(Files { path })
+    } else if is("zip") {
+        Data::Zip(Files { path })
+    } else if is("npy") {
+        Data::Npy(Npy { path, labels: None, range: None })
+    } else if is("npz") {
+        Data::Npz(Npz { path, name: None, labels: None, range: None })
     } else {
         Data::Idx(Idx { images: path, labels: None })
     };

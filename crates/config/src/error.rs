@@ -92,10 +92,14 @@ pub(crate) fn in_plain_words(message: &str) -> (String, Option<String>) {
     }
     let help = match message {
         "missing field `data`" => Some(
-            "[data.shapes] draws images of its own; others are [data.idx], [data.cifar], [data.folder], [data.tar]"
+            "[data.shapes] draws images of its own; others are [data.idx], [data.cifar], [data.folder], [data.tar], \
+             [data.zip], [data.npy], [data.npz]"
                 .into(),
         ),
         "missing field `optimizer`" => Some("for instance optimizer.adam.rate = 2e-4".into()),
+        _ if message.starts_with("unknown field `include`") => {
+            Some("`include` stands at the top of a file, before any table".into())
+        }
         _ => nearest(message),
     };
     let mut plain = message.to_owned();

@@ -90,6 +90,12 @@ pub enum Data {
     Folder(Files),
     /// A tar archive of PNG and JPEG files.
     Tar(Files),
+    /// A zip archive of PNG and JPEG files.
+    Zip(Files),
+    /// An array of images, as NumPy saves one.
+    Npy(Npy),
+    /// An array of images among several, as NumPy saves them.
+    Npz(Npz),
 }
 
 impl Data {
@@ -99,7 +105,21 @@ impl Data {
             Self::Shapes(_) => Vec::new(),
             Self::Idx(idx) => idx.paths_mut(),
             Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
-            Self::Folder(files) | Self::Tar(files) => vec![&mut files.path],
+            Self::Folder(files) | Self::Tar(files) | Self::Zip(files) => vec![&mut files.path],
+            Self::Npy(npy) => npy.paths_mut(),
+            Self::Npz(npz) => vec![&mut npz.path],
+        }
+    }
+
+    /// What gives its images labels where they have none.
+    #[must_use]
+    pub fn how_to_label(&self) -> &'static str {
+        match self {
+            Self::Shapes(_) | Self::Cifar(_) => "each image has one",
+            Self::Idx(_) => "name the file as `data.idx.labels`",
+            Self::Folder(_) | Self::Tar(_) | Self::Zip(_) => "put the images of each class into a folder of its own",
+            Self::Npy(_) => "name the file as `data.npy.labels`",
+            Self::Npz(_) => "name the array as `data.npz.labels`",
         }
     }
 }
@@ -148,12 +168,49 @@ pub struct Cifar {
     pub labels: usize,
 }
 
-/// Image files.
+/// Image files. The folder that a file lies in is its class, where there are at least two such folders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
     /// The folder or archive.
     pub path: PathBuf,
+}
+
+/// Images as an array `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`, C = 1 or 3, of bytes or floats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Npy {
+    /// The `.npy` file.
+    pub path: PathBuf,
+    /// An `.npy` file of integers, one an image; GAN training does without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
+    /// The floats that are black and white, such as `[0, 1]` or `[-1, 1]`; bytes have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
+}
+
+impl Npy {
+    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        std::iter::once(&mut self.path).chain(&mut self.labels).collect()
+    }
+}
+
+/// The same among the arrays of an `.npz` file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Npz {
+    /// The `.npz` file.
+    pub path: PathBuf,
+    /// The array of images; may be left out where there is no other but the labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The array of labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<String>,
+    /// As in [`Npy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
 }
 
 /// A generator: exactly one of `dcgan`, `fc` and `layers`.
@@ -481,10 +538,22 @@ pub(crate) fn check_data(data: &Data) -> Result<(), Invalid> {
             }
             within("data.cifar.labels", *labels, 1, 2)
         }
-        Data::Idx(Idx { images: _, labels: _ }) | Data::Folder(Files { path: _ }) | Data::Tar(Files { path: _ }) => {
-            Ok(())
-        }
+        Data::Idx(Idx { images: _, labels: _ })
+        | Data::Folder(Files { path: _ })
+        | Data::Tar(Files { path: _ })
+        | Data::Zip(Files { path: _ }) => Ok(()),
+        Data::Npy(Npy { path: _, labels: _, range }) => check_range("data.npy.range", *range),
+        Data::Npz(Npz { path: _, name: _, labels: _, range }) => check_range("data.npz.range", *range),
     }
+}
+
+fn check_range(key: &str, range: Option<[f64; 2]>) -> Result<(), Invalid> {
+    let Some([black, white]) = range else { return Ok(()) };
+    if black < white && (white - black).is_finite() {
+        return Ok(());
+    }
+    Err(Invalid::new(key, format!("`{key}` must be two numbers, the lower first, got [{black}, {white}]"))
+        .with_help("for instance [0, 1] or [-1, 1]"))
 }
 
 fn check_train(train: &Train) -> Result<(), Invalid> {

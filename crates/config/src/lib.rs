@@ -13,6 +13,7 @@ mod description;
 mod error;
 mod experiment;
 mod gaussian;
+mod include;
 mod layer;
 mod loss;
 mod moments;
@@ -32,10 +33,11 @@ pub use deep::{Deep, Unit};
 pub use description::{DescribedLayer, Description, DescriptionError, WeightScale};
 pub use error::{ConfigError, Invalid};
 pub use experiment::{
-    Adam, Cifar, Data, Discriminator, Experiment, Files, Fit, Generator, Idx, Image, Optimizer, Settings, Sgd, Shapes,
-    Train,
+    Adam, Cifar, Data, Discriminator, Experiment, Files, Fit, Generator, Idx, Image, Npy, Npz, Optimizer, Settings,
+    Sgd, Shapes, Train,
 };
 pub use gaussian::{expectation, gauss_legendre};
+pub use include::Sources;
 pub use layer::{
     BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Residual, Shape, Upsample,
 };

@@ -1,4 +1,4 @@
-//! From a TOML file and `--set` overrides to an [`Experiment`], keeping track of where every key stands.
+//! From TOML files and `--set` overrides to an [`Experiment`], keeping track of where every key stands.
 
 use std::ops::Range;
 use std::path::Path;
@@ -9,96 +9,144 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{ConfigError, Invalid, in_plain_words};
 use crate::experiment::{Experiment, Settings};
+use crate::include::{INCLUDE, Sources};
 use crate::subject::{NetworkSettings, Subject};
 
 impl Experiment {
-    /// Reads and checks a configuration file.
+    /// Reads and checks a configuration file, with what it includes.
     ///
     /// `overrides` are `key.path=value` with a TOML value; what is no TOML value is taken as a string. They are
     /// appended to the text that errors quote, so that a wrong override is shown like a wrong line.
     ///
     /// # Errors
-    /// Everything wrong with the file, the overrides or the experiment.
+    /// Everything wrong with the files, the overrides or the experiment.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let text = read(path)?;
-        Self::parse(&path.display().to_string(), &text, overrides)
+        Sources::read(path)?.whole(overrides)?.checked(Settings::check)
     }
 
-    /// Checks a configuration `text`; errors call it `name`.
+    /// Checks a configuration `text`, which can include nothing; errors call it `name`.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
-        checked(name, text, overrides, Settings::check)
+        Sources::of(name, text).whole(overrides)?.checked(Settings::check)
     }
 }
 
 impl Subject {
-    /// Reads and checks a configuration file that describes a GAN or a network by itself.
+    /// Reads and checks a configuration file that describes a GAN or a network by itself, with what it includes.
     ///
     /// # Errors
     /// As [`Experiment::load`].
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let text = read(path)?;
-        Self::parse(&path.display().to_string(), &text, overrides)
+        Self::of(&Sources::read(path)?, overrides)
     }
 
-    /// Checks a configuration `text`; errors call it `name`.
+    /// Checks a configuration `text`, which can include nothing; errors call it `name`.
     ///
     /// # Errors
     /// As [`Experiment::load`].
     pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
-        // A text that is no TOML is refused below, in either case.
-        let alone = DeTable::parse(text).is_ok_and(|root| root.get_ref().contains_key("network"));
+        Self::of(&Sources::of(name, text), overrides)
+    }
+
+    /// Checks files that were read.
+    ///
+    /// # Errors
+    /// As [`Experiment::load`].
+    pub fn of(sources: &Sources, overrides: &[String]) -> Result<Self, ConfigError> {
+        let alone = sources.has("network");
+        let whole = sources.whole(overrides)?;
         if alone {
-            checked(name, text, overrides, NetworkSettings::check).map(Self::Network)
+            whole.checked(NetworkSettings::check).map(Self::Network)
         } else {
-            checked(name, text, overrides, Settings::check).map(|experiment| Self::Gan(Box::new(experiment)))
+            whole.checked(Settings::check).map(|experiment| Self::Gan(Box::new(experiment)))
         }
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
+/// Texts that make one configuration. They stand one behind the other in one range of numbers, so that the place of a
+/// key also tells the file that it stands in.
+struct Whole {
+    /// Names, texts and where they begin: the file itself with the overrides, then what it includes.
+    files: Vec<(String, String, usize)>,
+    /// TOML documents to be laid over one another, with blanks in front that put them in their places.
+    layers: Vec<String>,
+    /// How many of them are overrides.
+    overrides: usize,
 }
 
-/// Reads a text with its overrides as settings `S` and checks them.
-fn checked<S: DeserializeOwned, T>(
-    name: &str,
-    text: &str,
-    overrides: &[String],
-    check: impl FnOnce(S) -> Result<T, Invalid>,
-) -> Result<T, ConfigError> {
-    let mut whole = text.to_owned();
-    let mut extra = Vec::new();
-    if !overrides.is_empty() {
-        if !whole.is_empty() && !whole.ends_with('\n') {
-            whole.push('\n');
+impl Sources {
+    /// The texts with overrides.
+    fn whole(&self, overrides: &[String]) -> Result<Whole, ConfigError> {
+        let mut files: Vec<(String, String, usize)> = Vec::new();
+        let mut lines = Vec::new();
+        for (name, text) in self.files() {
+            let start = files.last().map_or(0, |(_, text, start)| start + text.len() + 1);
+            let mut text = text.to_owned();
+            if start == 0 && !overrides.is_empty() {
+                if !text.is_empty() && !text.ends_with('\n') {
+                    text.push('\n');
+                }
+                text.push_str("# --set\n");
+                for given in overrides {
+                    let line = override_line(given)?;
+                    lines.push(" ".repeat(text.len()) + &line);
+                    text.push_str(&line);
+                    text.push('\n');
+                }
+            }
+            files.push((name.to_owned(), text, start));
         }
-        whole.push_str("# --set\n");
-        for given in overrides {
-            let line = override_line(given)?;
-            // Blanks in front put the spans of this little document where it stands in the whole.
-            extra.push(" ".repeat(whole.len()) + &line);
-            whole.push_str(&line);
-            whole.push('\n');
+        let own = self.files().zip(&files).rev();
+        let mut layers: Vec<String> = own.map(|((_, text), (.., start))| " ".repeat(*start) + text).collect();
+        let overrides = lines.len();
+        layers.extend(lines);
+        Ok(Whole { files, layers, overrides })
+    }
+}
+
+impl Whole {
+    /// Reads settings `S` and checks them.
+    fn checked<S: DeserializeOwned, T>(&self, check: impl FnOnce(S) -> Result<T, Invalid>) -> Result<T, ConfigError> {
+        let wrong = |e: &toml::de::Error| {
+            let (message, help) = in_plain_words(e.message());
+            self.error(e.span(), message, help)
+        };
+        let parse = |document| DeTable::parse(document).map_err(|e| wrong(&e));
+        let (files, overrides) = self.layers.split_at(self.layers.len() - self.overrides);
+        let (mut root, mut place) = (DeTable::new(), 0..0);
+        for (k, document) in files.iter().enumerate() {
+            let table = parse(document)?;
+            place = table.span();
+            let mut table = table.into_inner();
+            if k > 0 {
+                // It led to the file beneath.
+                table.remove(INCLUDE);
+            }
+            merge(&mut root, table);
         }
+        for document in overrides {
+            merge(&mut root, parse(document)?.into_inner());
+        }
+        if let Some(include) = root.get(INCLUDE) {
+            let message = "`include` belongs to the top of a file and cannot be followed from here".into();
+            return Err(self.error(Some(include.span()), message, None));
+        }
+        // Where something is missing altogether, the file itself is shown.
+        let root = Spanned::new(place, root);
+        let spans = root.clone();
+        let settings = S::deserialize(toml::de::Deserializer::from(root).into_deserializer()).map_err(|e| wrong(&e))?;
+        check(settings).map_err(|Invalid { key, message, help }| self.error(span_of(&spans, &key), message, help))
     }
-    let wrong = |e: &toml::de::Error| {
-        let (message, help) = in_plain_words(e.message());
-        ConfigError::text(name, &whole, e.span(), message, help)
-    };
-    let mut root = DeTable::parse(text).map_err(|e| wrong(&e))?;
-    for document in &extra {
-        let table = DeTable::parse(document).map_err(|e| wrong(&e))?;
-        merge(root.get_mut(), table.into_inner());
+
+    /// An error in the file that a place lies in.
+    fn error(&self, place: Option<Range<usize>>, message: String, help: Option<String>) -> ConfigError {
+        let inside = |place: &Range<usize>| self.files.iter().rfind(|(.., start)| *start <= place.start);
+        let (name, text, start) = place.as_ref().and_then(inside).unwrap_or(&self.files[0]);
+        let span = place.map(|place| place.start - start..place.end - start);
+        ConfigError::text(name, text, span, message, help)
     }
-    let spans = root.clone();
-    let settings = S::deserialize(toml::de::Deserializer::from(root).into_deserializer()).map_err(|e| wrong(&e))?;
-    check(settings).map_err(|invalid| {
-        let span = span_of(&spans, &invalid.key);
-        ConfigError::text(name, &whole, span, invalid.message, invalid.help)
-    })
 }
 
 impl Settings {
@@ -155,7 +203,7 @@ fn merge<'a>(into: &mut DeTable<'a>, from: DeTable<'a>) {
     }
 }
 
-/// Settings of which exactly one alternative is given: an override with another one replaces it.
+/// Settings of which exactly one alternative is given: a file or an override with another one replaces it.
 pub const EXCLUSIVE: [&str; 7] = ["data", "decay", "function", "inputs", "norm", "optimizer", "parametrization"];
 
 /// Where the value of `key` stands; where it is not written, its nearest table that is.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::error::Invalid;
 use crate::experiment::{
-    Cifar, Data, Fit, Idx, Image, Optimizer, Shapes, at_least_one, check_data, check_layer_rates, check_optimizer,
-    within,
+    Cifar, Data, Files, Fit, Idx, Image, Npy, Npz, Optimizer, Shapes, at_least_one, check_data, check_layer_rates,
+    check_optimizer, within,
 };
 use crate::layer::Shape;
 use crate::rates::LayerRates;
@@ -114,6 +114,16 @@ pub enum Labelled {
     Idx(Idx),
     /// CIFAR-10 or CIFAR-100 binary batches.
     Cifar(Cifar),
+    /// A folder of PNG and JPEG files, a folder for each class.
+    Folder(Files),
+    /// The same in a tar archive.
+    Tar(Files),
+    /// The same in a zip archive.
+    Zip(Files),
+    /// An array of images with one of labels, as NumPy saves them.
+    Npy(Npy),
+    /// The same in one file.
+    Npz(Npz),
     /// A function of inputs on the sphere, drawn and not read.
     Teacher(Teacher),
 }
@@ -148,6 +158,9 @@ impl Labelled {
             Self::Shapes(_) | Self::Teacher(_) => Vec::new(),
             Self::Idx(idx) => idx.paths_mut(),
             Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
+            Self::Folder(files) | Self::Tar(files) | Self::Zip(files) => vec![&mut files.path],
+            Self::Npy(npy) => npy.paths_mut(),
+            Self::Npz(npz) => vec![&mut npz.path],
         }
     }
 
@@ -159,6 +172,11 @@ impl Labelled {
             Self::Shapes(shapes) => Data::Shapes(shapes.clone()),
             Self::Idx(idx) => Data::Idx(idx.clone()),
             Self::Cifar(cifar) => Data::Cifar(cifar.clone()),
+            Self::Folder(files) => Data::Folder(files.clone()),
+            Self::Tar(files) => Data::Tar(files.clone()),
+            Self::Zip(files) => Data::Zip(files.clone()),
+            Self::Npy(npy) => Data::Npy(npy.clone()),
+            Self::Npz(npz) => Data::Npz(npz.clone()),
             Self::Teacher(_) => return None,
         };
         let (channels, size) = if input.is_vector() {
@@ -180,6 +198,11 @@ impl Labelled {
             Self::Shapes(_) => "shapes",
             Self::Idx(_) => "idx",
             Self::Cifar(_) => "cifar",
+            Self::Folder(_) => "folder",
+            Self::Tar(_) => "tar",
+            Self::Zip(_) => "zip",
+            Self::Npy(_) => "npy",
+            Self::Npz(_) => "npz",
             Self::Teacher(_) => "teacher",
         }
     }
@@ -210,8 +233,10 @@ impl Supervised {
 pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Architecture) -> Result<(), Invalid> {
     let Task::Supervised(task) = task;
     let Some(data) = data else {
-        return Err(Invalid::new("task", "`task.supervised` needs `data`")
-            .with_help("[data.teacher] and [data.shapes] draw their own; others are [data.idx] and [data.cifar]"));
+        return Err(Invalid::new("task", "`task.supervised` needs `data`").with_help(
+            "[data.teacher] and [data.shapes] draw their own; others are [data.idx], [data.cifar], [data.folder], \
+                        [data.tar], [data.zip], [data.npy] and [data.npz]",
+        ));
     };
     // Taken apart field by field: a new setting does not compile until someone decides how to check it.
     let &Supervised {

@@ -92,17 +92,17 @@ impl TaskData {
             return Ok(teacher::draw(settings, experiment));
         }
         let (data, wanted) = experiment.data.images(input).expect("checked to be square images");
-        labelled(&Images::load(&data, &wanted)?, experiment)
+        labelled(&Images::load(&data, &wanted)?, data.how_to_label(), experiment)
     }
 }
 
 /// The subset of labelled images that a task asks for.
-fn labelled(images: &Images, experiment: &SupervisedExperiment) -> Result<TaskData, DataError> {
+fn labelled(images: &Images, how: &str, experiment: &SupervisedExperiment) -> Result<TaskData, DataError> {
     let SupervisedExperiment { seed, network, task, .. } = *experiment;
     let outputs = network.output().len();
     let wrong = |message: String| DataError::Labels { origin: images.source.clone(), message };
     let Some(labels) = &images.labels else {
-        return Err(wrong("has no labels, which classification needs; name the file as `data.idx.labels`".into()));
+        return Err(wrong(format!("has no labels, which classification needs; {how}")));
     };
     let mut counts = [0_usize; 256];
     for &label in labels {

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use fintan_config::{Data, Image};
 
 use crate::error::DataError;
-use crate::{cifar, files, idx, shapes};
+use crate::{arrays, cifar, files, idx, shapes};
 
 /// Images of one size, as bytes in memory.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Images {
     pub source: String,
     /// A class for each image, where the source has any.
     pub labels: Option<Vec<u8>>,
+    /// Names of the classes in the order of their labels, where the source has names.
+    pub classes: Option<Vec<String>>,
     /// Files that could not be decoded, and why.
     pub unreadable: Vec<(PathBuf, String)>,
     pixels: Vec<u8>,
@@ -26,7 +28,8 @@ pub struct Images {
 
 impl Images {
     pub(crate) fn new(wanted: &Image, pixels: Vec<u8>, labels: Option<Vec<u8>>, source: String) -> Self {
-        Self { size: wanted.size, channels: wanted.channels, source, labels, unreadable: Vec::new(), pixels }
+        let Image { size, channels, .. } = *wanted;
+        Self { size, channels, source, labels, classes: None, unreadable: Vec::new(), pixels }
     }
 
     /// Reads a data set and brings every image to the wanted form.
@@ -40,7 +43,17 @@ impl Images {
             Data::Cifar(cifar) => cifar::load(cifar, wanted),
             Data::Folder(folder) => files::load_folder(&folder.path, wanted),
             Data::Tar(tar) => files::load_tar(&tar.path, wanted),
+            Data::Zip(zip) => files::load_zip(&zip.path, wanted),
+            Data::Npy(npy) => arrays::load_npy(npy, wanted),
+            Data::Npz(npz) => arrays::load_npz(npz, wanted),
         }
+    }
+
+    /// What a class is called.
+    #[must_use]
+    pub fn class_name(&self, label: u8) -> String {
+        let name = self.classes.as_ref().and_then(|names| names.get(usize::from(label)));
+        name.cloned().unwrap_or_else(|| label.to_string())
     }
 
     /// Number of images.

@@ -4,6 +4,7 @@
 //! ([`Order`]). Batches are channels last, `[batch, rows, columns, channels]`, as networks take them. A supervised task
 //! has its samples on the host ([`TaskData`]), a subset of such a set or drawn.
 
+mod arrays;
 mod cifar;
 mod error;
 mod examples;
@@ -12,6 +13,7 @@ mod fit;
 mod idx;
 mod images;
 mod order;
+mod parallel;
 mod shapes;
 mod teacher;
 

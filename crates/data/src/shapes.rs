@@ -8,19 +8,17 @@ use rand::{RngExt, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::images::Images;
+use crate::parallel;
 
 /// Names of the classes, in the order of their labels.
 pub const CLASSES: [&str; 12] =
     ["disc", "ring", "square", "frame", "triangle", "star", "plus", "crescent", "bar", "chevron", "arc", "tee"];
 
 pub(crate) fn draw(shapes: &Shapes, wanted: &Image) -> Images {
-    let mut pixels = Vec::with_capacity(shapes.count * wanted.size * wanted.size * wanted.channels);
-    let mut labels = Vec::with_capacity(shapes.count);
-    for i in 0..shapes.count {
+    let drawn = parallel::map((0..shapes.count).collect(), |i| {
         let mut rng = ChaCha8Rng::seed_from_u64(shapes.seed);
         rng.set_stream(i as u64);
         let class = rng.random_range(0..CLASSES.len());
-        labels.push(class as u8);
         let drawing = Drawing {
             class,
             centre: [rng.random_range(-0.22..0.22), rng.random_range(-0.22..0.22)],
@@ -30,11 +28,17 @@ pub(crate) fn draw(shapes: &Shapes, wanted: &Image) -> Images {
             ink: colour(rng.random_range(0.0..1.0), rng.random_range(0.35..0.9), rng.random_range(0.75..1.0)),
             paper: colour(rng.random_range(0.0..1.0), rng.random_range(0.2..0.6), rng.random_range(0.0..0.12)),
         };
+        let mut pixels = Vec::with_capacity(wanted.size * wanted.size * wanted.channels);
         drawing.paint(wanted, &mut pixels);
-    }
+        (class as u8, pixels)
+    });
+    let (labels, pixels): (Vec<u8>, Vec<Vec<u8>>) = drawn.into_iter().unzip();
+    let pixels = pixels.concat();
     let source =
         format!("built-in shapes ({} drawings of {} kinds, seed {})", shapes.count, CLASSES.len(), shapes.seed);
-    Images::new(wanted, pixels, Some(labels), source)
+    let mut images = Images::new(wanted, pixels, Some(labels), source);
+    images.classes = Some(CLASSES.map(String::from).to_vec());
+    images
 }
 
 /// One shape in coordinates from -1 to 1.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan_config::{Goal, Labelled, LossFunction, NetworkExperiment, SupervisedExperiment, Teacher};
+use fintan_config::{Goal, Labelled, LossFunction, NetworkExperiment, Npy, Npz, SupervisedExperiment, Teacher};
 use fintan_data::TaskData;
 use fintan_net::Placement;
 use fintan_train::{Supervised, rates};
@@ -66,6 +66,9 @@ fn source(data: &Labelled) -> String {
             let names: Vec<String> = cifar.files.iter().map(|file| format!("`{}`", file.display())).collect();
             format!("CIFAR batches {}", names.join(", "))
         }
+        Labelled::Folder(files) => format!("folder `{}`", files.path.display()),
+        Labelled::Tar(files) | Labelled::Zip(files) => format!("archive `{}`", files.path.display()),
+        Labelled::Npy(Npy { path, .. }) | Labelled::Npz(Npz { path, .. }) => format!("NumPy file `{}`", path.display()),
         Labelled::Teacher(teacher) => format!("built-in teacher, a polynomial of degree {}", teacher.degree),
     }
 }

@@ -4,8 +4,8 @@ mod features;
 mod measured;
 
 use fintan_artifact::{Evaluation, RunDir};
-use fintan_config::{Data, Experiment, Subject};
-use fintan_data::{CLASSES, Images};
+use fintan_config::{Experiment, Subject};
+use fintan_data::Images;
 use fintan_train::{Halves, draw_latents, generate, real_samples};
 
 use self::features::{Brought, Cache, Extractor, Trained};
@@ -121,12 +121,9 @@ fn seen(
     let trained = match Trained::of(images, halves, args.classifier_steps, opened, &cache) {
         Ok(trained) => trained,
         Err(e) => {
-            let hint = if images.labels.is_none() && matches!(experiment.settings.data, Data::Idx(_)) {
-                "; name the file with --set data.idx.labels=FILE"
-            } else {
-                ""
-            };
-            let reason = format!("{e}, so no classifier can be trained on it{hint}");
+            let hint = if images.labels.is_none() { experiment.settings.data.how_to_label() } else { "" };
+            let stop = if hint.is_empty() { "" } else { "; " };
+            let reason = format!("{e}, so no classifier can be trained on it{stop}{hint}");
             let features = distances.into_iter().filter(|_| from_classifier);
             for (choice, names) in features.chain([(Modes, &["classes"][..])]) {
                 if measured.wants(choice) {
@@ -147,12 +144,7 @@ fn seen(
         measured.features(&extractor, &data, &samples);
     }
     if measured.wants(Modes) {
-        let built_in = matches!(experiment.settings.data, Data::Shapes(_));
-        let name = |&label: &u8| match CLASSES.get(usize::from(label)) {
-            Some(name) if built_in => (*name).to_owned(),
-            _ => label.to_string(),
-        };
-        let names: Vec<String> = labels.iter().map(name).collect();
+        let names: Vec<String> = labels.iter().map(|&label| images.class_name(label)).collect();
         let source = extractor.name(record.features);
         measured.modes(&source, &shares, &names, [&data[1].1, &samples.1]);
     }

@@ -19,7 +19,9 @@ const MEASURED: usize = 1024;
 pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
     let images = Images::load(&experiment.settings.data, &experiment.settings.image)?;
     if !voice.quiet {
-        tell!("data      {}: {} images", images.source, images.len());
+        let size = images.size;
+        let kind = if images.channels == 1 { "grey" } else { "RGB" };
+        tell!("data      {}: {} images, {size}x{size} {kind}", images.source, images.len());
         if let Some((path, why)) = images.unreadable.first() {
             let n = images.unreadable.len();
             tell!("          {n} file(s) could not be read and are left out; the first: `{}`: {why}", path.display());

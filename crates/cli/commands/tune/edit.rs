@@ -21,12 +21,27 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    /// A configuration text with overrides laid over it.
-    pub(super) fn new(text: &str, overrides: &[String]) -> Result<Self, Failure> {
+    /// A configuration text, laid over those that it includes, with overrides laid over it: `texts` begin with the text itself.
+    pub(super) fn new<'a>(
+        texts: impl DoubleEndedIterator<Item = &'a str>,
+        overrides: &[String],
+    ) -> Result<Self, Failure> {
         let parse = |text: &str| {
             text.parse::<DocumentMut>().map_err(|e| Failure::input(format!("only TOML 1.0 can be edited:\n{e}")))
         };
-        let mut document = parse(text)?;
+        let mut document: Option<DocumentMut> = None;
+        for text in texts.rev() {
+            let mut above = parse(text)?;
+            match &mut document {
+                None => document = Some(above),
+                Some(below) => {
+                    // It is in `below` already.
+                    above.remove("include");
+                    lay(below.as_table_mut(), above.as_table());
+                }
+            }
+        }
+        let mut document = document.unwrap_or_default();
         for given in overrides {
             let line = parse(&override_line(given)?)?;
             lay(document.as_table_mut(), line.as_table());
@@ -174,6 +189,10 @@ fn lay(into: &mut dyn TableLike, from: &dyn TableLike) {
             let another = theirs.iter().all(|(name, _)| !ours.contains_key(name));
             if !(EXCLUSIVE.contains(&key) && another) {
                 lay(ours, theirs);
+                if let Some(Item::Value(Value::InlineTable(inline))) = into.get_mut(key) {
+                    inline.fmt();
+                    drop_comment(inline.decor_mut());
+                }
                 continue;
             }
         }
@@ -225,7 +244,7 @@ steps = 3
             &["train={steps=9, batch=4}", "data.shapes.seed=5"],
         ] {
             let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
-            let edit = Edit::new(GAN, &overrides).unwrap_or_else(|e| panic!("{e:?}"));
+            let edit = Edit::new([GAN].into_iter(), &overrides).unwrap_or_else(|e| panic!("{e:?}"));
             let text = edit.finish("made");
             assert_eq!(settings(&text, &[]), settings(GAN, &overrides), "{text}");
             assert!(text.starts_with("# made\n") && text.contains("# few") && text.contains("# wide"), "{text}");
@@ -236,7 +255,7 @@ steps = 3
     fn only_what_changes_is_touched() {
         let own = settings(GAN, &[]);
         let preset = own.discriminator.dcgan.as_ref().expect("a preset").activation;
-        let mut edit = Edit::new(GAN, &[]).unwrap_or_else(|e| panic!("{e:?}"));
+        let mut edit = Edit::new([GAN].into_iter(), &[]).unwrap_or_else(|e| panic!("{e:?}"));
         let gain = Setting::Gain(2.0);
         edit.set("discriminator", &gain, own.discriminator.parametrization, &Place::Preset("dcgan", preset))
             .expect("is there");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fintan_artifact::write_whole;
 use fintan_config::{
-    Activation, Architecture, ConfigError, Init, Layer, Parametrization, Scaling, Settings, Standard, Subject,
+    Activation, Architecture, Init, Layer, Parametrization, Scaling, Settings, Sources, Standard, Subject,
 };
 use fintan_theory::{Goal, Knob, Regime, Setting, Standing, TuneError, Tuned};
 use serde_json::{Value, json};
@@ -23,9 +23,8 @@ pub(super) fn tune(args: &Tune) -> Result<(), Failure> {
     let out = args.out.clone().unwrap_or_else(|| {
         PathBuf::from(format!("{}.tuned.toml", path.file_stem().unwrap_or_default().to_string_lossy()))
     });
-    let text = fs_err::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-    let subject = Subject::parse(&path.display().to_string(), &text, &overrides)?;
+    let sources = Sources::read(path)?;
+    let subject = Subject::of(&sources, &overrides)?;
     if out.exists() {
         return Err(Failure::input(format!("`{}` exists already; another place is given by --out", out.display())));
     }
@@ -35,7 +34,7 @@ pub(super) fn tune(args: &Tune) -> Result<(), Failure> {
     let tuned = fintan_theory::tune(network.architecture, &goal, knob)?;
     let states = [State::of(network.architecture, knob, inputs)?, State::of(&tuned.network, knob, inputs)?];
 
-    let mut edit = Edit::new(&text, &overrides)?;
+    let mut edit = Edit::new(sources.files().map(|(_, text)| text), &overrides)?;
     if let Some(setting) = &tuned.setting {
         let layers: Vec<Layer> = tuned.network.nodes.iter().map(|node| node.layer.clone()).collect();
         let place = match (network.preset, network.layers) {
@@ -48,7 +47,8 @@ pub(super) fn tune(args: &Tune) -> Result<(), Failure> {
     let written = edit.finish(&comment());
     look_again(&written, &subject, args, &tuned, &goal, knob)?;
     write_whole(&out, written.as_bytes())?;
-    tell_all(args, &network, &goal, &tuned, &states, &out);
+    let whole = if sources.files().len() > 1 { ", with what it included" } else { "" };
+    tell_all(args, &network, &goal, &tuned, &states, &out, whole);
     Ok(())
 }
 
@@ -209,7 +209,7 @@ impl State {
     }
 }
 
-fn tell_all(args: &Tune, network: &Network, goal: &Goal, tuned: &Tuned, states: &[State; 2], out: &Path) {
+fn tell_all(args: &Tune, network: &Network, goal: &Goal, tuned: &Tuned, states: &[State; 2], out: &Path, whole: &str) {
     if args.voice.json {
         let answer = json!({
             "network": network.key, "goal": goal.to_string(), "knob": knob(args.knob).name(),
@@ -221,9 +221,9 @@ fn tell_all(args: &Tune, network: &Network, goal: &Goal, tuned: &Tuned, states: 
         table(args, network, goal, states);
         answer!();
         if tuned.setting.is_some() {
-            answer!("written to {}", out.display());
+            answer!("written to {}{whole}", out.display());
         } else {
-            answer!("the goal was reached as it is; written unchanged to {}", out.display());
+            answer!("the goal was reached as it is; written unchanged to {}{whole}", out.display());
         }
     }
     if !args.voice.quiet {

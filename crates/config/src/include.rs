@@ -1,0 +1,81 @@
+//! A configuration file with the files that it includes.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use crate::error::ConfigError;
+
+/// The key, at the top of a file, that names the file it builds on.
+pub(crate) const INCLUDE: &str = "include";
+
+/// A configuration file, the file that it includes with `include = "base.toml"`, the one that this includes, and so on.
+///
+/// A name is relative to the folder of the file that it stands in. Tables are merged, the including file on top; of settings
+/// that exclude one another ([`EXCLUSIVE`](crate::EXCLUSIVE)) its own replaces the included one. Paths of data are relative to where the
+/// program runs, whichever file they stand in.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Names and texts; the file itself is the first.
+    files: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// Reads a file and what it includes. TOML that cannot be read is left for the check.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an `include` that is no path, a circle.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Read { path: path.display().to_string(), source };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut seen = vec![path.canonicalize().map_err(unreadable)?];
+        let mut files = vec![(path.display().to_string(), text)];
+        let mut path = path.to_path_buf();
+        loop {
+            let (name, text) = &files[files.len() - 1];
+            let Some((place, next)) = included(name, text)? else { return Ok(Self { files }) };
+            path = path.parent().unwrap_or(Path::new("")).join(next);
+            let shown = path.display().to_string();
+            let wrong = |message| ConfigError::text(name, text, Some(place.clone()), message, None);
+            let cannot = |e: std::io::Error| wrong(format!("cannot read the included `{shown}`: {e}"));
+            let canonical = path.canonicalize().map_err(cannot)?;
+            if seen.contains(&canonical) {
+                return Err(wrong(format!("`include` goes round in a circle: it comes back to `{shown}`")));
+            }
+            seen.push(canonical);
+            let text = std::fs::read_to_string(&path).map_err(cannot)?;
+            files.push((shown, text));
+        }
+    }
+
+    /// A text by itself.
+    pub(crate) fn of(name: &str, text: &str) -> Self {
+        Self { files: vec![(name.to_owned(), text.to_owned())] }
+    }
+
+    /// Names and texts: the file itself, what it includes, what that includes.
+    pub fn files(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> + ExactSizeIterator {
+        self.files.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// Whether one of the files has this key at its top.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        // A text that is no TOML is refused when it is checked.
+        self.files().any(|(_, text)| DeTable::parse(text).is_ok_and(|root| root.get_ref().contains_key(key)))
+    }
+}
+
+/// The file that a text includes, and where it says so.
+fn included(name: &str, text: &str) -> Result<Option<(Range<usize>, PathBuf)>, ConfigError> {
+    let Ok(root) = DeTable::parse(text) else { return Ok(None) };
+    let Some(value) = root.get_ref().get(INCLUDE) else { return Ok(None) };
+    match value.get_ref() {
+        DeValue::String(path) if !path.is_empty() => Ok(Some((value.span(), PathBuf::from(path.as_ref())))),
+        _ => {
+            let message = "`include` must be the path of one file, in quotes".into();
+            let help = Some("for instance include = \"base.toml\", relative to this file".into());
+            Err(ConfigError::text(name, text, Some(value.span()), message, help))
+        }
+    }
+}
