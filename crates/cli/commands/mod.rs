@@ -2,6 +2,7 @@
 
 mod check;
 mod cite;
+mod compare;
 mod data;
 mod devices;
 mod eval;
@@ -25,6 +26,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Export(args) => export::export(&args),
         Command::Ntk(args) => ntk::command(&args),
         Command::Cite(args) => cite::cite(&args),

@@ -58,12 +58,12 @@ impl Subject {
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
 }
 
 /// Reads a text with its overrides as settings `S` and checks them.
-fn checked<S: DeserializeOwned, T>(
+pub(crate) fn checked<S: DeserializeOwned, T>(
     name: &str,
     text: &str,
     overrides: &[String],
