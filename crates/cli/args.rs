@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Hold configurations and runs side by side: trains what is missing with the same seeds, measures all alike.
     Compare(Compare),
+    /// Put runs on one page of HTML that needs no server, no network and no other file.
+    Report(Report),
     /// Write the generator of a checkpoint for other programs: weights, architecture, and a loader for Python.
     Export(Export),
     /// Compute the empirical neural tangent kernel of a network: as drawn, with weights from a file, or of a checkpoint.
@@ -340,6 +342,19 @@ pub(crate) struct Compare {
     /// Steps of the classifier's training, for metrics that need one.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub classifier_steps: u64,
+}
+
+/// `fintan report`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Report {
+    /// Run directories of any kind (GANs, networks with a task, moments), or the folder of one comparison.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// The page; by default `report.html` in the run, or in this folder for several.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
 }
 
 /// `fintan export`

@@ -10,6 +10,7 @@ mod export;
 mod flow;
 mod moments;
 mod ntk;
+mod report;
 mod sample;
 mod theory;
 mod train;
@@ -26,6 +27,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Report(args) => report::report(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Export(args) => export::export(&args),
         Command::Ntk(args) => ntk::command(&args),

@@ -12,6 +12,7 @@ use fintan_data::Images;
 use self::contenders::{Place, Row, read, slug};
 use self::table::{Seen, answer_table, comparison, folder_name};
 use super::eval::evaluate;
+use super::report::of_comparison;
 use super::train::{complete, load_images};
 use crate::args::{Compare, Eval, Voice};
 use crate::device;
@@ -88,12 +89,13 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
             comparison.data.len()
         );
     }
-    let table = out.join("compare.json");
+    let (file, report) = (out.join("compare.json"), of_comparison(&comparison, &out)?);
     if args.voice.json {
-        answer!("{}", serde_json::json!({ "event": "compared", "file": table, "comparison": comparison }));
+        let said = serde_json::json!({ "event": "compared", "file": file, "report": report, "comparison": comparison });
+        answer!("{said}");
     } else {
         answer_table(&comparison);
-        answer!("{}", table.display());
+        answer!("{}", report.display());
     }
     Ok(())
 }
