@@ -37,7 +37,7 @@ fn self_contained(page: &str) {
     assert!(sources.iter().all(|source| source.starts_with("data:image/png;base64,")));
 }
 
-/// A GAN with grids at steps 50 and 100, kernels beside training and apart, a walk, and health that has something to say.
+/// A GAN with grids at steps 0, 50 and 100, kernels beside training and apart, a walk, and health that has something to say.
 fn trained(folder: &Path) {
     config(folder, &format!("{TINY}\n[observe.ntk]\nevery = 50\nsamples = 4\n"));
     let train = ["train", "tiny.toml", "--device", "flex", "--quiet", "--out"];
@@ -70,7 +70,7 @@ fn gans_are_shown_side_by_side() {
         assert!(page.contains(&format!("<h2>{section}</h2>")), "{section}");
     }
     assert!(!page.contains("b <b>") && page.contains("b &lt;b&gt;"));
-    // Two grids of each, the last one shown.
+    // Grids of each, the last one shown.
     assert_eq!(page.matches("<img data-step=\"50\" hidden").count(), 2);
     assert_eq!(page.matches("<img data-step=\"100\" src").count(), 2);
     let row =
@@ -156,8 +156,7 @@ fn the_slider_moves_in_a_browser() {
     succeed(folder.path(), &["train", "tiny.toml", "--out", "a", "--device", "flex", "--quiet"]);
     succeed(folder.path(), &["report", "a"]);
     let page = folder.path().join("a/report.html");
-    for (fragment, shown, hidden) in [("", 100, 50), ("#step=50", 50, 100), ("#step=77", 50, 100), ("#step=3", 50, 100)]
-    {
+    for (fragment, shown, hidden) in [("", 100, 50), ("#step=50", 50, 100), ("#step=77", 50, 100), ("#step=3", 0, 50)] {
         let Some(dom) = in_browser(folder.path(), &page, fragment) else { return };
         let image = |step: u64| {
             let found = dom.split("<img").find(|image| image.contains(&format!("data-step=\"{step}\"")));
