@@ -1,5 +1,6 @@
 //! What `compare.json` says: several trainings side by side.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -87,17 +88,21 @@ impl Comparison {
     }
 
     fn to_csv(&self) -> String {
-        let numbers = |values: &[Option<f64>]| -> String {
-            values.iter().map(|value| value.map_or_else(|| ",".to_owned(), |value| format!(",{value}"))).collect()
+        let numbers = |text: &mut String, values: &[Option<f64>]| {
+            for value in values {
+                let _ = value.map_or_else(|| write!(text, ","), |value| write!(text, ",{value}"));
+            }
+            text.push('\n');
         };
-        let metrics: String = self.metrics.iter().map(|metric| format!(",{metric}")).collect();
-        let mut text = format!("name,seed,step{metrics}\n");
+        let mut text = format!("name,seed,step,{}\n", self.metrics.join(","));
         for data in &self.data {
-            text.push_str(&format!("{},,{}\n", quoted(&format!("data: {}", data.source)), numbers(&data.values)));
+            let _ = write!(text, "{},,", quoted(&format!("data: {}", data.source)));
+            numbers(&mut text, &data.values);
         }
         for row in &self.rows {
             for run in &row.runs {
-                text.push_str(&format!("{},{},{}{}\n", quoted(&row.name), run.seed, run.step, numbers(&run.values)));
+                let _ = write!(text, "{},{},{}", quoted(&row.name), run.seed, run.step);
+                numbers(&mut text, &run.values);
             }
         }
         text

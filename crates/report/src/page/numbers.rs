@@ -4,9 +4,12 @@ use std::fmt::Write as _;
 
 use fintan_artifact::{ComparedRow, Comparison, EventKind};
 
-use super::markup::{Table, escape, number};
+use super::markup::{Table, escape, folded, number};
 use super::run::{Kind, Run};
 use super::{Layer, of};
+
+/// Layers above which a table is folded away.
+const FOLDED: usize = 12;
 
 /// Names of metrics as they are read.
 fn spoken(metric: &str) -> String {
@@ -126,7 +129,7 @@ pub(super) fn metrics(runs: &[Run]) -> String {
         }
         let items: String = sources.iter().map(|said| format!("<li>{said}</li>\n")).collect();
         html.push_str(&table.html());
-        html.push_str(&super::markup::folded("What stands behind the numbers", &format!("<ul>\n{items}</ul>\n")));
+        html.push_str(&folded("What stands behind the numbers", &format!("<ul>\n{items}</ul>\n")));
     }
     let head = ["", "step", "correlation", "the data's", "std / the data's", "energy at period 2 / the data's"];
     let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
@@ -201,7 +204,8 @@ pub(super) fn regimes(runs: &[Run]) -> String {
             let cells = columns.iter().map(|(_, layers)| layers.get(i).map_or_else(String::new, shown));
             table.rows.push(("", std::iter::once((i + 1).to_string()).chain(cells).collect()));
         }
-        let _ = writeln!(html, "<h3>{}</h3>\n{}", escape(network), table.html());
+        let table = if longest > FOLDED { folded(&format!("{longest} layers"), &table.html()) } else { table.html() };
+        let _ = writeln!(html, "<h3>{}</h3>\n{table}", escape(network));
     }
     if html.is_empty() {
         return html;

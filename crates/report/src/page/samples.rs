@@ -6,14 +6,16 @@ use super::markup::{escape, png};
 use super::run::{Kind, Run};
 use super::{PageError, of};
 
-/// Grids of a run that are shown: more would make a page that no phone opens.
+/// Grids of a run that are shown, and of all runs: more would make a page that no phone opens.
 const GRIDS: usize = 24;
+const GRIDS_OF_ALL: usize = 96;
 
 /// Grids of all GANs at a common step, and the slider that moves it.
 pub(super) fn grids(runs: &[Run]) -> Result<String, PageError> {
     let mut figures = String::new();
     let mut steps: Vec<u64> = Vec::new();
     let mut thinned = false;
+    let most = (GRIDS_OF_ALL / of(runs, Kind::Gan).count().max(1)).clamp(3, GRIDS);
     for run in of(runs, Kind::Gan) {
         let all = run.files("grids", &["png"])?;
         let step = |path: &std::path::PathBuf| -> Option<u64> {
@@ -21,7 +23,7 @@ pub(super) fn grids(runs: &[Run]) -> Result<String, PageError> {
         };
         let all: Vec<_> = all.iter().filter_map(|path| Some((step(path)?, path))).collect();
         let Some(last) = all.len().checked_sub(1) else { continue };
-        let shown = all.len().min(GRIDS);
+        let shown = all.len().min(most);
         thinned |= shown < all.len();
         // The last one is always among them.
         let places = (0..shown).map(|i| last - (shown - 1 - i) * last / (shown - 1).max(1));
@@ -50,7 +52,7 @@ pub(super) fn grids(runs: &[Run]) -> Result<String, PageError> {
         "<p class=\"faint\">The same latents at every step, on one fixed scale.{}</p>\n<div class=\"slider\"><label \
          for=\"step\">Training</label><input type=\"range\" id=\"step\" min=\"0\" max=\"{last}\" value=\"{last}\" step=\"1\" \
          data-steps=\"{}\"><output id=\"step-said\" for=\"step\">step {}</output></div>\n",
-        if thinned { format!(" Of longer runs {GRIDS} grids are shown.") } else { String::new() },
+        if thinned { format!(" Of longer runs {most} grids are shown.") } else { String::new() },
         listed.join(","),
         steps[last]
     );

@@ -64,13 +64,18 @@ fn side_by_side(runs: &[&Run]) -> String {
                 }
                 settings.get(key).map_or_else(|| "-".to_owned(), |value| escape(value))
             });
-            table.rows.push(("differs", std::iter::once(escape(key)).chain(cells).collect()));
+            table.rows.push(("differs", std::iter::once(breakable(key)).chain(cells).collect()));
         }
         html.push_str(&table.html());
     }
     let mut same = Table { class: "settings", head: vec![String::new(), "value".into()], ..Table::default() };
     for (key, value) in all[0].iter().filter(|(key, _)| !differing.contains(key)) {
-        same.rows.push(("", vec![escape(key), escape(value)]));
+        same.rows.push(("", vec![breakable(key), escape(value)]));
     }
     html + &folded(if runs.len() > 1 { "What all have in common" } else { "All settings" }, &same.html())
+}
+
+/// A key that a narrow screen breaks at its dots.
+fn breakable(key: &str) -> String {
+    escape(key).replace('.', ".<wbr>")
 }
