@@ -90,7 +90,10 @@ impl Comparison {
     fn to_csv(&self) -> String {
         let numbers = |text: &mut String, values: &[Option<f64>]| {
             for value in values {
-                let _ = value.map_or_else(|| write!(text, ","), |value| write!(text, ",{value}"));
+                let _ = match value {
+                    Some(value) => write!(text, ",{value}"),
+                    None => write!(text, ","),
+                };
             }
             text.push('\n');
         };

@@ -43,9 +43,19 @@ pub struct Axes {
     pub log_y: bool,
     /// Whether both axes begin at 0.
     pub from_zero: bool,
-    /// Whether it is one of many on a page: smaller, and without a legend, which the page has. Curves then keep the
-    /// colours that they have there, whether or not others have points.
-    pub small: bool,
+    /// Where it stands.
+    pub stands: Stands,
+}
+
+/// Where a plot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stands {
+    /// By itself.
+    #[default]
+    Alone,
+    /// Among others on a page: smaller, and without a legend, which the page has. Curves keep the colours that they have
+    /// there, whether or not others have points.
+    OnPage,
 }
 
 /// Colours that stay apart for most eyes (Okabe and Ito 2008).
@@ -77,7 +87,7 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
     let curves: Vec<Curve> = curves
         .iter()
         .map(|curve| Curve { points: curve.points.iter().copied().filter(shown).collect(), ..curve.clone() })
-        .filter(|curve| axes.small || !curve.points.is_empty())
+        .filter(|curve| on_page(axes) || !curve.points.is_empty())
         .collect();
     let ends = |log: bool, get: fn(&(f64, f64)) -> f64| -> (f64, f64) {
         let all = curves.iter().flat_map(|curve| &curve.points).map(get);
@@ -102,7 +112,7 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
     let mut svg = String::new();
     {
         let area =
-            SVGBackend::with_string(&mut svg, if axes.small { (480, 320) } else { (720, 440) }).into_drawing_area();
+            SVGBackend::with_string(&mut svg, if on_page(axes) { (480, 320) } else { (720, 440) }).into_drawing_area();
         area.fill(&WHITE).map_err(refused)?;
         match (axes.log_x, axes.log_y) {
             (false, false) => draw(&area, axes, &curves, x, y)?,
@@ -113,6 +123,10 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
         area.present().map_err(refused)?;
     }
     Ok(svg)
+}
+
+fn on_page(axes: &Axes) -> bool {
+    axes.stands == Stands::OnPage
 }
 
 /// A plot that could not be drawn.
@@ -167,13 +181,13 @@ where
             Mark::Dots => chart.draw_series(points.map(|point| Circle::new(point, 3, style.filled()))),
         };
         let series = series.map_err(refused)?;
-        if !repeated && !axes.small && !curve.name.is_empty() {
+        if !repeated && !on_page(axes) && !curve.name.is_empty() {
             series
                 .label(&curve.name)
                 .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], style.stroke_width(3)));
         }
     }
-    if !axes.small && curves.iter().any(|curve| !curve.name.is_empty()) {
+    if !on_page(axes) && curves.iter().any(|curve| !curve.name.is_empty()) {
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperRight)

@@ -146,12 +146,11 @@ fn place(args: &Compare, rows: &[Row]) -> Result<PathBuf, Failure> {
         fs_err::create_dir_all(out).map_err(Failure::input)?;
         return Ok(out.clone());
     }
-    let name = match &args.paths[..] {
-        [one] => slug(&one.file_stem().unwrap_or_default().to_string_lossy()),
-        _ => {
-            let names: Vec<String> = rows.iter().take(4).map(|row| slug(&row.name)).collect();
-            format!("compare_{}", names.join("_"))
-        }
+    let name = if let [one] = &args.paths[..] {
+        slug(&one.file_stem().unwrap_or_default().to_string_lossy())
+    } else {
+        let names: Vec<String> = rows.iter().take(4).map(|row| slug(&row.name)).collect();
+        format!("compare_{}", names.join("_"))
     };
     let mut number = 1_u32;
     loop {

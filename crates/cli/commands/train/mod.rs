@@ -75,10 +75,13 @@ pub(super) fn complete(
         RunDir::open(root)?
     } else {
         let run = RunDir::create(root)?;
-        run.write("config.toml", &read_config(written)?)?;
         run.write("config.resolved.toml", resolved.as_bytes())?;
         run
     };
+    // Second, so that a kill between the two leaves a run that goes on.
+    if !root.join("config.toml").is_file() {
+        run.write("config.toml", &read_config(written)?)?;
+    }
     let step = run.checkpoints()?.last().copied();
     let gan = match step {
         Some(step) if step >= steps && run.metrics().is_file() => return Ok(()),

@@ -7,7 +7,7 @@ use fintan_artifact::{LogLine, SupervisedLine};
 use super::markup::{escape, svg};
 use super::run::{Kind, Run};
 use super::{PageError, of};
-use crate::plot::{Axes, Curve, Mark, colour, curves_svg};
+use crate::plot::{Axes, Curve, Mark, Stands, colour, curves_svg};
 
 /// A quantity of a line.
 type Get<L> = fn(&L) -> Option<f64>;
@@ -60,7 +60,6 @@ pub(super) fn plots<L>(
         if curves.iter().all(|curve| curve.points.is_empty()) {
             continue;
         }
-        // What one run lacks must not shift the colours of the others.
         let plot = curves_svg(&plain(title, *log_y), &curves)?;
         let _ = writeln!(html, "<figure>{}</figure>", svg(&plot));
     }
@@ -71,7 +70,7 @@ pub(super) fn plots<L>(
 }
 
 fn plain(title: &str, log_y: bool) -> Axes {
-    Axes { title: title.into(), x: "step".into(), log_y, small: true, ..Axes::default() }
+    Axes { title: title.into(), x: "step".into(), log_y, stands: Stands::OnPage, ..Axes::default() }
 }
 
 /// Names in their order, each once.

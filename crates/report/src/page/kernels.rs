@@ -54,7 +54,7 @@ pub(super) fn pictures(runs: &[Run], folder: &str) -> Result<String, PageError> 
             } else {
                 png(&fs_err::read(path)?, &caption)
             };
-            let _ = write!(html, "<figure><figcaption>{}</figcaption>{picture}</figure>\n", escape(&caption));
+            let _ = writeln!(html, "<figure><figcaption>{}</figcaption>{picture}</figure>", escape(&caption));
         }
     }
     Ok(if html.is_empty() { html } else { format!("<div class=\"many\">\n{html}</div>\n") })

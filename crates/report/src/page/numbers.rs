@@ -38,8 +38,8 @@ pub(super) fn comparison(comparison: &Comparison) -> String {
     let Comparison { metrics, data, rows, refused } = comparison;
     let mut html = String::new();
     for (i, set) in data.iter().enumerate() {
-        let mut table = Table::default();
-        table.head = std::iter::once(String::new()).chain(metrics.iter().map(|m| spoken(m))).collect();
+        let head = std::iter::once(String::new()).chain(metrics.iter().map(|m| spoken(m)));
+        let mut table = Table { head: head.collect(), ..Table::default() };
         let values = set.values.iter().map(|value| cell(*value));
         table.rows.push(("data", std::iter::once("data".to_owned()).chain(values).collect()));
         let mut runs = 0;
@@ -127,9 +127,11 @@ pub(super) fn metrics(runs: &[Run]) -> String {
                 }
             }
         }
-        let items: String = sources.iter().map(|said| format!("<li>{said}</li>\n")).collect();
         html.push_str(&table.html());
-        html.push_str(&folded("What stands behind the numbers", &format!("<ul>\n{items}</ul>\n")));
+        html.push_str(&folded(
+            "What stands behind the numbers",
+            &format!("<ul>\n<li>{}</li>\n</ul>\n", sources.join("</li>\n<li>")),
+        ));
     }
     let head = ["", "step", "correlation", "the data's", "std / the data's", "energy at period 2 / the data's"];
     let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };

@@ -70,7 +70,7 @@ pub(super) fn drawn(runs: &[Run]) -> Result<String, PageError> {
             let caption = format!("{}: {kind}, {name}", run.name);
             let image = png(&fs_err::read(&path)?, &caption);
             let _ =
-                write!(html, "<figure class=\"strip\"><figcaption>{}</figcaption>{image}</figure>\n", escape(&caption));
+                writeln!(html, "<figure class=\"strip\"><figcaption>{}</figcaption>{image}</figure>", escape(&caption));
         }
     }
     Ok(html)
