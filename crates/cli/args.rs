@@ -313,7 +313,7 @@ pub(crate) struct Eval {
 /// `fintan compare`
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Compare {
-    /// Configurations (.toml) of GANs, comparisons (.toml with [compare]), and run directories, in any mixture.
+    /// Configurations (.toml) of GANs, comparisons (.toml with `[compare]`), and run directories, in any mixture.
     #[arg(required = true, value_name = "CONFIG or RUN")]
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
