@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fintan_config::{Experiment, Scaling, Subject};
+use fintan_config::{ComparisonSettings, Experiment, Scaling, Subject};
 
 fn configs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
@@ -16,6 +16,13 @@ fn configs() -> Vec<PathBuf> {
 fn every_configuration_is_sound_and_survives_being_resolved() {
     assert!(configs().len() >= 7);
     for path in configs() {
+        if let Some(comparison) = ComparisonSettings::load(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        {
+            let read = |i| comparison.subject(i, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display())).1;
+            let subjects: Vec<Subject> = (0..comparison.variants.len()).map(read).collect();
+            assert!(subjects.iter().enumerate().all(|(i, subject)| !subjects[..i].contains(subject)));
+            continue;
+        }
         let subject = Subject::load(&path, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let again =
             Subject::parse("resolved", &subject.to_toml(), &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -1,5 +1,6 @@
 //! Behaviour across crates, through the binary.
 //!
+//! - [`compare`]: configurations and runs with the same seeds in one table
 //! - [`config_errors`]: what a wrong configuration is answered, word for word
 //! - [`configs`]: every file in `configs/` is sound, and the pair differs in one setting
 //! - [`data`]: what a wrong data set is answered
@@ -12,6 +13,7 @@
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
 //! - [`observed`]: kernels beside training
 //! - [`regimes`]: order and chaos of untrained and trained generators
+//! - [`report`]: runs on one page, read by a browser
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 //! - [`samples`]: grids, single images, arrays, interpolations
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
@@ -20,6 +22,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
 
+mod compare;
 mod config_errors;
 mod configs;
 mod data;
@@ -35,6 +38,7 @@ mod observed;
 #[path = "../crates/net/tests/reference.rs"]
 mod reference;
 mod regimes;
+mod report;
 mod runs;
 mod samples;
 mod supervised;

@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Sample(Sample),
     /// Measure the samples of a checkpoint beside the data's own images.
     Eval(Eval),
+    /// Hold configurations and runs side by side: trains what is missing with the same seeds, measures all alike.
+    Compare(Compare),
+    /// Put runs on one page of HTML that needs no server, no network and no other file.
+    Report(Report),
     /// Write the generator of a checkpoint for other programs: weights, architecture, and a loader for Python.
     Export(Export),
     /// Compute the empirical neural tangent kernel of a network: as drawn, with weights from a file, or of a checkpoint.
@@ -304,6 +308,53 @@ pub(crate) struct Eval {
     /// Steps of the classifier's training.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub classifier_steps: u64,
+}
+
+/// `fintan compare`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Compare {
+    /// Configurations (.toml) of GANs, comparisons (.toml with `[compare]`), and run directories, in any mixture.
+    #[arg(required = true, value_name = "CONFIG or RUN")]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Seeds of weights, latents and data order to train each configuration with, separated by commas; by default the one
+    /// that the configurations have.
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub seeds: Vec<u64>,
+    /// Change a setting of all configurations; of runs, where the data are (`data.`). Can be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The folder for runs, table and report. What is there already is not done again. By default in `runs/`.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Images of each set, as in `eval`.
+    #[arg(long, short, default_value_t = 2048, value_parser = clap::value_parser!(u64).range(4..=100_000))]
+    pub n: u64,
+    /// What to measure, separated by commas, as in `eval`; by default what needs no classifier.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "correlation,ms_ssim,std,swd,patch_swd,nyquist")]
+    pub metrics: Vec<MetricChoice>,
+    /// Statistics of batch norms.
+    #[arg(long, value_enum, default_value_t = BatchNormMode::Running)]
+    pub bn: BatchNormMode,
+    /// Steps of the classifier's training, for metrics that need one.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub classifier_steps: u64,
+}
+
+/// `fintan report`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Report {
+    /// Run directories of any kind (GANs, networks with a task, moments), or the folder of one comparison.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// The page; by default `report.html` in the run, or in this folder for several.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
 }
 
 /// `fintan export`

@@ -4,13 +4,17 @@
 //! without a GPU, and any program reads the same files.
 
 mod arrays;
+mod comparison;
 mod evaluation;
 mod kernels;
 mod lines;
 mod log;
 mod run_dir;
+mod settings;
 
 pub use arrays::{Array, Values, read_arrays, write_npz};
+pub use comparison::{ComparedData, ComparedRow, ComparedRun, Comparison};
 pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, RefusedMetric};
 pub use log::{Event, EventKind, LogLine, SupervisedLine};
 pub use run_dir::{RunDir, RunError, write_whole};
+pub use settings::{Settings, differing_keys, settings_of};

@@ -2,6 +2,7 @@
 
 mod check;
 mod cite;
+mod compare;
 mod data;
 mod devices;
 mod eval;
@@ -9,6 +10,7 @@ mod export;
 mod flow;
 mod moments;
 mod ntk;
+mod report;
 mod sample;
 mod theory;
 mod train;
@@ -25,6 +27,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Resume(args) => train::resume(&args),
         Command::Sample(args) => sample::sample(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::Report(args) => report::report(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Export(args) => export::export(&args),
         Command::Ntk(args) => ntk::command(&args),
         Command::Cite(args) => cite::cite(&args),

@@ -8,6 +8,7 @@
 //! all read it; presets expand to it.
 
 mod architecture;
+mod comparison;
 mod deep;
 mod description;
 mod error;
@@ -29,6 +30,7 @@ mod subject;
 mod task;
 
 pub use architecture::{Architecture, ArchitectureError, Node};
+pub use comparison::{ComparisonSettings, Variant};
 pub use deep::{Deep, Unit};
 pub use description::{DescribedLayer, Description, DescriptionError, WeightScale};
 pub use error::{ConfigError, Invalid};

@@ -67,7 +67,7 @@ impl Subject {
 
 /// Texts that make one configuration. They stand one behind the other in one range of numbers, so that the place of a
 /// key also tells the file that it stands in.
-struct Whole {
+pub(crate) struct Whole {
     /// Names, texts and where they begin: the file itself with the overrides, then what it includes.
     files: Vec<(String, String, usize)>,
     /// TOML documents to be laid over one another, with blanks in front that put them in their places.
@@ -78,7 +78,7 @@ struct Whole {
 
 impl Sources {
     /// The texts with overrides.
-    fn whole(&self, overrides: &[String]) -> Result<Whole, ConfigError> {
+    pub(crate) fn whole(&self, overrides: &[String]) -> Result<Whole, ConfigError> {
         let mut files: Vec<(String, String, usize)> = Vec::new();
         let mut lines = Vec::new();
         for (name, text) in self.files() {
@@ -108,7 +108,10 @@ impl Sources {
 
 impl Whole {
     /// Reads settings `S` and checks them.
-    fn checked<S: DeserializeOwned, T>(&self, check: impl FnOnce(S) -> Result<T, Invalid>) -> Result<T, ConfigError> {
+    pub(crate) fn checked<S: DeserializeOwned, T>(
+        &self,
+        check: impl FnOnce(S) -> Result<T, Invalid>,
+    ) -> Result<T, ConfigError> {
         let wrong = |e: &toml::de::Error| {
             let (message, help) = in_plain_words(e.message());
             self.error(e.span(), message, help)

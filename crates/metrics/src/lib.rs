@@ -21,6 +21,7 @@ mod modes;
 mod ms_ssim;
 mod samples;
 mod sliced_wasserstein;
+mod spread;
 
 pub use features::{Features, Scale};
 pub use frechet::frechet_distance;
@@ -30,6 +31,7 @@ pub use modes::{Modes, modes};
 pub use ms_ssim::{MsSsim, SSIM_WINDOW, ms_ssim, ms_ssim_scales};
 pub use samples::{Measures, Samples};
 pub use sliced_wasserstein::{Directions, PATCH, Rows, patches, sliced_wasserstein};
+pub use spread::mean_and_spread;
 
 /// Told as work goes on: how many items (pairs, rows, directions) were done since the last call.
 pub type Tick<'a> = &'a (dyn Fn(usize) + Sync);

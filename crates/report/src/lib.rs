@@ -4,8 +4,10 @@
 
 mod grid;
 mod kernel;
+mod page;
 mod plot;
 
 pub use grid::{GridError, grid_gif, grid_png, image_png};
 pub use kernel::{heat_map_png, spectrum_svg};
-pub use plot::{Axes, Curve, Mark, PlotError, curves_svg};
+pub use page::{Layer, PageError, Shown, page};
+pub use plot::{Axes, Curve, Mark, PlotError, Stands, curves_svg};

@@ -43,6 +43,19 @@ pub struct Axes {
     pub log_y: bool,
     /// Whether both axes begin at 0.
     pub from_zero: bool,
+    /// Where it stands.
+    pub stands: Stands,
+}
+
+/// Where a plot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stands {
+    /// By itself.
+    #[default]
+    Alone,
+    /// Among others on a page: smaller, and without a legend, which the page has. Curves keep the colours that they have
+    /// there, whether or not others have points.
+    OnPage,
 }
 
 /// Colours that stay apart for most eyes (Okabe and Ito 2008).
@@ -56,7 +69,13 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(60, 60, 60),
 ];
 
-/// Curves on common axes, 720 by 440 pixels.
+/// The colour of the i-th name, as CSS writes it.
+pub(crate) fn colour(i: usize) -> String {
+    let RGBColor(r, g, b) = COLOURS[i % COLOURS.len()];
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+/// Curves on common axes, 720 by 440 pixels; a small plot 480 by 320.
 ///
 /// # Errors
 /// A drawing that the library refuses.
@@ -68,7 +87,7 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
     let curves: Vec<Curve> = curves
         .iter()
         .map(|curve| Curve { points: curve.points.iter().copied().filter(shown).collect(), ..curve.clone() })
-        .filter(|curve| !curve.points.is_empty())
+        .filter(|curve| on_page(axes) || !curve.points.is_empty())
         .collect();
     let ends = |log: bool, get: fn(&(f64, f64)) -> f64| -> (f64, f64) {
         let all = curves.iter().flat_map(|curve| &curve.points).map(get);
@@ -92,7 +111,8 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
     let (x, y) = (x.0..x.1, y.0..y.1);
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, (720, 440)).into_drawing_area();
+        let area =
+            SVGBackend::with_string(&mut svg, if on_page(axes) { (480, 320) } else { (720, 440) }).into_drawing_area();
         area.fill(&WHITE).map_err(refused)?;
         match (axes.log_x, axes.log_y) {
             (false, false) => draw(&area, axes, &curves, x, y)?,
@@ -103,6 +123,10 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
         area.present().map_err(refused)?;
     }
     Ok(svg)
+}
+
+fn on_page(axes: &Axes) -> bool {
+    axes.stands == Stands::OnPage
 }
 
 /// A plot that could not be drawn.
@@ -125,7 +149,7 @@ where
         .caption(&axes.title, ("sans-serif", 17))
         .margin(12)
         .x_label_area_size(42)
-        .y_label_area_size(64)
+        .y_label_area_size(if axes.y.is_empty() { 48 } else { 64 })
         .build_cartesian_2d(x, y)
         .map_err(refused)?;
     chart
@@ -157,13 +181,13 @@ where
             Mark::Dots => chart.draw_series(points.map(|point| Circle::new(point, 3, style.filled()))),
         };
         let series = series.map_err(refused)?;
-        if !repeated && !curve.name.is_empty() {
+        if !repeated && !on_page(axes) && !curve.name.is_empty() {
             series
                 .label(&curve.name)
                 .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], style.stroke_width(3)));
         }
     }
-    if curves.iter().any(|curve| !curve.name.is_empty()) {
+    if !on_page(axes) && curves.iter().any(|curve| !curve.name.is_empty()) {
         chart
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperRight)
@@ -214,7 +238,7 @@ mod tests {
         let curves = [curve("order", Mark::Line), curve("chaos", Mark::Dashed), curve("chaos", Mark::Dots)];
         for (log_x, log_y) in [(false, false), (true, false), (false, true), (true, true)] {
             let axes =
-                Axes { title: "a < b".into(), x: "depth".into(), y: "kernel".into(), log_x, log_y, from_zero: false };
+                Axes { title: "a < b".into(), x: "depth".into(), y: "kernel".into(), log_x, log_y, ..Axes::default() };
             let svg = curves_svg(&axes, &curves).expect("drawn");
             assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
             assert!(svg.contains("a &lt; b") && svg.contains("depth") && svg.contains("order"));

@@ -28,24 +28,38 @@ pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
         let name = args.run.display();
         return Err(Failure::input(format!("`{name}` is a run of a network with a task; only GANs draw samples")));
     };
+    let opened = device::open(args.on.device)?;
+    let evaluation = evaluate(args, &run, &experiment, &opened, || load_images(&experiment, &args.voice))?;
+    say(&evaluation, &run, &args.voice);
+    Ok(())
+}
+
+/// Measures a checkpoint of a run, and keeps what was measured in its `metrics.json`.
+pub(super) fn evaluate<I: std::borrow::Borrow<Images>>(
+    args: &Eval,
+    run: &RunDir,
+    experiment: &Experiment,
+    opened: &Opened,
+    images: impl FnOnce() -> Result<I, Failure>,
+) -> Result<Evaluation, Failure> {
     // Whatever can be wrong is found before anything takes long.
     run.evaluations()?;
-    let opened = device::open(args.on.device)?;
-    let source = Source::open(&args.run, args.step, &opened)?;
+    let source = Source::open(&args.run, args.step, opened)?;
     let output = source.generator.architecture().output();
     let brought = match &args.features {
-        Some(path) => Some(Brought::read(path, output, &opened)?),
+        Some(path) => Some(Brought::read(path, output, opened)?),
         None => None,
     };
-    let images = load_images(&experiment, &args.voice)?;
+    let images = images()?;
+    let images = images.borrow();
     let step = source.step.unwrap_or_default();
     let seed = args.seed.unwrap_or(source.seed);
-    let (halves, sets) = sets(args, &source, &images, seed, &opened)?;
+    let (halves, sets) = sets(args, &source, images, seed, opened)?;
     let all = || <MetricChoice as clap::ValueEnum>::value_variants().to_vec();
     let wanted = if args.metrics.contains(&MetricChoice::All) { all() } else { args.metrics.clone() };
     let mut measured = Measured { voice: &args.voice, wanted, records: vec![], classes: vec![], refused: vec![] };
     measured.pixels(&sets);
-    let record = seen(args, &experiment, &images, &halves, &sets, brought, &opened, &mut measured);
+    let record = seen(args, experiment, images, &halves, &sets, brought, opened, &mut measured);
 
     let Measured { records, classes, refused, .. } = measured;
     if let ([], Some(first)) = (records.as_slice(), refused.first()) {
@@ -64,8 +78,7 @@ pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
         refused,
     };
     run.add_evaluation(evaluation.clone())?;
-    say(&evaluation, &run, &args.voice);
-    Ok(())
+    Ok(evaluation)
 }
 
 /// The sets that are compared.
@@ -183,7 +196,7 @@ fn say(evaluation: &Evaluation, run: &RunDir, voice: &Voice) {
 }
 
 /// Four digits; of counts, all.
-fn short(x: f64) -> String {
+pub(super) fn short(x: f64) -> String {
     if x.fract() == 0.0 {
         return format!("{x:.0}");
     }

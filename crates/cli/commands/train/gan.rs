@@ -3,6 +3,7 @@
 use fintan_artifact::RunDir;
 use fintan_config::Experiment;
 use fintan_data::Images;
+use fintan_metrics::Measures;
 use fintan_train::{Gan, Observers, Purpose, latents, real_measures, stream};
 
 use super::kernel::Kernels;
@@ -30,15 +31,68 @@ pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Imag
     Ok(images)
 }
 
-/// Trains to the end and writes `metrics.json`.
+/// Trains to the end, writes `metrics.json` and says what came out.
 pub(super) fn play(
-    mut gan: Gan,
+    gan: Gan,
     experiment: &Experiment,
     images: &Images,
     run: &RunDir,
     opened: &Opened,
     voice: &Voice,
 ) -> Result<(), Failure> {
+    let outcome = fit(gan, experiment, images, run, opened, voice)?;
+    let grid = run.grid(outcome.step);
+    if voice.json {
+        let metrics = serde_json::Value::Object(outcome.summary());
+        answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
+        return Ok(());
+    }
+    let Outcome { data, samples, .. } = &outcome;
+    answer!(
+        "correlation between samples {:.2} (data {:.2}), std {:.2} of the data's, checkerboard {:.1}x the data's",
+        samples.correlation,
+        data.correlation,
+        outcome.std_ratio(),
+        outcome.nyquist_ratio()
+    );
+    answer!("{}", grid.display());
+    Ok(())
+}
+
+/// What a trained generator shows, beside the data.
+pub(super) struct Outcome {
+    step: u64,
+    data: Measures,
+    samples: Measures,
+}
+
+impl Outcome {
+    fn std_ratio(&self) -> f64 {
+        self.samples.std / self.data.std.max(1e-12)
+    }
+
+    fn nyquist_ratio(&self) -> f64 {
+        self.samples.nyquist / self.data.nyquist.max(1e-12)
+    }
+
+    fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
+        let summary = serde_json::json!({
+            "step": self.step, "data": self.data, "samples": self.samples, "std_ratio": self.std_ratio(),
+            "nyquist_ratio": self.nyquist_ratio(),
+        });
+        summary.as_object().cloned().unwrap_or_default()
+    }
+}
+
+/// Trains to the end and writes `metrics.json`.
+pub(super) fn fit(
+    mut gan: Gan,
+    experiment: &Experiment,
+    images: &Images,
+    run: &RunDir,
+    opened: &Opened,
+    voice: &Voice,
+) -> Result<Outcome, Failure> {
     if !voice.quiet {
         let (g, d) = (experiment.generator.parameter_count(), experiment.discriminator.parameter_count());
         tell!("networks  generator {g} parameters, discriminator {d}");
@@ -66,23 +120,7 @@ pub(super) fn play(
     })?;
 
     let (samples, data) = (gan.samples(MEASURED).measure(), real_measures(images, MEASURED));
-    let metrics = serde_json::json!({
-        "step": gan.step, "data": data, "samples": samples, "std_ratio": samples.std / data.std.max(1e-12),
-        "nyquist_ratio": samples.nyquist / data.nyquist.max(1e-12),
-    });
-    run.write_summary(metrics.as_object().cloned().unwrap_or_default())?;
-    let grid = run.grid(gan.step);
-    if voice.json {
-        answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
-        return Ok(());
-    }
-    answer!(
-        "correlation between samples {:.2} (data {:.2}), std {:.2} of the data's, checkerboard {:.1}x the data's",
-        samples.correlation,
-        data.correlation,
-        samples.std / data.std.max(1e-12),
-        samples.nyquist / data.nyquist.max(1e-12)
-    );
-    answer!("{}", grid.display());
-    Ok(())
+    let outcome = Outcome { step: gan.step, data, samples };
+    run.write_summary(outcome.summary())?;
+    Ok(outcome)
 }

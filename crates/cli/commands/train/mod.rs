@@ -9,11 +9,12 @@ mod watch;
 use std::path::Path;
 
 use fintan_artifact::RunDir;
-use fintan_config::{ConfigError, Subject};
+use fintan_config::{ConfigError, Experiment, Subject};
+use fintan_data::Images;
 use fintan_train::{Gan, Supervised};
 
-use crate::args::{Resume, Train};
-use crate::device;
+use crate::args::{Resume, Train, Voice};
+use crate::device::{self, Opened};
 use crate::failure::Failure;
 use crate::voice::tell;
 
@@ -53,11 +54,46 @@ fn begin(args: &Train, subject: &Subject) -> Result<RunDir, Failure> {
         Some(root) => RunDir::create(root)?,
         None => RunDir::create_numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?,
     };
-    let written =
-        fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-    run.write("config.toml", &written)?;
+    run.write("config.toml", &read_config(path)?)?;
     run.write("config.resolved.toml", subject.to_toml().as_bytes())?;
     Ok(run)
+}
+
+/// Brings the GAN of `root` to its last step: from the start where there is nothing, from its newest checkpoint where it
+/// stopped. A run that is done is left as it is. What is there must be of this very configuration.
+pub(super) fn complete(
+    root: &Path,
+    written: &Path,
+    experiment: &Experiment,
+    images: &Images,
+    opened: &Opened,
+    voice: &Voice,
+) -> Result<(), Failure> {
+    let resolved = experiment.settings.to_toml();
+    let steps = experiment.settings.train.steps;
+    let run = if root.join("config.resolved.toml").is_file() {
+        RunDir::open(root)?
+    } else {
+        let run = RunDir::create(root)?;
+        run.write("config.resolved.toml", resolved.as_bytes())?;
+        run
+    };
+    // Second, so that a kill between the two leaves a run that goes on.
+    if !root.join("config.toml").is_file() {
+        run.write("config.toml", &read_config(written)?)?;
+    }
+    let step = run.checkpoints()?.last().copied();
+    let gan = match step {
+        Some(step) if step >= steps && run.metrics().is_file() => return Ok(()),
+        Some(step) => Gan::from_checkpoint(&run.checkpoint(step), experiment, images.len(), &opened.placement)?,
+        None => Gan::new(experiment, images.len(), &opened.placement),
+    };
+    run.rewind(step.unwrap_or(0))?;
+    gan::fit(gan, experiment, images, &run, opened, voice).map(drop)
+}
+
+fn read_config(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
 }
 
 /// Goes on with a run.

@@ -1,8 +1,8 @@
 //! Writes a run directory while training goes on, whatever is trained.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use fintan_artifact::{Event, EventKind, RunDir};
 use fintan_metrics::Samples;
@@ -84,8 +84,12 @@ impl Begun<'_> {
     }
 }
 
-/// A flag that Ctrl-C raises; the loop looks at it after each step.
+/// A flag that Ctrl-C raises; the loop looks at it after each step. One for all loops of a command.
 fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    if let Some(flag) = FLAG.get() {
+        return Ok(Arc::clone(flag));
+    }
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
     ctrlc::set_handler(move || {
@@ -95,7 +99,7 @@ fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
         }
     })
     .map_err(|e| Failure::Failed(miette::miette!("cannot watch for Ctrl-C: {e}")))?;
-    Ok(flag)
+    Ok(Arc::clone(FLAG.get_or_init(|| flag)))
 }
 
 /// The observer that writes.

@@ -1,0 +1,149 @@
+//! What `compare.json` says: several trainings side by side.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::run_dir::{RunError, write_whole};
+
+/// Trainings that were measured alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Names of the metrics, in the order in which they are shown.
+    pub metrics: Vec<String>,
+    /// Each data set that was trained on, measured by its held-out half.
+    pub data: Vec<ComparedData>,
+    /// Each configuration.
+    pub rows: Vec<ComparedRow>,
+    /// Metrics that were asked for and have no value, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+}
+
+/// A data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparedData {
+    /// Where it comes from, in words.
+    pub source: String,
+    /// Images of each set that was measured.
+    pub count: usize,
+    /// Its own value of each metric, where it has one.
+    pub values: Vec<Option<f64>>,
+}
+
+/// A configuration, trained with one seed or several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparedRow {
+    /// Its name.
+    pub name: String,
+    /// Its data set: an index into [`Comparison::data`].
+    pub data: usize,
+    /// Its settings that others do not share, as `key = value`.
+    pub differences: Vec<String>,
+    /// Mean of each metric over its runs, where they all have one.
+    pub mean: Vec<Option<f64>>,
+    /// Standard deviation over its runs; none for one run.
+    pub spread: Vec<Option<f64>>,
+    /// Its runs.
+    pub runs: Vec<ComparedRun>,
+}
+
+/// One training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparedRun {
+    /// Its directory, seen from the folder of the comparison where it lies in there.
+    pub run: String,
+    /// Its seed, of weights, latents and data order.
+    pub seed: u64,
+    /// The step that was measured.
+    pub step: u64,
+    /// Its value of each metric, where it has one.
+    pub values: Vec<Option<f64>>,
+}
+
+impl Comparison {
+    /// Reads `compare.json` of a folder.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged.
+    pub fn read(folder: &Path) -> Result<Self, RunError> {
+        let path = folder.join("compare.json");
+        let bytes = fs_err::read(&path)?;
+        serde_json::from_slice(&bytes).map_err(|e| RunError::Damaged { path, message: e.to_string() })
+    }
+
+    /// Writes `compare.json` and `compare.csv`, a line a data set and a run.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(&self, folder: &Path) -> Result<(), RunError> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| std::io::Error::other(e.to_string()))?;
+        write_whole(&folder.join("compare.json"), format!("{text}\n").as_bytes())?;
+        write_whole(&folder.join("compare.csv"), self.to_csv().as_bytes())
+    }
+
+    fn to_csv(&self) -> String {
+        let numbers = |text: &mut String, values: &[Option<f64>]| {
+            for value in values {
+                let _ = match value {
+                    Some(value) => write!(text, ",{value}"),
+                    None => write!(text, ","),
+                };
+            }
+            text.push('\n');
+        };
+        let mut text = format!("name,seed,step,{}\n", self.metrics.join(","));
+        for data in &self.data {
+            let _ = write!(text, "{},,", quoted(&format!("data: {}", data.source)));
+            numbers(&mut text, &data.values);
+        }
+        for row in &self.rows {
+            for run in &row.runs {
+                let _ = write!(text, "{},{},{}", quoted(&row.name), run.seed, run.step);
+                numbers(&mut text, &run.values);
+            }
+        }
+        text
+    }
+}
+
+/// A cell of a table with commas between cells.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = ComparedRun { run: "a_seed_0".into(), seed: 0, step: 4, values: vec![Some(0.5), None] };
+        let comparison = Comparison {
+            metrics: vec!["std".into(), "fid".into()],
+            data: vec![ComparedData { source: "shapes".into(), count: 8, values: vec![Some(0.25), Some(1.0)] }],
+            rows: vec![ComparedRow {
+                name: "a, \"b\"".into(),
+                data: 0,
+                differences: vec!["train.steps = 4".into()],
+                mean: vec![Some(0.5), None],
+                spread: vec![None, None],
+                runs: vec![run],
+            }],
+            refused: Vec::new(),
+        };
+        comparison.write(folder.path()).expect("written");
+        assert_eq!(Comparison::read(folder.path()).expect("read"), comparison);
+        let csv = fs_err::read_to_string(folder.path().join("compare.csv")).expect("read");
+        assert_eq!(csv, "name,seed,step,std,fid\ndata: shapes,,,0.25,1\n\"a, \"\"b\"\"\",0,4,0.5,\n");
+        fs_err::write(folder.path().join("compare.json"), "{").expect("spoilt");
+        let error = Comparison::read(folder.path()).expect_err("damaged").to_string();
+        assert!(error.contains("compare.json` is damaged"), "{error}");
+    }
+}

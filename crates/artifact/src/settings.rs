@@ -1,0 +1,91 @@
+//! Configurations as plain lists of keys and values, to be held side by side.
+
+use std::collections::BTreeMap;
+
+use toml::Value;
+
+use crate::run_dir::{RunDir, RunError};
+
+/// Keys such as `generator.dcgan.channels` with their values as TOML writes them, in alphabetical order.
+pub type Settings = BTreeMap<String, String>;
+
+impl RunDir {
+    /// Every setting of the run, defaults included.
+    ///
+    /// # Errors
+    /// A configuration that is no TOML.
+    pub fn settings(&self) -> Result<Settings, RunError> {
+        let path = self.resolved_config();
+        let text = fs_err::read_to_string(&path)?;
+        settings_of(&text).map_err(|message| RunError::Damaged { path, message })
+    }
+}
+
+/// The settings of a TOML text.
+///
+/// # Errors
+/// A text that is no TOML, in the words of its reader.
+pub fn settings_of(text: &str) -> Result<Settings, String> {
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
+    let mut found = Settings::new();
+    for (key, value) in &table {
+        flatten(key, value, &mut found);
+    }
+    Ok(found)
+}
+
+fn flatten(key: &str, value: &Value, found: &mut Settings) {
+    match value {
+        Value::Table(table) => {
+            // A table without keys says something too: `flatten = {}`, `[data.shapes]`.
+            if table.is_empty() {
+                found.insert(key.to_owned(), "{}".into());
+            }
+            for (below, value) in table {
+                flatten(&format!("{key}.{below}"), value, found);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_table) => {
+            for (i, item) in items.iter().enumerate() {
+                flatten(&format!("{key}[{i:02}]"), item, found);
+            }
+        }
+        plain => {
+            found.insert(key.to_owned(), plain.to_string());
+        }
+    }
+}
+
+/// Keys that are not the same everywhere, a missing one included, in alphabetical order.
+#[must_use]
+pub fn differing_keys(all: &[&Settings]) -> Vec<String> {
+    let mut keys: Vec<&String> = all.iter().flat_map(|settings| settings.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let differs = |key: &&String| {
+        let first = all.first().and_then(|settings| settings.get(*key));
+        all.iter().any(|settings| settings.get(*key) != first)
+    };
+    keys.into_iter().filter(differs).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_flat_and_their_differences_named() {
+        let read = |text| settings_of(text).expect("TOML");
+        let a = read("seed = 1\n[data.shapes]\n[generator]\nlayers = [{ dense = { out = 2 } }, { flatten = {} }]");
+        assert_eq!(a["seed"], "1");
+        assert_eq!(a["data.shapes"], "{}");
+        assert_eq!(a["generator.layers[00].dense.out"], "2");
+        assert_eq!(a["generator.layers[01].flatten"], "{}");
+        let b = read("seed = 1\ngrid = [8, 8]\n[data.shapes]\n[generator]\nlayers = [{ dense = { out = 3 } }]");
+        assert_eq!(b["grid"], "[8, 8]");
+        let keys = differing_keys(&[&a, &b]);
+        assert_eq!(keys, ["generator.layers[00].dense.out", "generator.layers[01].flatten", "grid"]);
+        assert!(differing_keys(&[&a]).is_empty() && differing_keys(&[&b, &b]).is_empty());
+        assert!(settings_of("a = ").is_err());
+    }
+}

@@ -1,0 +1,107 @@
+//! Comparisons as written in TOML: variants of configurations, to be trained with the same seeds.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ConfigError, Invalid};
+use crate::include::Sources;
+use crate::subject::Subject;
+
+/// A file with `[compare]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ComparisonFile {
+    compare: ComparisonSettings,
+}
+
+/// What is compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparisonSettings {
+    /// The configuration that variants change, a file beside this one; a variant can name its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<PathBuf>,
+    /// Seeds of every variant; none: those of the configurations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
+    /// What is held side by side.
+    pub variants: Vec<Variant>,
+}
+
+/// One of several to be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// What to call it.
+    pub name: String,
+    /// The configuration it starts from, instead of the common one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<PathBuf>,
+    /// What it changes there, as on the command line: `generator.dcgan.norm="none"`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
+}
+
+impl ComparisonSettings {
+    /// Reads a configuration file as a comparison; none if it is none.
+    ///
+    /// The files that it names are taken from its own folder.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and everything wrong with a comparison.
+    pub fn load(path: &Path) -> Result<Option<Self>, ConfigError> {
+        let sources = Sources::read(path)?;
+        // A text that is no TOML is refused when it is read as an experiment.
+        if !sources.has("compare") {
+            return Ok(None);
+        }
+        let mut found = sources.whole(&[])?.checked(|file: ComparisonFile| file.compare.check())?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let named = found.base.iter_mut().chain(found.variants.iter_mut().filter_map(|variant| variant.base.as_mut()));
+        for base in named {
+            *base = folder.join(&*base);
+        }
+        Ok(Some(found))
+    }
+
+    fn check(self) -> Result<Self, Invalid> {
+        let Self { base, seeds, variants } = &self;
+        if variants.is_empty() {
+            return Err(Invalid::new("compare.variants", "`compare.variants` must have at least 1 entry, got 0"));
+        }
+        if let Some(seed) = seeds.iter().enumerate().find_map(|(i, seed)| seeds[..i].contains(seed).then_some(seed)) {
+            return Err(Invalid::new("compare.seeds", format!("`compare.seeds` has {seed} twice")));
+        }
+        for (i, Variant { name, base: own, set: _ }) in variants.iter().enumerate() {
+            if !name.contains(char::is_alphanumeric) {
+                let message = format!("`name` must have a letter or a digit, got `{name}`");
+                return Err(Invalid::new(format!("compare.variants[{i}].name"), message));
+            }
+            if variants[..i].iter().any(|variant| variant.name == *name) {
+                let message = format!("two variants are called `{name}`");
+                return Err(Invalid::new(format!("compare.variants[{i}].name"), message));
+            }
+            if base.is_none() && own.is_none() {
+                let message = format!("`{name}` has nothing to start from");
+                return Err(Invalid::new(format!("compare.variants[{i}]"), message)
+                    .with_help("name a configuration: base = \"order.toml\", under [compare] or in the variant"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// A variant with the file it starts from, checked.
+    ///
+    /// # Errors
+    /// As [`Subject::load`].
+    ///
+    /// # Panics
+    /// If there is no such variant.
+    pub fn subject(&self, variant: usize, overrides: &[String]) -> Result<(&Path, Subject), ConfigError> {
+        let Variant { base, set, .. } = &self.variants[variant];
+        let base = base.as_ref().or(self.base.as_ref()).expect("checked when it was read");
+        let set: Vec<String> = set.iter().chain(overrides).cloned().collect();
+        Ok((base, Subject::load(base, &set)?))
+    }
+}

@@ -1,0 +1,28 @@
+//! Several measurements of one thing.
+
+/// Mean and standard deviation (with n - 1) of several values; of one value, no deviation. None of none.
+#[must_use]
+pub fn mean_and_spread(values: &[f64]) -> Option<(f64, Option<f64>)> {
+    let n = values.len() as f64;
+    if values.is_empty() {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Some((mean, (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mean_and_spread;
+
+    #[test]
+    fn one_value_has_no_spread() {
+        assert_eq!(mean_and_spread(&[]), None);
+        assert_eq!(mean_and_spread(&[2.0]), Some((2.0, None)));
+        // Variance of 1, 2, 3, 4: 5/3.
+        let (mean, spread) = mean_and_spread(&[1.0, 2.0, 3.0, 4.0]).expect("values");
+        assert_eq!(mean, 2.5);
+        assert!((spread.expect("several") - (5.0_f64 / 3.0).sqrt()).abs() < 1e-15);
+    }
+}

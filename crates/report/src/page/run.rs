@@ -1,0 +1,113 @@
+//! A run directory as the page needs it.
+
+use std::path::{Path, PathBuf};
+
+use fintan_artifact::{Evaluation, Event, LogLine, RunDir, RunError, Settings, SupervisedLine};
+use serde_json::Value;
+
+use super::Layer;
+
+/// What a run is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Gan,
+    Supervised,
+    Moments,
+}
+
+/// A run, read.
+pub(super) struct Run<'a> {
+    pub(super) dir: RunDir,
+    /// Its name on the page, and that of the runs that differ from it in the seed alone.
+    pub(super) name: String,
+    pub(super) group: String,
+    pub(super) kind: Kind,
+    pub(super) settings: Settings,
+    pub(super) lines: Vec<LogLine>,
+    pub(super) losses: Vec<SupervisedLine>,
+    pub(super) kernels: Vec<Value>,
+    pub(super) events: Vec<Event>,
+    /// The newest evaluation.
+    pub(super) evaluation: Option<Evaluation>,
+    /// What training measured at its end.
+    pub(super) metrics: Value,
+    pub(super) environment: Value,
+    pub(super) layers: &'a [Layer],
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn read(root: &Path, layers: &'a [Layer]) -> Result<Self, RunError> {
+        let dir = RunDir::open(root)?;
+        let settings = dir.settings()?;
+        let has = |table: &str| settings.keys().any(|key| key.starts_with(table));
+        let kind = match (has("generator."), has("task.")) {
+            (true, _) => Kind::Gan,
+            // Moments are logged in lines of their own.
+            (_, true) => Kind::Supervised,
+            (false, false) => Kind::Moments,
+        };
+        let named = fs_err::canonicalize(root)?;
+        let name = named.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let seed = settings.get("seed").cloned().unwrap_or_default();
+        let group = name.strip_suffix(&format!("_seed_{seed}")).unwrap_or(&name).to_owned();
+        Ok(Self {
+            name,
+            group,
+            kind,
+            lines: if kind == Kind::Gan { dir.read_log()? } else { Vec::new() },
+            losses: if kind == Kind::Supervised { dir.read_log()? } else { Vec::new() },
+            events: if kind == Kind::Moments { Vec::new() } else { dir.read_events()? },
+            kernels: dir.read_kernels()?,
+            evaluation: dir.evaluations()?.into_values().next_back(),
+            metrics: json(&dir.metrics())?,
+            environment: json(&root.join("env.json"))?,
+            settings,
+            dir,
+            layers,
+        })
+    }
+
+    /// Files of a folder of the run with one of these endings, by name.
+    pub(super) fn files(&self, folder: &str, endings: &[&str]) -> Result<Vec<PathBuf>, RunError> {
+        let folder = self.dir.root().join(folder);
+        let mut found = Vec::new();
+        if folder.is_dir() {
+            for entry in fs_err::read_dir(folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|found| endings.iter().any(|ending| found == *ending)) {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+fn json(path: &Path) -> Result<Value, RunError> {
+    if !path.is_file() {
+        return Ok(Value::Null);
+    }
+    let bytes = fs_err::read(path)?;
+    serde_json::from_slice(&bytes).map_err(|e| RunError::Damaged { path: path.into(), message: e.to_string() })
+}
+
+/// Gives runs of one name names that tell them apart, and puts groups together.
+pub(super) fn tell_apart(runs: &mut [Run]) {
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+    for (i, run) in runs.iter_mut().enumerate() {
+        let same = |name: &&String| **name == names[i];
+        if names.iter().filter(same).count() > 1 {
+            let place = run.dir.root().display().to_string();
+            run.name.clone_from(&place);
+            run.group = place;
+        }
+    }
+    let mut groups: Vec<String> = Vec::new();
+    for run in runs.iter() {
+        if !groups.contains(&run.group) {
+            groups.push(run.group.clone());
+        }
+    }
+    runs.sort_by_key(|run| groups.iter().position(|group| *group == run.group));
+}
