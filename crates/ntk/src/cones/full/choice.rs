@@ -31,7 +31,7 @@ impl Method {
             return Self::Positions;
         }
         let ([h, w, c], outputs) = (plans[1].map(level), plans[0].len() as f64);
-        let rows = tile_rows(plans[1], level);
+        let rows = tile_rows(plans[1], level, product_cost);
         let tiles = rows.iter().flat_map(|row| &row.tiles);
         let tiles = tiles.map(|tile| tile.area() as f64 * product_cost(tile.ranks.len()));
         let tiles = (tiles.sum::<f64>() + PUSH * (h * w) as f64) * outputs * c as f64;
