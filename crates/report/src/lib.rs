@@ -5,7 +5,8 @@
 mod grid;
 mod kernel;
 mod plot;
+mod raster;
 
 pub use grid::{GridError, grid_gif, grid_png, image_png};
-pub use kernel::{heat_map_png, spectrum_svg};
-pub use plot::{Axes, Curve, Mark, PlotError, curves_svg};
+pub use kernel::{heat_map_png, spectrum_png, spectrum_svg};
+pub use plot::{Axes, Curve, Mark, PlotError, curves_png, curves_svg};

@@ -5,7 +5,7 @@ use std::path::Path;
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_config::{Layer, Shape};
 use fintan_ntk::{Checkerboard, Entries, Kernel, Problem, Values};
-use fintan_report::{heat_map_png, spectrum_svg};
+use fintan_report::{heat_map_png, spectrum_png, spectrum_svg};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -151,9 +151,11 @@ pub(in crate::commands) fn finish(
             summary["largest_eigenvalue"] = json!(spectrum.values[0]);
             summary["condition_number"] = json!(spectrum.condition_number());
             summary["effective_rank"] = json!(spectrum.effective_rank());
-            let plot = spectrum_svg(&spectrum.values)?;
-            pictures.push((path.with_extension("spectrum.svg"), plot.into_bytes()));
-            summary["spectrum"] = json!(path.with_extension("spectrum.svg"));
+            let (plot, picture) = (path.with_extension("spectrum.svg"), path.with_extension("spectrum.png"));
+            summary["spectrum"] = json!(plot);
+            summary["spectrum_png"] = json!(picture);
+            pictures.push((plot, spectrum_svg(&spectrum.values)?.into_bytes()));
+            pictures.push((picture, spectrum_png(&spectrum.values)?));
         }
     }
     if let Some(found) = checkerboard(kernel, &total, about) {

@@ -58,8 +58,7 @@ impl<T: Real> Block<'_, '_, T> {
     fn add_tiles<const P: usize>(&self, level: usize, factor: impl Fn(usize, usize) -> Vec<T>, kernel: &mut [T]) {
         let plans = self.sides.map(Cotangents::plan);
         let width = plans[0].map(level)[1];
-        let panels = |outputs: usize| (outputs.div_ceil(P) * P) as f64;
-        let strips = [tile_rows(plans[0], level, panels), tile_rows(plans[1], level, product_cost)];
+        let strips = [tile_rows(plans[0], level, panel_cost), tile_rows(plans[1], level, product_cost)];
         let [strips, tiles] = strips.map(|rows| rows.into_iter().flat_map(|row| row.tiles).collect::<Vec<_>>());
         for (n, m, half) in self.pairs() {
             let factors = factor(n, m);
@@ -112,6 +111,11 @@ impl<T: Real> Block<'_, '_, T> {
             });
         }
     }
+}
+
+/// Time of a position for so many outputs in panels: those that are left over take as long as a whole one.
+pub(super) fn panel_cost(outputs: usize) -> f64 {
+    (outputs.div_ceil(SINGLE) * SINGLE) as f64
 }
 
 fn common(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
