@@ -24,6 +24,8 @@ pub struct Plan {
     pub tile_outputs: usize,
     /// Bytes held at most, the kernel and the program included.
     pub bytes: f64,
+    /// Bytes of it that stay when the kernel is there: the program, the network and the kernel.
+    pub held: f64,
     /// Multiply-adds of all tiles.
     pub operations: f64,
     /// A line for each layer with parameters.
@@ -80,8 +82,9 @@ impl std::fmt::Display for Bytes {
     }
 }
 
-/// Bytes of the program itself, of its threads and of what matrix products keep for each: 40 MB were seen.
-const PROGRAM: f64 = 48e6;
+/// Bytes of the program itself, of its threads, of what matrix products keep for each (together 40 MB were seen), and of a
+/// kernel's picture.
+const PROGRAM: f64 = 64e6;
 
 /// Bytes and multiply-adds of a tile.
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,7 +142,15 @@ impl Plan {
         let tiles = tiles(problem, size);
         let operations =
             tiles.iter().map(|tile| counter.tile(method, tile.rows.len(), tile.rows != tile.columns).operations).sum();
-        Ok(Self { method, tile_outputs: size, bytes: needs(size), operations, layers: counter.layers(method), tiles })
+        Ok(Self {
+            method,
+            tile_outputs: size,
+            bytes: needs(size),
+            held: fixed,
+            operations,
+            layers: counter.layers(method),
+            tiles,
+        })
     }
 }
 
