@@ -491,7 +491,7 @@ layers = [
         let args = ["ntk", path.to_str().expect("UTF-8"), "-n", "2", "--entries", "full", "--no-parts"];
         // Nothing more can be written into a full pipe, so the program waits where it names its file, after all work.
         let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
-        writer.write_all(&[b' '; 1 << 16]).expect("as much as a pipe holds");
+        writer.write_all(&vec![b' '; 1 << 16]).expect("as much as a pipe holds");
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_fintan"))
             .args(args)
             .args(["--device", "flex", "--quiet", "--memory", memory, "--out", &out])

@@ -228,7 +228,7 @@ impl<'p, T: Number> Pixels<'p, T> {
     /// Carries cotangents on through the layers below, on whole maps.
     fn go_on(&self, left: &Cotangents<T>, right: Option<&Cotangents<T>>, block: &mut Block) {
         let problem = self.problem;
-        add_sites(problem, right.is_none(), block, &mut |side, visit| {
+        add_sites(problem, right.is_none(), block, |side, visit| {
             let Shape { channels, height, width } = self.endings[side].links[0].input;
             let cotangents = if side == 0 { left } else { right.unwrap_or(left) };
             let (n, outputs) = (problem.side(side).n(), cotangents.plan().len());

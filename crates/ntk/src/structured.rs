@@ -24,7 +24,7 @@ fn on_maps(problem: &Problem, tile: &Tile) -> Block {
     let mut block = Block::zeros(problem, tile);
     let outputs = [&tile.rows, &tile.columns];
     let symmetric = problem.is_symmetric() && tile.rows == tile.columns;
-    add_sites(problem, symmetric, &mut block, &mut |side, visit| {
+    add_sites(problem, symmetric, &mut block, |side, visit| {
         problem.network.visit(&problem.side(side).tape, problem.seeds(side, outputs[side]), visit);
     });
     block
@@ -36,7 +36,7 @@ pub(crate) fn add_sites(
     problem: &Problem,
     symmetric: bool,
     block: &mut Block,
-    walk: &mut dyn FnMut(usize, &mut dyn FnMut(Site)),
+    walk: impl Fn(usize, &mut dyn FnMut(Site)),
 ) {
     let entries = problem.entries;
     let operand = |factors| Operand::new(factors, entries, problem.is_coupled());
