@@ -1,5 +1,6 @@
 //! `fintan ntk`
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Array, read_arrays};
@@ -459,4 +460,65 @@ outputs = 512
     assert!(!limited("4GB").status.success(), "the limit means nothing if one tile fits into it");
     let (code, _, stderr) = run(at, &["ntk", path.to_str().expect("UTF-8"), "--memory", "1MB", "--device", "flex"]);
     assert!(code == 2 && said(&stderr, "needs at least") && said(&stderr, "1.0 MB may be used"), "{stderr}");
+}
+
+/// What a process holds at most stays below the budget, in one tile and in several.
+#[cfg(target_os = "linux")]
+#[test]
+fn pixel_kernels_peak_below_the_budget() {
+    let folder = folder();
+    let at = folder.path();
+    let path = config(
+        at,
+        r#"
+[network]
+input = 32
+parametrization.ntk.beta = 0.1
+layers = [
+    { dense = { out = 2048 } },
+    { reshape = { channels = 128, height = 4, width = 4 } },
+    { activation = { function = "relu" } },
+    { deconv = { out = 64, kernel = 4, stride = 2, padding = 1 } },
+    { activation = { function = "relu" } },
+    { deconv = { out = 32, kernel = 4, stride = 2, padding = 1 } },
+    { activation = { function = "relu" } },
+    { deconv = { out = 1, kernel = 4, stride = 2, padding = 1 } },
+]
+"#,
+    );
+    let peak = |memory: &str| {
+        let out = format!("k-{memory}.npz");
+        let args = ["ntk", path.to_str().expect("UTF-8"), "-n", "2", "--entries", "full", "--no-parts"];
+        // Nothing more can be written into a full pipe, so the program waits where it names its file, after all work.
+        let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+        writer.write_all(&vec![b' '; 1 << 16]).expect("as much as a pipe holds");
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_fintan"))
+            .args(args)
+            .args(["--device", "flex", "--quiet", "--memory", memory, "--out", &out])
+            .current_dir(at)
+            .stdout(writer)
+            .spawn()
+            .expect("the program starts");
+        let picture = at.join(&out).with_extension("png");
+        while !picture.is_file() {
+            assert!(child.try_wait().expect("a child").is_none(), "it waits");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it waits");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
+        let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
+        reader.read_to_end(&mut Vec::new()).expect("the rest");
+        assert!(child.wait().expect("a child").success());
+        (1024.0 * kilobytes, array(&at.join(out), "ntk").to_f64())
+    };
+    let (whole, kernel) = peak("1GB");
+    let (bounded, tiled) = peak("95MB");
+    assert!(whole > 95e6, "the bound means nothing if one tile and eigenvalues fit into it: {whole}");
+    assert!(bounded <= 95e6, "{bounded}");
+    assert!(arrays(&at.join("k-1GB.npz")).iter().any(|(name, _)| name == "eigenvalues"));
+    assert!(arrays(&at.join("k-95MB.npz")).iter().all(|(name, _)| name != "eigenvalues"), "there is no room for them");
+    let largest = kernel.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+    for (a, b) in kernel.iter().zip(&tiled) {
+        assert!((a - b).abs() < 1e-5 * largest, "{a} and {b}");
+    }
 }

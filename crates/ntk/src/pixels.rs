@@ -7,16 +7,16 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::Shape;
-use fintan_net::{Below, Ending, Factors, Link, Lowering};
+use fintan_net::{Below, Ending, Link, Lowering};
 
 use crate::cones::{
     Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Layout, Output, PartBuffers, Plan, Real, Target,
     diagonal, full_at, traced,
 };
-use crate::contraction::{Operand, contract};
 use crate::kernel::{Block, Entries, Kernel, Values};
 use crate::problem::{Problem, Tile};
 use crate::products::products;
+use crate::structured::add_sites;
 
 /// The endings of both sides, if the kernel can be computed on cones.
 ///
@@ -227,36 +227,16 @@ impl<'p, T: Number> Pixels<'p, T> {
 
     /// Carries cotangents on through the layers below, on whole maps.
     fn go_on(&self, left: &Cotangents<T>, right: Option<&Cotangents<T>>, block: &mut Block) {
-        let (problem, entries) = (self.problem, self.problem.entries);
-        let walk = |side: usize, cotangents: &Cotangents<T>, visit: &mut dyn FnMut(Factors)| {
+        let problem = self.problem;
+        add_sites(problem, right.is_none(), block, |side, visit| {
             let Shape { channels, height, width } = self.endings[side].links[0].input;
+            let cotangents = if side == 0 { left } else { right.unwrap_or(left) };
             let (n, outputs) = (problem.side(side).n(), cotangents.plan().len());
             let x = &problem.side(side).x;
             let maps = TensorData::new(cotangents.scatter(0..outputs), [n, outputs, height * width * channels]);
             let maps: Tensor<3> = Tensor::from_data(maps, (&x.device(), x.dtype()));
             let dy = maps.permute([1, 0, 2]).reshape([outputs * n, height, width, channels]);
-            problem.network.visit_below(&problem.side(side).tape, dy, &mut |site| {
-                for factors in site.factors() {
-                    visit(factors);
-                }
-            });
-        };
-        let operand = |factors| Operand::new(factors, entries, false);
-        let Some(right) = right else {
-            walk(0, left, &mut |factors| {
-                let both = operand(factors);
-                block.add_all(contract(&both, &both, entries, problem.is_apart()));
-            });
-            return;
-        };
-        let mut kept: Vec<Option<Operand>> = problem.network.parameter_names().iter().map(|_| None).collect();
-        walk(0, left, &mut |factors| {
-            let parameter = factors.parameter;
-            kept[parameter] = Some(operand(factors));
-        });
-        walk(1, right, &mut |factors| {
-            let one = kept[factors.parameter].take().expect("both sides have the same parameters");
-            block.add_all(contract(&one, &operand(factors), entries, problem.is_apart()));
+            problem.network.visit_below(&problem.side(side).tape, dy, visit);
         });
     }
 

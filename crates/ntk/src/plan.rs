@@ -22,8 +22,10 @@ pub struct Plan {
     pub tiles: Vec<Tile>,
     /// Outputs a side of a tile.
     pub tile_outputs: usize,
-    /// Bytes held at most, the kernel included.
+    /// Bytes held at most, the kernel and the program included.
     pub bytes: f64,
+    /// Bytes of it that stay when the kernel is there: the program, the network and the kernel.
+    pub held: f64,
     /// Multiply-adds of all tiles.
     pub operations: f64,
     /// A line for each layer with parameters.
@@ -79,6 +81,10 @@ impl std::fmt::Display for Bytes {
         write!(f, "{:.1} {name}", bytes / unit)
     }
 }
+
+/// Bytes of the program itself, of its threads, of what matrix products keep for each (together 40 MB were seen), and of a
+/// kernel's picture.
+const PROGRAM: f64 = 64e6;
 
 /// Bytes and multiply-adds of a tile.
 #[derive(Debug, Clone, Copy, Default)]
@@ -136,7 +142,15 @@ impl Plan {
         let tiles = tiles(problem, size);
         let operations =
             tiles.iter().map(|tile| counter.tile(method, tile.rows.len(), tile.rows != tile.columns).operations).sum();
-        Ok(Self { method, tile_outputs: size, bytes: needs(size), operations, layers: counter.layers(method), tiles })
+        Ok(Self {
+            method,
+            tile_outputs: size,
+            bytes: needs(size),
+            held: fixed,
+            operations,
+            layers: counter.layers(method),
+            tiles,
+        })
     }
 }
 
@@ -174,12 +188,17 @@ impl<'p> Counter<'p> {
         Self { problem, nodes: problem.network().architecture().flat(), endings: endings(problem), number }
     }
 
-    /// Parameters, tapes and the kernel.
+    /// The program, parameters, tapes and the kernel.
     fn held(&self) -> f64 {
+        PROGRAM + self.network() + self.kernel()
+    }
+
+    /// Parameters and tapes.
+    fn network(&self) -> f64 {
         let samples: usize = self.problem.sides.iter().map(Side::n).sum();
         let maps: usize = self.nodes.iter().map(|node| node.input.len() + node.output.len()).sum();
         let parameters = self.problem.network().architecture().parameter_count();
-        self.number * (parameters + samples * maps) as f64 + self.kernel()
+        self.number * (parameters + samples * maps) as f64
     }
 
     fn kernel(&self) -> f64 {
@@ -270,7 +289,8 @@ impl<'p> Counter<'p> {
                 Entries::Full => cones::full_cost(&plan, (!symmetric).then_some(&plan), [n1, n2], size, carried),
                 _ => cones::sums_cost(&plan, [n1, n2], symmetric, size),
             };
-            bytes += cost.bytes;
+            // Parameters and tapes as the host's loops read them are copies.
+            bytes += cost.bytes + self.network();
             operations += cost.total();
             let first = endings[0].links[0].parameter / 2;
             let at = self.nodes.iter().position(|node| node.index == Some(first)).unwrap_or(0);

@@ -71,6 +71,32 @@ impl Kernel {
         }
         Spectrum::of(&matrix, rows)
     }
+
+    /// All eigenvalues of the kernel, without eigenvectors: a spectrum whose vectors and residuals are empty, in a third
+    /// of the time and in [`Self::eigenvalue_bytes`].
+    ///
+    /// # Errors
+    /// As [`Self::spectrum`].
+    pub fn eigenvalues(&self, values: &Values) -> Result<Spectrum, SpectrumError> {
+        let (matrix, [rows, columns]) = self.matrix(values)?;
+        if rows != columns {
+            return Err(SpectrumError::NotSymmetric);
+        }
+        if matrix.iter().any(|v| !v.is_finite()) {
+            return Err(SpectrumError::NotFinite);
+        }
+        let faer = Mat::from_fn(rows, rows, |i, j| matrix[i * rows + j]);
+        drop(matrix);
+        let mut values = faer.self_adjoint_eigenvalues(Side::Lower).map_err(|_| SpectrumError::NotFinite)?;
+        values.reverse();
+        Ok(Spectrum { values, vectors: Vec::new(), residuals: Vec::new() })
+    }
+
+    /// Bytes that [`Self::eigenvalues`] of so many rows takes: the matrix, two copies of it and work space.
+    #[must_use]
+    pub fn eigenvalue_bytes(rows: usize) -> f64 {
+        4.0 * 8.0 * (rows * rows) as f64
+    }
 }
 
 impl Spectrum {

@@ -1,8 +1,6 @@
 //! Structured derivatives: each layer's part from its inputs and cotangents, never a Jacobian.
 
-use std::ops::Range;
-
-use fintan_net::Factors;
+use fintan_net::Site;
 
 use crate::contraction::{Operand, contract};
 use crate::kernel::Block;
@@ -24,32 +22,39 @@ pub fn structured(problem: &Problem, tile: &Tile) -> Block {
 /// With cotangents as whole maps.
 fn on_maps(problem: &Problem, tile: &Tile) -> Block {
     let mut block = Block::zeros(problem, tile);
-    let (entries, coupled) = (problem.entries, problem.is_coupled());
-    let operand = |factors| Operand::new(factors, entries, coupled);
-    if problem.is_symmetric() && tile.rows == tile.columns {
-        walk(problem, 0, &tile.rows, &mut |factors| {
-            let both = operand(factors);
-            block.add_all(contract(&both, &both, entries, problem.is_apart()));
-        });
-    } else {
-        let mut left: Vec<Option<Operand>> = problem.network.parameter_names().iter().map(|_| None).collect();
-        walk(problem, 0, &tile.rows, &mut |factors| {
-            let index = factors.parameter;
-            left[index] = Some(operand(factors));
-        });
-        walk(problem, 1, &tile.columns, &mut |factors| {
-            let one = left[factors.parameter].take().expect("both sides have the same parameters");
-            block.add_all(contract(&one, &operand(factors), entries, problem.is_apart()));
-        });
-    }
+    let outputs = [&tile.rows, &tile.columns];
+    let symmetric = problem.is_symmetric() && tile.rows == tile.columns;
+    add_sites(problem, symmetric, &mut block, |side, visit| {
+        problem.network.visit(&problem.side(side).tape, problem.seeds(side, outputs[side]), visit);
+    });
     block
 }
 
-/// Shows `visit` the factors of every parameter for the outputs in `range`.
-fn walk(problem: &Problem, side: usize, range: &Range<usize>, visit: &mut dyn FnMut(Factors)) {
-    problem.network.visit(&problem.side(side).tape, problem.seeds(side, range), &mut |site| {
+/// Adds what the parameters contribute whose sites `walk(side, visitor)` shows. Of a symmetric kernel one side is walked;
+/// else the first side is kept until the second comes by.
+pub(crate) fn add_sites(
+    problem: &Problem,
+    symmetric: bool,
+    block: &mut Block,
+    walk: impl Fn(usize, &mut dyn FnMut(Site)),
+) {
+    let entries = problem.entries;
+    let operand = |factors| Operand::new(factors, entries, problem.is_coupled());
+    let mut kept: Vec<Option<Operand>> = problem.network.parameter_names().iter().map(|_| None).collect();
+    if !symmetric {
+        walk(0, &mut |site| {
+            for factors in site.factors() {
+                let parameter = factors.parameter;
+                kept[parameter] = Some(operand(factors));
+            }
+        });
+    }
+    walk(usize::from(!symmetric), &mut |site| {
         for factors in site.factors() {
-            visit(factors);
+            let here = operand(factors);
+            let there = kept[here.parameter].take();
+            assert!(symmetric || there.is_some(), "both sides have the same parameters");
+            block.add_all(contract(there.as_ref().unwrap_or(&here), &here, entries, problem.is_apart()));
         }
     });
 }

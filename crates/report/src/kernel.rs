@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::{ImageFormat, RgbImage};
 
 use crate::grid::GridError;
-use crate::plot::{Axes, Curve, Mark, PlotError, curves_svg};
+use crate::plot::{Axes, Curve, Mark, PlotError, curves_png, curves_svg};
 
 /// Pixels a side above which a heat map shows means of blocks of entries.
 const SIDE: usize = 1024;
@@ -65,6 +65,20 @@ fn diverging(share: f64) -> image::Rgb<u8> {
 /// # Errors
 /// As [`curves_svg`].
 pub fn spectrum_svg(values: &[f64]) -> Result<String, PlotError> {
+    let (axes, curve) = spectrum(values);
+    curves_svg(&axes, &[curve])
+}
+
+/// The same as a PNG.
+///
+/// # Errors
+/// As [`curves_png`].
+pub fn spectrum_png(values: &[f64]) -> Result<Vec<u8>, PlotError> {
+    let (axes, curve) = spectrum(values);
+    curves_png(&axes, &[curve])
+}
+
+fn spectrum(values: &[f64]) -> (Axes, Curve) {
     let least = 1e-12 * values.first().copied().unwrap_or(1.0);
     let ranked = (1..).map(f64::from).zip(values.iter().copied());
     let points = ranked.filter(|&(_, value)| value > least).collect();
@@ -76,5 +90,5 @@ pub fn spectrum_svg(values: &[f64]) -> Result<String, PlotError> {
         log_y: true,
         ..Axes::default()
     };
-    curves_svg(&axes, &[Curve { name: String::new(), points, mark: Mark::Dots }])
+    (axes, Curve { name: String::new(), points, mark: Mark::Dots })
 }

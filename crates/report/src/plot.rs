@@ -1,8 +1,16 @@
-//! Curves as SVG.
+//! Curves as SVG and PNG.
 
+use std::io::Cursor;
+
+use image::{ImageFormat, RgbImage};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
+
+use crate::raster::Raster;
+
+/// Pixels of a plot, across and down.
+const SIZE: (u32, u32) = (720, 440);
 
 /// One curve.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +88,27 @@ pub(crate) fn colour(i: usize) -> String {
 /// # Errors
 /// A drawing that the library refuses.
 pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
+    let mut svg = String::new();
+    let size = if on_page(axes) { (480, 320) } else { SIZE };
+    plot(&SVGBackend::with_string(&mut svg, size).into_drawing_area(), axes, curves)?;
+    Ok(svg)
+}
+
+/// The same as a PNG. Letters have one case, and what is neither a letter, a digit, a point nor a minus is a frame.
+///
+/// # Errors
+/// As [`curves_svg`].
+pub fn curves_png(axes: &Axes, curves: &[Curve]) -> Result<Vec<u8>, PlotError> {
+    let (mut picture, mut png) = (RgbImage::new(SIZE.0, SIZE.1), Cursor::new(Vec::new()));
+    plot(&Raster(&mut picture).into_drawing_area(), axes, curves)?;
+    picture.write_to(&mut png, ImageFormat::Png).map_err(refused)?;
+    Ok(png.into_inner())
+}
+
+fn plot<B: DrawingBackend>(area: &DrawingArea<B, Shift>, axes: &Axes, curves: &[Curve]) -> Result<(), PlotError>
+where
+    B::ErrorType: 'static,
+{
     // Far beyond that a margin overflows: what diverges leaves the plot.
     let shown = |&(x, y): &(f64, f64)| {
         x.abs() < 1e150 && y.abs() < 1e150 && (!axes.log_x || x > 0.0) && (!axes.log_y || y > 0.0)
@@ -109,20 +138,14 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
     };
     let (x, y) = (ends(axes.log_x, |p| p.0), ends(axes.log_y, |p| p.1));
     let (x, y) = (x.0..x.1, y.0..y.1);
-    let mut svg = String::new();
-    {
-        let area =
-            SVGBackend::with_string(&mut svg, if on_page(axes) { (480, 320) } else { (720, 440) }).into_drawing_area();
-        area.fill(&WHITE).map_err(refused)?;
-        match (axes.log_x, axes.log_y) {
-            (false, false) => draw(&area, axes, &curves, x, y)?,
-            (true, false) => draw(&area, axes, &curves, x.log_scale(), y)?,
-            (false, true) => draw(&area, axes, &curves, x, y.log_scale())?,
-            (true, true) => draw(&area, axes, &curves, x.log_scale(), y.log_scale())?,
-        }
-        area.present().map_err(refused)?;
+    area.fill(&WHITE).map_err(refused)?;
+    match (axes.log_x, axes.log_y) {
+        (false, false) => draw(area, axes, &curves, x, y)?,
+        (true, false) => draw(area, axes, &curves, x.log_scale(), y)?,
+        (false, true) => draw(area, axes, &curves, x, y.log_scale())?,
+        (true, true) => draw(area, axes, &curves, x.log_scale(), y.log_scale())?,
     }
-    Ok(svg)
+    area.present().map_err(refused)
 }
 
 fn on_page(axes: &Axes) -> bool {
@@ -138,8 +161,10 @@ fn refused(e: impl std::fmt::Display) -> PlotError {
     PlotError(e.to_string())
 }
 
-fn draw<X, Y>(area: &DrawingArea<SVGBackend, Shift>, axes: &Axes, curves: &[Curve], x: X, y: Y) -> Result<(), PlotError>
+fn draw<B, X, Y>(area: &DrawingArea<B, Shift>, axes: &Axes, curves: &[Curve], x: X, y: Y) -> Result<(), PlotError>
 where
+    B: DrawingBackend,
+    B::ErrorType: 'static,
     X: AsRangedCoord<Value = f64>,
     Y: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
@@ -246,5 +271,27 @@ mod tests {
             assert_eq!(svg.matches("<circle").count(), if log_y { 2 } else { 3 }, "log {log_x} {log_y}");
         }
         assert!(curves_svg(&Axes::default(), &[]).expect("an empty frame").contains("</svg>"));
+    }
+
+    #[test]
+    fn a_png_shows_its_curve_and_its_labels() {
+        let axes = Axes { x: "rank".into(), log_x: true, log_y: true, ..Axes::default() };
+        let picture = |points: &[(f64, f64)], axes: &Axes| {
+            let curve = Curve { name: String::new(), points: points.to_vec(), mark: Mark::Dots };
+            let png = curves_png(axes, &[curve]).expect("drawn");
+            image::load_from_memory(&png).expect("a PNG").to_rgb8()
+        };
+        let count = |picture: &RgbImage, colour: [u8; 3]| picture.pixels().filter(|pixel| pixel.0 == colour).count();
+        let blue = [COLOURS[0].0, COLOURS[0].1, COLOURS[0].2];
+        let [one, two] = [&[(1.0, 10.0)][..], &[(1.0, 10.0), (100.0, 0.1)]].map(|points| picture(points, &axes));
+        assert_eq!(one.dimensions(), SIZE);
+        assert!(count(&one, blue) > 20 && count(&two, blue) == 2 * count(&one, blue));
+        // The name of the horizontal axis, below everything else.
+        let below = |picture: &RgbImage| {
+            let dark = |(_, y, pixel): &(u32, u32, &image::Rgb<u8>)| *y > SIZE.1 - 26 && pixel.0[0] < 128;
+            picture.enumerate_pixels().filter(dark).count()
+        };
+        let nameless = picture(&[(1.0, 10.0)], &Axes { x: String::new(), ..axes.clone() });
+        assert_eq!((below(&one) > 50, below(&nameless)), (true, 0));
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         let (moved, alignment) =
             first.get_or_insert_with(|| Reference::new(&total, &spectrum)).drift(&total, &spectrum);
         let trace = kernel.trace(&total);
-        finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem))?;
+        finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem), f64::INFINITY)?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");
         if !args.voice.quiet && !args.voice.json {
             tell!("step {step:>7}  trace {trace:>12.4}  drift {moved:.4}  alignment {alignment:.4}");

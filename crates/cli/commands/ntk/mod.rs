@@ -63,7 +63,8 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     if args.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem))?;
+    let spare = args.memory.map_or(f64::INFINITY, |memory| memory - plan.held);
+    let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem), spare)?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
     if let Some(tiles) = tiles {
         tiles.remove()?;
@@ -82,6 +83,9 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         let [n1, n2] = kernel.samples;
         let (outputs, entries) = (kernel.outputs, word(kernel.entries));
         tell!("{entries} kernel of {n1} x {n2} samples, {outputs} outputs, by {}", plan.method.name());
+        if let Some(bytes) = summary["eigenvalues_need_bytes"].as_f64() {
+            tell!("eigenvalues left out: they need {} beside the kernel, more than --memory leaves", Bytes(bytes));
+        }
         for (key, what) in [("condition_number", "condition number"), ("effective_rank", "effective rank")] {
             if let Some(number) = summary[key].as_f64() {
                 tell!("{what} {number:.4}");
@@ -198,7 +202,7 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     if card.about.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let summary = finish(&args.out, &kernel, &card.about, &inputs)?;
+    let summary = finish(&args.out, &kernel, &card.about, &inputs, f64::INFINITY)?;
     if args.voice.json {
         answer!("{summary}");
     } else {

@@ -5,7 +5,7 @@ use std::path::Path;
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_config::{Layer, Shape};
 use fintan_ntk::{Checkerboard, Entries, Kernel, Problem, Values};
-use fintan_report::{heat_map_png, spectrum_svg};
+use fintan_report::{heat_map_png, spectrum_png, spectrum_svg};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -107,12 +107,14 @@ pub(in crate::commands) fn checkerboard(kernel: &Kernel, total: &Values, about: 
     }))
 }
 
-/// Writes the kernel, its spectrum and its pictures, and sums it up.
+/// Writes the kernel, its spectrum and its pictures, and sums it up. `spare`: bytes that eigenvalues may take; where they
+/// would take more they are left out, and the summary says so.
 pub(in crate::commands) fn finish(
     path: &Path,
     kernel: &Kernel,
     about: &About,
     inputs: &[Array<'static>],
+    spare: f64,
 ) -> Result<serde_json::Value, Failure> {
     let (outputs, symmetric) = (&about.outputs, about.symmetric);
     let shape = kernel.shape();
@@ -145,15 +147,20 @@ pub(in crate::commands) fn finish(
         let picture = heat_map_png(rows, columns, &mut |i, to| kernel.row(&total, i, to))?;
         pictures.push((path.with_extension("png"), picture));
         summary["heat_map"] = json!(path.with_extension("png"));
-        if symmetric && rows <= SPECTRUM_ROWS {
-            let spectrum = kernel.spectrum(&total)?;
+        let needed = Kernel::eigenvalue_bytes(rows);
+        if symmetric && rows <= SPECTRUM_ROWS && needed > spare {
+            summary["eigenvalues_need_bytes"] = json!(needed);
+        } else if symmetric && rows <= SPECTRUM_ROWS {
+            let spectrum = kernel.eigenvalues(&total)?;
             arrays.push(("eigenvalues", Array::f64(&[rows], spectrum.values.clone())));
             summary["largest_eigenvalue"] = json!(spectrum.values[0]);
             summary["condition_number"] = json!(spectrum.condition_number());
             summary["effective_rank"] = json!(spectrum.effective_rank());
-            let plot = spectrum_svg(&spectrum.values)?;
-            pictures.push((path.with_extension("spectrum.svg"), plot.into_bytes()));
-            summary["spectrum"] = json!(path.with_extension("spectrum.svg"));
+            let (plot, picture) = (path.with_extension("spectrum.svg"), path.with_extension("spectrum.png"));
+            summary["spectrum"] = json!(plot);
+            summary["spectrum_png"] = json!(picture);
+            pictures.push((plot, spectrum_svg(&spectrum.values)?.into_bytes()));
+            pictures.push((picture, spectrum_png(&spectrum.values)?));
         }
     }
     if let Some(found) = checkerboard(kernel, &total, about) {

@@ -141,7 +141,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         let (since, first) = self.first.as_ref().expect("just put there");
         let (drift, alignment) = first.drift(&total, &spectrum);
         if self.wanted.keep {
-            finish(&self.run.kernel(step), &kernel, &About::plain(&problem), &inputs(&problem))
+            finish(&self.run.kernel(step), &kernel, &About::plain(&problem), &inputs(&problem), f64::INFINITY)
                 .map_err(|e| format!("{e:?}"))?;
         }
         let pixels = if self.wanted.pixels { over_pixels(network, &self.probe)? } else { None };

@@ -77,24 +77,6 @@ pub(super) fn product_transposed<T: Real>(c: &mut [T], accumulate: bool, a: Matr
     matmul(c, accum(accumulate), b.transposed().transpose(), a.transposed(), T::of(1.0), Par::Seq);
 }
 
-/// The transpose of a matrix without gaps.
-pub(super) fn transpose<T: Real>(from: &[T], columns: usize, to: &mut Vec<T>) {
-    const SIDE: usize = 16;
-    let rows = from.len() / columns;
-    to.resize(from.len(), T::default());
-    for top in (0..rows).step_by(SIDE) {
-        let height = SIDE.min(rows - top);
-        for left in (0..columns).step_by(SIDE) {
-            for column in left..columns.min(left + SIDE) {
-                let to = &mut to[column * rows + top..][..height];
-                for (i, to) in to.iter_mut().enumerate() {
-                    *to = from[(top + i) * columns + column];
-                }
-            }
-        }
-    }
-}
-
 /// A loop that is compiled for each kind of vectors; [`run`](Loop::run) must be inlined, and what it calls.
 pub(super) trait Loop {
     fn run<S: Simd>(self, simd: S);

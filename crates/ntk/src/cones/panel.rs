@@ -18,8 +18,10 @@ pub(super) type Group<T> = [T; GROUP];
 /// `sums[g][i] += sum_k rows[g][k][i] panel[k]` for all groups `g`; a panel is a multiple of [`VECTORS`] wide.
 pub(super) struct PanelProduct<'v, T, const P: usize> {
     pub(super) sums: &'v mut [[[T; P]; GROUP]],
-    /// `[groups, terms]`
+    /// `[groups, terms]`, from the first term of the first group on.
     pub(super) rows: &'v [Group<T>],
+    /// From a group to the next.
+    pub(super) stride: usize,
     /// `[terms]`
     pub(super) panel: &'v [[T; P]],
 }
@@ -34,7 +36,7 @@ impl<T: Real, const P: usize> Loop for PanelProduct<'_, T, P> {
         let panel = T::vectors::<S>(self.panel.as_flattened());
         for start in (0..width).step_by(VECTORS) {
             for g in 0..self.sums.len() {
-                let rows = &self.rows[g * terms..(g + 1) * terms];
+                let rows = &self.rows[g * self.stride..g * self.stride + terms];
                 let mut part = [[T::splat(simd, T::default()); VECTORS]; GROUP];
                 let mut at = start;
                 for row in rows {
@@ -70,7 +72,7 @@ mod tests {
         let panel: Vec<[f64; 16]> =
             (0..5).map(|k| std::array::from_fn(|j| ((3 * k + 2 * j) % 7) as f64 - 3.0)).collect();
         let mut sums = [[[0.5; 16]; GROUP]; 2];
-        simd(PanelProduct { sums: &mut sums, rows: &rows, panel: &panel });
+        simd(PanelProduct { sums: &mut sums, rows: &rows, stride: 5, panel: &panel });
         for (g, i, j) in (0..2).flat_map(|g| (0..GROUP).flat_map(move |i| (0..16).map(move |j| (g, i, j)))) {
             let expected: f64 = (0..5).map(|k| rows[5 * g + k][i] * panel[k][j]).sum();
             assert_eq!(sums[g][i][j], 0.5 + expected, "whole numbers are exact");

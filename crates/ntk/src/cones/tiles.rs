@@ -31,17 +31,17 @@ pub(super) struct TileRow {
     pub(super) tiles: Vec<Tile>,
 }
 
-/// Tiles of a level, from the first row of the map on: of all sides and phases those that cost least.
-pub(super) fn tile_rows(plan: &Plan, level: usize) -> Vec<TileRow> {
+/// Tiles of a level, from the first row of the map on: of all sides and phases, and of equal windows, those that cost
+/// least. `cost`: of one position, by the number of outputs.
+pub(super) fn tile_rows(plan: &Plan, level: usize, cost: impl Fn(usize) -> f64) -> Vec<TileRow> {
     let [vertical, horizontal] = [candidates(plan, level, 0), candidates(plan, level, 1)];
     let channels = plan.map(plan.layers().len())[2];
     let pairs = vertical.iter().flat_map(|v| horizontal.iter().map(move |h| (v, h)));
-    let cost = |(v, h): &(&Groups, &Groups)| -> f64 {
+    let total = |(v, h): &(&Groups, &Groups)| -> f64 {
         let tiles = v.joined.iter().flat_map(|v| h.joined.iter().map(move |h| (v, h)));
-        let cost = |v: &Joined, h: &Joined| (v.width * h.width) as f64 * product_cost(v.members * h.members * channels);
-        tiles.map(|(v, h)| cost(v, h)).sum()
+        tiles.map(|(v, h)| (v.width * h.width) as f64 * cost(v.members * h.members * channels)).sum()
     };
-    let cheapest = pairs.min_by(|a, b| cost(a).total_cmp(&cost(b)));
+    let cheapest = pairs.min_by(|a, b| total(a).total_cmp(&total(b)));
     let Some((vertical, horizontal)) = cheapest else { return Vec::new() };
     let columns = horizontal.count();
     let mut tiles: Vec<Option<Tile>> = vec![None; vertical.count() * columns];
@@ -101,11 +101,24 @@ fn candidates(plan: &Plan, level: usize, axis: usize) -> Vec<Groups> {
         selected[[output.y, output.x][axis]] = Some(plan.window(level, rank)[axis]);
     }
     let sides = SIDES.iter().flat_map(|&side| (0..side).map(move |phase| (side, phase)));
-    sides.map(|(side, phase)| groups(&selected, size, side, phase)).collect()
+    let sides = sides.map(|(side, phase)| (0..positions).map(|at| (at + phase) / side).collect());
+    sides.chain([equal(&selected, size)]).map(|group| joined(&selected, size, group)).collect()
 }
 
-fn groups(selected: &[Option<Interval>], size: usize, side: usize, phase: usize) -> Groups {
-    let group: Vec<usize> = (0..selected.len()).map(|at| (at + phase) / side).collect();
+/// Neighbours whose windows hold the same positions of the map; what is not selected goes with what is before it.
+fn equal(selected: &[Option<Interval>], size: usize) -> Vec<usize> {
+    let (mut groups, mut group, mut last) = (Vec::with_capacity(selected.len()), 0, None);
+    for window in selected {
+        if let Some(window) = window.map(|window| window.clip(size)) {
+            group += usize::from(last.as_ref().is_some_and(|last| *last != window));
+            last = Some(window);
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+fn joined(selected: &[Option<Interval>], size: usize, group: Vec<usize>) -> Groups {
     let count = group.last().map_or(0, |last| last + 1);
     let mut joined = vec![(usize::MAX, 0_usize, 0); count];
     for (at, window) in selected.iter().enumerate() {

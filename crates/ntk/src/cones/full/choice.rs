@@ -4,6 +4,7 @@ use super::super::geometry::{Geometry, LayerKind};
 use super::super::patches::{Positions, patch_len};
 use super::super::plan::Plan;
 use super::super::tiles::{TileRow, product_cost, tile_rows};
+use super::input::panel_cost;
 use super::pairs;
 use super::tiled::OUTPUTS;
 
@@ -31,7 +32,7 @@ impl Method {
             return Self::Positions;
         }
         let ([h, w, c], outputs) = (plans[1].map(level), plans[0].len() as f64);
-        let rows = tile_rows(plans[1], level);
+        let rows = tile_rows(plans[1], level, product_cost);
         let tiles = rows.iter().flat_map(|row| &row.tiles);
         let tiles = tiles.map(|tile| tile.area() as f64 * product_cost(tile.ranks.len()));
         let tiles = (tiles.sum::<f64>() + PUSH * (h * w) as f64) * outputs * c as f64;
@@ -43,7 +44,7 @@ impl Method {
 /// at the chain's input.
 pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64) {
     let levels = plans[0].layers().len();
-    let (mut cost, mut held) = if below { (positions(plans, 0), windows(plans[1], 0)) } else { (0.0, 0.0) };
+    let (mut cost, mut held) = if below { (positions(plans, 0), lanes(plans, 0)) } else { (0.0, 0.0) };
     for level in 1..=levels {
         let (gram, patches) = gram(plans, level);
         let c = plans[0].map(level)[2] as f64;
@@ -57,7 +58,7 @@ pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64
         match Method::new(plans, level) {
             Method::Positions => {
                 cost += positions(plans, level) + (plans[0].len() * plans[1].len()) as f64 * c;
-                held = held.max(windows(plans[1], level));
+                held = held.max(lanes(plans, level));
             }
             Method::Pairs => {
                 cost += pairs::count(plans, level) * c;
@@ -107,6 +108,19 @@ fn positions(plans: [&Plan; 2], level: usize) -> f64 {
         holders
     });
     holders[0].iter().zip(&holders[1]).map(|(a, b)| a * b).sum::<f64>() * c as f64
+}
+
+/// Numbers that are held for the products of a level position by position: tiles of one side, and of each thread some
+/// panels of the other.
+fn lanes(plans: [&Plan; 2], level: usize) -> f64 {
+    let tiles = |plan, cost: &dyn Fn(usize) -> f64| {
+        let tiles = tile_rows(plan, level, cost).into_iter().flat_map(|row| row.tiles);
+        tiles.map(|tile| (tile.area() as f64, tile.ranks.len())).collect::<Vec<_>>()
+    };
+    let joined: f64 = tiles(plans[1], &product_cost).iter().map(|(area, ranks)| area * product_cost(*ranks)).sum();
+    let largest = tiles(plans[0], &panel_cost).iter().fold(0.0_f64, |most, (area, _)| most.max(*area));
+    let own = largest * OUTPUTS as f64 * rayon::current_num_threads() as f64;
+    (joined + own) * plans[0].map(level)[2] as f64
 }
 
 /// Numbers of the windows of all outputs at a level.

@@ -1,29 +1,20 @@
-//! Levels whose positions share no weight, such as the chain's input: position by position, the outputs whose cones hold
-//! it on both sides.
+//! Levels whose positions share no weight, such as the chain's input: products of the outputs of one side and of the other
+//! whose cones hold the same positions.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::super::active::Active;
 use super::super::axis::Axis;
 use super::super::cotangents::Cotangents;
-use super::super::gemm::{Matrix, product_transposed, transpose};
+use super::super::gemm::{Matrix, product_transposed, simd};
+use super::super::panel::{GROUP, PanelProduct};
 use super::super::real::Real;
+use super::super::tiles::{Tile, product_cost, tile_rows};
+use super::lanes::Lanes;
 use super::rows::Block;
-
-/// Rows of the kernel that are worked on together: large products, but work for several threads.
-fn strip_rows(rows: usize) -> usize {
-    (rows / 8).clamp(128, 1024)
-}
-
-/// Columns of a product at a time.
-const CHUNK: usize = 512;
-
-/// The outputs of one side and sample whose cones hold a position, with their cotangents there.
-struct Holders<T> {
-    ranks: Vec<usize>,
-    /// `[ranks, active channels]`.
-    cotangents: Vec<T>,
-}
+use super::tiled::{DOUBLE, PANELS, SINGLE};
 
 impl<T: Real> Block<'_, '_, T> {
     /// Adds `(factor[n, n'] + bias) sum_q <delta_r[q], delta_r'[q]>`.
@@ -57,71 +48,76 @@ impl<T: Real> Block<'_, '_, T> {
 
     /// Adds `sum_u factor(n, n')[u] <delta_r[u], delta_r'[u]>` at a level.
     fn add_positions(&self, level: usize, factor: impl Fn(usize, usize) -> Vec<T>, kernel: &mut [T]) {
-        let [_, w, _] = self.sides[0].plan().map(level);
+        if size_of::<T>() == size_of::<f32>() {
+            self.add_tiles::<SINGLE>(level, factor, kernel);
+        } else {
+            self.add_tiles::<DOUBLE>(level, factor, kernel);
+        }
+    }
+
+    fn add_tiles<const P: usize>(&self, level: usize, factor: impl Fn(usize, usize) -> Vec<T>, kernel: &mut [T]) {
+        let plans = self.sides.map(Cotangents::plan);
+        let width = plans[0].map(level)[1];
+        let strips = [tile_rows(plans[0], level, panel_cost), tile_rows(plans[1], level, product_cost)];
+        let [strips, tiles] = strips.map(|rows| rows.into_iter().flat_map(|row| row.tiles).collect::<Vec<_>>());
         for (n, m, half) in self.pairs() {
             let factors = factor(n, m);
             if factors.iter().all(|&factor| factor == T::default()) {
                 continue;
             }
             let active = Active::both(self.sides.map(Cotangents::chain), level, [n, m]);
-            let second = self.holders(level, 1, m, &active, 0..self.sides[1].plan().len());
-            let mut rows = self.rows_of(kernel, n, m);
-            let count = strip_rows(rows.len());
-            rows.par_chunks_mut(count).enumerate().for_each(|(strip, rows)| {
-                let base = strip * count;
-                let first = self.holders(level, 0, n, &active, base..base + rows.len());
-                let (mut columns, mut gram) = (Vec::new(), Vec::new());
-                for (at, ((first, second), &factor)) in first.iter().zip(&second).zip(&factors).enumerate() {
-                    let c = active.count(at / w, &(at % w..at % w + 1));
-                    if first.ranks.is_empty() || c == 0 || factor == T::default() {
+            let targets =
+                tiles.par_iter().map(|tile| Lanes::new(self.sides[1], tile, &tile.ranks, (level, m), &active));
+            let targets: Vec<Lanes<T, GROUP>> = targets.collect();
+            let mut rows: Vec<_> = self.rows_of(kernel, n, m).into_iter().map(Some).collect();
+            let mut work = Vec::new();
+            for strip in &strips {
+                for ranks in strip.ranks.chunks(PANELS * P) {
+                    work.push((strip, ranks, ranks.iter().filter_map(|&rank| rows[rank].take()).collect::<Vec<_>>()));
+                }
+            }
+            work.into_par_iter().for_each(|(strip, ranks, mut rows)| {
+                let panel = |ranks: &[usize]| {
+                    let mut panel = Lanes::<T, P>::new(self.sides[0], strip, ranks, (level, n), &active);
+                    panel.scale(strip, &active, |y, x| factors[y * width + x]);
+                    panel
+                };
+                let panels: Vec<_> = ranks.chunks(P).map(panel).collect();
+                let mut sums = Vec::new();
+                for (tile, targets) in tiles.iter().zip(&targets) {
+                    let common = [common(&strip.rows, &tile.rows), common(&strip.columns, &tile.columns)];
+                    // What is before the diagonal is not wanted.
+                    let skipped = if half { tile.ranks.partition_point(|&rank| rank < ranks[0]) / GROUP } else { 0 };
+                    if common.iter().any(Range::is_empty) || skipped * GROUP >= tile.ranks.len() {
                         continue;
                     }
-                    let start = if half { second.ranks.partition_point(|&rank| rank < base) } else { 0 };
-                    for start in (start..second.ranks.len()).step_by(CHUNK) {
-                        let ranks = &second.ranks[start..second.ranks.len().min(start + CHUNK)];
-                        let a = Matrix::new(&first.cotangents, first.ranks.len(), c);
-                        let b = Matrix::new(&second.cotangents[start * c..], ranks.len(), c);
-                        columns.resize(a.rows * b.rows, T::default());
-                        product_transposed(&mut columns, false, b, a);
-                        transpose(&columns, a.rows, &mut gram);
-                        let runs: Vec<&[usize]> = ranks.chunk_by(|a, b| a + 1 == *b).collect();
-                        for (&rank, gram) in first.ranks.iter().zip(gram.chunks(ranks.len())) {
-                            let mut at = 0;
-                            for run in &runs {
-                                self.columns.add(rows[rank - base], run[0], factor, &gram[at..at + run.len()]);
-                                at += run.len();
+                    for (panel, rows) in panels.iter().zip(rows.chunks_mut(P)) {
+                        sums.clear();
+                        sums.resize(tile.ranks.len().div_ceil(GROUP) - skipped, [[T::default(); P]; GROUP]);
+                        for y in common[0].clone() {
+                            let terms = active.count(y, &common[1]);
+                            if terms == 0 {
+                                continue;
                             }
+                            let before = |tile: &Tile| active.count(y, &(tile.columns.start..common[1].start));
+                            let panel = &panel.0[y - strip.rows.start][before(strip)..][..terms];
+                            let stride = active.count(y, &tile.columns);
+                            let rows = &targets.0[y - tile.rows.start][skipped * stride + before(tile)..];
+                            simd(PanelProduct { sums: &mut sums, rows, stride, panel });
                         }
+                        self.add_sums(&tile.ranks[skipped * GROUP..], &sums, rows);
                     }
                 }
             });
         }
     }
+}
 
-    /// For each position of a level.
-    fn holders(
-        &self,
-        level: usize,
-        side: usize,
-        sample: usize,
-        active: &Active,
-        ranks: std::ops::Range<usize>,
-    ) -> Vec<Holders<T>> {
-        let [h, w, c] = self.sides[side].plan().map(level);
-        let mut holders = Vec::new();
-        holders.resize_with(h * w, || Holders { ranks: Vec::new(), cotangents: Vec::new() });
-        for rank in ranks {
-            self.sides[side].for_each_row(level, rank, sample, |y, x, values| {
-                for (x, values) in (x..).zip(values.chunks(c)) {
-                    let holder = &mut holders[y * w + x];
-                    holder.ranks.push(rank);
-                    match active.at(y, x) {
-                        None => holder.cotangents.extend_from_slice(values),
-                        Some(channels) => holder.cotangents.extend(channels.iter().map(|&at| values[at as usize])),
-                    }
-                }
-            });
-        }
-        holders
-    }
+/// Time of a position for so many outputs in panels: those that are left over take as long as a whole one.
+pub(super) fn panel_cost(outputs: usize) -> f64 {
+    (outputs.div_ceil(SINGLE) * SINGLE) as f64
+}
+
+fn common(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
+    a.start.max(b.start)..a.end.min(b.end)
 }

@@ -3,6 +3,7 @@
 mod choice;
 mod hidden;
 mod input;
+mod lanes;
 mod mirror;
 mod pairs;
 mod pushed;

@@ -8,27 +8,25 @@ use rayon::prelude::*;
 use super::super::active::Active;
 use super::super::cotangents::Cotangents;
 use super::super::gemm::simd;
-use super::super::panel::{GROUP, Group, PanelProduct};
+use super::super::panel::{GROUP, PanelProduct};
 use super::super::patches::{Positions, gram};
 use super::super::real::Real;
 use super::super::tiles::{Tile, TileRow};
+use super::lanes::Lanes;
 use super::pushed::{Gram, Panel};
 use super::rows::Block;
 use super::totals::totals;
 
 /// Outputs of a panel in single and in double precision: [`VECTORS`](super::super::panel::VECTORS) vectors of 512 bits, or more
 /// shorter ones.
-const SINGLE: usize = 32;
-const DOUBLE: usize = 16;
+pub(super) const SINGLE: usize = 32;
+pub(super) const DOUBLE: usize = 16;
 
 /// Panels that are worked on together: tiles are read from memory once for all of them.
-const PANELS: usize = 3;
+pub(super) const PANELS: usize = 3;
 
 /// Outputs that are worked on together, at most.
 pub(super) const OUTPUTS: usize = PANELS * SINGLE;
-
-/// Cotangents of a tile on its joined window, for each row of it `[groups, active channels]`.
-struct Targets<T>(Vec<Vec<Group<T>>>);
 
 impl<T: Real> Block<'_, '_, T> {
     /// `Theta[r, r'] = sum_{u'} <Z_r[u'], delta_r'[u']>`, for all `r` of the first side and the tiles of the second; `bias`
@@ -50,9 +48,9 @@ impl<T: Real> Block<'_, '_, T> {
             let values = gram(layers, positions, [n, m]);
             let active = Active::new(self.sides[1].chain(), level, m);
             let bias = if bias == T::default() { Vec::new() } else { totals(self.sides[0], level, n, bias) };
-            let targets =
-                tile_rows.par_iter().map(|row| row.tiles.iter().map(|tile| self.targets(tile, level, m, &active)));
-            let targets: Vec<Vec<Targets<T>>> = targets.map(Iterator::collect).collect();
+            let lanes = |tile: &Tile, active| Lanes::new(self.sides[1], tile, &tile.ranks, (level, m), active);
+            let targets = tile_rows.par_iter().map(|row| row.tiles.iter().map(|tile| lanes(tile, &active)));
+            let targets: Vec<Vec<Lanes<T, GROUP>>> = targets.map(Iterator::collect).collect();
             let gram = Gram { values: &values, positions };
             let mut rows = self.rows_of(kernel, n, m);
             rows.par_chunks_mut(PANELS * P).enumerate().for_each(|(chunk, rows)| {
@@ -82,48 +80,13 @@ impl<T: Real> Block<'_, '_, T> {
                             for (y, rows) in tile.rows.clone().zip(&targets.0) {
                                 let start = active.start(y, tile.columns.start);
                                 let panel = &pushed[&y][panel][start..start + active.count(y, &tile.columns)];
-                                simd(PanelProduct { sums: &mut sums, rows, panel });
+                                simd(PanelProduct { sums: &mut sums, rows, stride: panel.len(), panel });
                             }
-                            self.add_sums(tile, &sums, rows);
+                            self.add_sums(&tile.ranks, &sums, rows);
                         }
                     }
                 }
             });
         }
-    }
-
-    /// Adds the products of a tile and a panel to the rows of the panel.
-    fn add_sums<const P: usize>(&self, tile: &Tile, sums: &[[[T; P]; GROUP]], rows: &mut [&mut [T]]) {
-        let order = self.sides[1].plan().order();
-        for (ranks, sums) in tile.ranks.chunks(GROUP).zip(sums) {
-            for (lane, row) in rows.iter_mut().enumerate() {
-                for (&rank, sums) in ranks.iter().zip(sums) {
-                    row[order[rank]] += sums[lane];
-                }
-            }
-        }
-    }
-
-    /// Cotangents of a tile of the second side.
-    fn targets(&self, tile: &Tile, level: usize, sample: usize, active: &Active) -> Targets<T> {
-        let (c, groups) = (self.sides[1].plan().map(level)[2], tile.ranks.len().div_ceil(GROUP));
-        let row = |y| vec![[T::default(); GROUP]; groups * active.count(y, &tile.columns)];
-        let mut targets: Vec<Vec<Group<T>>> = tile.rows.clone().map(row).collect();
-        for (member, &rank) in tile.ranks.iter().enumerate() {
-            self.sides[1].for_each_row(level, rank, sample, |y, left, values| {
-                let before =
-                    member / GROUP * active.count(y, &tile.columns) + active.count(y, &(tile.columns.start..left));
-                let mut to = targets[y - tile.rows.start][before..].iter_mut();
-                for (x, values) in (left..).zip(values.chunks(c)) {
-                    match active.at(y, x) {
-                        None => values.iter().zip(&mut to).for_each(|(&value, to)| to[member % GROUP] = value),
-                        Some(channels) => {
-                            channels.iter().zip(&mut to).for_each(|(&c, to)| to[member % GROUP] = values[c as usize]);
-                        }
-                    }
-                }
-            });
-        }
-        Targets(targets)
     }
 }
