@@ -66,7 +66,7 @@ fn the_same_bytes_for_any_number_of_threads_and_however_it_is_cut() {
         &["moments", "tiny.toml", "--device", "flex", "--out", "first", "--resume", "--set", "moments.batch=7"],
     );
     assert_eq!(code, 2);
-    assert!(stderr.contains("another configuration"), "{stderr}");
+    assert!(stderr.contains("are of different configurations"), "{stderr}");
     let (code, _, stderr) = run(folder.path(), &["moments", "tiny.toml", "--device", "flex", "--out", "first"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("exists already"), "{stderr}");
@@ -224,5 +224,88 @@ fn any_network_can_be_measured_layer_by_layer() {
     let csv = std::fs::read_to_string(folder.path().join("run/moments.csv")).expect("a table");
     for point in ["0,1,conv,all", "0,1,activation,all", "0,2,layer_norm,all", "0,3,dense,all"] {
         assert!(csv.contains(point), "{point}\n{csv}");
+    }
+}
+
+#[test]
+fn dead_channels_have_no_logarithm_and_do_no_harm() {
+    let folder = folder();
+    // In four channels some are off for a whole batch.
+    config(
+        folder.path(),
+        "[network]\ninput = 6\nvanilla = { depth = 6, width = 4 }\n\
+         [moments]\nbatch = 4\nrealisations = 6\nper_channel = true\n",
+    );
+    measured(folder.path(), "run", &["--range", "0..3"]);
+    measured(folder.path(), "run", &["--resume"]);
+    let csv = std::fs::read_to_string(folder.path().join("run/moments.csv")).expect("a table");
+    assert!(csv.lines().any(|line| line.contains(",,")), "a channel that is off has an empty cell");
+    assert!(!csv.contains("NaN") && !csv.contains("inf"), "{csv}");
+}
+
+#[test]
+fn parts_are_told_by_what_their_data_hold_not_where_they_lie() {
+    let folder = folder();
+    let values = |seed: usize| -> Vec<f32> { (0..20 * 6).map(|i| ((i * seed) % 97) as f32).collect() };
+    let write = |place: &str, seed: usize| {
+        let place = folder.path().join(place);
+        std::fs::create_dir(&place).expect("made");
+        let array = fintan_artifact::Array::f32(&[20, 6], values(seed));
+        fintan_artifact::write_npz(&place.join("x.npz"), &[("x", array)]).expect("written");
+        let text = "[network]\ninput = 6\nvanilla = { depth = 3, width = 32 }\n\
+                    [moments]\ninputs.npy.path = \"x.npz\"\nbatch = 8\nrealisations = 4\n";
+        config(&place, text);
+    };
+    write("a", 31);
+    write("b", 31);
+    write("c", 53);
+    let part = |place: &str, range: &str| {
+        measured(&folder.path().join(place), "part", &["--range", range]);
+    };
+    part("a", "0..2");
+    part("b", "2..4");
+    part("c", "2..4");
+    // The data are not needed once realisations are measured.
+    std::fs::remove_file(folder.path().join("a/x.npz")).expect("removed");
+    let merge = |other: &str, out: &str| {
+        run(folder.path(), &["moments", "merge", "a/part", other, "--out", out, "--device", "flex", "--quiet"])
+    };
+    let (code, _, stderr) = merge("b/part", "merged");
+    assert_eq!(code, 0, "{stderr}");
+    let (code, _, stderr) = merge("c/part", "foreign");
+    assert_eq!(code, 2);
+    assert!(stderr.contains("measure different data"), "{stderr}");
+    assert!(!folder.path().join("foreign").exists());
+    // Realisations beyond what is asked for are not forgotten.
+    let (code, _, stderr) = run(
+        &folder.path().join("b"),
+        &["moments", "tiny.toml", "--device", "flex", "--out", "part", "--resume", "--set", "moments.realisations=3"],
+    );
+    assert_eq!(code, 2);
+    assert!(stderr.contains("holds realisation 3"), "{stderr}");
+}
+
+/// χ counts signal and noise over the same channels, in theory as in networks.
+#[test]
+fn left_out_channels_change_neither_the_sensitivity_nor_its_limit() {
+    let folder = folder();
+    let values: Vec<f32> = (0..64 * 8).map(|i| if i % 8 < 4 { ((i * 7919) % 1013) as f32 } else { 2.5 }).collect();
+    let array = fintan_artifact::Array::f32(&[64, 8], values);
+    fintan_artifact::write_npz(&folder.path().join("x.npz"), &[("x", array)]).expect("written");
+    config(
+        folder.path(),
+        "[network]\ninput = 8\nvanilla = { depth = 2, width = 1500 }\n\
+         [moments]\ninputs.npy.path = \"x.npz\"\nbatch = 32\nrealisations = 6\ndrop_constant = true\n",
+    );
+    measured(folder.path(), "run", &[]);
+    let cell = |file: &str, start: &str, column: usize| -> f64 {
+        let text = std::fs::read_to_string(folder.path().join("run").join(file)).expect("a table");
+        let line = text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start} in\n{text}"));
+        line.split(',').nth(column).expect("a cell").parse().expect("a number")
+    };
+    for depth in ["1", "2"] {
+        let theory = cell("theory.csv", &format!("{depth},"), 2);
+        let found = cell("summary.csv", &format!("{depth},loc3,log_sensitivity,"), 4);
+        assert!((theory - found).abs() < 0.1, "layer {depth}: {found} measured, {theory} at infinite width");
     }
 }

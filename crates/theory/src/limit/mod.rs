@@ -347,7 +347,7 @@ fn compile(
     for node in nodes {
         let flattened = positions != node.input.positions();
         match &node.layer {
-            Layer::Conv(_) | Layer::Deconv(_) if flattened => {
+            Layer::Conv(_) | Layer::Deconv(_) | Layer::Pad(_) | Layer::Upsample(_) if flattened => {
                 return refuse(node.layer.name(), "a flattened image enters it");
             }
             Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) => {
@@ -376,9 +376,6 @@ fn compile(
             // What is flattened keeps its positions until a dense layer sums over them.
             Layer::Flatten(_) => {}
             // The mean over the one position of a vector.
-            Layer::Pad(_) | Layer::Upsample(_) if flattened => {
-                return refuse(node.layer.name(), "a flattened image enters it");
-            }
             Layer::Pad(pad) => {
                 positions = node.output.positions();
                 steps.push(Step::Copies(sources(node, |axis, len| pad.sources(axis, len))));
