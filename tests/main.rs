@@ -11,6 +11,7 @@
 //! - [`includes`]: configurations that build on others
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
+//! - [`moments`], [`moments_explicit`]: moments through depth, however cut; of given weights on GPUs
 //! - [`observed`]: kernels beside training
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`report`]: runs on one page, read by a browser
@@ -34,6 +35,8 @@ mod includes;
 mod kernels;
 mod losses;
 mod moments;
+#[path = "../crates/moments/tests/explicit.rs"]
+mod moments_explicit;
 mod observed;
 #[path = "../crates/net/tests/reference.rs"]
 mod reference;

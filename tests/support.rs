@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use fintan_artifact::{LogLine, RunDir};
-use fintan_config::{Architecture, Layer, Parametrization, Shape};
+use fintan_config::{Architecture, Layer, NetworkExperiment, Parametrization, Shape, Subject};
+use fintan_net::Placement;
 use fintan_net::weights::Tensors;
 
 /// A folder that goes away with the test.
@@ -118,4 +119,45 @@ pub(crate) fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     walk(folder, folder, &mut found);
     found.sort();
     found
+}
+
+/// A checked `[network]`.
+pub(crate) fn experiment(text: &str) -> NetworkExperiment {
+    match Subject::parse("test", text, &[]).unwrap_or_else(|e| panic!("{e:?}\n{text}")) {
+        Subject::Network(network) => network,
+        Subject::Gan(_) => unreachable!("a [network]"),
+    }
+}
+
+/// The GPU, in single precision, where there is one: CPUs have the same tests in the crates that compute.
+#[cfg(feature = "wgpu")]
+pub(crate) fn placements(dtype: DType) -> Vec<Placement> {
+    use burn::tensor::{Device, DeviceKind, DeviceType};
+    // Several tests of this process want it, and a device is opened once.
+    static OPENED: std::sync::OnceLock<Option<Device>> = std::sync::OnceLock::new();
+    if dtype != DType::F32 {
+        return Vec::new();
+    }
+    let open = || {
+        if !crate::devices::wgpu_at_hand("given weights on wgpu") {
+            return None;
+        }
+        let found: Vec<String> = Device::enumerate(DeviceType::Wgpu).into_iter().map(|d| format!("{d:?}")).collect();
+        let is = |kind: &str| found.iter().any(|device| device.contains(&format!("kind: {kind}")));
+        let kind = match () {
+            () if is("DiscreteGpu") => DeviceKind::DiscreteGpu(0),
+            () if is("IntegratedGpu") => DeviceKind::IntegratedGpu(0),
+            () if is("VirtualGpu") => DeviceKind::VirtualGpu(0),
+            () => DeviceKind::Cpu,
+        };
+        Some(Device::wgpu_options().device_kind(kind).init_with_setup().expect("an adapter that was found").0)
+    };
+    let device = OPENED.get_or_init(open).clone();
+    device.map(|device| Placement { device, dtype, lowering: fintan_net::Lowering::Native }).into_iter().collect()
+}
+
+/// None without GPU support.
+#[cfg(not(feature = "wgpu"))]
+pub(crate) fn placements(_: DType) -> Vec<Placement> {
+    Vec::new()
 }
