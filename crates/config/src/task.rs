@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::error::Invalid;
 use crate::experiment::{
-    Cifar, Data, Files, Fit, Idx, Image, Npy, Npz, Optimizer, Shapes, at_least_one, check_data, check_layer_rates,
+    Cifar, Data, Files, Idx, Image, Npy, Npz, Optimizer, Shapes, at_least_one, check_data, check_layer_rates,
     check_optimizer, within,
 };
 use crate::layer::Shape;
+use crate::moments::image_of;
 use crate::rates::LayerRates;
 use crate::schedule::Schedule;
 
@@ -179,18 +180,7 @@ impl Labelled {
             Self::Npz(npz) => Data::Npz(npz.clone()),
             Self::Teacher(_) => return None,
         };
-        let (channels, size) = if input.is_vector() {
-            let side = |channels: usize| {
-                let side = (input.len() / channels).isqrt();
-                (channels * side * side == input.len()).then_some((channels, side))
-            };
-            side(1).or_else(|| side(3))?
-        } else {
-            (input.channels, input.height)
-        };
-        let square = [1, 3].contains(&channels) && channels * size * size == input.len();
-        (square && size <= 4096)
-            .then_some((data, Image { size, channels, fit: Fit::Resize, background: 0, flip: false }))
+        image_of(input).map(|image| (data, image))
     }
 
     fn name(&self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use fintan_artifact::RunDir;
 use fintan_config::{Activation, Deep, Function, Unit};
-use fintan_moments::summary::{Row, leaves};
+use fintan_moments::summary::{Fits, Row, leaves};
 use fintan_moments::{Plan, Realisation, Record};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
 
@@ -30,6 +30,7 @@ pub(super) fn draw(
     theory: &Theory,
     kernels: Option<&Kernels>,
     preset: Option<(Unit, &Deep)>,
+    fits: Option<&Fits>,
 ) -> Result<Vec<(&'static str, &'static str)>, Failure> {
     let mut figures = Figures { run, rows, written: Vec::new() };
     let ranked = rows.iter().find(|row| row.quantity == "reff_signal" && row.depth > 0).map_or("", |row| &row.loc);
@@ -97,14 +98,14 @@ pub(super) fn draw(
             let points = depths.iter().map(|l| (*l, (increment.ln() * l).exp())).collect();
             curves.push(Curve { name: "exp(γ l), Gaussian values".into(), points, mark: Mark::Dashed });
         }
-        if let Some(fits) =
-            (unit == Unit::BnRes).then(|| fintan_moments::summary::fits(done, unit, deep.res_depth(unit)))
-        {
+        if let Some(fits) = fits.filter(|_| unit == Unit::BnRes) {
             if let (Some(c), Some(tau)) = (fits.amplitude, fits.tau) {
                 let points = depths.iter().map(|l| (*l, c.value * l.powf(tau.value))).collect();
                 curves.push(Curve { name: "C l^τ, from increments".into(), points, mark: Mark::Dashed });
             }
-            if let (Some(slope), Some((l, chi))) = (fits.tau_log_log, curves[0].points.last().copied()) {
+            if let (Some(slope), Some((l, chi))) =
+                (fits.tau_log_log, curves.first().and_then(|chi| chi.points.last().copied()))
+            {
                 let points = depths.iter().map(|at| (*at, chi * (at / l).powf(slope.value))).collect();
                 curves.push(Curve { name: "slope of the logarithms".into(), points, mark: Mark::Dashed });
             }

@@ -346,7 +346,7 @@ fn finish(
     }
     let fit = json!({ "measured": fits, "theory": theory.constants });
     run.write("fit.json", format!("{fit:#}\n").as_bytes())?;
-    let figures = figures::draw(run, &plan, &rows, &done, &theory, kernels.as_ref(), preset)?;
+    let figures = figures::draw(run, &plan, &rows, &done, &theory, kernels.as_ref(), preset, fits.as_ref())?;
     tables::report(run, experiment, &done, &rows, fits.as_ref(), &theory, kernels.as_ref(), &figures)?;
     let env = json!({
         "version": env!("CARGO_PKG_VERSION"), "device": opened.name, "threads": device::threads(),
