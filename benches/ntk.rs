@@ -50,7 +50,7 @@ fn main() {
         let problem = Problem::new(network.clone(), x.clone(), None, Mode::Train, entries, Vec::new()).expect("sound");
         // As peers do: the kernel alone, without its parts.
         let problem = problem.summed();
-        let plan = Plan::new(&problem, Some(Method::Structured), f64::INFINITY, None).expect("no bound");
+        let plan = Plan::new(&problem, Some(Method::Structured), f64::INFINITY).expect("no bound");
         let kernel = Kernel::compute(&problem, &plan);
         let total = kernel.total().into_owned();
         (kernel, total)

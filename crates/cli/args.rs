@@ -626,9 +626,12 @@ pub(crate) struct Ntk {
     /// Memory that may be used, such as 4GB or 500MB; by default half of what is free.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub memory: Option<f64>,
-    /// Print method, tiles, memory and operations, and compute nothing but a forward pass.
+    /// Print method, tiles, memory and operations, and compute nothing.
     #[arg(long)]
     pub plan: bool,
+    /// Samples a side of a tile; by default chosen so that tiles fit and the least work is done twice.
+    #[arg(long, value_name = "N")]
+    pub tile_samples: Option<usize>,
     /// Outputs a side of a tile; by default as many as fit.
     #[arg(long, value_name = "N")]
     pub tile_outputs: Option<usize>,

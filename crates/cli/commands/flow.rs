@@ -125,7 +125,7 @@ impl Predicted {
             let x2 = x2.map(|_| data.train.tensor(shape, placement));
             let problem = Problem::new(start.clone(), x1, x2, Mode::Train, Entries::Full, Vec::new())?;
             let problem = if rates.iter().all(|rate| *rate == 1.0) { problem.summed() } else { problem };
-            let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, 1e12, None)?);
+            let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, 1e12)?);
             let [rows, columns] = kernel.matrix_shape()?;
             let effective = kernel.weighted(if kernel.parts.len() == 1 { &[1.0] } else { &rates });
             let mut matrix = vec![0.0; rows * columns];

@@ -58,27 +58,28 @@ pub(crate) struct Operand {
 }
 
 impl Operand {
-    pub(crate) fn new(factors: Factors, entries: Entries, coupled: bool) -> Self {
+    /// `coupled`: where samples are, how many of the batch are rows.
+    pub(crate) fn new(factors: Factors, entries: Entries, coupled: Option<usize>) -> Self {
         let Factors { parameter, inputs, mut cotangents, scale, biases } = factors;
         let [rows, n, mut sites, c] = cotangents.dims();
-        if inputs.is_none() && coupled {
+        if inputs.is_none() && coupled.is_some() {
             // One input for every sample: its cotangents add up before anything else.
             cotangents = cotangents.reshape([rows, n * sites, c]).sum_dim(1).unsqueeze_dim(2);
             sites = 1;
         }
         let inputs = match inputs {
-            Some(a) if coupled => {
+            Some(a) if coupled.is_some() => {
                 let [n, sites, k] = a.dims();
                 Some(a.reshape([1, n * sites, k]))
             }
             inputs => inputs,
         };
         let cotangents = match (entries, coupled) {
-            (Entries::Full, false) => cotangents.reshape([1, rows, n, sites, c]).permute([0, 2, 1, 3, 4]),
-            (_, false) => cotangents.reshape([rows, n, 1, sites, c]),
-            (entries, true) => {
+            (Entries::Full, None) => cotangents.reshape([1, rows, n, sites, c]).permute([0, 2, 1, 3, 4]),
+            (_, None) => cotangents.reshape([rows, n, 1, sites, c]),
+            (entries, Some(samples)) => {
                 let sites = cotangents.dims()[1] * sites;
-                let by_sample = cotangents.reshape([rows / n, n, sites, c]);
+                let by_sample = cotangents.reshape([rows / samples, samples, sites, c]);
                 if entries == Entries::Full {
                     by_sample.permute([1, 0, 2, 3]).reshape([1, 1, rows, sites, c])
                 } else {
@@ -140,9 +141,11 @@ pub(crate) fn choose(dims: [usize; 5], k: usize, g2: usize) -> Order {
 /// matrix a b (diagonal). One for the weights, and one for the biases where they have the same cotangents, or their sum
 /// where parameters are not told `apart`.
 pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries, apart: bool) -> Vec<(usize, Vec<f64>)> {
-    let [_, g2, ..] = right.cotangents.dims();
+    let (mut dims, [_, g2, i2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
+    // Tiles may have other numbers of rows and of columns.
+    dims[2] = dims[2].max(i2);
     let k = left.inputs.as_ref().map_or(1, |a| a.dims()[2]);
-    let mut theta = match choose(left.cotangents.dims(), k, g2) {
+    let mut theta = match choose(dims, k, g2) {
         Order::Hadamard => return hadamard(left, right, entries, apart),
         Order::Weights => summed(&left.weights(), &right.weights(), entries),
         Order::Patches => patches(left, right, entries),

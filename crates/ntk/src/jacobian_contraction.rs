@@ -7,22 +7,22 @@ use burn::tensor::{Tensor, TensorData};
 use fintan_net::{Lowering, Placement};
 
 use crate::kernel::{Block, Entries};
-use crate::problem::{Problem, Tile};
+use crate::problem::{Problem, Side};
 use crate::products::products;
 
-/// A tile of the kernel from whole Jacobians, one backward pass of Burn's autodiff a row.
+/// The block between some outputs of rows and some of columns, from whole Jacobians, one backward pass of Burn's autodiff a row.
 ///
 /// It shares nothing with the other methods but the forward pass, and so is their oracle; its time and memory allow small
 /// sizes only.
 #[must_use]
-pub fn jacobian_contraction(problem: &Problem, tile: &Tile) -> Block {
-    let left = jacobian(problem, 0, tile.rows.clone());
-    let right = if problem.is_symmetric() && tile.rows == tile.columns {
+pub fn jacobian_contraction(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
+    let left = jacobian(problem, 0, outputs[0].clone());
+    let right = if problem.is_symmetric() && outputs[0] == outputs[1] {
         left.clone()
     } else {
-        jacobian(problem, 1, tile.columns.clone())
+        jacobian(problem, 1, outputs[1].clone())
     };
-    let mut block = Block::zeros(problem, tile);
+    let mut block = Block::zeros(problem, outputs);
     for (parameter, (x, y)) in left.into_iter().zip(right).enumerate() {
         let ([o1, n1, p], [o2, n2, _]) = (x.dims(), y.dims());
         let values = match problem.entries {
@@ -41,14 +41,14 @@ pub fn jacobian_contraction(problem: &Problem, tile: &Tile) -> Block {
 
 /// `[outputs, N, parameters]` for each parameter.
 fn jacobian(problem: &Problem, side: usize, outputs: Range<usize>) -> Vec<Tensor<3>> {
-    let x = &problem.side(side).x;
-    let (device, dtype, n) = (x.device(), x.dtype(), x.dims()[0]);
+    let Side { x, rows: samples, .. } = problem.side(side);
+    let (device, dtype, n) = (x.device(), x.dtype(), samples.len());
     let taped = device.clone().autodiff();
     let network = problem.network.moved(&Placement { device: taped.clone(), dtype, lowering: Lowering::Views });
     let mut rows: Vec<Vec<Tensor<2>>> = network.parameters().iter().map(|_| Vec::new()).collect();
     for output in outputs.clone() {
         let at = problem.in_memory(problem.outputs[output]);
-        for sample in 0..n {
+        for sample in samples.clone() {
             // Coupled samples need the batch around them; others are cheaper alone.
             let (batch, row) =
                 if problem.is_coupled() { (x.clone(), sample) } else { (x.clone().narrow(0, sample, 1), 0) };

@@ -1,7 +1,7 @@
 //! Kernels and pieces of kernels.
 
 use std::borrow::Cow;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 use rayon::prelude::*;
 
@@ -87,20 +87,11 @@ impl Values {
         }
     }
 
-    /// Overwrites a run of values, from the one at `to`, with a run of others, from the one at `from`.
-    fn copy(&mut self, to: usize, others: &Self, from: usize, len: usize) {
+    /// Adds a run of others, from the one at `from`, to values that lie `stride` apart, from the one at `to`.
+    fn add_run(&mut self, to: usize, stride: usize, others: &Self, from: usize, len: usize) {
         match (self, others) {
-            (Self::F64(here), Self::F64(there)) => here[to..to + len].copy_from_slice(&there[from..from + len]),
-            (Self::F32(here), Self::F32(there)) => here[to..to + len].copy_from_slice(&there[from..from + len]),
-            _ => unreachable!("a kernel and its blocks have one precision"),
-        }
-    }
-
-    /// The same for values that lie `stride` apart.
-    fn spread(&mut self, to: usize, stride: usize, others: &Self, from: usize, len: usize) {
-        match (self, others) {
-            (Self::F64(here), Self::F64(there)) => spread(&mut here[to..], stride, &there[from..from + len]),
-            (Self::F32(here), Self::F32(there)) => spread(&mut here[to..], stride, &there[from..from + len]),
+            (Self::F64(here), Self::F64(there)) => add_run(&mut here[to..], stride, &there[from..from + len]),
+            (Self::F32(here), Self::F32(there)) => add_run(&mut here[to..], stride, &there[from..from + len]),
             _ => unreachable!("a kernel and its blocks have one precision"),
         }
     }
@@ -119,8 +110,11 @@ fn add<T: AddAssign, U: Copy>(sums: &mut [T], values: &[U], term: impl Fn(U) -> 
     sums.iter_mut().zip(values).for_each(|(sum, &v)| *sum += term(v));
 }
 
-fn spread<T: Copy>(here: &mut [T], stride: usize, there: &[T]) {
-    here.iter_mut().step_by(stride).zip(there).for_each(|(here, &v)| *here = v);
+fn add_run<T: AddAssign + Copy>(here: &mut [T], stride: usize, there: &[T]) {
+    if stride == 1 {
+        return add(here, there, |v| v);
+    }
+    here.iter_mut().step_by(stride).zip(there).for_each(|(here, &v)| *here += v);
 }
 
 /// The contribution of one parameter, or of all.
@@ -147,8 +141,8 @@ pub struct Kernel {
 
 /// A piece of a kernel: a tile's entries for every part.
 ///
-/// Row-major matrices: full `[N1 · rows, N2 · columns]`, traced `[N1, N2]` (the sum over the tile's outputs alone),
-/// diagonal `[outputs of the tile, N1, N2]`.
+/// With N1, N2 samples and O1, O2 outputs of the tile, row-major matrices: full `[N1 O1, N2 O2]`, traced `[N1, N2]` (the sum
+/// over the tile's outputs alone), diagonal `[O1, N1, N2]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
     /// One matrix a part.
@@ -252,8 +246,8 @@ impl Kernel {
         (0..n1.min(n2)).map(entry).sum()
     }
 
-    /// Copies a tile of a symmetric full kernel that lies off the diagonal to its mirror image.
-    pub(crate) fn mirror(&mut self, tile: &Tile) {
+    /// Copies a tile of a symmetric full kernel, all samples and outputs off the diagonal, to its mirror image.
+    pub(crate) fn mirror(&mut self, [rows, columns]: &[Range<usize>; 2]) {
         // Of squares that fit the cache.
         const SQUARE: usize = 32;
         fn copy<T: Copy>(values: &mut [T], from: usize, to: usize, [rows, columns]: [usize; 2], stride: usize) {
@@ -266,8 +260,8 @@ impl Kernel {
                 }
             }
         }
-        let ([n, _], o, size) = (self.samples, self.outputs, [tile.rows.len(), tile.columns.len()]);
-        let (corner, mirrored) = (tile.rows.start * o + tile.columns.start, tile.columns.start * o + tile.rows.start);
+        let ([n, _], o, size) = (self.samples, self.outputs, [rows.len(), columns.len()]);
+        let (corner, mirrored) = (rows.start * o + columns.start, columns.start * o + rows.start);
         for part in &mut self.parts {
             for (a, b) in (0..n).flat_map(|a| (0..n).map(move |b| (a, b))) {
                 let (from, to) = ((a * n + b) * o * o + corner, (b * n + a) * o * o + mirrored);
@@ -279,31 +273,52 @@ impl Kernel {
         }
     }
 
-    /// Puts a tile's block into its place; a traced block is added.
+    /// Adds a tile's block to its place.
     ///
-    /// `symmetric`: the transpose of a full block off the diagonal stands at the tile's mirror image.
+    /// `symmetric`: what lies off the diagonal is added to its mirror image too.
     pub fn insert(&mut self, tile: &Tile, block: &Block, symmetric: bool) {
-        let mirrored = symmetric && tile.rows != tile.columns;
-        let ([n1, n2], outputs) = (self.samples, self.outputs);
+        let mirrored = symmetric && !tile.is_diagonal();
+        let (entries, samples, outputs) = (self.entries, self.samples, self.outputs);
         for (part, values) in self.parts.iter_mut().zip(&block.parts) {
-            let part = &mut part.values;
-            match self.entries {
-                Entries::Traced => part.add(1.0, values),
-                Entries::Diagonal => {
-                    for (i, o) in tile.rows.clone().enumerate() {
-                        part.spread(o, outputs, values, i * n1 * n2, n1 * n2);
-                    }
+            let mut from = 0;
+            runs(entries, samples, outputs, tile, &mut |len, [(to, stride), mirror]| {
+                part.values.add_run(to, stride, values, from, len);
+                if mirrored {
+                    part.values.add_run(mirror.0, mirror.1, values, from, len);
                 }
-                Entries::Full => {
-                    let (rows, columns) = (tile.rows.len(), tile.columns.len());
-                    for (row, b) in (0..n1 * rows).flat_map(|row| (0..n2).map(move |b| (row, b))) {
-                        let (a, o, p) = (row / rows, tile.rows.start + row % rows, tile.columns.start);
-                        let from = row * n2 * columns + b * columns;
-                        part.copy(((a * n2 + b) * outputs + o) * outputs + p, values, from, columns);
-                        if mirrored {
-                            part.spread(((b * n1 + a) * outputs + p) * outputs + o, outputs, values, from, columns);
-                        }
-                    }
+                from += len;
+            });
+        }
+    }
+}
+
+/// Shows the runs of a tile's block, in order: the length of each, and where its first value stands in the kernel and how far
+/// apart its values lie there; then the same of its mirror image.
+fn runs(
+    entries: Entries,
+    [n1, n2]: [usize; 2],
+    all: usize,
+    tile: &Tile,
+    visit: &mut dyn FnMut(usize, [(usize, usize); 2]),
+) {
+    let ([first, second], [rows, columns]) = (&tile.samples, &tile.outputs);
+    match entries {
+        Entries::Traced => {
+            for a in first.clone() {
+                visit(second.len(), [(a * n2 + second.start, 1), (second.start * n1 + a, n1)]);
+            }
+        }
+        Entries::Diagonal => {
+            for (o, a) in rows.clone().flat_map(|o| first.clone().map(move |a| (o, a))) {
+                let (pair, mirrored) = (a * n2 + second.start, second.start * n1 + a);
+                visit(second.len(), [(pair * all + o, all), (mirrored * all + o, n1 * all)]);
+            }
+        }
+        Entries::Full => {
+            for (a, o) in first.clone().flat_map(|a| rows.clone().map(move |o| (a, o))) {
+                for b in second.clone() {
+                    let (pair, mirrored, p) = (a * n2 + b, b * n1 + a, columns.start);
+                    visit(columns.len(), [((pair * all + o) * all + p, 1), ((mirrored * all + p) * all + o, all)]);
                 }
             }
         }
@@ -311,9 +326,9 @@ impl Kernel {
 }
 
 impl Block {
-    /// A block of zeros for a tile.
-    pub(crate) fn zeros(problem: &Problem, tile: &Tile) -> Self {
-        let ([n1, n2], rows, columns) = (problem.samples(), tile.rows.len(), tile.columns.len());
+    /// A block of zeros between outputs of rows and of columns.
+    pub(crate) fn zeros(problem: &Problem, outputs: &[Range<usize>; 2]) -> Self {
+        let ([n1, n2], [rows, columns]) = (problem.samples(), [outputs[0].len(), outputs[1].len()]);
         let len = match problem.entries() {
             Entries::Full => n1 * rows * n2 * columns,
             Entries::Traced => n1 * n2,

@@ -1,4 +1,6 @@
-//! The three methods under one name.
+//! The three methods under one name, and the tiles of a plan by any of them.
+
+use std::ops::Range;
 
 use crate::kernel::{Block, Kernel};
 use crate::pixels::{endings, has_place, into_kernel};
@@ -28,14 +30,65 @@ impl Method {
         }
     }
 
-    /// A tile of the kernel.
+    /// The block of a kernel between some outputs of rows and some of columns.
     #[must_use]
-    pub fn block(self, problem: &Problem, tile: &Tile) -> Block {
+    pub fn block(self, problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
         match self {
-            Self::Structured => structured(problem, tile),
-            Self::NtkVectorProducts => ntk_vector_products(problem, tile),
-            Self::JacobianContraction => jacobian_contraction(problem, tile),
+            Self::Structured => structured(problem, outputs),
+            Self::NtkVectorProducts => ntk_vector_products(problem, outputs),
+            Self::JacobianContraction => jacobian_contraction(problem, outputs),
         }
+    }
+}
+
+/// Computes the tiles of a plan, in any order. Tiles of the same samples one after another share a forward pass.
+#[derive(Debug)]
+pub struct Tiles<'p> {
+    problem: &'p Problem,
+    plan: &'p Plan,
+    at_hand: Option<([Range<usize>; 2], Problem)>,
+}
+
+impl<'p> Tiles<'p> {
+    /// Of a problem and its plan.
+    #[must_use]
+    pub fn new(problem: &'p Problem, plan: &'p Plan) -> Self {
+        Self { problem, plan, at_hand: None }
+    }
+
+    /// Tile `i` as a block by itself.
+    ///
+    /// # Panics
+    /// If the plan has no such tile.
+    pub fn block(&mut self, i: usize) -> Block {
+        let (method, tile) = (self.plan.method, &self.plan.tiles[i]);
+        method.block(self.among(tile), &tile.outputs)
+    }
+
+    /// Tile `i`, added to its place in the kernel.
+    fn add(&mut self, i: usize, kernel: &mut Kernel) {
+        let (method, tile) = (self.plan.method, &self.plan.tiles[i]);
+        let symmetric = self.problem.is_symmetric();
+        let whole = tile.samples.iter().zip(self.problem.samples()).all(|(range, n)| range.len() == n);
+        let part = self.among(tile);
+        let endings = (whole && method == Method::Structured).then(|| endings(part)).flatten();
+        let Some(endings) = endings.filter(|endings| has_place(part, endings)) else {
+            let block = method.block(part, &tile.outputs);
+            return kernel.insert(tile, &block, symmetric);
+        };
+        into_kernel(part, &endings, &tile.outputs, kernel);
+        if symmetric && !tile.is_diagonal() {
+            kernel.mirror(&tile.outputs);
+        }
+    }
+
+    fn among(&mut self, tile: &Tile) -> &Problem {
+        if self.at_hand.as_ref().is_some_and(|(samples, _)| *samples != tile.samples) {
+            // Before the next: only one forward pass is held.
+            self.at_hand = None;
+        }
+        let samples = || (tile.samples.clone(), self.problem.among(&tile.samples));
+        &self.at_hand.get_or_insert_with(samples).1
     }
 }
 
@@ -43,19 +96,9 @@ impl Kernel {
     /// The kernel of a problem, tile by tile.
     #[must_use]
     pub fn compute(problem: &Problem, plan: &Plan) -> Self {
-        let mut kernel = Self::of(problem);
-        let endings = (plan.method == Method::Structured).then(|| endings(problem)).flatten();
-        let endings = endings.filter(|endings| has_place(problem, endings));
-        for tile in &plan.tiles {
-            match &endings {
-                Some(endings) => {
-                    into_kernel(problem, endings, tile, &mut kernel);
-                    if problem.is_symmetric() && tile.rows != tile.columns {
-                        kernel.mirror(tile);
-                    }
-                }
-                None => kernel.insert(tile, &plan.method.block(problem, tile), problem.is_symmetric()),
-            }
+        let (mut kernel, mut tiles) = (Self::of(problem), Tiles::new(problem, plan));
+        for i in 0..plan.tiles.len() {
+            tiles.add(i, &mut kernel);
         }
         kernel
     }

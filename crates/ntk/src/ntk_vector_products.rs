@@ -1,32 +1,34 @@
 //! NTK-vector products: `Θ v = J (Jᵀ v)` by pullback and pushforward.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 
 use crate::kernel::{Block, Entries};
-use crate::problem::{Problem, Tile};
+use crate::problem::Problem;
 use crate::products::numbers;
 
-/// A tile of the kernel, a column at a time (Novak et al., arXiv 2206.08720, section 3.3).
+/// The block between some outputs of rows and some of columns, a column at a time (Novak et al., arXiv 2206.08720, section 3.3).
 ///
 /// A column (n', o') is the pushforward over the first side of the parameter tangent that the pullback of that output
 /// gives; one pushforward a parameter keeps the parts apart.
 #[must_use]
-pub fn ntk_vector_products(problem: &Problem, tile: &Tile) -> Block {
+pub fn ntk_vector_products(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
     let network = &problem.network;
     let ([n1, n2], coupled) = (problem.samples(), problem.is_coupled());
-    let (rows, columns) = (tile.rows.len(), tile.columns.len());
-    let mut block = Block::zeros(problem, tile);
+    let (rows, columns) = (outputs[0].len(), outputs[1].len());
+    let mut block = Block::zeros(problem, outputs);
     let mut parts: Vec<Vec<f64>> = block.parts.iter().map(|part| vec![0.0; part.len()]).collect();
     let apart = parts.len() > 1;
-    let here: Vec<usize> = problem.outputs[tile.rows.clone()].iter().map(|&o| problem.in_memory(o)).collect();
+    let here: Vec<usize> = problem.outputs[outputs[0].clone()].iter().map(|&o| problem.in_memory(o)).collect();
     let (one, other) = (problem.side(0), problem.side(1));
-    let still = one.x.zeros_like();
+    let (still, batch) = (one.x.zeros_like(), other.x.dims()[0]);
     for j in 0..columns {
-        let output = tile.columns.start + j;
+        let output = outputs[1].start + j;
         for n in 0..n2 {
             let tangents = if coupled {
                 let seeds = problem.seeds(1, &(output..output + 1));
-                network.pullback_parameters(&other.tape, seeds.narrow(0, n * n2, n2))
+                network.pullback_parameters(problem.tape(1), seeds.narrow(0, n * batch, batch))
             } else {
                 // A sample by itself: its own tape costs one forward pass and saves a batch of pullbacks.
                 let (_, tape) = network.forward(other.x.clone().narrow(0, n, 1), problem.mode);
@@ -42,11 +44,11 @@ pub fn ntk_vector_products(problem: &Problem, tile: &Tile) -> Block {
                 } else {
                     tangents.clone()
                 };
-                let column = numbers(network.pushforward(&one.tape, still.clone(), Some(&alone)));
-                let len = column.len() / n1;
-                for m in 0..n1 {
+                let column = numbers(network.pushforward(problem.tape(0), still.clone(), Some(&alone)));
+                let len = column.len() / still.dims()[0];
+                for (m, sample) in one.rows.clone().enumerate() {
                     for (i, at) in here.iter().enumerate() {
-                        let value = column[m * len + at];
+                        let value = column[sample * len + at];
                         match problem.entries {
                             Entries::Full => part[(m * rows + i) * n2 * columns + n * columns + j] = value,
                             Entries::Traced if i == j => part[m * n2 + n] += value,

@@ -14,7 +14,7 @@ use crate::cones::{
     diagonal, full_at, traced,
 };
 use crate::kernel::{Block, Entries, Kernel, Values};
-use crate::problem::{Problem, Tile};
+use crate::problem::Problem;
 use crate::products::products;
 use crate::structured::add_sites;
 
@@ -25,7 +25,7 @@ pub(crate) fn endings(problem: &Problem) -> Option<[Ending; 2]> {
     if problem.is_coupled() || problem.network.lowering() != Lowering::Host {
         return None;
     }
-    let ending = |side: usize| problem.network.ending(&problem.side(side).tape);
+    let ending = |side: usize| problem.network.ending(problem.tape(side));
     Some([ending(0)?, ending(1)?])
 }
 
@@ -35,11 +35,11 @@ pub(crate) fn plan_of(problem: &Problem, ending: &Ending, range: &Range<usize>) 
     Plan::new(&geometries, &outputs(problem, ending, range)).expect("a network's layers fit each other")
 }
 
-/// A tile of the kernel on cones.
-pub(crate) fn on_cones(problem: &Problem, endings: &[Ending; 2], tile: &Tile) -> Block {
+/// The block between some outputs of rows and some of columns, on cones.
+pub(crate) fn on_cones(problem: &Problem, endings: &[Ending; 2], outputs: &[Range<usize>; 2]) -> Block {
     match problem.sides[0].x.dtype() {
-        DType::F64 => Pixels::<f64>::new(problem, endings, tile).block(),
-        _ => Pixels::<f32>::new(problem, endings, tile).block(),
+        DType::F64 => Pixels::<f64>::new(problem, endings, outputs).block(),
+        _ => Pixels::<f32>::new(problem, endings, outputs).block(),
     }
 }
 
@@ -49,13 +49,18 @@ pub(crate) fn has_place(problem: &Problem, endings: &[Ending; 2]) -> bool {
     problem.entries == Entries::Full && !matches!(endings[0].below, Below::Layers)
 }
 
-/// A tile of a full kernel, added to its place in the kernel: a block of its own would take as much memory again.
+/// The same of a full kernel, added to its place in the kernel: a block of its own would take as much memory again.
 ///
-/// A symmetric kernel's tile off the diagonal is not mirrored.
-pub(crate) fn into_kernel(problem: &Problem, endings: &[Ending; 2], tile: &Tile, kernel: &mut Kernel) {
+/// A symmetric kernel's block off the diagonal is not mirrored.
+pub(crate) fn into_kernel(
+    problem: &Problem,
+    endings: &[Ending; 2],
+    outputs: &[Range<usize>; 2],
+    kernel: &mut Kernel,
+) {
     match problem.sides[0].x.dtype() {
-        DType::F64 => Pixels::<f64>::new(problem, endings, tile).place(kernel),
-        _ => Pixels::<f32>::new(problem, endings, tile).place(kernel),
+        DType::F64 => Pixels::<f64>::new(problem, endings, outputs).place(kernel),
+        _ => Pixels::<f32>::new(problem, endings, outputs).place(kernel),
     }
 }
 
@@ -85,21 +90,21 @@ impl Number for f64 {
 struct Pixels<'p, T> {
     problem: &'p Problem,
     endings: &'p [Ending; 2],
-    tile: &'p Tile,
+    outputs: &'p [Range<usize>; 2],
     symmetric: bool,
     weights: Vec<Vec<T>>,
     plans: [Plan; 2],
 }
 
 impl<'p, T: Number> Pixels<'p, T> {
-    fn new(problem: &'p Problem, endings: &'p [Ending; 2], tile: &'p Tile) -> Self {
+    fn new(problem: &'p Problem, endings: &'p [Ending; 2], outputs: &'p [Range<usize>; 2]) -> Self {
         Self {
             problem,
             endings,
-            tile,
-            symmetric: problem.is_symmetric() && tile.rows == tile.columns,
+            outputs,
+            symmetric: problem.is_symmetric() && outputs[0] == outputs[1],
             weights: endings[0].links.iter().map(|link| host(link.weights.clone())).collect(),
-            plans: [&tile.rows, &tile.columns].map(|range| plan_of(problem, &endings[0], range)),
+            plans: [0, 1].map(|side| plan_of(problem, &endings[0], &outputs[side])),
         }
     }
 
@@ -132,11 +137,11 @@ impl<'p, T: Number> Pixels<'p, T> {
 
     /// Traced and diagonal kernels.
     fn sums(&self, first: &Chain<T>, second: Option<&Chain<T>>, entries: Entries) -> Block {
-        let mut block = Block::zeros(self.problem, self.tile);
+        let mut block = Block::zeros(self.problem, self.outputs);
         let (plan, [n1, n2]) = (&self.plans[0], self.problem.samples());
         let sums = if entries == Entries::Traced { traced(plan, first, second) } else { diagonal(plan, first, second) };
         // [N1, N2, outputs] to [outputs, N1, N2].
-        let outputs = self.tile.rows.len();
+        let outputs = self.outputs[0].len();
         let ordered = |values: Vec<f64>| match entries {
             Entries::Diagonal => {
                 (0..outputs).flat_map(|o| (0..n1 * n2).map(move |pair| pair * outputs + o)).map(|i| values[i]).collect()
@@ -172,8 +177,8 @@ impl<'p, T: Number> Pixels<'p, T> {
 
     fn full(&self, first: &Chain<T>, second: Option<&Chain<T>>) -> Block {
         let (left, right) = self.cotangents(first, second);
-        let mut block = Block::zeros(self.problem, self.tile);
-        let (rows, columns) = (self.tile.rows.len(), self.tile.columns.len());
+        let mut block = Block::zeros(self.problem, self.outputs);
+        let (rows, columns) = (self.outputs[0].len(), self.outputs[1].len());
         let layout = Layout::matrix([rows, columns], self.problem.samples()[1]);
         self.add_full(&left, right.as_ref(), layout, &mut block.parts.iter_mut().collect::<Vec<_>>());
         if matches!(self.endings[0].below, Below::Layers) {
@@ -186,7 +191,7 @@ impl<'p, T: Number> Pixels<'p, T> {
     fn place(&self, kernel: &mut Kernel) {
         let (first, second) = self.chains();
         let (left, right) = self.cotangents(&first, second.as_ref());
-        let layout = Layout::pairs(kernel.outputs, [self.tile.rows.start, self.tile.columns.start], kernel.samples[1]);
+        let layout = Layout::pairs(kernel.outputs, [self.outputs[0].start, self.outputs[1].start], kernel.samples[1]);
         let mut parts: Vec<_> = kernel.parts.iter_mut().map(|part| &mut part.values).collect();
         self.add_full(&left, right.as_ref(), layout, &mut parts);
     }
@@ -236,7 +241,7 @@ impl<'p, T: Number> Pixels<'p, T> {
             let maps = TensorData::new(cotangents.scatter(0..outputs), [n, outputs, height * width * channels]);
             let maps: Tensor<3> = Tensor::from_data(maps, (&x.device(), x.dtype()));
             let dy = maps.permute([1, 0, 2]).reshape([outputs * n, height, width, channels]);
-            problem.network.visit_below(&problem.side(side).tape, dy, visit);
+            problem.network.visit_below(problem.tape(side), dy, visit);
         });
     }
 

@@ -1,5 +1,7 @@
 //! What a kernel will cost, and the tiles in which it fits into memory.
 
+use std::ops::Range;
+
 use fintan_config::{Layer, Node};
 use fintan_net::Ending;
 
@@ -8,7 +10,7 @@ use crate::contraction::{self, Order};
 use crate::kernel::Entries;
 use crate::method::Method;
 use crate::pixels::{endings, has_place, plan_of};
-use crate::problem::{Problem, Side, Tile};
+use crate::problem::{Problem, Tile};
 
 /// How a kernel will be computed: method, tiles, memory, operations. Counted from shapes, before any of it is done.
 ///
@@ -20,16 +22,25 @@ pub struct Plan {
     pub method: Method,
     /// The tiles.
     pub tiles: Vec<Tile>,
-    /// Outputs a side of a tile.
-    pub tile_outputs: usize,
+    /// Samples and outputs a side of the largest tile.
+    pub tile: TileSize<usize>,
     /// Bytes held at most, the kernel and the program included.
     pub bytes: f64,
-    /// Bytes of it that stay when the kernel is there: the program, the network and the kernel.
+    /// Bytes of it that stay when the kernel is there: the program, the network with its inputs and the kernel.
     pub held: f64,
-    /// Multiply-adds of all tiles.
+    /// Multiply-adds of all tiles, forward passes included.
     pub operations: f64,
     /// A line for each layer with parameters.
     pub layers: Vec<LayerPlan>,
+}
+
+/// Samples and outputs a side of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TileSize<N = Option<usize>> {
+    /// Samples.
+    pub samples: N,
+    /// Outputs.
+    pub outputs: N,
 }
 
 /// How one layer's part is computed.
@@ -60,11 +71,13 @@ pub enum PlanError {
         given: Bytes,
     },
     /// A tile size out of range.
-    #[error("a tile must have 1 to {outputs} outputs, got {found}")]
-    TileOutputs {
-        /// Outputs there are.
-        outputs: usize,
-        /// Outputs asked for.
+    #[error("a tile must have 1 to {all} {of} a side, got {found}")]
+    TileSize {
+        /// `samples` or `outputs`.
+        of: &'static str,
+        /// How many there are.
+        all: usize,
+        /// How many were asked for.
         found: usize,
     },
 }
@@ -93,80 +106,146 @@ struct Cost {
     operations: f64,
 }
 
+/// What the cost of a tile depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    samples: [usize; 2],
+    /// Of the side with more.
+    outputs: usize,
+    /// Sides of different samples.
+    apart: bool,
+    /// Sides of different samples or outputs: each has cotangents of its own.
+    distinct: bool,
+}
+
+impl Extent {
+    fn of(tile: &Tile, problem: &Problem) -> Self {
+        let symmetric = problem.is_symmetric();
+        Self {
+            samples: [tile.samples[0].len(), tile.samples[1].len()],
+            outputs: tile.outputs[0].len().max(tile.outputs[1].len()),
+            apart: !symmetric || tile.samples[0] != tile.samples[1],
+            distinct: !symmetric || !tile.is_diagonal(),
+        }
+    }
+
+    /// The costliest tile of a size.
+    fn largest(size: TileSize<usize>, problem: &Problem) -> Self {
+        let (n, symmetric) = (problem.samples(), problem.is_symmetric());
+        let apart = !symmetric || size.samples < n[0];
+        let cut = problem.entries() == Entries::Full && size.outputs < problem.outputs().len();
+        let samples = n.map(|n| n.min(size.samples));
+        Self { samples, outputs: size.outputs, apart, distinct: apart || cut }
+    }
+}
+
 impl Plan {
-    /// Plans `problem` for at most `memory` bytes, in tiles of `tile_outputs` where that is given.
+    /// Plans `problem` for at most `memory` bytes.
     ///
     /// `method`: none chooses the one with the fewest operations.
     ///
     /// # Errors
-    /// [`PlanError::Memory`] if the smallest tiles do not fit, [`PlanError::TileOutputs`].
-    pub fn new(
+    /// [`PlanError::Memory`] if the smallest tiles do not fit.
+    pub fn new(problem: &Problem, method: Option<Method>, memory: f64) -> Result<Self, PlanError> {
+        Self::in_tiles(problem, method, memory, TileSize::default())
+    }
+
+    /// The same with tiles of a given size; what is not given is chosen.
+    ///
+    /// Tiles repeat work: cotangents of a row are pulled back for each tile it is in. So a kernel that fits is one tile, and
+    /// of the sizes that fit the one with the fewest operations is taken.
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`] if the tiles do not fit, [`PlanError::TileSize`].
+    pub fn in_tiles(
         problem: &Problem,
         method: Option<Method>,
         memory: f64,
-        tile_outputs: Option<usize>,
+        wanted: TileSize,
     ) -> Result<Self, PlanError> {
-        let outputs = problem.outputs().len();
-        if let Some(found) = tile_outputs.filter(|n| !(1..=outputs).contains(n)) {
-            return Err(PlanError::TileOutputs { outputs, found });
+        let (samples, outputs) = (problem.samples().into_iter().max().unwrap_or(1), problem.outputs().len());
+        for (of, all, found) in [("samples", samples, wanted.samples), ("outputs", outputs, wanted.outputs)] {
+            if let Some(found) = found.filter(|n| !(1..=all).contains(n)) {
+                return Err(PlanError::TileSize { of, all, found });
+            }
         }
         let counter = Counter::new(problem);
         let method = method.unwrap_or_else(|| counter.cheapest());
-        let fixed = counter.held();
-        let off_diagonal = |t: usize| problem.entries() == Entries::Full && t < outputs;
-        let needs = |t: usize| {
-            let block = if t == outputs && counter.has_place(method) { 0.0 } else { counter.block(t) };
-            fixed + counter.tile(method, t, off_diagonal(t)).bytes + block
-        };
-        let fits = |t: usize| needs(t) <= memory;
-        let size = match tile_outputs {
-            Some(t) if fits(t) => Some(t),
-            Some(_) => None,
-            // Bytes grow with the tile: the largest that fits, by bisection.
-            None if fits(outputs) => Some(outputs),
-            None if !fits(1) => None,
-            None => {
-                let (mut low, mut high) = (1, outputs);
-                while high - low > 1 {
-                    let middle = low.midpoint(high);
-                    if fits(middle) { low = middle } else { high = middle }
+        let needs = |size: TileSize<usize>| counter.needs(method, size);
+        let mut best: Option<(TileSize<usize>, f64)> = None;
+        let mut samples_of_tile = wanted.samples.unwrap_or(samples);
+        loop {
+            let fits = |outputs: usize| needs(TileSize { samples: samples_of_tile, outputs }) <= memory;
+            let fitting = wanted.outputs.map_or_else(|| most(outputs, fits), |n| fits(n).then_some(n));
+            if let Some(outputs) = fitting {
+                let size = TileSize { samples: samples_of_tile, outputs };
+                let operations = counter.operations(method, size);
+                if best.is_some_and(|(_, fewest)| fewest <= operations) {
+                    break;
                 }
-                // Tiles of nearly equal sizes.
-                Some(outputs.div_ceil(outputs.div_ceil(low)))
+                best = Some((size, operations));
             }
-        };
-        let Some(size) = size else {
-            let (needed, kernel) = (Bytes(needs(tile_outputs.unwrap_or(1))), Bytes(counter.kernel()));
+            let all_outputs = best.is_some_and(|(size, _)| size.outputs == outputs);
+            if wanted.samples.is_some() || samples_of_tile == 1 || all_outputs {
+                break;
+            }
+            samples_of_tile = samples_of_tile.div_ceil(2);
+        }
+        let Some((tile, operations)) = best else {
+            let smallest = TileSize { samples: wanted.samples.unwrap_or(1), outputs: wanted.outputs.unwrap_or(1) };
+            let (needed, kernel) = (Bytes(needs(smallest)), Bytes(counter.kernel()));
             return Err(PlanError::Memory { needed, kernel, given: Bytes(memory) });
         };
-        let tiles = tiles(problem, size);
-        let operations =
-            tiles.iter().map(|tile| counter.tile(method, tile.rows.len(), tile.rows != tile.columns).operations).sum();
         Ok(Self {
             method,
-            tile_outputs: size,
-            bytes: needs(size),
-            held: fixed,
+            tiles: tiles(problem, tile),
+            tile,
+            bytes: needs(tile),
+            held: counter.held(),
             operations,
-            layers: counter.layers(method),
-            tiles,
+            layers: counter.layers(method, tile),
         })
     }
 }
 
-/// Ranges of outputs against ranges of outputs; of a symmetric full kernel those on and below the diagonal.
-fn tiles(problem: &Problem, size: usize) -> Vec<Tile> {
-    let outputs = problem.outputs().len();
-    let cuts: Vec<_> = (0..outputs).step_by(size).map(|start| start..outputs.min(start + size)).collect();
+/// The most of `all` that fit, in parts of nearly equal sizes; none if not even one does. What fits, fewer do too.
+fn most(all: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    if fits(all) {
+        return Some(all);
+    }
+    if !fits(1) {
+        return None;
+    }
+    let (mut low, mut high) = (1, all);
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    Some(all.div_ceil(all.div_ceil(low)))
+}
+
+/// Samples and outputs of rows against those of columns; of a symmetric kernel those on and below the diagonal. Those of the
+/// same samples come one after another.
+fn tiles(problem: &Problem, size: TileSize<usize>) -> Vec<Tile> {
+    let cuts = |all: usize, size: usize| -> Vec<Range<usize>> {
+        (0..all).step_by(size).map(|start| start..all.min(start + size)).collect()
+    };
+    let samples = problem.samples().map(|n| cuts(n, size.samples));
+    let outputs = cuts(problem.outputs().len(), size.outputs);
+    let (symmetric, full) = (problem.is_symmetric(), problem.entries() == Entries::Full);
     let mut tiles = Vec::new();
-    for (i, rows) in cuts.iter().enumerate() {
-        for (j, columns) in cuts.iter().enumerate() {
-            let wanted = match problem.entries() {
-                Entries::Full => !problem.is_symmetric() || j <= i,
-                _ => i == j,
-            };
-            if wanted {
-                tiles.push(Tile { rows: rows.clone(), columns: columns.clone() });
+    for (a, first) in samples[0].iter().enumerate() {
+        for (b, second) in samples[1].iter().enumerate() {
+            for (i, rows) in outputs.iter().enumerate() {
+                for (j, columns) in outputs.iter().enumerate() {
+                    let below = !symmetric || b < a || (b == a && j <= i);
+                    if below && (full || i == j) {
+                        tiles.push(Tile {
+                            samples: [first.clone(), second.clone()],
+                            outputs: [rows.clone(), columns.clone()],
+                        });
+                    }
+                }
             }
         }
     }
@@ -185,20 +264,71 @@ struct Counter<'p> {
 impl<'p> Counter<'p> {
     fn new(problem: &'p Problem) -> Self {
         let number = if problem.is_double_precision() { 8.0 } else { 4.0 };
-        Self { problem, nodes: problem.network().architecture().flat(), endings: endings(problem), number }
+        // Shapes do not depend on the samples, so one is enough; coupled ones have no ending.
+        let endings = if problem.is_coupled() { None } else { endings(&problem.among(&[0..1, 0..1])) };
+        Self { problem, nodes: problem.network().architecture().flat(), endings, number }
     }
 
-    /// The program, parameters, tapes and the kernel.
+    /// The program, the network with its inputs and the kernel.
     fn held(&self) -> f64 {
-        PROGRAM + self.network() + self.kernel()
+        let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
+        // A coupled batch goes through the network once, for all tiles.
+        let tapes = if self.problem.is_coupled() { self.tapes(self.batch()) } else { 0.0 };
+        PROGRAM + self.number * (self.parameters() + inputs as f64) + tapes + self.kernel()
     }
 
-    /// Parameters and tapes.
-    fn network(&self) -> f64 {
-        let samples: usize = self.problem.sides.iter().map(Side::n).sum();
+    fn parameters(&self) -> f64 {
+        self.problem.network().architecture().parameter_count() as f64
+    }
+
+    /// Samples of all batches.
+    fn batch(&self) -> usize {
+        self.problem.inputs().map(|x| x.dims()[0]).sum()
+    }
+
+    /// Bytes of the tapes of so many samples, with their inputs.
+    fn tapes(&self, samples: usize) -> f64 {
         let maps: usize = self.nodes.iter().map(|node| node.input.len() + node.output.len()).sum();
-        let parameters = self.problem.network().architecture().parameter_count();
-        self.number * (parameters + samples * maps) as f64
+        self.number * (samples * maps) as f64
+    }
+
+    /// Samples of a tile that go through the network for it: none of a coupled batch.
+    fn passed(&self, Extent { samples: [n1, n2], apart, .. }: Extent) -> usize {
+        match (self.problem.is_coupled(), apart) {
+            (true, _) => 0,
+            (false, true) => n1 + n2,
+            (false, false) => n1,
+        }
+    }
+
+    /// Bytes that tiles of a size need at most.
+    fn needs(&self, method: Method, size: TileSize<usize>) -> f64 {
+        let problem = self.problem;
+        let extent = Extent::largest(size, problem);
+        let in_place = size.outputs == problem.outputs().len() && !extent.apart && self.has_place(method);
+        let block = if in_place { 0.0 } else { self.block(extent) };
+        self.held() + self.tapes(self.passed(extent)) + self.tile(method, extent).bytes + block
+    }
+
+    /// Multiply-adds of all tiles of a size, forward passes included.
+    fn operations(&self, method: Method, size: TileSize<usize>) -> f64 {
+        let mut known: Vec<(Extent, f64)> = Vec::new();
+        let mut sum = if self.problem.is_coupled() { self.batch() as f64 * self.forward() } else { 0.0 };
+        let mut before = None;
+        for tile in tiles(self.problem, size) {
+            let extent = Extent::of(&tile, self.problem);
+            if before.as_ref() != Some(&tile.samples) {
+                sum += self.passed(extent) as f64 * self.forward();
+            }
+            let seen = known.iter().find(|(of, _)| *of == extent).map(|(_, cost)| *cost);
+            sum += seen.unwrap_or_else(|| {
+                let cost = self.tile(method, extent).operations;
+                known.push((extent, cost));
+                cost
+            });
+            before = Some(tile.samples);
+        }
+        sum
     }
 
     fn kernel(&self) -> f64 {
@@ -220,40 +350,40 @@ impl<'p> Counter<'p> {
     }
 
     fn cheapest(&self) -> Method {
-        let outputs = self.problem.outputs().len();
+        let (problem, samples) = (self.problem, self.problem.samples());
+        let whole = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
+        let cost = |method: Method| self.tile(method, Extent::largest(whole, problem)).operations;
         [Method::Structured, Method::NtkVectorProducts, Method::JacobianContraction]
             .into_iter()
-            .min_by(|&a, &b| {
-                self.tile(a, outputs, false).operations.total_cmp(&self.tile(b, outputs, false).operations)
-            })
+            .min_by(|&a, &b| cost(a).total_cmp(&cost(b)))
             .expect("three methods")
     }
 
-    /// A tile of `t` outputs a side without its block; `apart` if its sides are different outputs.
-    fn tile(&self, method: Method, t: usize, apart: bool) -> Cost {
+    /// A tile without its block and its forward pass.
+    fn tile(&self, method: Method, extent: Extent) -> Cost {
         let problem = self.problem;
-        let ([n1, n2], t1) = (problem.samples(), t as f64);
-        let parameters = problem.network().architecture().parameter_count() as f64;
+        let Extent { samples: [n1, n2], outputs, distinct, .. } = extent;
+        let (t, parameters) = (outputs as f64, self.parameters());
         // Cotangents of coupled samples span the batch.
-        let spans = |n: usize| if problem.is_coupled() { n as f64 } else { 1.0 };
-        let distinct = if apart || !problem.is_symmetric() { 2.0 } else { 1.0 };
+        let spans = |side: usize| if problem.is_coupled() { problem.side(side).x.dims()[0] as f64 } else { 1.0 };
         match method {
-            Method::Structured => self.structured(t, apart),
+            Method::Structured => self.structured(extent),
             Method::NtkVectorProducts => {
                 let maps: usize = self.nodes.iter().map(|node| node.output.len()).max().unwrap_or(0);
                 let parts = problem.part_names().len() as f64;
-                let each = 3.0 * spans(n2) + 2.0 * parts * n1 as f64;
+                let passed = if problem.is_coupled() { spans(0) } else { n1 as f64 };
+                let each = 3.0 * spans(1) + 2.0 * parts * passed;
                 Cost {
-                    bytes: self.number * (3.0 * parameters + 4.0 * (n1 * maps) as f64),
-                    operations: n2 as f64 * t1 * each * self.forward(),
+                    bytes: self.number * (3.0 * parameters + 4.0 * passed * maps as f64),
+                    operations: n2 as f64 * t * each * self.forward(),
                 }
             }
             Method::JacobianContraction => {
-                let rows = t1 * (n1 + if distinct == 1.0 { 0 } else { n2 }) as f64;
-                let pairs = (n1 * n2) as f64 * if problem.entries() == Entries::Full { t1 * t1 } else { t1 };
+                let rows = t * (n1 + if distinct { n2 } else { 0 }) as f64;
+                let pairs = (n1 * n2) as f64 * if problem.entries() == Entries::Full { t * t } else { t };
                 Cost {
                     bytes: self.number * 2.0 * rows * parameters,
-                    operations: rows * 3.0 * spans(n1) * self.forward() + pairs * parameters,
+                    operations: rows * 3.0 * spans(0) * self.forward() + pairs * parameters,
                 }
             }
         }
@@ -264,33 +394,39 @@ impl<'p> Counter<'p> {
         method == Method::Structured && self.endings.as_ref().is_some_and(|endings| has_place(self.problem, endings))
     }
 
-    /// Bytes of the block of a tile of `t` outputs a side.
-    fn block(&self, t: usize) -> f64 {
-        let (problem, [n1, n2], t) = (self.problem, self.problem.samples(), t as f64);
-        let entries = match problem.entries() {
+    /// Entries of a tile's block, for each part.
+    fn entries(&self, Extent { samples: [n1, n2], outputs, .. }: Extent) -> f64 {
+        let t = outputs as f64;
+        match self.problem.entries() {
             Entries::Full => (n1 * n2) as f64 * t * t,
             Entries::Traced => (n1 * n2) as f64,
             Entries::Diagonal => (n1 * n2) as f64 * t,
-        };
-        entries * problem.part_names().len() as f64 * if problem.is_double() { 8.0 } else { 4.0 }
+        }
     }
 
-    fn structured(&self, t: usize, apart: bool) -> Cost {
+    /// Bytes of a tile's block.
+    fn block(&self, extent: Extent) -> f64 {
         let problem = self.problem;
-        let ([n1, n2], symmetric) = (problem.samples(), problem.is_symmetric() && !apart);
-        let distinct = if symmetric { 1.0 } else { 2.0 };
+        self.entries(extent) * problem.part_names().len() as f64 * if problem.is_double() { 8.0 } else { 4.0 }
+    }
+
+    fn structured(&self, extent: Extent) -> Cost {
+        let problem = self.problem;
+        let Extent { samples: [n1, n2], outputs, apart, distinct } = extent;
+        let sides = if distinct { 2.0 } else { 1.0 };
         let (mut bytes, mut operations, mut kept) = (0.0_f64, 0.0, 0.0);
         let mut below: &[&Node] = &self.nodes;
         if let Some(endings) = &self.endings {
             let size = self.number as usize;
-            let plan = plan_of(problem, &endings[0], &(0..t));
+            let plan = plan_of(problem, &endings[0], &(0..outputs));
             let carried = !matches!(endings[0].below, fintan_net::Below::Nothing);
             let cost = match problem.entries() {
-                Entries::Full => cones::full_cost(&plan, (!symmetric).then_some(&plan), [n1, n2], size, carried),
-                _ => cones::sums_cost(&plan, [n1, n2], symmetric, size),
+                Entries::Full => cones::full_cost(&plan, distinct.then_some(&plan), [n1, n2], size, carried),
+                _ => cones::sums_cost(&plan, [n1, n2], !distinct, size),
             };
             // Parameters and tapes as the host's loops read them are copies.
-            bytes += cost.bytes + self.network();
+            let passed = if apart { n1 + n2 } else { n1 };
+            bytes += cost.bytes + self.number * self.parameters() + self.tapes(passed);
             operations += cost.total();
             let first = endings[0].links[0].parameter / 2;
             let at = self.nodes.iter().position(|node| node.index == Some(first)).unwrap_or(0);
@@ -299,34 +435,44 @@ impl<'p> Counter<'p> {
                 _ => &[],
             };
         }
-        let coupled = problem.is_coupled();
-        let rows = (t * n1 * if coupled { n1 } else { 1 }) as f64;
+        let spans = if problem.is_coupled() { problem.side(0).x.dims()[0] } else { 1 };
+        let rows = (outputs * n1 * spans) as f64;
         let mut widest = 0.0_f64;
         for (i, node) in below.iter().enumerate() {
             let (input, output) = (node.input.len() as f64, node.output.len() as f64);
             let mut here = rows * (input + 2.0 * output);
             if node.index.is_some() {
-                let (dims, k) = self.dims(node, t);
+                let (dims, k) = self.dims(node, extent);
                 let [b, g, of_group, s, c] = dims.map(|d| d as f64);
-                let order = contraction::choose(dims, k, if coupled { 1 } else { n2 });
-                operations += contraction::cost(order, dims, k, if coupled { 1 } else { n2 });
+                let groups = self.groups(extent);
+                let order = contraction::choose(dims, k, groups);
+                operations += contraction::cost(order, dims, k, groups);
                 let cotangents = b * g * of_group * s * c;
                 here += cotangents + if order == Order::Weights { b * g * of_group * k as f64 * c } else { 0.0 };
                 kept += cotangents;
                 if i > 0 && node.fan_in().is_some() {
-                    operations += distinct * rows * (node.weight_count() * node.weight_sites()) as f64;
+                    operations += sides * rows * (node.weight_count() * node.weight_sites()) as f64;
                 }
             }
             widest = widest.max(here);
         }
         // The first side waits for the second.
-        bytes += self.number * (widest + if symmetric { 0.0 } else { kept });
+        bytes += self.number * (widest + if distinct { kept } else { 0.0 });
+        if !below.is_empty() {
+            // Of a layer: its products, in order, and those of its biases.
+            bytes += 3.0 * 8.0 * self.entries(extent);
+        }
         Cost { bytes, operations }
     }
 
+    /// Groups of sites on the side of the columns.
+    fn groups(&self, extent: Extent) -> usize {
+        if self.problem.is_coupled() { 1 } else { extent.samples[1] }
+    }
+
     /// `[b, groups, i, sites, C]` and K of a layer's weights.
-    fn dims(&self, node: &Node, t: usize) -> ([usize; 5], usize) {
-        let n = self.problem.samples()[0];
+    fn dims(&self, node: &Node, extent: Extent) -> ([usize; 5], usize) {
+        let (n, t, batch) = (extent.samples[0], extent.outputs, self.problem.side(0).x.dims()[0]);
         let (sites, k, c) = match &node.layer {
             Layer::Dense(dense) => (1, node.input.channels, dense.out),
             Layer::Conv(conv) => (node.output.positions(), node.weight_count() / conv.out, conv.out),
@@ -339,25 +485,25 @@ impl<'p> Counter<'p> {
         let dims = match (full, self.problem.is_coupled()) {
             (true, false) => [1, n, t, sites, c],
             (false, false) => [t, n, 1, sites, c],
-            (true, true) => [1, 1, t * n, n * sites, c],
-            (false, true) => [t, 1, n, n * sites, c],
+            (true, true) => [1, 1, t * n.max(extent.samples[1]), batch * sites, c],
+            (false, true) => [t, 1, n.max(extent.samples[1]), batch * sites, c],
         };
         (dims, k)
     }
 
-    fn layers(&self, method: Method) -> Vec<LayerPlan> {
+    fn layers(&self, method: Method, tile: TileSize<usize>) -> Vec<LayerPlan> {
         let on_cones: Vec<usize> = match (&self.endings, method) {
             (Some(endings), Method::Structured) => endings[0].links.iter().map(|link| link.parameter / 2).collect(),
             _ => Vec::new(),
         };
+        let extent = Extent::largest(tile, self.problem);
         let with_parameters = self.nodes.iter().filter_map(|node| node.index.map(|index| (index, node)));
         with_parameters
             .map(|(index, node)| {
-                let (dims, k) = self.dims(node, self.problem.outputs().len());
-                let groups = if self.problem.is_coupled() { 1 } else { self.problem.samples()[1] };
+                let (dims, k) = self.dims(node, extent);
                 let order = match method {
                     Method::Structured if on_cones.contains(&index) => "cones",
-                    Method::Structured => contraction::choose(dims, k, groups).name(),
+                    Method::Structured => contraction::choose(dims, k, self.groups(extent)).name(),
                     Method::NtkVectorProducts | Method::JacobianContraction => method.name(),
                 };
                 LayerPlan { index, layer: node.layer.name(), order }

@@ -1,6 +1,7 @@
 //! What kernel is wanted, of which network, between which inputs.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::Shape;
@@ -9,6 +10,8 @@ use fintan_net::{Mode, Network, Tape};
 use crate::kernel::Entries;
 
 /// A kernel to compute.
+///
+/// Nothing is computed before it is asked for: the forward passes of either side are made when a method wants their tapes.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub(crate) network: Network,
@@ -19,11 +22,13 @@ pub struct Problem {
     apart: bool,
 }
 
-/// The samples of one side, after their forward pass.
+/// One side of a kernel: a batch, and which of its samples are rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Side {
     pub(crate) x: Tensor<4>,
-    pub(crate) tape: Tape,
+    /// All of them unless samples are coupled: then the batch stays whole, whatever becomes rows.
+    pub(crate) rows: Range<usize>,
+    tape: Arc<OnceLock<Tape>>,
 }
 
 /// Why a problem makes no sense.
@@ -48,15 +53,25 @@ pub enum ProblemError {
     BatchOfOne,
 }
 
-/// A piece of a kernel: outputs of the first side against outputs of the second, as positions in the selection.
+/// A piece of a kernel: samples and outputs of the first side against those of the second, outputs as positions in the
+/// selection.
 ///
-/// Traced and diagonal kernels have `rows == columns`.
+/// Traced and diagonal kernels have the same outputs on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tile {
-    /// Outputs on the side of the rows.
-    pub rows: Range<usize>,
-    /// Outputs on the side of the columns.
-    pub columns: Range<usize>,
+    /// Samples of rows and of columns.
+    pub samples: [Range<usize>; 2],
+    /// Outputs of rows and of columns.
+    pub outputs: [Range<usize>; 2],
+}
+
+impl Tile {
+    /// Whether rows and columns are the same; of a symmetric kernel, any other tile has a mirror image.
+    #[must_use]
+    pub fn is_diagonal(&self) -> bool {
+        let ([a, b], [o, p]) = (&self.samples, &self.outputs);
+        a == b && o == p
+    }
 }
 
 impl Problem {
@@ -96,10 +111,32 @@ impl Problem {
             if n == 1 && mode == Mode::Train && network.architecture().is_batch_coupled() {
                 return Err(ProblemError::BatchOfOne);
             }
-            let (_, tape) = network.forward(x.clone(), mode);
-            sides.push(Side { x, tape });
+            sides.push(Side::new(x));
         }
         Ok(Self { network, sides, mode, entries, outputs, apart: true })
+    }
+
+    /// The kernel between some samples of either side: a block of this one.
+    ///
+    /// Coupled samples keep the batch around them; others are taken out of it.
+    ///
+    /// # Panics
+    /// If there are no such samples.
+    #[must_use]
+    pub fn among(&self, samples: &[Range<usize>; 2]) -> Self {
+        let some = |i: usize| {
+            let (side, Range { start, end }) = (self.side(i), samples[i].clone());
+            assert!(start < end && end <= side.n(), "samples of the problem");
+            if self.is_coupled() {
+                let first = side.rows.start;
+                Side { rows: first + start..first + end, ..side.clone() }
+            } else {
+                Side::new(side.x.clone().narrow(0, start, end - start))
+            }
+        };
+        let one = self.is_symmetric() && samples[0] == samples[1];
+        let sides = if one { vec![some(0)] } else { vec![some(0), some(1)] };
+        Self { sides, ..self.clone() }
     }
 
     /// The same kernel without telling parameters apart: a single part, in less memory.
@@ -178,21 +215,28 @@ impl Problem {
         &self.sides[i.min(self.sides.len() - 1)]
     }
 
-    /// Cotangents of the outputs in `range`: rows `[outputs]`, or `[outputs · batch]` where samples are coupled, each in
+    /// The forward pass of one side, made the first time.
+    pub(crate) fn tape(&self, side: usize) -> &Tape {
+        let Side { x, tape, .. } = self.side(side);
+        tape.get_or_init(|| self.network.forward(x.clone(), self.mode).1)
+    }
+
+    /// Cotangents of the outputs in `range`: rows `[outputs]`, or `[outputs · samples]` where samples are coupled, each in
     /// front of the batch.
     pub(crate) fn seeds(&self, side: usize, range: &Range<usize>) -> Tensor<4> {
         let Shape { channels, height, width } = self.network.architecture().output();
-        let (n, len) = (self.side(side).n(), channels * height * width);
+        let (side, len) = (self.side(side), channels * height * width);
+        let (n, batch) = (side.n(), side.x.dims()[0]);
         let rows = if self.is_coupled() { range.len() * n } else { range.len() };
-        let mut values = vec![0.0_f32; rows * n * len];
+        let mut values = vec![0.0_f32; rows * batch * len];
         for (i, &o) in self.outputs[range.clone()].iter().enumerate() {
             let at = self.in_memory(o);
-            for sample in 0..n {
-                let row = if self.is_coupled() { i * n + sample } else { i };
-                values[(row * n + sample) * len + at] = 1.0;
+            for (j, sample) in side.rows.clone().enumerate() {
+                let row = if self.is_coupled() { i * n + j } else { i };
+                values[(row * batch + sample) * len + at] = 1.0;
             }
         }
-        self.tensor(values, [rows * n, height, width, channels])
+        self.tensor(values, [rows * batch, height, width, channels])
     }
 
     /// Where output `o`, counted in channel, row, column order, stands in a channels-last sample.
@@ -209,7 +253,12 @@ impl Problem {
 }
 
 impl Side {
+    fn new(x: Tensor<4>) -> Self {
+        Self { rows: 0..x.dims()[0], x, tape: Arc::default() }
+    }
+
+    /// Samples that are rows.
     pub(crate) fn n(&self) -> usize {
-        self.x.dims()[0]
+        self.rows.len()
     }
 }

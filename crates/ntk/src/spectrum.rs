@@ -296,7 +296,7 @@ impl Problem {
     pub fn times(&self, v: &[f64]) -> Vec<f64> {
         let tangents = self.pulled(v);
         let side = self.side(0);
-        let y = numbers(self.network.pushforward(&side.tape, side.x.zeros_like(), Some(&tangents)));
+        let y = numbers(self.network.pushforward(self.tape(0), side.x.zeros_like(), Some(&tangents)));
         let len = y.len() / side.n();
         (0..side.n())
             .flat_map(|n| self.outputs.iter().map(move |&o| n * len + self.in_memory(o)))
@@ -316,7 +316,7 @@ impl Problem {
         let x = &self.side(0).x;
         let data = TensorData::new(dy, [n, height, width, channels]).convert_dtype(x.dtype());
         let dy = burn::tensor::Tensor::from_data(data, (&x.device(), x.dtype()));
-        self.network.pullback_parameters(&self.side(0).tape, dy)
+        self.network.pullback_parameters(self.tape(0), dy)
     }
 }
 

@@ -1,31 +1,32 @@
 //! Structured derivatives: each layer's part from its inputs and cotangents, never a Jacobian.
 
+use std::ops::Range;
+
 use fintan_net::Site;
 
 use crate::contraction::{Operand, contract};
 use crate::kernel::Block;
 use crate::pixels::{endings, on_cones};
-use crate::problem::{Problem, Tile};
+use crate::problem::Problem;
 
-/// A tile of the kernel by structured derivatives (Novak et al., arXiv 2206.08720, section 3.4).
+/// The block between some outputs of rows and some of columns, by structured derivatives (Novak et al., arXiv 2206.08720, section 3.4).
 ///
-/// One pullback carries the cotangents of all rows of the tile through the network; on their way each layer's inputs and
+/// One pullback carries the cotangents of all its rows through the network; on their way each layer's inputs and
 /// cotangents are contracted in the cheapest order.
 #[must_use]
-pub fn structured(problem: &Problem, tile: &Tile) -> Block {
+pub fn structured(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
     match endings(problem) {
-        Some(endings) => on_cones(problem, &endings, tile),
-        None => on_maps(problem, tile),
+        Some(endings) => on_cones(problem, &endings, outputs),
+        None => on_maps(problem, outputs),
     }
 }
 
 /// With cotangents as whole maps.
-fn on_maps(problem: &Problem, tile: &Tile) -> Block {
-    let mut block = Block::zeros(problem, tile);
-    let outputs = [&tile.rows, &tile.columns];
-    let symmetric = problem.is_symmetric() && tile.rows == tile.columns;
+fn on_maps(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
+    let mut block = Block::zeros(problem, outputs);
+    let symmetric = problem.is_symmetric() && outputs[0] == outputs[1];
     add_sites(problem, symmetric, &mut block, |side, visit| {
-        problem.network.visit(&problem.side(side).tape, problem.seeds(side, outputs[side]), visit);
+        problem.network.visit(problem.tape(side), problem.seeds(side, &outputs[side]), visit);
     });
     block
 }
@@ -39,19 +40,21 @@ pub(crate) fn add_sites(
     walk: impl Fn(usize, &mut dyn FnMut(Site)),
 ) {
     let entries = problem.entries;
-    let operand = |factors| Operand::new(factors, entries, problem.is_coupled());
+    let operand = |side: usize, factors| {
+        Operand::new(factors, entries, problem.is_coupled().then(|| problem.side(side).n()))
+    };
     let mut kept: Vec<Option<Operand>> = problem.network.parameter_names().iter().map(|_| None).collect();
     if !symmetric {
         walk(0, &mut |site| {
             for factors in site.factors() {
                 let parameter = factors.parameter;
-                kept[parameter] = Some(operand(factors));
+                kept[parameter] = Some(operand(0, factors));
             }
         });
     }
     walk(usize::from(!symmetric), &mut |site| {
         for factors in site.factors() {
-            let here = operand(factors);
+            let here = operand(1, factors);
             let there = kept[here.parameter].take();
             assert!(symmetric || there.is_some(), "both sides have the same parameters");
             block.add_all(contract(there.as_ref().unwrap_or(&here), &here, entries, problem.is_apart()));

@@ -1,9 +1,9 @@
 //! The three methods against one another, over networks nobody chose.
 
 use fintan_net::Mode;
-use fintan_ntk::{Entries, Kernel, Method, Plan, Problem};
+use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
 
-use crate::support::{ENTRIES, METHODS, backends, compute, difference, list, problem, random_network};
+use crate::support::{ENTRIES, METHODS, backends, compute, difference, far, list, problem, random_network};
 
 #[test]
 fn methods_agree_within_and_between_sets() {
@@ -68,21 +68,50 @@ fn selected_outputs_are_entries_of_the_whole() {
     }
 }
 
-/// Tiles put together are the kernel, whatever their number.
+/// Tiles put together are the kernel, however it is cut: by samples, by outputs, by both, by any method, samples coupled or not.
 #[test]
 fn kernels_do_not_depend_on_tiles() {
+    let mut coupled = 0;
+    for seed in 0..20 {
+        let placement = &backends()[(seed % 2) as usize];
+        let (network, [x1, x2]) = random_network(seed, placement);
+        let count = network.architecture().output().len();
+        for (entries, method) in ENTRIES.into_iter().flat_map(|entries| METHODS.map(|method| (entries, method))) {
+            for x2 in [None, Some(&x2)] {
+                let problem = problem(&network, &x1, x2, entries);
+                coupled += usize::from(problem.is_coupled());
+                let whole = compute(method, &problem);
+                for (samples, outputs) in [(None, Some(2)), (Some(1), None), (Some(2), Some(2)), (Some(2), None)] {
+                    let size = TileSize { samples, outputs: outputs.map(|n: usize| n.min(count)) };
+                    let plan = Plan::in_tiles(&problem, Some(method), f64::INFINITY, size).expect("no bound");
+                    let cut = samples.is_some() || count > 2;
+                    assert_eq!(plan.tiles.len() > 1, cut, "seed {seed}, {size:?}");
+                    let off = difference(&Kernel::compute(&problem, &plan), &whole);
+                    assert!(off < 1e-13, "seed {seed}, {entries:?}, {method:?}, {size:?}: {off:e}");
+                    // One by one and backwards, as other processes may.
+                    let (mut kernel, mut tiles) = (Kernel::of(&problem), Tiles::new(&problem, &plan));
+                    for (i, tile) in plan.tiles.iter().enumerate().rev() {
+                        kernel.insert(tile, &tiles.block(i), problem.is_symmetric());
+                    }
+                    let off = difference(&kernel, &whole);
+                    assert!(off < 1e-13, "seed {seed}, {entries:?}, {method:?}, {size:?}: {off:e}");
+                }
+            }
+        }
+    }
+    assert!(coupled > 0, "some of these networks have batch norm");
+}
+
+/// A kernel among some samples is a block of the whole, also where a batch norm couples them all.
+#[test]
+fn a_kernel_among_some_samples_is_a_block() {
     for seed in 0..20 {
         let placement = &backends()[0];
-        let (network, [x1, _]) = random_network(seed, placement);
-        let count = network.architecture().output().len();
-        for entries in ENTRIES {
-            let problem = problem(&network, &x1, None, entries);
-            let whole = compute(Method::Structured, &problem);
-            let plan =
-                Plan::new(&problem, Some(Method::Structured), f64::INFINITY, Some(count.min(2))).expect("no bound");
-            let pieces = Kernel::compute(&problem, &plan);
-            let off = difference(&pieces, &whole);
-            assert!(off < 1e-13, "seed {seed}, {entries:?}: {off:e}");
-        }
+        let (network, [x1, x2]) = random_network(seed, placement);
+        let whole = problem(&network, &x1, Some(&x2), Entries::Traced);
+        let all = list(&compute(Method::Structured, &whole).total());
+        let some = list(&compute(Method::Structured, &whole.among(&[1..3, 1..2])).total());
+        let largest = all.iter().fold(1e-300_f64, |m, v| m.max(v.abs()));
+        assert!(far(&some, &[all[3], all[5]]) < 1e-13 * largest, "seed {seed}");
     }
 }

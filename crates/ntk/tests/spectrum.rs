@@ -88,19 +88,20 @@ fn plans_stay_within_their_memory() {
         for entries in [Entries::Full, Entries::Traced, Entries::Diagonal] {
             let problem = problem(&network, &x, None, entries);
             for method in crate::support::METHODS {
-                let free = Plan::new(&problem, Some(method), f64::INFINITY, None).expect("no bound");
+                let free = Plan::new(&problem, Some(method), f64::INFINITY).expect("no bound");
                 assert_eq!(free.tiles.len(), 1);
                 let mut memory = free.bytes;
                 loop {
-                    match Plan::new(&problem, Some(method), memory, None) {
+                    match Plan::new(&problem, Some(method), memory) {
                         Ok(plan) => {
                             assert!(plan.bytes <= memory, "seed {seed}");
-                            assert!(plan.tile_outputs <= free.tile_outputs);
+                            let [some, all] = [plan.tile, free.tile];
+                            assert!(some.outputs <= all.outputs && some.samples <= all.samples);
                             memory = plan.bytes * 0.9;
                         }
                         Err(PlanError::Memory { needed, .. }) => {
                             assert!(needed.0 > memory, "seed {seed}");
-                            Plan::new(&problem, Some(method), needed.0, None).expect("what it says it needs is enough");
+                            Plan::new(&problem, Some(method), needed.0).expect("what it says it needs is enough");
                             break;
                         }
                         Err(other) => panic!("{other}"),

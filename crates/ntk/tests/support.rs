@@ -21,7 +21,7 @@ pub(crate) fn problem(network: &Network, x1: &Tensor<4>, x2: Option<&Tensor<4>>,
 }
 
 pub(crate) fn compute(method: Method, problem: &Problem) -> Kernel {
-    let plan = Plan::new(problem, Some(method), f64::INFINITY, None).expect("no bound");
+    let plan = Plan::new(problem, Some(method), f64::INFINITY).expect("no bound");
     Kernel::compute(problem, &plan)
 }
 

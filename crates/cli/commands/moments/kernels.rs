@@ -77,7 +77,7 @@ pub(super) fn measure(
             let inputs = Tensor::<4>::from_data(data, (&placement.device, placement.dtype));
             let network = plan.network(number, depth, &placement);
             let problem = Problem::new(network, inputs.clone(), None, Mode::Train, Entries::Full, Vec::new())?.summed();
-            let kernel = Kernel::compute(&problem, &fintan_ntk::Plan::new(&problem, None, 1e12, None)?);
+            let kernel = Kernel::compute(&problem, &fintan_ntk::Plan::new(&problem, None, 1e12)?);
             let (matrix, [n, _]) = kernel.matrix(&kernel.total())?;
             found.push(of(&matrix, n)?);
             // At infinite width only the inputs differ between realisations: one batch will do.

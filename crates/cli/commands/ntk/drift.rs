@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use fintan_artifact::{RunDir, write_whole};
-use fintan_ntk::{Entries, Kernel, Spectrum, SpectrumError, Values};
+use fintan_ntk::{Entries, Kernel, Spectrum, SpectrumError, TileSize, Values};
 use serde_json::json;
 
 use super::{About, Found, beside, finish, inputs, plan, problem};
@@ -58,7 +58,7 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         if problem.entries() == Entries::Diagonal || !problem.is_symmetric() {
             return Err(SpectrumError::NotSymmetric.into());
         }
-        let plan = plan(args, &problem, None)?;
+        let plan = plan(args, &problem, TileSize::default())?;
         let mut kernel = Kernel::compute(&problem, &plan);
         if args.mean {
             kernel.divide(kernel.outputs as f64);

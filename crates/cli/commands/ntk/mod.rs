@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use burn::tensor::DType;
 use fintan_net::{Mode, Placement};
-use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem};
+use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
 use serde_json::json;
 
 pub(super) use self::drift::Reference;
@@ -142,14 +142,18 @@ fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem,
 }
 
 /// `begun`: the tile size of a run that was stopped; free memory, and so the default size, may be another now.
-fn plan(args: &Ntk, problem: &Problem, begun: Option<usize>) -> Result<Plan, Failure> {
+fn plan(args: &Ntk, problem: &Problem, begun: TileSize) -> Result<Plan, Failure> {
     let method = match args.method {
         MethodChoice::Auto => None,
         MethodChoice::Structured => Some(Method::Structured),
         MethodChoice::NtkVectorProducts => Some(Method::NtkVectorProducts),
         MethodChoice::JacobianContraction => Some(Method::JacobianContraction),
     };
-    Ok(Plan::new(problem, method, args.memory.unwrap_or_else(half_of_free), args.tile_outputs.or(begun))?)
+    let tile = TileSize {
+        samples: args.tile_samples.or(begun.samples),
+        outputs: args.tile_outputs.or(begun.outputs),
+    };
+    Ok(Plan::in_tiles(problem, method, args.memory.unwrap_or_else(half_of_free), tile)?)
 }
 
 /// Tile by tile, with the folder of tiles if there are several; none where only some tiles were asked for.
@@ -164,11 +168,11 @@ fn compute(
     if let Some(text) = &args.tiles {
         let range = tiles::range(text, plan.tiles.len())?;
         let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
-        let mut progress = Tally::new(range.len(), &args.voice);
+        let (mut progress, mut tiles) = (Tally::new(range.len(), &args.voice), Tiles::new(problem, plan));
         for i in range {
             let new = !folder.has(i);
             if new {
-                folder.write(i, &plan.method.block(problem, &plan.tiles[i]))?;
+                folder.write(i, &tiles.block(i))?;
             }
             progress.tick(new);
         }
@@ -179,11 +183,11 @@ fn compute(
         return Ok(Some((Kernel::compute(problem, plan), None)));
     }
     let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
-    let mut progress = Tally::new(plan.tiles.len(), &args.voice);
+    let (mut progress, mut tiles) = (Tally::new(plan.tiles.len(), &args.voice), Tiles::new(problem, plan));
     let mut kernel = Kernel::of(problem);
     for (i, tile) in plan.tiles.iter().enumerate() {
         let new = !folder.has(i);
-        let block = if new { plan.method.block(problem, tile) } else { folder.read(i)? };
+        let block = if new { tiles.block(i) } else { folder.read(i)? };
         if new {
             folder.write(i, &block)?;
         }
@@ -221,14 +225,16 @@ fn tell_plan(plan: &Plan, voice: &Voice) {
         answer!(
             "{}",
             json!({
-                "method": plan.method.name(), "tiles": plan.tiles.len(), "tile_outputs": plan.tile_outputs,
+                "method": plan.method.name(), "tiles": plan.tiles.len(),
+                "tile_samples": plan.tile.samples, "tile_outputs": plan.tile.outputs,
                 "bytes": plan.bytes, "operations": plan.operations, "layers": layers,
             })
         );
         return;
     }
     answer!("method      {}", plan.method.name());
-    answer!("tiles       {} of {} outputs a side", plan.tiles.len(), plan.tile_outputs);
+    let TileSize { samples, outputs } = plan.tile;
+    answer!("tiles       {} of up to {samples} samples and {outputs} outputs a side", plan.tiles.len());
     answer!("memory      {}", Bytes(plan.bytes));
     answer!("operations  {:.3e} multiply-adds", plan.operations);
     for layer in &plan.layers {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use fintan_artifact::{Array, Values as ArrayValues, read_arrays, write_npz, write_whole};
-use fintan_ntk::{Block, Entries, Kernel, Plan, Problem, Tile, Values};
+use fintan_ntk::{Block, Entries, Kernel, Plan, Problem, Tile, TileSize, Values};
 use serde::{Deserialize, Serialize};
 
 use super::written::About;
@@ -30,13 +30,14 @@ pub(super) struct Card {
     pub(super) parts: Vec<String>,
     pub(super) double: bool,
     pub(super) about: About,
-    tiles: Vec<[usize; 4]>,
+    /// Samples of rows and of columns, then outputs of rows and of columns: first and one after the last.
+    tiles: Vec<[[usize; 2]; 4]>,
 }
 
 impl Card {
     pub(super) fn new(problem: &Problem, plan: &Plan, device: &str, args: &Ntk) -> Self {
         let mut hash = DefaultHasher::new();
-        (env!("CARGO_PKG_VERSION"), device, plan.method.name(), plan.tile_outputs).hash(&mut hash);
+        (env!("CARGO_PKG_VERSION"), device, plan.method.name(), plan.tile.samples, plan.tile.outputs).hash(&mut hash);
         format!("{:?}", problem.network().architecture()).hash(&mut hash);
         for (name, data) in problem.network().to_tensors() {
             (name, data.as_bytes()).hash(&mut hash);
@@ -46,7 +47,8 @@ impl Card {
             (data.shape().to_vec(), data.as_bytes()).hash(&mut hash);
         }
         format!("{:?} {:?} {}", problem.entries(), problem.outputs(), problem.is_coupled()).hash(&mut hash);
-        let corner = |tile: &Tile| [tile.rows.start, tile.rows.end, tile.columns.start, tile.columns.end];
+        let ends = |range: &Range<usize>| [range.start, range.end];
+        let corners = |Tile { samples: [a, b], outputs: [o, p] }: &Tile| [a, b, o, p].map(ends);
         Self {
             fingerprint: format!("{:016x}", hash.finish()),
             entries: super::word(problem.entries()).into(),
@@ -54,7 +56,7 @@ impl Card {
             parts: problem.part_names(),
             double: problem.is_double(),
             about: About::of(problem, args),
-            tiles: plan.tiles.iter().map(corner).collect(),
+            tiles: plan.tiles.iter().map(corners).collect(),
         }
     }
 
@@ -66,8 +68,8 @@ impl Card {
     }
 
     fn tile(&self, i: usize) -> Tile {
-        let [a, b, c, d] = self.tiles[i];
-        Tile { rows: a..b, columns: c..d }
+        let [a, b, o, p] = self.tiles[i].map(|[start, end]| start..end);
+        Tile { samples: [a, b], outputs: [o, p] }
     }
 }
 
@@ -134,10 +136,12 @@ impl Folder {
     }
 }
 
-/// Outputs a side of the tiles that lie beside a kernel's place, if any do.
-pub(super) fn size_beside(kernel: &Path) -> Option<usize> {
-    let card = read_card(&Folder::beside(kernel).join("plan.json")).ok()?;
-    card.tiles.first().map(|[start, end, ..]| end - start)
+/// The size of the tiles that lie beside a kernel's place, if any do. The first tile is a largest one.
+pub(super) fn size_beside(kernel: &Path) -> TileSize {
+    let card = read_card(&Folder::beside(kernel).join("plan.json")).ok();
+    let Some([a, b, o, _]) = card.and_then(|card| card.tiles.first().copied()) else { return TileSize::default() };
+    let len = |[start, end]: [usize; 2]| end - start;
+    TileSize { samples: Some(len(a).max(len(b))), outputs: Some(len(o)) }
 }
 
 /// Puts the tiles of several folders together.

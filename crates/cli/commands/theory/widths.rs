@@ -68,7 +68,7 @@ pub(super) fn widths(
             let data = burn::tensor::Tensor::from_data(data, (&placement.device, placement.dtype));
             let data = channels_last(data);
             let problem = Problem::new(drawn, data, None, Mode::Train, Entries::Full, outputs.clone())?.summed();
-            let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, 8e9, None)?);
+            let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, 8e9)?);
             let off: f64 = kernel.total().iter().zip(&limit).map(|(a, b)| (a - b).powi(2)).sum();
             errors.push(off / size);
         }

@@ -118,7 +118,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         let network = (self.network)(trainee);
         let all = Vec::new();
         let problem = Problem::new(network.clone(), self.probe.clone(), None, Mode::Train, Entries::Traced, all)?;
-        let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, half_of_free(), None)?);
+        let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, half_of_free())?);
         let total = kernel.total();
         let trace = kernel.trace(&total);
         if !trace.is_finite() {
@@ -203,7 +203,7 @@ fn over_pixels(network: &Network, probe: &Tensor<4>) -> Result<Option<serde_json
     }
     let (first, outputs) = (probe.clone().narrow(0, 0, 1), (0..shape.positions()).collect());
     let problem = Problem::new(network.clone(), first, None, Mode::Train, Entries::Full, outputs)?.summed();
-    let Ok(plan) = Plan::new(&problem, None, half_of_free(), None) else { return Ok(None) };
+    let Ok(plan) = Plan::new(&problem, None, half_of_free()) else { return Ok(None) };
     if plan.operations > AFFORDABLE {
         return Ok(None);
     }
