@@ -131,7 +131,16 @@ impl Linear {
     /// The cotangent of x.
     pub(crate) fn inputs(&self, dy: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
         match self {
-            Self::Dense => self.apply(dy, w.transpose()),
+            Self::Dense => {
+                let ([rows, _, _, out], features) = (dy.dims(), w.dims()[0]);
+                if 4 * rows > features {
+                    return self.apply(dy, w.transpose());
+                }
+                // Of a few rows and a large matrix the rows are the side to read against its order in memory: with 128 rows
+                // and 4096 features the product takes half the time (benches/RESULTS.md).
+                let turned = w.matmul(dy.reshape([rows, out]).transpose());
+                turned.transpose().reshape([rows, 1, 1, features])
+            }
             Self::Conv(correlation) => correlation.scatter(dy, w),
             Self::Deconv(correlation) => correlation.gather(dy, w),
         }

@@ -20,7 +20,7 @@ use burn::tensor::Tensor;
 use fintan_net::Factors;
 
 use crate::kernel::Entries;
-use crate::products::products;
+use crate::products::{By, products};
 
 /// An order of summation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +55,12 @@ pub(crate) struct Operand {
     cotangents: Tensor<5>,
     scale: f64,
     biases: Option<f64>,
+    by: By,
 }
 
 impl Operand {
-    /// `coupled`: where samples are, how many of the batch are rows.
-    pub(crate) fn new(factors: Factors, entries: Entries, coupled: Option<usize>) -> Self {
+    /// `coupled`: where samples are, how many of the batch are rows. `by`: who multiplies.
+    pub(crate) fn new(factors: Factors, entries: Entries, coupled: Option<usize>, by: By) -> Self {
         let Factors { parameter, inputs, mut cotangents, scale, biases } = factors;
         let [rows, n, mut sites, c] = cotangents.dims();
         if inputs.is_none() && coupled.is_some() {
@@ -87,13 +88,13 @@ impl Operand {
                 }
             }
         };
-        Self { parameter, inputs, cotangents, scale, biases }
+        Self { parameter, inputs, cotangents, scale, biases, by }
     }
 
     /// The biases that share the cotangents of these weights, whose several sites have a single input.
     fn sum_of_sites(&self) -> Option<Self> {
         let (scale, cotangents) = (self.biases?, self.cotangents.clone().sum_dim(3));
-        Some(Self { parameter: self.parameter + 1, inputs: None, cotangents, scale, biases: None })
+        Some(Self { parameter: self.parameter + 1, inputs: None, cotangents, scale, biases: None, by: self.by })
     }
 
     /// Weight cotangents: `[b, groups · i, K · C]`.
@@ -115,20 +116,21 @@ impl Operand {
     }
 }
 
-/// Multiply-adds of an order, for one side's `[b, g, i, s, c]` and k inputs against the other's groups g2.
-pub(crate) fn cost(order: Order, [b, g, i, s, c]: [usize; 5], k: usize, g2: usize) -> f64 {
-    let [b, g, i, s, c, k, g2] = [b, g, i, s, c, k, g2].map(|n| n as f64);
-    let pairs = g * g2;
+/// Multiply-adds of an order, for one side's `[b, g, i, s, c]` and k inputs against the other's groups g2, or with itself if
+/// there is no other.
+pub(crate) fn cost(order: Order, [b, g, i, s, c]: [usize; 5], k: usize, g2: Option<usize>) -> f64 {
+    let [b, g, i, s, c, k] = [b, g, i, s, c, k].map(|n| n as f64);
+    let (sides, pairs) = g2.map_or((g, 0.5 * g * g), |g2| (g + g2 as f64, g * g2 as f64));
     match order {
         Order::Hadamard => pairs * (k + i * i * b * c),
-        Order::Weights => (g + g2) * b * i * s * k * c + pairs * i * i * b * k * c,
+        Order::Weights => sides * b * i * s * k * c + pairs * i * i * b * k * c,
         Order::Patches => pairs * s * s * (k + b * c),
         Order::Pushed => pairs * (s * s * (k + b * i * c) + i * i * b * s * c),
     }
 }
 
 /// The cheapest order that applies.
-pub(crate) fn choose(dims: [usize; 5], k: usize, g2: usize) -> Order {
+pub(crate) fn choose(dims: [usize; 5], k: usize, g2: Option<usize>) -> Order {
     let [_, _, i, s, _] = dims;
     if s == 1 {
         return Order::Hadamard;
@@ -137,24 +139,30 @@ pub(crate) fn choose(dims: [usize; 5], k: usize, g2: usize) -> Order {
     if cost(other, dims, k, g2) < cost(Order::Weights, dims, k, g2) { other } else { Order::Weights }
 }
 
-/// Parts of the kernel between two sides: `[groups · i, groups · i]` (full), the same summed over b (traced), or one such
-/// matrix a b (diagonal). One for the weights, and one for the biases where they have the same cotangents, or their sum
-/// where parameters are not told `apart`.
-pub(crate) fn contract(left: &Operand, right: &Operand, entries: Entries, apart: bool) -> Vec<(usize, Vec<f64>)> {
-    let (mut dims, [_, g2, i2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
+/// Parts of the kernel between two sides, or of one with itself: `[groups · i, groups · i]` (full), the same summed over b
+/// (traced), or one such matrix a b (diagonal). One for the weights, and one for the biases where they have the same
+/// cotangents, or their sum where parameters are not told `apart`.
+pub(crate) fn contract(
+    left: &Operand,
+    other: Option<&Operand>,
+    entries: Entries,
+    apart: bool,
+) -> Vec<(usize, Vec<f64>)> {
+    let (mut dims, right) = (left.cotangents.dims(), other.unwrap_or(left));
+    let [_, g2, i2, ..] = right.cotangents.dims();
     // Tiles may have other numbers of rows and of columns.
     dims[2] = dims[2].max(i2);
     let k = left.inputs.as_ref().map_or(1, |a| a.dims()[2]);
-    let mut theta = match choose(dims, k, g2) {
-        Order::Hadamard => return hadamard(left, right, entries, apart),
-        Order::Weights => summed(&left.weights(), &right.weights(), entries),
-        Order::Patches => patches(left, right, entries),
-        Order::Pushed => pushed(left, right, entries),
+    let mut theta = match choose(dims, k, other.map(|_| g2)) {
+        Order::Hadamard => return hadamard(left, other, entries, apart),
+        Order::Weights => summed(&left.weights(), other.map(Operand::weights).as_ref(), entries, left.by),
+        Order::Patches => patches(left, other, entries),
+        Order::Pushed => pushed(left, other, entries),
     };
     scale(&mut theta, left.scale * right.scale);
     let mut parts = vec![(left.parameter, theta)];
-    if let (Some(one), Some(other)) = (left.sum_of_sites(), right.sum_of_sites()) {
-        parts.extend(hadamard(&one, &other, entries, apart));
+    if let Some(one) = left.sum_of_sites() {
+        parts.extend(hadamard(&one, other.and_then(Operand::sum_of_sites).as_ref(), entries, apart));
     }
     parts
 }
@@ -167,10 +175,10 @@ fn scale(values: &mut [f64], factor: f64) {
     }
 }
 
-/// `[b, m, k]` against `[b, n, k]`: a product for every b, or their sum.
-fn summed(x: &Tensor<3>, y: &Tensor<3>, entries: Entries) -> Vec<f64> {
-    let ([b, m, _], n) = (x.dims(), y.dims()[1]);
-    let mut all = products(x, y);
+/// `[b, m, k]` against `[b, n, k]` or itself: a product for every b, or their sum.
+fn summed(x: &Tensor<3>, y: Option<&Tensor<3>>, entries: Entries, by: By) -> Vec<f64> {
+    let ([b, m, _], n) = (x.dims(), y.unwrap_or(x).dims()[1]);
+    let mut all = products(x, y, by);
     if entries != Entries::Diagonal && b > 1 {
         let (sum, rest) = all.split_at_mut(m * n);
         for matrix in rest.chunks(m * n) {
@@ -181,21 +189,15 @@ fn summed(x: &Tensor<3>, y: &Tensor<3>, entries: Entries) -> Vec<f64> {
     all
 }
 
-fn hadamard(left: &Operand, right: &Operand, entries: Entries, apart: bool) -> Vec<(usize, Vec<f64>)> {
+fn hadamard(left: &Operand, other: Option<&Operand>, entries: Entries, apart: bool) -> Vec<(usize, Vec<f64>)> {
+    let right = other.unwrap_or(left);
     let ([b, g1, i1, _, c], [_, g2, i2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
     let (rows, columns) = (g1 * i1, g2 * i2);
     // Rows in the order (i, g) in which cotangents lie in memory: nothing is copied. The small result is put in order.
     let by_sample = |d: &Tensor<5>| d.clone().permute([0, 2, 1, 3, 4]).reshape([b, d.dims()[1] * d.dims()[2], c]);
-    let found = summed(&by_sample(&left.cotangents), &by_sample(&right.cotangents), entries);
-    let mut theta = vec![0.0; found.len()];
-    for (matrix, found) in theta.chunks_mut(rows * columns).zip(found.chunks(rows * columns)) {
-        for (row, line) in matrix.chunks_mut(columns).enumerate() {
-            let from = &found[(row % i1 * g1 + row / i1) * columns..][..columns];
-            for (g, run) in line.chunks_mut(i2).enumerate() {
-                run.iter_mut().zip(from[g..].iter().step_by(g2)).for_each(|(value, found)| *value = *found);
-            }
-        }
-    }
+    let second = other.map(|right| by_sample(&right.cotangents));
+    let found = summed(&by_sample(&left.cotangents), second.as_ref(), entries, left.by);
+    let mut theta = if [i1, i2] == [1, 1] { found } else { by_group(&found, [g1, i1], [g2, i2]) };
     let (Some(x), Some(y)) = (&left.inputs, &right.inputs) else {
         scale(&mut theta, left.scale * right.scale);
         return vec![(left.parameter, theta)];
@@ -210,64 +212,91 @@ fn hadamard(left: &Operand, right: &Operand, entries: Entries, apart: bool) -> V
         let [g, _, k] = a.dims();
         a.clone().reshape([1, g, k])
     };
-    let mut inputs = products(&flat(x), &flat(y));
+    let mut inputs = products(&flat(x), other.map(|_| flat(y)).as_ref(), left.by);
     let together = by_biases.filter(|_| !apart).unwrap_or(0.0);
     for value in &mut inputs {
         *value = *value * left.scale * right.scale + together;
     }
     for matrix in theta.chunks_mut(rows * columns) {
         for (row, line) in matrix.chunks_mut(columns).enumerate() {
-            for (g, run) in line.chunks_mut(i2).enumerate() {
-                let factor = inputs[row / i1 * g2 + g];
-                for value in run {
-                    *value *= factor;
-                }
+            let factors = &inputs[row / i1 * g2..][..g2];
+            if i2 == 1 {
+                line.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+                continue;
+            }
+            for (run, factor) in line.chunks_mut(i2).zip(factors) {
+                run.iter_mut().for_each(|value| *value *= factor);
             }
         }
     }
     std::iter::once((left.parameter, theta)).chain(biases).collect()
 }
 
-fn patches(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
-    let ([b, g1, ..], [_, g2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
-    let kept = if entries == Entries::Diagonal { b } else { 1 };
-    let mut theta = vec![0.0; kept * g1 * g2];
-    for x in 0..g1 {
-        let (a, d) = left.group(x);
-        for y in 0..g2 {
-            let (a2, d2) = right.group(y);
-            let inputs = products(&a.clone().unsqueeze(), &a2.unsqueeze());
-            let sites = |d: Tensor<4>| {
-                let [_, _, s, c] = d.dims();
-                let by_output: Tensor<3> = d.reshape([b, s, c]);
-                if kept == b { by_output } else { by_output.permute([1, 0, 2]).reshape([1, s, b * c]) }
-            };
-            let cotangents = products(&sites(d.clone()), &sites(d2));
-            for (o, matrix) in cotangents.chunks(inputs.len()).enumerate() {
-                theta[(o * g1 + x) * g2 + y] = matrix.iter().zip(&inputs).map(|(p, q)| p * q).sum();
+/// Matrices whose rows and columns are in the order (i, g), in the order (g, i).
+fn by_group(found: &[f64], [g1, i1]: [usize; 2], [g2, i2]: [usize; 2]) -> Vec<f64> {
+    let (rows, columns) = (g1 * i1, g2 * i2);
+    let mut theta = vec![0.0; found.len()];
+    for (matrix, found) in theta.chunks_mut(rows * columns).zip(found.chunks(rows * columns)) {
+        for (row, line) in matrix.chunks_mut(columns).enumerate() {
+            let from = &found[(row % i1 * g1 + row / i1) * columns..][..columns];
+            for (g, run) in line.chunks_mut(i2).enumerate() {
+                run.iter_mut().zip(from[g..].iter().step_by(g2)).for_each(|(value, found)| *value = *found);
             }
         }
     }
     theta
 }
 
-fn pushed(left: &Operand, right: &Operand, entries: Entries) -> Vec<f64> {
+/// Pairs of groups: of one side with itself those on and below the diagonal.
+fn pairs(g1: usize, g2: usize, symmetric: bool) -> impl Iterator<Item = (usize, usize)> {
+    (0..g1).flat_map(move |x| (0..if symmetric { x + 1 } else { g2 }).map(move |y| (x, y)))
+}
+
+fn patches(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64> {
+    let right = other.unwrap_or(left);
+    let ([b, g1, ..], [_, g2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
+    let kept = if entries == Entries::Diagonal { b } else { 1 };
+    let mut theta = vec![0.0; kept * g1 * g2];
+    for (x, y) in pairs(g1, g2, other.is_none()) {
+        let ((a, d), (a2, d2)) = (left.group(x), right.group(y));
+        let inputs = products(&a.unsqueeze(), Some(&a2.unsqueeze()), left.by);
+        let sites = |d: Tensor<4>| {
+            let [_, _, s, c] = d.dims();
+            let by_output: Tensor<3> = d.reshape([b, s, c]);
+            if kept == b { by_output } else { by_output.permute([1, 0, 2]).reshape([1, s, b * c]) }
+        };
+        let cotangents = products(&sites(d), Some(&sites(d2)), left.by);
+        for (o, matrix) in cotangents.chunks(inputs.len()).enumerate() {
+            let value = matrix.iter().zip(&inputs).map(|(p, q)| p * q).sum();
+            theta[(o * g1 + x) * g2 + y] = value;
+            if other.is_none() {
+                theta[(o * g1 + y) * g2 + x] = value;
+            }
+        }
+    }
+    theta
+}
+
+fn pushed(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64> {
+    let right = other.unwrap_or(left);
     // Coupled sides of other batches have other numbers of sites.
     let ([b, g1, i1, s1, c], [_, g2, i2, s2, _]) = (left.cotangents.dims(), right.cotangents.dims());
     let kept = if entries == Entries::Diagonal { b } else { 1 };
     let (rows, columns) = (g1 * i1, g2 * i2);
     let mut theta = vec![0.0; kept * rows * columns];
-    for x in 0..g1 {
-        let (a, d) = left.group(x);
-        for y in 0..g2 {
-            let (a2, d2) = right.group(y);
-            let through = a2.matmul(a.clone().transpose()).reshape([1, s2, s1]);
-            let pushed = through.matmul(d.clone().reshape([b * i1, s1, c])).reshape([b, i1, s2 * c]);
-            let block = summed(&pushed, &d2.reshape([b, i2, s2 * c]), entries);
-            for (o, matrix) in block.chunks(i1 * i2).enumerate() {
-                for (i, line) in matrix.chunks(i2).enumerate() {
-                    let start = (o * rows + x * i1 + i) * columns + y * i2;
-                    theta[start..start + i2].copy_from_slice(line);
+    for (x, y) in pairs(g1, g2, other.is_none()) {
+        let ((a, d), (a2, d2)) = (left.group(x), right.group(y));
+        let through = a2.matmul(a.transpose()).reshape([1, s2, s1]);
+        let pushed = through.matmul(d.reshape([b * i1, s1, c])).reshape([b, i1, s2 * c]);
+        let block = summed(&pushed, Some(&d2.reshape([b, i2, s2 * c])), entries, left.by);
+        for (o, matrix) in block.chunks(i1 * i2).enumerate() {
+            for (i, line) in matrix.chunks(i2).enumerate() {
+                let row = o * rows + x * i1 + i;
+                theta[row * columns + y * i2..][..i2].copy_from_slice(line);
+                if other.is_none() && y < x {
+                    for (j, value) in line.iter().enumerate() {
+                        theta[(o * rows + y * i2 + j) * columns + x * i1 + i] = *value;
+                    }
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::cones::{
 };
 use crate::kernel::{Block, Entries, Kernel, Values};
 use crate::problem::Problem;
-use crate::products::products;
+use crate::products::{By, products};
 use crate::structured::add_sites;
 
 /// The endings of both sides, if the kernel can be computed on cones.
@@ -52,12 +52,7 @@ pub(crate) fn has_place(problem: &Problem, endings: &[Ending; 2]) -> bool {
 /// The same of a full kernel, added to its place in the kernel: a block of its own would take as much memory again.
 ///
 /// A symmetric kernel's block off the diagonal is not mirrored.
-pub(crate) fn into_kernel(
-    problem: &Problem,
-    endings: &[Ending; 2],
-    outputs: &[Range<usize>; 2],
-    kernel: &mut Kernel,
-) {
+pub(crate) fn into_kernel(problem: &Problem, endings: &[Ending; 2], outputs: &[Range<usize>; 2], kernel: &mut Kernel) {
     match problem.sides[0].x.dtype() {
         DType::F64 => Pixels::<f64>::new(problem, endings, outputs).place(kernel),
         _ => Pixels::<f32>::new(problem, endings, outputs).place(kernel),
@@ -255,7 +250,7 @@ impl<'p, T: Number> Pixels<'p, T> {
             _ => None,
         };
         let (Some((x, scale)), Some((y, _))) = (inputs(0), inputs(1)) else { return Vec::new() };
-        products(&x, &y).into_iter().map(|v| scale * scale * v).collect()
+        products(&x, Some(&y), By::Host).into_iter().map(|v| scale * scale * v).collect()
     }
 }
 

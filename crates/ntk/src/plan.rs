@@ -465,9 +465,9 @@ impl<'p> Counter<'p> {
         Cost { bytes, operations }
     }
 
-    /// Groups of sites on the side of the columns.
-    fn groups(&self, extent: Extent) -> usize {
-        if self.problem.is_coupled() { 1 } else { extent.samples[1] }
+    /// Groups of sites on the side of the columns, if it is another one than that of the rows.
+    fn groups(&self, extent: Extent) -> Option<usize> {
+        extent.distinct.then(|| if self.problem.is_coupled() { 1 } else { extent.samples[1] })
     }
 
     /// `[b, groups, i, sites, C]` and K of a layer's weights.

@@ -1,6 +1,12 @@
 //! Sums of products, long ones in blocks.
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Element, Tensor};
+use faer::linalg::matmul::{matmul, triangular};
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+use triangular::BlockStructure::{Rectangular, TriangularLower};
+
+use crate::cones::Real;
 
 /// Terms of a sum that are added up in the precision of the device; blocks are added up in f64.
 ///
@@ -8,8 +14,28 @@ use burn::tensor::{DType, Tensor};
 /// with f64 ones to 10⁻⁶.
 const BLOCK: usize = 4096;
 
-/// `x yᵀ`, batched: `[b, m, n]` on the host from `[b, m, k]` and `[b, n, k]`.
-pub(crate) fn products(x: &Tensor<3>, y: &Tensor<3>) -> Vec<f64> {
+/// Multiply-adds of a product that are worth several threads.
+const PARALLEL: usize = 1 << 23;
+
+/// Who multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The tensors' device.
+    Device,
+    /// Loops over host memory: for CPU backends. Of `x xᵀ` they compute one half.
+    Host,
+}
+
+/// `x yᵀ`, or `x xᵀ`, batched: `[b, m, n]` on the host from `[b, m, k]` and `[b, n, k]`.
+pub(crate) fn products(x: &Tensor<3>, y: Option<&Tensor<3>>, by: By) -> Vec<f64> {
+    match (by, x.dtype()) {
+        (By::Device, _) => on_device(x, y.unwrap_or(x)),
+        (By::Host, DType::F64) => on_host::<f64>(x, y),
+        (By::Host, _) => on_host::<f32>(x, y),
+    }
+}
+
+fn on_device(x: &Tensor<3>, y: &Tensor<3>) -> Vec<f64> {
     let ([b, m, k], n) = (x.dims(), y.dims()[1]);
     let mut sum = vec![0.0; b * m * n];
     for start in (0..k).step_by(BLOCK) {
@@ -21,6 +47,64 @@ pub(crate) fn products(x: &Tensor<3>, y: &Tensor<3>) -> Vec<f64> {
         }
     }
     sum
+}
+
+fn on_host<T: Real + Element>(x: &Tensor<3>, y: Option<&Tensor<3>>) -> Vec<f64> {
+    let ([b, m, k], n) = (x.dims(), y.unwrap_or(x).dims()[1]);
+    let mut sums = vec![0.0; b * m * n];
+    if k == 0 || sums.is_empty() {
+        return sums;
+    }
+    let (first, second) = (x.clone().into_data(), y.map(|y| y.clone().into_data()));
+    let first: &[T] = first.as_slice().expect("the type was just asked for");
+    let second: Option<&[T]> = second.as_ref().map(|data| data.as_slice().expect("both sides have one type"));
+    let pair = |i: usize| (&first[i * m * k..(i + 1) * m * k], second.map(|all| &all[i * n * k..(i + 1) * n * k]));
+    // Several products side by side, or one by all threads.
+    if b > 1 && b * m * n * k >= PARALLEL {
+        sums.par_chunks_mut(m * n).enumerate().for_each(|(i, sum)| product(sum, pair(i), [m, n, k], Par::Seq));
+    } else {
+        let par = if m * n * k.min(BLOCK) >= PARALLEL { Par::rayon(0) } else { Par::Seq };
+        for (i, sum) in sums.chunks_mut(m * n).enumerate() {
+            product(sum, pair(i), [m, n, k], par);
+        }
+    }
+    sums
+}
+
+/// `sum += x yᵀ`, or `x xᵀ` without `y`.
+fn product<T: Real>(sum: &mut [f64], (x, y): (&[T], Option<&[T]>), [m, n, k]: [usize; 3], par: Par) {
+    let mut block = vec![T::default(); m * n];
+    for start in (0..k).step_by(BLOCK) {
+        let len = BLOCK.min(k - start);
+        let [left, right] = [(x, m), (y.unwrap_or(x), n)]
+            .map(|(all, rows)| MatRef::from_row_major_slice_with_stride(&all[start..], rows, len, k));
+        let to = MatMut::from_row_major_slice_mut(&mut block, m, n);
+        let (one, replace) = (T::of(1.0), Accum::Replace);
+        if y.is_some() {
+            matmul(to, replace, left, right.transpose(), one, par);
+            sum.iter_mut().zip(&block).for_each(|(sum, value)| *sum += value.double());
+            continue;
+        }
+        triangular::matmul(to, TriangularLower, replace, left, Rectangular, right.transpose(), Rectangular, one, par);
+        for (i, (sum, row)) in sum.chunks_mut(n).zip(block.chunks(n)).enumerate() {
+            sum[..=i].iter_mut().zip(row).for_each(|(sum, value)| *sum += value.double());
+        }
+    }
+    if y.is_none() {
+        mirror(sum, m);
+    }
+}
+
+/// Copies what is below the diagonal to what is above it, in squares that fit the cache.
+fn mirror(matrix: &mut [f64], n: usize) {
+    const SQUARE: usize = 32;
+    for (top, left) in (0..n).step_by(SQUARE).flat_map(|i| (0..=i).step_by(SQUARE).map(move |j| (i, j))) {
+        for i in top..n.min(top + SQUARE) {
+            for j in left..i.min(left + SQUARE) {
+                matrix[j * n + i] = matrix[i * n + j];
+            }
+        }
+    }
 }
 
 /// The values of a tensor, on the host.

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use fintan_net::Site;
+use fintan_net::{Lowering, Site};
 
 use crate::contraction::{Operand, contract};
 use crate::kernel::Block;
 use crate::pixels::{endings, on_cones};
 use crate::problem::Problem;
+use crate::products::By;
 
 /// The block between some outputs of rows and some of columns, by structured derivatives (Novak et al., arXiv 2206.08720, section 3.4).
 ///
@@ -40,9 +41,9 @@ pub(crate) fn add_sites(
     walk: impl Fn(usize, &mut dyn FnMut(Site)),
 ) {
     let entries = problem.entries;
-    let operand = |side: usize, factors| {
-        Operand::new(factors, entries, problem.is_coupled().then(|| problem.side(side).n()))
-    };
+    let by = if problem.network.lowering() == Lowering::Host { By::Host } else { By::Device };
+    let operand =
+        |side: usize, factors| Operand::new(factors, entries, problem.is_coupled().then(|| problem.side(side).n()), by);
     let mut kept: Vec<Option<Operand>> = problem.network.parameter_names().iter().map(|_| None).collect();
     if !symmetric {
         walk(0, &mut |site| {
@@ -57,7 +58,8 @@ pub(crate) fn add_sites(
             let here = operand(1, factors);
             let there = kept[here.parameter].take();
             assert!(symmetric || there.is_some(), "both sides have the same parameters");
-            block.add_all(contract(there.as_ref().unwrap_or(&here), &here, entries, problem.is_apart()));
+            let (left, other) = there.as_ref().map_or((&here, None), |there| (there, Some(&here)));
+            block.add_all(contract(left, other, entries, problem.is_apart()));
         }
     });
 }

@@ -149,10 +149,7 @@ fn plan(args: &Ntk, problem: &Problem, begun: TileSize) -> Result<Plan, Failure>
         MethodChoice::NtkVectorProducts => Some(Method::NtkVectorProducts),
         MethodChoice::JacobianContraction => Some(Method::JacobianContraction),
     };
-    let tile = TileSize {
-        samples: args.tile_samples.or(begun.samples),
-        outputs: args.tile_outputs.or(begun.outputs),
-    };
+    let tile = TileSize { samples: args.tile_samples.or(begun.samples), outputs: args.tile_outputs.or(begun.outputs) };
     Ok(Plan::in_tiles(problem, method, args.memory.unwrap_or_else(half_of_free), tile)?)
 }
 

@@ -57,10 +57,12 @@ pub trait Real:
 }
 
 impl Real for f32 {
+    #[inline]
     fn of(value: f64) -> Self {
         value as f32
     }
 
+    #[inline]
     fn double(self) -> f64 {
         f64::from(self)
     }
@@ -94,10 +96,12 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    #[inline]
     fn of(value: f64) -> Self {
         value
     }
 
+    #[inline]
     fn double(self) -> f64 {
         self
     }
