@@ -237,6 +237,9 @@ fn wrong_input_is_named() {
         (&["--outputs", "128"], "outputs 0 to 127, so there is no output 128"),
         (&["--outputs", "1,1"], "output 1 is asked for twice"),
         (&["--channel", "2"], "--channel must be below 2, got 2"),
+        (&["--tile-samples", "0"], "a tile must have 1 to 16 samples a side, got 0"),
+        (&["--tile-samples", "17"], "a tile must have 1 to 16 samples a side, got 17"),
+        (&["--tile-outputs", "129"], "a tile must have 1 to 128 outputs a side, got 129"),
         (&["--mean", "--entries", "full"], "--mean belongs to --entries traced"),
         (&["--inputs", "missing.npy"], "missing.npy"),
         (&["--inputs", "bad.npy"], "no .npy and no .npz"),
@@ -327,14 +330,17 @@ fn tiles_are_resumed_shared_and_merged_to_the_same_bytes() {
     let at = folder.path();
     let path = config(at, IMAGES);
     let path = path.to_str().expect("UTF-8");
-    for entries in ["full", "traced"] {
-        let base =
-            ["ntk", path, "-n", "3", "--entries", entries, "--device", "flex", "--quiet", "--tile-outputs", "50"];
-        let with = |args: &[&str]| run(at, &[&base[..], args].concat());
+    for (entries, size, count) in [
+        ("full", ["--tile-outputs", "50"], 6),
+        ("traced", ["--tile-outputs", "50"], 3),
+        ("full", ["--tile-samples", "2"], 3),
+        ("traced", ["--tile-samples", "1"], 6),
+    ] {
+        let plain = ["ntk", path, "-n", "3", "--entries", entries, "--device", "flex", "--quiet"];
+        let with = |args: &[&str]| run(at, &[&plain[..], &size, args].concat());
         let bytes = |name: &str| std::fs::read(at.join(name)).expect("a kernel");
         assert_eq!(with(&["--out", "whole.npz"]).0, 0);
         assert!(!at.join("whole.npz.tiles").exists(), "tiles are gone once the kernel is there");
-        let count = if entries == "full" { 6 } else { 3 };
         let plan: Value = serde_json::from_str(&with(&["--plan", "--json"]).1).expect("JSON");
         assert_eq!(plan["tiles"], count);
         let end = count.to_string();
@@ -343,7 +349,7 @@ fn tiles_are_resumed_shared_and_merged_to_the_same_bytes() {
         assert_eq!(with(&["--tiles", "0..2", "--out", "stopped.npz"]).0, 0);
         assert!(at.join("stopped.npz.tiles").is_dir() && !at.join("stopped.npz").exists());
         // In the tiles it began with, whatever memory is free now.
-        let (code, _, stderr) = run(at, &[&base[..base.len() - 2], &["--out", "stopped.npz"]].concat());
+        let (code, _, stderr) = run(at, &[&plain[..], &["--out", "stopped.npz"]].concat());
         assert!(code == 0 && !at.join("stopped.npz.tiles").exists(), "{stderr}");
         assert_eq!(bytes("stopped.npz"), bytes("whole.npz"));
 
@@ -462,6 +468,72 @@ outputs = 512
     assert!(code == 2 && said(&stderr, "needs at least") && said(&stderr, "1.0 MB may be used"), "{stderr}");
 }
 
+/// Bytes that `fintan ntk` holds at most, and its kernel in `out`.
+#[cfg(target_os = "linux")]
+fn peak(at: &Path, args: &[&str], out: &str) -> (f64, Vec<f64>) {
+    // Nothing more can be written into a full pipe, so the program waits where it names its file, after all work.
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&vec![b' '; 1 << 16]).expect("as much as a pipe holds");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_fintan"))
+        .arg("ntk")
+        .args(args)
+        .args(["--device", "flex", "--quiet", "--out", out])
+        .current_dir(at)
+        .stdout(writer)
+        .spawn()
+        .expect("the program starts");
+    let picture = at.join(out).with_extension("png");
+    while !picture.is_file() {
+        assert!(child.try_wait().expect("a child").is_none(), "it waits");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it waits");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
+    reader.read_to_end(&mut Vec::new()).expect("the rest");
+    assert!(child.wait().expect("a child").success());
+    (1024.0 * kilobytes, array(&at.join(out), "ntk").to_f64())
+}
+
+/// Many samples fit little memory: they are cut, and the kernel is the same.
+#[cfg(target_os = "linux")]
+#[test]
+fn kernels_of_many_samples_peak_below_the_budget() {
+    let folder = folder();
+    let at = folder.path();
+    let network = r#"
+[network]
+input = [1, 32, 32]
+parametrization.ntk.beta = 0.1
+layers = [
+    { conv = { out = 16, kernel = 4, stride = 2, padding = 1 } },
+    { NORM },
+    { activation = { function = "leaky_relu", slope = 0.2 } },
+    { conv = { out = 32, kernel = 4, stride = 2, padding = 1 } },
+    { activation = { function = "leaky_relu", slope = 0.2 } },
+    { flatten = {} },
+    { dense = { out = 2 } },
+]
+"#;
+    // A layer norm leaves samples apart; a batch norm does not, and then every row has the whole batch behind it.
+    for (norm, n, memory) in [("layer_norm = {}", "300", "130MB"), ("batch_norm = {}", "40", "160MB")] {
+        let path = config(at, &network.replace("NORM", norm));
+        let base = [path.to_str().expect("UTF-8"), "-n", n, "--no-parts"];
+        let (whole, kernel) = peak(at, &[&base[..], &["--memory", "4GB"]].concat(), &format!("w{n}.npz"));
+        let bound: f64 = memory.trim_end_matches("MB").parse::<f64>().expect("a number") * 1e6;
+        assert!(whole > bound, "{norm}: the bound means nothing if one tile fits into it: {whole}");
+        let plan = [&["ntk"][..], &base, &["--memory", memory, "--plan", "--json", "--device", "flex"]].concat();
+        let plan: Value = serde_json::from_str(&succeed(at, &plan)).expect("JSON");
+        assert!(plan["tile_samples"].as_u64() < n.parse().ok(), "{plan}");
+        let (bounded, tiled) = peak(at, &[&base[..], &["--memory", memory]].concat(), &format!("t{n}.npz"));
+        assert!(bounded <= bound, "{norm}: {bounded}");
+        let largest = kernel.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+        for (a, b) in kernel.iter().zip(&tiled) {
+            assert!((a - b).abs() < 1e-5 * largest, "{norm}: {a} and {b}");
+        }
+    }
+}
+
 /// What a process holds at most stays below the budget, in one tile and in several.
 #[cfg(target_os = "linux")]
 #[test]
@@ -486,31 +558,8 @@ layers = [
 ]
 "#,
     );
-    let peak = |memory: &str| {
-        let out = format!("k-{memory}.npz");
-        let args = ["ntk", path.to_str().expect("UTF-8"), "-n", "2", "--entries", "full", "--no-parts"];
-        // Nothing more can be written into a full pipe, so the program waits where it names its file, after all work.
-        let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
-        writer.write_all(&vec![b' '; 1 << 16]).expect("as much as a pipe holds");
-        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_fintan"))
-            .args(args)
-            .args(["--device", "flex", "--quiet", "--memory", memory, "--out", &out])
-            .current_dir(at)
-            .stdout(writer)
-            .spawn()
-            .expect("the program starts");
-        let picture = at.join(&out).with_extension("png");
-        while !picture.is_file() {
-            assert!(child.try_wait().expect("a child").is_none(), "it waits");
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it waits");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak");
-        let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
-        reader.read_to_end(&mut Vec::new()).expect("the rest");
-        assert!(child.wait().expect("a child").success());
-        (1024.0 * kilobytes, array(&at.join(out), "ntk").to_f64())
-    };
+    let args = [path.to_str().expect("UTF-8"), "-n", "2", "--entries", "full", "--no-parts", "--memory"];
+    let peak = |memory: &str| peak(at, &[&args[..], &[memory]].concat(), &format!("k-{memory}.npz"));
     let (whole, kernel) = peak("1GB");
     let (bounded, tiled) = peak("95MB");
     assert!(whole > 95e6, "the bound means nothing if one tile and eigenvalues fit into it: {whole}");

@@ -16,11 +16,13 @@
 //! | `Patches` | ⟨a_s, a'_s'⟩ and ⟨δ_rs, δ'_r's'⟩ over all pairs of sites | Σ over the pairs |
 //! | `Pushed` | ⟨a_s, a'_s'⟩, and δ pushed through it: Σ_s ⟨a_s, a'_s'⟩ δ_rs | products with δ' |
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use fintan_net::Factors;
 
 use crate::kernel::Entries;
-use crate::products::{By, products};
+use crate::products::{Batch, By, products};
 
 /// An order of summation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,13 +99,14 @@ impl Operand {
         Some(Self { parameter: self.parameter + 1, inputs: None, cotangents, scale, biases: None, by: self.by })
     }
 
-    /// Weight cotangents: `[b, groups · i, K · C]`.
-    fn weights(&self) -> Tensor<3> {
-        let [b, g, i, s, c] = self.cotangents.dims();
-        let inputs = self.inputs.as_ref().expect("several sites have inputs");
+    /// Weight cotangents by some of the channels: `[b, groups · i, K · channels]`.
+    fn weights(&self, channels: &Range<usize>) -> Tensor<3> {
+        let [b, g, i, s, _] = self.cotangents.dims();
+        let (inputs, c) = (self.inputs.as_ref().expect("several sites have inputs"), channels.len());
         let k = inputs.dims()[2];
+        let some = self.cotangents.clone().narrow(4, channels.start, c);
         // One product a group, of all its rows side by side.
-        let columns = self.cotangents.clone().permute([1, 3, 0, 2, 4]).reshape([g, s, b * i * c]);
+        let columns = some.permute([1, 3, 0, 2, 4]).reshape([g, s, b * i * c]);
         let weights = inputs.clone().transpose().matmul(columns);
         weights.reshape([g, k, b, i, c]).permute([2, 0, 3, 1, 4]).reshape([b, g * i, k * c])
     }
@@ -155,7 +158,7 @@ pub(crate) fn contract(
     let k = left.inputs.as_ref().map_or(1, |a| a.dims()[2]);
     let mut theta = match choose(dims, k, other.map(|_| g2)) {
         Order::Hadamard => return hadamard(left, other, entries, apart),
-        Order::Weights => summed(&left.weights(), other.map(Operand::weights).as_ref(), entries, left.by),
+        Order::Weights => by_weights(left, other, entries),
         Order::Patches => patches(left, other, entries),
         Order::Pushed => pushed(left, other, entries),
     };
@@ -175,18 +178,32 @@ fn scale(values: &mut [f64], factor: f64) {
     }
 }
 
-/// `[b, m, k]` against `[b, n, k]` or itself: a product for every b, or their sum.
-fn summed(x: &Tensor<3>, y: Option<&Tensor<3>>, entries: Entries, by: By) -> Vec<f64> {
-    let ([b, m, _], n) = (x.dims(), y.unwrap_or(x).dims()[1]);
-    let mut all = products(x, y, by);
-    if entries != Entries::Diagonal && b > 1 {
-        let (sum, rest) = all.split_at_mut(m * n);
-        for matrix in rest.chunks(m * n) {
-            sum.iter_mut().zip(matrix).for_each(|(sum, value)| *sum += value);
-        }
-        all.truncate(m * n);
-    }
-    all
+/// Numbers of weight cotangents that are made at a time, if that is not too few for a product.
+const SLICE: usize = 1 << 21;
+
+/// Channels by which weight cotangents of `rows` with K inputs are made at a time.
+pub(crate) fn slice(rows: usize, k: usize, channels: usize) -> usize {
+    (SLICE / (rows * k).max(1)).max(16).min(channels)
+}
+
+/// Weight cotangents of both sides and their products, some channels at a time.
+fn by_weights(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64> {
+    let ([b, g, i, _, c], k) = (left.cotangents.dims(), left.inputs.as_ref().map_or(1, |a| a.dims()[2]));
+    let width = slice(b * g * i, k, c);
+    let slices = (0..c).step_by(width).map(|start| {
+        let channels = start..c.min(start + width);
+        products(left.weights(&channels), other.map(|right| right.weights(&channels)), of_outputs(entries), left.by)
+    });
+    let sum = slices.reduce(|mut sum, more| {
+        sum.iter_mut().zip(more).for_each(|(sum, value)| *sum += value);
+        sum
+    });
+    sum.expect("a layer has channels")
+}
+
+/// What becomes of the matrices of several outputs.
+fn of_outputs(entries: Entries) -> Batch {
+    if entries == Entries::Diagonal { Batch::Kept } else { Batch::Summed }
 }
 
 fn hadamard(left: &Operand, other: Option<&Operand>, entries: Entries, apart: bool) -> Vec<(usize, Vec<f64>)> {
@@ -196,7 +213,7 @@ fn hadamard(left: &Operand, other: Option<&Operand>, entries: Entries, apart: bo
     // Rows in the order (i, g) in which cotangents lie in memory: nothing is copied. The small result is put in order.
     let by_sample = |d: &Tensor<5>| d.clone().permute([0, 2, 1, 3, 4]).reshape([b, d.dims()[1] * d.dims()[2], c]);
     let second = other.map(|right| by_sample(&right.cotangents));
-    let found = summed(&by_sample(&left.cotangents), second.as_ref(), entries, left.by);
+    let found = products(by_sample(&left.cotangents), second, of_outputs(entries), left.by);
     let mut theta = if [i1, i2] == [1, 1] { found } else { by_group(&found, [g1, i1], [g2, i2]) };
     let (Some(x), Some(y)) = (&left.inputs, &right.inputs) else {
         scale(&mut theta, left.scale * right.scale);
@@ -212,7 +229,7 @@ fn hadamard(left: &Operand, other: Option<&Operand>, entries: Entries, apart: bo
         let [g, _, k] = a.dims();
         a.clone().reshape([1, g, k])
     };
-    let mut inputs = products(&flat(x), other.map(|_| flat(y)).as_ref(), left.by);
+    let mut inputs = products(flat(x), other.map(|_| flat(y)), Batch::Kept, left.by);
     let together = by_biases.filter(|_| !apart).unwrap_or(0.0);
     for value in &mut inputs {
         *value = *value * left.scale * right.scale + together;
@@ -225,7 +242,9 @@ fn hadamard(left: &Operand, other: Option<&Operand>, entries: Entries, apart: bo
                 continue;
             }
             for (run, factor) in line.chunks_mut(i2).zip(factors) {
-                run.iter_mut().for_each(|value| *value *= factor);
+                for value in run {
+                    *value *= factor;
+                }
             }
         }
     }
@@ -259,13 +278,13 @@ fn patches(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64
     let mut theta = vec![0.0; kept * g1 * g2];
     for (x, y) in pairs(g1, g2, other.is_none()) {
         let ((a, d), (a2, d2)) = (left.group(x), right.group(y));
-        let inputs = products(&a.unsqueeze(), Some(&a2.unsqueeze()), left.by);
+        let inputs = products(a.unsqueeze(), Some(a2.unsqueeze()), Batch::Kept, left.by);
         let sites = |d: Tensor<4>| {
             let [_, _, s, c] = d.dims();
             let by_output: Tensor<3> = d.reshape([b, s, c]);
             if kept == b { by_output } else { by_output.permute([1, 0, 2]).reshape([1, s, b * c]) }
         };
-        let cotangents = products(&sites(d), Some(&sites(d2)), left.by);
+        let cotangents = products(sites(d), Some(sites(d2)), Batch::Kept, left.by);
         for (o, matrix) in cotangents.chunks(inputs.len()).enumerate() {
             let value = matrix.iter().zip(&inputs).map(|(p, q)| p * q).sum();
             theta[(o * g1 + x) * g2 + y] = value;
@@ -288,7 +307,7 @@ fn pushed(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64>
         let ((a, d), (a2, d2)) = (left.group(x), right.group(y));
         let through = a2.matmul(a.transpose()).reshape([1, s2, s1]);
         let pushed = through.matmul(d.reshape([b * i1, s1, c])).reshape([b, i1, s2 * c]);
-        let block = summed(&pushed, Some(&d2.reshape([b, i2, s2 * c])), entries, left.by);
+        let block = products(pushed, Some(d2.reshape([b, i2, s2 * c])), of_outputs(entries), left.by);
         for (o, matrix) in block.chunks(i1 * i2).enumerate() {
             for (i, line) in matrix.chunks(i2).enumerate() {
                 let row = o * rows + x * i1 + i;

@@ -8,7 +8,7 @@ use fintan_net::{Lowering, Placement};
 
 use crate::kernel::{Block, Entries};
 use crate::problem::{Problem, Side};
-use crate::products::{By, products};
+use crate::products::{Batch, By, products};
 
 /// The block between some outputs of rows and some of columns, from whole Jacobians, one backward pass of Burn's autodiff a row.
 ///
@@ -24,16 +24,16 @@ pub fn jacobian_contraction(problem: &Problem, outputs: &[Range<usize>; 2]) -> B
     };
     let mut block = Block::zeros(problem, outputs);
     // Not as the structured kernel: an oracle shares nothing with what it judges.
-    let products = |x: &Tensor<3>, y: &Tensor<3>| products(x, Some(y), By::Device);
+    let products = |x: Tensor<3>, y: Tensor<3>| products(x, Some(y), Batch::Kept, By::Device);
     for (parameter, (x, y)) in left.into_iter().zip(right).enumerate() {
         let ([o1, n1, p], [o2, n2, _]) = (x.dims(), y.dims());
         let values = match problem.entries {
             Entries::Full => {
-                products(&x.permute([1, 0, 2]).reshape([1, n1 * o1, p]), &y.permute([1, 0, 2]).reshape([1, n2 * o2, p]))
+                products(x.permute([1, 0, 2]).reshape([1, n1 * o1, p]), y.permute([1, 0, 2]).reshape([1, n2 * o2, p]))
             }
-            Entries::Diagonal => products(&x, &y),
+            Entries::Diagonal => products(x, y),
             Entries::Traced => {
-                products(&x.permute([1, 0, 2]).reshape([1, n1, o1 * p]), &y.permute([1, 0, 2]).reshape([1, n2, o2 * p]))
+                products(x.permute([1, 0, 2]).reshape([1, n1, o1 * p]), y.permute([1, 0, 2]).reshape([1, n2, o2 * p]))
             }
         };
         block.add(parameter, &values);

@@ -15,7 +15,7 @@ use crate::cones::{
 };
 use crate::kernel::{Block, Entries, Kernel, Values};
 use crate::problem::Problem;
-use crate::products::{By, products};
+use crate::products::{Batch, By, products};
 use crate::structured::add_sites;
 
 /// The endings of both sides, if the kernel can be computed on cones.
@@ -250,7 +250,7 @@ impl<'p, T: Number> Pixels<'p, T> {
             _ => None,
         };
         let (Some((x, scale)), Some((y, _))) = (inputs(0), inputs(1)) else { return Vec::new() };
-        products(&x, Some(&y), By::Host).into_iter().map(|v| scale * scale * v).collect()
+        products(x, Some(y), Batch::Kept, By::Host).into_iter().map(|v| scale * scale * v).collect()
     }
 }
 

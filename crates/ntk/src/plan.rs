@@ -99,11 +99,23 @@ impl std::fmt::Display for Bytes {
 /// kernel's picture.
 const PROGRAM: f64 = 64e6;
 
-/// Bytes and multiply-adds of a tile.
+/// Bytes that a process holds for each that is used: freed ones lie between those in use (a tenth was seen).
+const SCATTERED: f64 = 1.2;
+
+/// What a tile takes, or all of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     bytes: f64,
     operations: f64,
+    /// Numbers that are written without being multiplied: copies, cotangents.
+    moved: f64,
+}
+
+impl Cost {
+    /// Time, in multiply-adds of a matrix product: a number that is written takes as long as some of them.
+    fn time(self) -> f64 {
+        self.operations + 30.0 * self.moved
+    }
 }
 
 /// What the cost of a tile depends on.
@@ -142,7 +154,7 @@ impl Extent {
 impl Plan {
     /// Plans `problem` for at most `memory` bytes.
     ///
-    /// `method`: none chooses the one with the fewest operations.
+    /// `method`: none chooses the fastest, by its multiply-adds and the numbers it writes.
     ///
     /// # Errors
     /// [`PlanError::Memory`] if the smallest tiles do not fit.
@@ -153,7 +165,7 @@ impl Plan {
     /// The same with tiles of a given size; what is not given is chosen.
     ///
     /// Tiles repeat work: cotangents of a row are pulled back for each tile it is in. So a kernel that fits is one tile, and
-    /// of the sizes that fit the one with the fewest operations is taken.
+    /// of the sizes that fit the fastest is taken.
     ///
     /// # Errors
     /// [`PlanError::Memory`] if the tiles do not fit, [`PlanError::TileSize`].
@@ -172,26 +184,8 @@ impl Plan {
         let counter = Counter::new(problem);
         let method = method.unwrap_or_else(|| counter.cheapest());
         let needs = |size: TileSize<usize>| counter.needs(method, size);
-        let mut best: Option<(TileSize<usize>, f64)> = None;
-        let mut samples_of_tile = wanted.samples.unwrap_or(samples);
-        loop {
-            let fits = |outputs: usize| needs(TileSize { samples: samples_of_tile, outputs }) <= memory;
-            let fitting = wanted.outputs.map_or_else(|| most(outputs, fits), |n| fits(n).then_some(n));
-            if let Some(outputs) = fitting {
-                let size = TileSize { samples: samples_of_tile, outputs };
-                let operations = counter.operations(method, size);
-                if best.is_some_and(|(_, fewest)| fewest <= operations) {
-                    break;
-                }
-                best = Some((size, operations));
-            }
-            let all_outputs = best.is_some_and(|(size, _)| size.outputs == outputs);
-            if wanted.samples.is_some() || samples_of_tile == 1 || all_outputs {
-                break;
-            }
-            samples_of_tile = samples_of_tile.div_ceil(2);
-        }
-        let Some((tile, operations)) = best else {
+        let best = counter.fastest(method, memory, wanted);
+        let Some((tile, Cost { operations, .. })) = best else {
             let smallest = TileSize { samples: wanted.samples.unwrap_or(1), outputs: wanted.outputs.unwrap_or(1) };
             let (needed, kernel) = (Bytes(needs(smallest)), Bytes(counter.kernel()));
             return Err(PlanError::Memory { needed, kernel, given: Bytes(memory) });
@@ -274,7 +268,8 @@ impl<'p> Counter<'p> {
         let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
         // A coupled batch goes through the network once, for all tiles.
         let tapes = if self.problem.is_coupled() { self.tapes(self.batch()) } else { 0.0 };
-        PROGRAM + self.number * (self.parameters() + inputs as f64) + tapes + self.kernel()
+        // Inputs are written with the kernel, in f64.
+        PROGRAM + self.number * self.parameters() + (self.number + 8.0) * inputs as f64 + tapes + self.kernel()
     }
 
     fn parameters(&self) -> f64 {
@@ -310,33 +305,66 @@ impl<'p> Counter<'p> {
         self.held() + self.tapes(self.passed(extent)) + self.tile(method, extent).bytes + block
     }
 
-    /// Multiply-adds of all tiles of a size, forward passes included.
-    fn operations(&self, method: Method, size: TileSize<usize>) -> f64 {
-        let mut known: Vec<(Extent, f64)> = Vec::new();
-        let mut sum = if self.problem.is_coupled() { self.batch() as f64 * self.forward() } else { 0.0 };
+    /// The fastest tiles that fit, and what all of them take.
+    fn fastest(&self, method: Method, memory: f64, wanted: TileSize) -> Option<(TileSize<usize>, Cost)> {
+        let (samples, all) = (self.problem.samples().into_iter().max().unwrap_or(1), self.problem.outputs().len());
+        // In 1, 2, 3, 4, 6, 8, 12, 16, .. pieces.
+        let pieces = std::iter::successors(Some(1), |&n: &usize| Some(n + ((1 << n.ilog2()) / 2).max(1)));
+        let sizes = pieces.take_while(|&n| n < 2 * samples).map(|n| wanted.samples.unwrap_or(samples.div_ceil(n)));
+        let mut best: Option<(TileSize<usize>, Cost)> = None;
+        let mut before = None;
+        for samples in sizes {
+            if before.replace(samples) == Some(samples) {
+                continue;
+            }
+            let fits = |outputs: usize| self.needs(method, TileSize { samples, outputs }) <= memory;
+            let fitting = wanted.outputs.map_or_else(|| most(all, fits), |n| fits(n).then_some(n));
+            let Some(size) = fitting.map(|outputs| TileSize { samples, outputs }) else { continue };
+            let cost = self.all(method, size);
+            if best.is_none_or(|(_, fastest)| cost.time() < fastest.time()) {
+                best = Some((size, cost));
+            }
+            if size.outputs == wanted.outputs.unwrap_or(all) {
+                // Fewer samples repeat more, and gain nothing.
+                break;
+            }
+        }
+        best
+    }
+
+    /// All tiles of a size, forward passes included.
+    fn all(&self, method: Method, size: TileSize<usize>) -> Cost {
+        let mut known: Vec<(Extent, Cost)> = Vec::new();
+        let mut sum = Cost::default();
+        let mut passed = if self.problem.is_coupled() { self.batch() } else { 0 };
         let mut before = None;
         for tile in tiles(self.problem, size) {
             let extent = Extent::of(&tile, self.problem);
             if before.as_ref() != Some(&tile.samples) {
-                sum += self.passed(extent) as f64 * self.forward();
+                passed += self.passed(extent);
             }
             let seen = known.iter().find(|(of, _)| *of == extent).map(|(_, cost)| *cost);
-            sum += seen.unwrap_or_else(|| {
-                let cost = self.tile(method, extent).operations;
+            let cost = seen.unwrap_or_else(|| {
+                let cost = self.tile(method, extent);
                 known.push((extent, cost));
                 cost
             });
+            sum.operations += cost.operations;
+            sum.moved += cost.moved;
             before = Some(tile.samples);
         }
+        sum.operations += passed as f64 * self.forward();
+        sum.moved += self.tapes(passed) / self.number;
         sum
     }
 
     fn kernel(&self) -> f64 {
         let problem = self.problem;
         let len: usize = problem.entries().shape(problem.samples(), problem.outputs().len()).iter().product();
-        // The sum of several parts is one more.
+        // The sum of several parts is one more, the scaled kernel that goes with a symmetric traced one another.
         let parts = problem.part_names().len();
-        let copies = if parts == 1 { 1 } else { parts + 1 };
+        let scaled = problem.is_symmetric() && problem.entries() == Entries::Traced;
+        let copies = if parts == 1 { 1 } else { parts + 1 } + usize::from(scaled);
         (len * copies) as f64 * if problem.is_double() { 8.0 } else { 4.0 }
     }
 
@@ -352,10 +380,10 @@ impl<'p> Counter<'p> {
     fn cheapest(&self) -> Method {
         let (problem, samples) = (self.problem, self.problem.samples());
         let whole = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
-        let cost = |method: Method| self.tile(method, Extent::largest(whole, problem)).operations;
+        let time = |method: Method| self.tile(method, Extent::largest(whole, problem)).time();
         [Method::Structured, Method::NtkVectorProducts, Method::JacobianContraction]
             .into_iter()
-            .min_by(|&a, &b| cost(a).total_cmp(&cost(b)))
+            .min_by(|&a, &b| time(a).total_cmp(&time(b)))
             .expect("three methods")
     }
 
@@ -373,9 +401,11 @@ impl<'p> Counter<'p> {
                 let parts = problem.part_names().len() as f64;
                 let passed = if problem.is_coupled() { spans(0) } else { n1 as f64 };
                 let each = 3.0 * spans(1) + 2.0 * parts * passed;
+                let products = n2 as f64 * t;
                 Cost {
                     bytes: self.number * (3.0 * parameters + 4.0 * passed * maps as f64),
-                    operations: n2 as f64 * t * each * self.forward(),
+                    operations: products * each * self.forward(),
+                    moved: products * each * self.tapes(1) / self.number,
                 }
             }
             Method::JacobianContraction => {
@@ -384,6 +414,7 @@ impl<'p> Counter<'p> {
                 Cost {
                     bytes: self.number * 2.0 * rows * parameters,
                     operations: rows * 3.0 * spans(0) * self.forward() + pairs * parameters,
+                    moved: rows * (3.0 * spans(0) * self.tapes(1) / self.number + 2.0 * parameters),
                 }
             }
         }
@@ -414,20 +445,23 @@ impl<'p> Counter<'p> {
         let problem = self.problem;
         let Extent { samples: [n1, n2], outputs, apart, distinct } = extent;
         let sides = if distinct { 2.0 } else { 1.0 };
-        let (mut bytes, mut operations, mut kept) = (0.0_f64, 0.0, 0.0);
+        let mut cost = Cost::default();
         let mut below: &[&Node] = &self.nodes;
         if let Some(endings) = &self.endings {
             let size = self.number as usize;
-            let plan = plan_of(problem, &endings[0], &(0..outputs));
+            // Not the first ones: the cones of a corner are cut off.
+            let start = (problem.outputs().len() - outputs) / 2;
+            let plan = plan_of(problem, &endings[0], &(start..start + outputs));
             let carried = !matches!(endings[0].below, fintan_net::Below::Nothing);
-            let cost = match problem.entries() {
+            let cones = match problem.entries() {
                 Entries::Full => cones::full_cost(&plan, distinct.then_some(&plan), [n1, n2], size, carried),
                 _ => cones::sums_cost(&plan, [n1, n2], !distinct, size),
             };
             // Parameters and tapes as the host's loops read them are copies.
-            let passed = if apart { n1 + n2 } else { n1 };
-            bytes += cost.bytes + self.number * self.parameters() + self.tapes(passed);
-            operations += cost.total();
+            let copies = self.number * self.parameters() + self.tapes(if apart { n1 + n2 } else { n1 });
+            cost.bytes += cones.bytes + copies;
+            cost.operations += cones.total();
+            cost.moved += copies / self.number;
             let first = endings[0].links[0].parameter / 2;
             let at = self.nodes.iter().position(|node| node.index == Some(first)).unwrap_or(0);
             below = match endings[0].below {
@@ -437,32 +471,44 @@ impl<'p> Counter<'p> {
         }
         let spans = if problem.is_coupled() { problem.side(0).x.dims()[0] } else { 1 };
         let rows = (outputs * n1 * spans) as f64;
-        let mut widest = 0.0_f64;
+        let (mut widest, mut kept) = (0.0_f64, 0.0);
         for (i, node) in below.iter().enumerate() {
-            let (input, output) = (node.input.len() as f64, node.output.len() as f64);
-            let mut here = rows * (input + 2.0 * output);
+            let mut here = rows * of_row(node);
+            cost.moved += sides * here;
             if node.index.is_some() {
                 let (dims, k) = self.dims(node, extent);
-                let [b, g, of_group, s, c] = dims.map(|d| d as f64);
-                let groups = self.groups(extent);
+                let ([b, g, of_group, s, c], groups) = (dims, self.groups(extent));
                 let order = contraction::choose(dims, k, groups);
-                operations += contraction::cost(order, dims, k, groups);
-                let cotangents = b * g * of_group * s * c;
-                here += cotangents + if order == Order::Weights { b * g * of_group * k as f64 * c } else { 0.0 };
+                cost.operations += contraction::cost(order, dims, k, groups);
+                let cotangents = (b * g * of_group * s * c) as f64;
+                // A copy for the host's loops.
+                here += cotangents;
+                if order == Order::Weights {
+                    // The product, its copy in order, and a copy for the host.
+                    here += 3.0 * sides * (b * g * of_group * k * contraction::slice(b * g * of_group, k, c)) as f64;
+                }
+                if matches!(node.layer, Layer::Conv(_)) {
+                    // Patches of the inputs.
+                    here += (g * s * k) as f64;
+                    kept += (g * s * k) as f64;
+                }
                 kept += cotangents;
                 if i > 0 && node.fan_in().is_some() {
-                    operations += sides * rows * (node.weight_count() * node.weight_sites()) as f64;
+                    cost.operations += sides * rows * (node.weight_count() * node.weight_sites()) as f64;
                 }
             }
-            widest = widest.max(here);
+            // The forward pass of so many samples has its patches too.
+            widest = widest.max(here).max(self.passed(extent) as f64 * patches(node));
         }
         // The first side waits for the second.
-        bytes += self.number * (widest + if distinct { kept } else { 0.0 });
+        cost.bytes += SCATTERED * self.number * (widest + if distinct { kept } else { 0.0 });
         if !below.is_empty() {
             // Of a layer: its products, in order, and those of its biases.
-            bytes += 3.0 * 8.0 * self.entries(extent);
+            let entries = 3.0 * self.entries(extent);
+            cost.bytes += 8.0 * entries;
+            cost.moved += entries * below.iter().filter(|node| node.index.is_some()).count() as f64;
         }
-        Cost { bytes, operations }
+        cost
     }
 
     /// Groups of sites on the side of the columns, if it is another one than that of the rows.
@@ -510,4 +556,25 @@ impl<'p> Counter<'p> {
             })
             .collect()
     }
+}
+
+/// Numbers that a pullback through a layer holds at a time, a row and sample.
+fn of_row(node: &Node) -> f64 {
+    let (input, output) = (node.input.len() as f64, node.output.len() as f64);
+    match &node.layer {
+        // Cotangents, times the scale, times x̂, and means taken out one after the other.
+        Layer::BatchNorm(_) | Layer::LayerNorm(_) => 6.0 * output,
+        // Patches of cotangents, before they are added up or after they are taken out.
+        _ => input + 2.0 * output + patches(node),
+    }
+}
+
+/// Numbers of the patches of the larger map of a convolution.
+fn patches(node: &Node) -> f64 {
+    let small = match &node.layer {
+        Layer::Conv(conv) => conv.out,
+        Layer::Deconv(_) => node.input.channels,
+        _ => return 0.0,
+    };
+    (node.weight_sites() * node.weight_count() / small) as f64
 }

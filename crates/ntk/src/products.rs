@@ -26,53 +26,71 @@ pub(crate) enum By {
     Host,
 }
 
-/// `x yᵀ`, or `x xᵀ`, batched: `[b, m, n]` on the host from `[b, m, k]` and `[b, n, k]`.
-pub(crate) fn products(x: &Tensor<3>, y: Option<&Tensor<3>>, by: By) -> Vec<f64> {
+/// What becomes of a batch of products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batch {
+    /// One after another: `[b, m, n]`.
+    Kept,
+    /// Their sum: `[m, n]`.
+    Summed,
+}
+
+/// `x yᵀ`, or `x xᵀ`, of batched `[b, m, k]` and `[b, n, k]`, on the host.
+pub(crate) fn products(x: Tensor<3>, y: Option<Tensor<3>>, batch: Batch, by: By) -> Vec<f64> {
     match (by, x.dtype()) {
-        (By::Device, _) => on_device(x, y.unwrap_or(x)),
-        (By::Host, DType::F64) => on_host::<f64>(x, y),
-        (By::Host, _) => on_host::<f32>(x, y),
+        (By::Device, _) => on_device(&x, y.as_ref().unwrap_or(&x), batch),
+        (By::Host, DType::F64) => on_host::<f64>(x, y, batch),
+        (By::Host, _) => on_host::<f32>(x, y, batch),
     }
 }
 
-fn on_device(x: &Tensor<3>, y: &Tensor<3>) -> Vec<f64> {
+fn on_device(x: &Tensor<3>, y: &Tensor<3>, batch: Batch) -> Vec<f64> {
     let ([b, m, k], n) = (x.dims(), y.dims()[1]);
-    let mut sum = vec![0.0; b * m * n];
+    let mut sums = zeros(batch, [b, m, n]);
     for start in (0..k).step_by(BLOCK) {
         let len = BLOCK.min(k - start);
         let block = |t: &Tensor<3>| if len == k { t.clone() } else { t.clone().narrow(2, start, len) };
-        let product = block(x).matmul(block(y).transpose());
-        for (sum, value) in sum.iter_mut().zip(numbers(product)) {
-            *sum += value;
-        }
-    }
-    sum
-}
-
-fn on_host<T: Real + Element>(x: &Tensor<3>, y: Option<&Tensor<3>>) -> Vec<f64> {
-    let ([b, m, k], n) = (x.dims(), y.unwrap_or(x).dims()[1]);
-    let mut sums = vec![0.0; b * m * n];
-    if k == 0 || sums.is_empty() {
-        return sums;
-    }
-    let (first, second) = (x.clone().into_data(), y.map(|y| y.clone().into_data()));
-    let first: &[T] = first.as_slice().expect("the type was just asked for");
-    let second: Option<&[T]> = second.as_ref().map(|data| data.as_slice().expect("both sides have one type"));
-    let pair = |i: usize| (&first[i * m * k..(i + 1) * m * k], second.map(|all| &all[i * n * k..(i + 1) * n * k]));
-    // Several products side by side, or one by all threads.
-    if b > 1 && b * m * n * k >= PARALLEL {
-        sums.par_chunks_mut(m * n).enumerate().for_each(|(i, sum)| product(sum, pair(i), [m, n, k], Par::Seq));
-    } else {
-        let par = if m * n * k.min(BLOCK) >= PARALLEL { Par::rayon(0) } else { Par::Seq };
-        for (i, sum) in sums.chunks_mut(m * n).enumerate() {
-            product(sum, pair(i), [m, n, k], par);
-        }
+        let product = numbers(block(x).matmul(block(y).transpose()));
+        let parts = product.chunks(sums.len().max(1));
+        parts.for_each(|part| sums.iter_mut().zip(part).for_each(|(sum, value)| *sum += value));
     }
     sums
 }
 
-/// `sum += x yᵀ`, or `x xᵀ` without `y`.
-fn product<T: Real>(sum: &mut [f64], (x, y): (&[T], Option<&[T]>), [m, n, k]: [usize; 3], par: Par) {
+fn zeros(batch: Batch, [b, m, n]: [usize; 3]) -> Vec<f64> {
+    vec![0.0; if batch == Batch::Summed { m * n } else { b * m * n }]
+}
+
+fn on_host<T: Real + Element>(x: Tensor<3>, y: Option<Tensor<3>>, batch: Batch) -> Vec<f64> {
+    let ([b, m, k], n) = (x.dims(), y.as_ref().unwrap_or(&x).dims()[1]);
+    let mut sums = zeros(batch, [b, m, n]);
+    if k == 0 || sums.is_empty() {
+        return sums;
+    }
+    let (first, second) = (x.into_data(), y.map(Tensor::into_data));
+    let first: &[T] = first.as_slice().expect("the type was just asked for");
+    let second: Option<&[T]> = second.as_ref().map(|data| data.as_slice().expect("both sides have one type"));
+    let pair = |i: usize| (&first[i * m * k..(i + 1) * m * k], second.map(|all| &all[i * n * k..(i + 1) * n * k]));
+    // One product by all threads, or several side by side.
+    let par = if m * n * k.min(BLOCK) >= PARALLEL { Par::rayon(0) } else { Par::Seq };
+    match batch {
+        Batch::Kept if par == Par::Seq && b * m * n * k >= PARALLEL => {
+            sums.par_chunks_mut(m * n).enumerate().for_each(|(i, sum)| add_product(sum, pair(i), [m, n, k], par));
+        }
+        Batch::Kept => {
+            let each = sums.chunks_mut(m * n).enumerate();
+            each.for_each(|(i, sum)| add_product(sum, pair(i), [m, n, k], par));
+        }
+        Batch::Summed => (0..b).for_each(|i| add_product(&mut sums, pair(i), [m, n, k], par)),
+    }
+    if second.is_none() {
+        sums.chunks_mut(m * m).for_each(|sum| mirror(sum, m));
+    }
+    sums
+}
+
+/// `sum += x yᵀ`; without `y` what is on and below the diagonal of `x xᵀ`.
+fn add_product<T: Real>(sum: &mut [f64], (x, y): (&[T], Option<&[T]>), [m, n, k]: [usize; 3], par: Par) {
     let mut block = vec![T::default(); m * n];
     for start in (0..k).step_by(BLOCK) {
         let len = BLOCK.min(k - start);
@@ -89,9 +107,6 @@ fn product<T: Real>(sum: &mut [f64], (x, y): (&[T], Option<&[T]>), [m, n, k]: [u
         for (i, (sum, row)) in sum.chunks_mut(n).zip(block.chunks(n)).enumerate() {
             sum[..=i].iter_mut().zip(row).for_each(|(sum, value)| *sum += value.double());
         }
-    }
-    if y.is_none() {
-        mirror(sum, m);
     }
 }
 
