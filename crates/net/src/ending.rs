@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use fintan_config::{Convolution, Shape};
 
-/// The run of convolutions and transposed convolutions at the end of a network, with nothing but pointwise functions
-/// between them, as a forward pass left it.
+/// The run of convolutions and transposed convolutions at the end of a network, or the last of them, with nothing but
+/// pointwise functions between them, as a forward pass left it.
 #[derive(Debug, Clone)]
 pub struct Ending {
     /// The convolutions, in the order of the forward pass; at least one.

@@ -72,7 +72,7 @@ impl<'p> Tiles<'p> {
         let whole = tile.samples.iter().zip(self.problem.samples()).all(|(range, n)| range.len() == n);
         let part = self.among(tile);
         let endings = (whole && method == Method::Structured).then(|| endings(part)).flatten();
-        let Some(endings) = endings.filter(|endings| has_place(part, endings)) else {
+        let Some(endings) = endings.filter(|endings| has_place(part, &endings[0])) else {
             let block = method.block(part, &tile.outputs);
             return kernel.insert(tile, &block, symmetric);
         };

@@ -18,15 +18,19 @@ use crate::problem::Problem;
 use crate::products::{Batch, By, products};
 use crate::structured::add_sites;
 
-/// The endings of both sides, if the kernel can be computed on cones.
-///
-/// Not where samples are coupled: a batch norm spreads a cotangent over the whole batch.
+/// The endings of both sides, if any of the network is on cones.
 pub(crate) fn endings(problem: &Problem) -> Option<[Ending; 2]> {
-    if problem.is_coupled() || problem.network.lowering() != Lowering::Host {
+    if !have_cones(problem) {
         return None;
     }
-    let ending = |side: usize| problem.network.ending(problem.tape(side));
+    let ending = |side: usize| problem.network.ending(problem.tape(side), problem.on_cones());
     Some([ending(0)?, ending(1)?])
+}
+
+/// Whether cotangents can be followed on cones: not where samples are coupled, since a batch norm spreads a cotangent over
+/// the whole batch.
+pub(crate) fn have_cones(problem: &Problem) -> bool {
+    !problem.is_coupled() && problem.network.lowering() == Lowering::Host
 }
 
 /// The cones of the outputs in `range`.
@@ -44,9 +48,9 @@ pub(crate) fn on_cones(problem: &Problem, endings: &[Ending; 2], outputs: &[Rang
 }
 
 /// Whether [`into_kernel`] can compute this kernel.
-pub(crate) fn has_place(problem: &Problem, endings: &[Ending; 2]) -> bool {
+pub(crate) fn has_place(problem: &Problem, ending: &Ending) -> bool {
     // What layers below add comes as whole blocks.
-    problem.entries == Entries::Full && !matches!(endings[0].below, Below::Layers)
+    problem.entries == Entries::Full && !matches!(ending.below, Below::Layers)
 }
 
 /// The same of a full kernel, added to its place in the kernel: a block of its own would take as much memory again.
@@ -236,7 +240,7 @@ impl<'p, T: Number> Pixels<'p, T> {
             let maps = TensorData::new(cotangents.scatter(0..outputs), [n, outputs, height * width * channels]);
             let maps: Tensor<3> = Tensor::from_data(maps, (&x.device(), x.dtype()));
             let dy = maps.permute([1, 0, 2]).reshape([outputs * n, height, width, channels]);
-            problem.network.visit_below(problem.tape(side), dy, visit);
+            problem.network.visit_below(problem.tape(side), self.endings[side].links.len(), dy, visit);
         });
     }
 

@@ -9,7 +9,7 @@ use crate::cones;
 use crate::contraction::{self, Order};
 use crate::kernel::Entries;
 use crate::method::Method;
-use crate::pixels::{endings, has_place, plan_of};
+use crate::pixels::{has_place, have_cones, plan_of};
 use crate::problem::{Problem, Tile};
 
 /// How a kernel will be computed: method, tiles, memory, operations. Counted from shapes, before any of it is done.
@@ -102,19 +102,36 @@ const PROGRAM: f64 = 64e6;
 /// Bytes that a process holds for each that is used: freed ones lie between those in use (a tenth was seen).
 const SCATTERED: f64 = 1.2;
 
+// Times are in multiply-adds of a large matrix product, and were measured with two threads (benches/RESULTS.md): which of
+// two ways is faster depends on their orders of magnitude only.
+
+/// Time to write a number that is not multiplied: a copy, a cotangent.
+const WRITE: f64 = 30.0;
+
+/// Time of a multiply-add on cones.
+const ON_CONES: f64 = 2.0;
+
+/// Time of a call for a product of a few numbers.
+const CALL: f64 = 2500.0;
+
 /// What a tile takes, or all of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     bytes: f64,
     operations: f64,
-    /// Numbers that are written without being multiplied: copies, cotangents.
-    moved: f64,
+    time: f64,
 }
 
 impl Cost {
-    /// Time, in multiply-adds of a matrix product: a number that is written takes as long as some of them.
-    fn time(self) -> f64 {
-        self.operations + 30.0 * self.moved
+    /// Multiply-adds in large products.
+    fn multiply(&mut self, operations: f64) {
+        self.operations += operations;
+        self.time += operations;
+    }
+
+    /// Numbers that are written.
+    fn write(&mut self, numbers: f64) {
+        self.time += WRITE * numbers;
     }
 }
 
@@ -246,21 +263,44 @@ fn tiles(problem: &Problem, size: TileSize<usize>) -> Vec<Tile> {
     tiles
 }
 
+/// The last convolutions of a network, at most so many. Shapes do not depend on the samples, so one is enough.
+fn last_links(problem: &Problem, most: usize) -> Option<Ending> {
+    let one = have_cones(problem).then(|| problem.among(&[0..1, 0..1]))?;
+    one.network().ending(one.tape(0), most)
+}
+
+/// How many of the last convolutions are best followed on cones. All of them, unless cones grow to cover
+/// their maps: then they are many small products where whole maps are a few large ones.
+pub(crate) fn links_on_cones(problem: &Problem) -> usize {
+    let all = last_links(problem, usize::MAX).map_or(0, |ending| ending.links.len());
+    let samples = problem.samples();
+    let size = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
+    let time = |links: usize| {
+        let ending = if links == 0 { None } else { last_links(problem, links) };
+        Counter::with(problem, ending).structured(Extent::largest(size, problem)).time
+    };
+    // Of equals the most: cones take less memory.
+    (0..=all).rev().map(|links| (links, time(links))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(links, _)| links)
+}
+
 /// Counts from shapes.
 struct Counter<'p> {
     problem: &'p Problem,
     nodes: Vec<&'p Node>,
-    endings: Option<[Ending; 2]>,
+    /// What is on cones.
+    ending: Option<Ending>,
     /// Bytes of a number on the device.
     number: f64,
 }
 
 impl<'p> Counter<'p> {
     fn new(problem: &'p Problem) -> Self {
+        Self::with(problem, last_links(problem, problem.on_cones()))
+    }
+
+    fn with(problem: &'p Problem, ending: Option<Ending>) -> Self {
         let number = if problem.is_double_precision() { 8.0 } else { 4.0 };
-        // Shapes do not depend on the samples, so one is enough; coupled ones have no ending.
-        let endings = if problem.is_coupled() { None } else { endings(&problem.among(&[0..1, 0..1])) };
-        Self { problem, nodes: problem.network().architecture().flat(), endings, number }
+        Self { problem, nodes: problem.network().architecture().flat(), ending, number }
     }
 
     /// The program, the network with its inputs and the kernel.
@@ -321,7 +361,7 @@ impl<'p> Counter<'p> {
             let fitting = wanted.outputs.map_or_else(|| most(all, fits), |n| fits(n).then_some(n));
             let Some(size) = fitting.map(|outputs| TileSize { samples, outputs }) else { continue };
             let cost = self.all(method, size);
-            if best.is_none_or(|(_, fastest)| cost.time() < fastest.time()) {
+            if best.is_none_or(|(_, fastest)| cost.time < fastest.time) {
                 best = Some((size, cost));
             }
             if size.outputs == wanted.outputs.unwrap_or(all) {
@@ -350,11 +390,11 @@ impl<'p> Counter<'p> {
                 cost
             });
             sum.operations += cost.operations;
-            sum.moved += cost.moved;
+            sum.time += cost.time;
             before = Some(tile.samples);
         }
-        sum.operations += passed as f64 * self.forward();
-        sum.moved += self.tapes(passed) / self.number;
+        sum.multiply(passed as f64 * self.forward());
+        sum.write(self.tapes(passed) / self.number);
         sum
     }
 
@@ -380,7 +420,7 @@ impl<'p> Counter<'p> {
     fn cheapest(&self) -> Method {
         let (problem, samples) = (self.problem, self.problem.samples());
         let whole = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
-        let time = |method: Method| self.tile(method, Extent::largest(whole, problem)).time();
+        let time = |method: Method| self.tile(method, Extent::largest(whole, problem)).time;
         [Method::Structured, Method::NtkVectorProducts, Method::JacobianContraction]
             .into_iter()
             .min_by(|&a, &b| time(a).total_cmp(&time(b)))
@@ -394,35 +434,34 @@ impl<'p> Counter<'p> {
         let (t, parameters) = (outputs as f64, self.parameters());
         // Cotangents of coupled samples span the batch.
         let spans = |side: usize| if problem.is_coupled() { problem.side(side).x.dims()[0] as f64 } else { 1.0 };
+        let mut cost = Cost::default();
         match method {
-            Method::Structured => self.structured(extent),
+            Method::Structured => return self.structured(extent),
             Method::NtkVectorProducts => {
                 let maps: usize = self.nodes.iter().map(|node| node.output.len()).max().unwrap_or(0);
                 let parts = problem.part_names().len() as f64;
                 let passed = if problem.is_coupled() { spans(0) } else { n1 as f64 };
                 let each = 3.0 * spans(1) + 2.0 * parts * passed;
-                let products = n2 as f64 * t;
-                Cost {
-                    bytes: self.number * (3.0 * parameters + 4.0 * passed * maps as f64),
-                    operations: products * each * self.forward(),
-                    moved: products * each * self.tapes(1) / self.number,
-                }
+                let passes = n2 as f64 * t * each;
+                cost.bytes = self.number * (3.0 * parameters + 4.0 * passed * maps as f64);
+                cost.multiply(passes * self.forward());
+                cost.write(passes * self.tapes(1) / self.number);
             }
             Method::JacobianContraction => {
                 let rows = t * (n1 + if distinct { n2 } else { 0 }) as f64;
                 let pairs = (n1 * n2) as f64 * if problem.entries() == Entries::Full { t * t } else { t };
-                Cost {
-                    bytes: self.number * 2.0 * rows * parameters,
-                    operations: rows * 3.0 * spans(0) * self.forward() + pairs * parameters,
-                    moved: rows * (3.0 * spans(0) * self.tapes(1) / self.number + 2.0 * parameters),
-                }
+                let passes = rows * 3.0 * spans(0);
+                cost.bytes = self.number * 2.0 * rows * parameters;
+                cost.multiply(passes * self.forward() + pairs * parameters);
+                cost.write(passes * self.tapes(1) / self.number + 2.0 * rows * parameters);
             }
         }
+        cost
     }
 
     /// Whether a kernel in one tile is computed where it stays.
     fn has_place(&self, method: Method) -> bool {
-        method == Method::Structured && self.endings.as_ref().is_some_and(|endings| has_place(self.problem, endings))
+        method == Method::Structured && self.ending.as_ref().is_some_and(|ending| has_place(self.problem, ending))
     }
 
     /// Entries of a tile's block, for each part.
@@ -447,12 +486,12 @@ impl<'p> Counter<'p> {
         let sides = if distinct { 2.0 } else { 1.0 };
         let mut cost = Cost::default();
         let mut below: &[&Node] = &self.nodes;
-        if let Some(endings) = &self.endings {
+        if let Some(ending) = &self.ending {
             let size = self.number as usize;
             // Not the first ones: the cones of a corner are cut off.
             let start = (problem.outputs().len() - outputs) / 2;
-            let plan = plan_of(problem, &endings[0], &(start..start + outputs));
-            let carried = !matches!(endings[0].below, fintan_net::Below::Nothing);
+            let plan = plan_of(problem, ending, &(start..start + outputs));
+            let carried = !matches!(ending.below, fintan_net::Below::Nothing);
             let cones = match problem.entries() {
                 Entries::Full => cones::full_cost(&plan, distinct.then_some(&plan), [n1, n2], size, carried),
                 _ => cones::sums_cost(&plan, [n1, n2], !distinct, size),
@@ -461,10 +500,11 @@ impl<'p> Counter<'p> {
             let copies = self.number * self.parameters() + self.tapes(if apart { n1 + n2 } else { n1 });
             cost.bytes += cones.bytes + copies;
             cost.operations += cones.total();
-            cost.moved += copies / self.number;
-            let first = endings[0].links[0].parameter / 2;
+            cost.time += ON_CONES * cones.total() + CALL * cones.calls;
+            cost.write(copies / self.number);
+            let first = ending.links[0].parameter / 2;
             let at = self.nodes.iter().position(|node| node.index == Some(first)).unwrap_or(0);
-            below = match endings[0].below {
+            below = match ending.below {
                 fintan_net::Below::Layers => &self.nodes[..at],
                 _ => &[],
             };
@@ -474,12 +514,12 @@ impl<'p> Counter<'p> {
         let (mut widest, mut kept) = (0.0_f64, 0.0);
         for (i, node) in below.iter().enumerate() {
             let mut here = rows * of_row(node);
-            cost.moved += sides * here;
+            cost.write(sides * here);
             if node.index.is_some() {
                 let (dims, k) = self.dims(node, extent);
                 let ([b, g, of_group, s, c], groups) = (dims, self.groups(extent));
                 let order = contraction::choose(dims, k, groups);
-                cost.operations += contraction::cost(order, dims, k, groups);
+                cost.multiply(contraction::cost(order, dims, k, groups));
                 let cotangents = (b * g * of_group * s * c) as f64;
                 // A copy for the host's loops.
                 here += cotangents;
@@ -494,7 +534,7 @@ impl<'p> Counter<'p> {
                 }
                 kept += cotangents;
                 if i > 0 && node.fan_in().is_some() {
-                    cost.operations += sides * rows * (node.weight_count() * node.weight_sites()) as f64;
+                    cost.multiply(sides * rows * (node.weight_count() * node.weight_sites()) as f64);
                 }
             }
             // The forward pass of so many samples has its patches too.
@@ -506,7 +546,7 @@ impl<'p> Counter<'p> {
             // Of a layer: its products, in order, and those of its biases.
             let entries = 3.0 * self.entries(extent);
             cost.bytes += 8.0 * entries;
-            cost.moved += entries * below.iter().filter(|node| node.index.is_some()).count() as f64;
+            cost.write(entries * below.iter().filter(|node| node.index.is_some()).count() as f64);
         }
         cost
     }
@@ -538,8 +578,8 @@ impl<'p> Counter<'p> {
     }
 
     fn layers(&self, method: Method, tile: TileSize<usize>) -> Vec<LayerPlan> {
-        let on_cones: Vec<usize> = match (&self.endings, method) {
-            (Some(endings), Method::Structured) => endings[0].links.iter().map(|link| link.parameter / 2).collect(),
+        let on_cones: Vec<usize> = match (&self.ending, method) {
+            (Some(ending), Method::Structured) => ending.links.iter().map(|link| link.parameter / 2).collect(),
             _ => Vec::new(),
         };
         let extent = Extent::largest(tile, self.problem);

@@ -8,6 +8,7 @@ use fintan_config::Shape;
 use fintan_net::{Mode, Network, Tape};
 
 use crate::kernel::Entries;
+use crate::plan;
 
 /// A kernel to compute.
 ///
@@ -20,6 +21,7 @@ pub struct Problem {
     pub(crate) entries: Entries,
     pub(crate) outputs: Vec<usize>,
     apart: bool,
+    on_cones: OnceLock<usize>,
 }
 
 /// One side of a kernel: a batch, and which of its samples are rows.
@@ -113,7 +115,7 @@ impl Problem {
             }
             sides.push(Side::new(x));
         }
-        Ok(Self { network, sides, mode, entries, outputs, apart: true })
+        Ok(Self { network, sides, mode, entries, outputs, apart: true, on_cones: OnceLock::new() })
     }
 
     /// The kernel between some samples of either side: a block of this one.
@@ -143,6 +145,14 @@ impl Problem {
     #[must_use]
     pub fn summed(mut self) -> Self {
         self.apart = false;
+        self
+    }
+
+    /// The same kernel with exactly so many of the convolutions at the end of the network on cones (all, if there are fewer),
+    /// where by default the number that is fastest is chosen.
+    #[must_use]
+    pub fn with_cones(mut self, convolutions: usize) -> Self {
+        self.on_cones = OnceLock::from(convolutions);
         self
     }
 
@@ -213,6 +223,12 @@ impl Problem {
 
     pub(crate) fn side(&self, i: usize) -> &Side {
         &self.sides[i.min(self.sides.len() - 1)]
+    }
+
+    /// How many of the convolutions at the end of the network are followed on cones. A block of a kernel that has been
+    /// planned does as its kernel.
+    pub(crate) fn on_cones(&self) -> usize {
+        *self.on_cones.get_or_init(|| plan::links_on_cones(self))
     }
 
     /// The forward pass of one side, made the first time.

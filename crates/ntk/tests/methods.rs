@@ -1,9 +1,11 @@
 //! The three methods against one another, over networks nobody chose.
 
+use fintan_config::Shape;
 use fintan_net::Mode;
 use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
 
-use crate::support::{ENTRIES, METHODS, backends, compute, difference, far, list, problem, random_network};
+use crate::networks::{normal, rng};
+use crate::support::{ENTRIES, METHODS, backends, compute, difference, far, list, network, problem, random_network};
 
 #[test]
 fn methods_agree_within_and_between_sets() {
@@ -113,5 +115,32 @@ fn a_kernel_among_some_samples_is_a_block() {
         let some = list(&compute(Method::Structured, &whole.among(&[1..3, 1..2])).total());
         let largest = all.iter().fold(1e-300_f64, |m, v| m.max(v.abs()));
         assert!(far(&some, &[all[3], all[5]]) < 1e-13 * largest, "seed {seed}");
+    }
+}
+
+/// It does not matter how much of a network is followed on cones and how much on whole maps.
+#[test]
+fn kernels_do_not_depend_on_how_much_is_on_cones() {
+    let layers = |last: &str| {
+        format!(
+            r#"[{{"dense":{{"out":24}}}},{{"reshape":{{"channels":6,"height":2,"width":2}}}},
+            {{"activation":{{"function":"tanh"}}}},{{"deconv":{{"out":4,"kernel":4,"stride":2,"padding":1}}}},
+            {{"activation":{{"function":"relu"}}}},{{"conv":{{"out":3,"kernel":3,"stride":1,"padding":1}}}},
+            {{"activation":{{"function":"erf"}}}},{{"deconv":{{"out":2,"kernel":3,"stride":2,"padding":1}}}}{last}]"#
+        )
+    };
+    let placement = &backends()[0];
+    let [x1, x2] = [3, 2].map(|n| normal([n, 1, 1, 5], &mut rng(n as u64), placement));
+    for last in ["", r#",{"activation":{"function":"tanh"}}"#, r#",{"flatten":{}}"#] {
+        let network = network(Shape::vector(5), &layers(last), r#"{"graph":{"beta":0.2}}"#, placement);
+        for (entries, x2) in ENTRIES.into_iter().flat_map(|entries| [(entries, None), (entries, Some(&x2))]) {
+            let problem = problem(&network, &x1, x2, entries);
+            let oracle = compute(Method::JacobianContraction, &problem);
+            for convolutions in 0..=4 {
+                let kernel = compute(Method::Structured, &problem.clone().with_cones(convolutions));
+                let off = difference(&kernel, &oracle);
+                assert!(off < 1e-12, "{last}, {entries:?}, {convolutions} on cones: {off:e}");
+            }
+        }
     }
 }

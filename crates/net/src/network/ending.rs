@@ -9,13 +9,13 @@ use crate::ending::{Below, Ending, Link};
 use crate::site::{Linear, Site};
 
 impl Network {
-    /// The convolutions that the network ends with; none if it ends with something else.
+    /// The convolutions that the network ends with, at most the last `most` of them; none if it ends with something else.
     ///
     /// # Panics
     /// If the tape is another network's.
     #[must_use]
-    pub fn ending(&self, tape: &Tape) -> Option<Ending> {
-        let (links, derivative, below) = self.split_ending(tape);
+    pub fn ending(&self, tape: &Tape, most: usize) -> Option<Ending> {
+        let (links, derivative, below) = self.split_ending(tape, most);
         if links.is_empty() {
             return None;
         }
@@ -59,20 +59,20 @@ impl Network {
         Some(Ending { links: links.into_iter().map(link).collect(), derivative, below })
     }
 
-    /// Goes on below the network's [`Ending`]: as [`Self::visit`], with cotangents of what enters its first convolution
+    /// Goes on below an [`Ending`] of so many links: as [`Self::visit`], with cotangents of what enters its first convolution
     /// before any pointwise function.
     ///
     /// # Panics
     /// If the tape is another network's.
-    pub fn visit_below(&self, tape: &Tape, dy: Tensor<4>, visit: &mut dyn FnMut(Site)) {
-        let (_, _, below) = self.split_ending(tape);
+    pub fn visit_below(&self, tape: &Tape, links: usize, dy: Tensor<4>, visit: &mut dyn FnMut(Site)) {
+        let (_, _, below) = self.split_ending(tape, links);
         self.pullback_through(&self.plan.operations[..below], &tape.0[..below], dy, visit, false);
     }
 
-    /// Places of the convolutions at the end with the derivatives behind each, the derivative in front of the first, and
-    /// the number of layers below.
+    /// Places of the last convolutions with the derivatives behind each, the derivative in front of the first, and the
+    /// number of layers below.
     #[expect(clippy::type_complexity, reason = "taken apart at once by its two callers")]
-    fn split_ending(&self, tape: &Tape) -> (Vec<(usize, Option<Tensor<4>>)>, Option<Tensor<4>>, usize) {
+    fn split_ending(&self, tape: &Tape, most: usize) -> (Vec<(usize, Option<Tensor<4>>)>, Option<Tensor<4>>, usize) {
         let (mut links, mut derivative): (Vec<_>, Option<Tensor<4>>) = (Vec::new(), None);
         let operations = &self.plan.operations;
         let last = operations.len() - usize::from(matches!(operations.last(), Some(Operation::Reshape { .. })));
@@ -86,7 +86,7 @@ impl Network {
                         None => slope,
                     });
                 }
-                (Operation::Linear { map: Linear::Conv(_) | Linear::Deconv(_), .. }, _) => {
+                (Operation::Linear { map: Linear::Conv(_) | Linear::Deconv(_), .. }, _) if links.len() < most => {
                     links.push((at, derivative.take()));
                 }
                 _ => break,

@@ -12,6 +12,8 @@ pub struct Cost {
     pub pull: f64,
     /// Multiply-adds of all contractions.
     pub contract: f64,
+    /// Products of a few numbers each, which cost a call more than their multiply-adds.
+    pub calls: f64,
     /// Bytes needed at a time, about, without the kernel and what the chains hold.
     pub bytes: f64,
 }
@@ -28,7 +30,7 @@ impl Cost {
 pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize) -> Cost {
     let sides = if symmetric { samples[0] } else { samples[0] + samples[1] } as f64;
     let pairs = (samples[0] * samples[1]) as f64;
-    let (mut contract, mut bands) = (0.0, 0.0);
+    let (mut contract, mut calls, mut bands) = (0.0, 0.0, 0.0);
     for level in 1..=plan.layers().len() {
         let (c, hull) = (plan.layers()[level - 1].input[2], rectangle(plan, level));
         let area = (hull[0].len() * hull[1].len()) as f64;
@@ -37,6 +39,7 @@ pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize)
         // Products of activations lie on the input, which is finer or coarser by the strides.
         contract += count * area / (sy * sx) as f64 * c as f64 * pairs;
         bands += count * area * pairs;
+        calls += count * area;
     }
     let mut largest = 0.0_f64;
     for piece in plan.pieces(samples[0].max(samples[1])) {
@@ -47,14 +50,16 @@ pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize)
             let inside = shifts(plan, level, symmetric)
                 .into_iter()
                 .map(|[y, x]| (h.saturating_sub(y.unsigned_abs()) * w.saturating_sub(x.unsigned_abs())) as f64);
-            contract += outputs * (inside.sum::<f64>() + 1.0) * c as f64 * pairs;
+            let inside = inside.sum::<f64>() + 1.0;
+            contract += outputs * inside * c as f64 * pairs;
+            calls += outputs * inside;
         }
         let [h, w] = piece.size(0);
         contract += outputs * (h * w * plan.map(0)[2]) as f64 * pairs;
     }
     // A piece is held by each thread.
     let bytes = (bands + 2.0 * largest * rayon::current_num_threads() as f64) * size as f64;
-    Cost { pull: pull_cost(plan, samples[0].max(samples[1]), 0) * sides, contract, bytes }
+    Cost { pull: pull_cost(plan, samples[0].max(samples[1]), 0) * sides, contract, calls, bytes }
 }
 
 /// Cost of [`Cotangents`](super::Cotangents) and [`full`](fn@super::full) between two selections, or of one with
@@ -72,7 +77,7 @@ pub fn full_cost(first: &Plan, second: Option<&Plan>, samples: [usize; 2], size:
     let (multiply_adds, numbers) = contraction(sides, below);
     // Of one batch with itself: half of the blocks and half of those on the diagonal.
     let pairs = (samples[0] * samples[1]) as f64 * if second.is_some() { 1.0 } else { 0.5 };
-    Cost { pull, contract: multiply_adds * pairs, bytes: (held + numbers) * size as f64 }
+    Cost { pull, contract: multiply_adds * pairs, calls: 0.0, bytes: (held + numbers) * size as f64 }
 }
 
 /// Multiply-adds of pulling back all outputs of one sample, of a batch of `samples`, to level `lowest`.
