@@ -114,6 +114,9 @@ const ON_CONES: f64 = 2.0;
 /// Time of a call for a product of a few numbers.
 const CALL: f64 = 2500.0;
 
+/// Time to begin a tile and to put it on the disk.
+const TILE: f64 = 1e8;
+
 /// What a tile takes, or all of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
@@ -390,7 +393,7 @@ impl<'p> Counter<'p> {
                 cost
             });
             sum.operations += cost.operations;
-            sum.time += cost.time;
+            sum.time += TILE + cost.time;
             before = Some(tile.samples);
         }
         sum.multiply(passed as f64 * self.forward());

@@ -39,7 +39,8 @@ pub(super) fn tile_rows(plan: &Plan, level: usize, cost: impl Fn(usize) -> f64) 
     let pairs = vertical.iter().flat_map(|v| horizontal.iter().map(move |h| (v, h)));
     let total = |(v, h): &(&Groups, &Groups)| -> f64 {
         let tiles = v.joined.iter().flat_map(|v| h.joined.iter().map(move |h| (v, h)));
-        tiles.map(|(v, h)| (v.width * h.width) as f64 * cost(v.members * h.members * channels)).sum()
+        let area = |v: &Joined, h: &Joined| (v.count * v.width * h.count * h.width) as f64;
+        tiles.map(|(v, h)| area(v, h) * cost(v.members * h.members * channels)).sum()
     };
     let cheapest = pairs.min_by(|a, b| total(a).total_cmp(&total(b)));
     let Some((vertical, horizontal)) = cheapest else { return Vec::new() };
@@ -75,12 +76,14 @@ pub(super) fn product_cost(rows: usize) -> f64 {
 struct Groups {
     /// By position.
     group: Vec<usize>,
-    /// By group.
+    /// Of all groups.
     joined: Vec<Joined>,
 }
 
-#[derive(Clone, Copy)]
+/// Groups that are alike: few kinds, however many there are.
 struct Joined {
+    /// How many.
+    count: usize,
     /// Selected positions.
     members: usize,
     /// Width of their joined windows.
@@ -129,6 +132,13 @@ fn joined(selected: &[Option<Interval>], size: usize, group: Vec<usize>) -> Grou
             (*start, *end) = ((*start).min(window.start), (*end).max(window.end));
         }
     }
-    let joined = joined.into_iter().map(|(start, end, members)| Joined { members, width: end.saturating_sub(start) });
-    Groups { group, joined: joined.collect() }
+    let mut kinds: Vec<Joined> = Vec::new();
+    for (start, end, members) in joined {
+        let width = end.saturating_sub(start);
+        match kinds.iter_mut().find(|kind| (kind.members, kind.width) == (members, width)) {
+            Some(kind) => kind.count += 1,
+            None => kinds.push(Joined { count: 1, members, width }),
+        }
+    }
+    Groups { group, joined: kinds }
 }
