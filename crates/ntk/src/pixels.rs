@@ -30,7 +30,7 @@ pub(crate) fn endings(problem: &Problem) -> Option<[Ending; 2]> {
 /// Whether cotangents can be followed on cones: not where samples are coupled, since a batch norm spreads a cotangent over
 /// the whole batch.
 pub(crate) fn have_cones(problem: &Problem) -> bool {
-    !problem.is_coupled() && problem.network.lowering() == Lowering::Host
+    !problem.is_coupled() && problem.network.lowering() == Lowering::Host && problem.network.has_ending()
 }
 
 /// The cones of the outputs in `range`.

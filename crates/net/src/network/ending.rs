@@ -59,6 +59,15 @@ impl Network {
         Some(Ending { links: links.into_iter().map(link).collect(), derivative, below })
     }
 
+    /// Whether the network ends with convolutions, so that a tape of it has an [`Ending`].
+    #[must_use]
+    pub fn has_ending(&self) -> bool {
+        let pointwise =
+            |operation: &&Operation| matches!(operation, Operation::Pointwise(_) | Operation::Reshape { .. });
+        let last = self.plan.operations.iter().rev().find(|operation| !pointwise(operation));
+        matches!(last, Some(Operation::Linear { map: Linear::Conv(_) | Linear::Deconv(_), .. }))
+    }
+
     /// Goes on below an [`Ending`] of so many links: as [`Self::visit`], with cotangents of what enters its first convolution
     /// before any pointwise function.
     ///

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::operation::Operation;
 use super::running::Running;
-use super::views::{global_average_pool, layer_norm_view, reshape};
+use super::views::{global_average_pool, layer_norm_view, plus_rows, reshape};
 use super::{Entry, Mode, Network, Tape};
 use crate::norm::{normalize, normalize_by};
 
@@ -35,7 +35,7 @@ impl Network {
             Operation::Linear { map, parameter, scale, bias_scale } => {
                 let y = scale.apply(map.apply(x.clone(), self.parameter(*parameter)));
                 let bias = self.parameter(parameter + 1).mul_scalar(*bias_scale).unsqueeze();
-                (y + bias, Entry::Input(x))
+                (plus_rows(y, bias), Entry::Input(x))
             }
             Operation::Pointwise(pointwise) => (pointwise.value(x.clone()), Entry::Input(x)),
             Operation::BatchNorm { affine, eps, running } => {
