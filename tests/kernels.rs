@@ -308,6 +308,31 @@ fn reference_kernels_where_they_are_at_hand() {
     }
 }
 
+/// A few of them on a GPU, real or software.
+#[test]
+fn reference_kernels_on_wgpu_where_they_are_at_hand() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/ntk");
+    if !place.is_dir() {
+        eprintln!("skipped: no reference kernels beside the project");
+        return;
+    }
+    if !wgpu_at_hand("reference_kernels_on_wgpu_where_they_are_at_hand") {
+        return;
+    }
+    let folder = folder();
+    for name in ["fc_relu_normalized", "fc_batchnorm_train", "conv_stride_pad", "gen_convt_graph_param"] {
+        let tensors_path = place.join(name).with_extension("safetensors");
+        let tensors = read_safetensors(&std::fs::read(&tensors_path).expect("readable")).expect("tensors");
+        let side = std::fs::read(tensors_path.with_extension("json")).expect("readable");
+        let text = reference(&serde_json::from_slice(&side).expect("JSON"));
+        let (weights, inputs) = (tensors_path.display().to_string(), format!("{}:x", tensors_path.display()));
+        let k = kernel(folder.path(), &text, &["--weights", &weights, "--inputs", &inputs, "--device", "wgpu"]);
+        let data = tensors["ntk_traced"].clone();
+        let off = far(&k, &Array::f64(&data.shape().to_vec(), data.iter::<f64>().collect::<Vec<f64>>()));
+        assert!(off < 1e-5, "{name}: {off:e}");
+    }
+}
+
 /// A reference network as a configuration.
 fn reference(side: &Value) -> String {
     let Written { input, layers, parametrization } = written(side);

@@ -1,99 +1,15 @@
-//! What a kernel will cost, and the tiles in which it fits into memory.
-
-use std::ops::Range;
+//! What tiles take: bytes, multiply-adds, time, counted from shapes.
 
 use fintan_config::{Layer, Node};
 use fintan_net::Ending;
 
+use super::{LayerPlan, TileSize, most, tiles};
 use crate::cones;
 use crate::contraction::{self, Order};
 use crate::kernel::Entries;
 use crate::method::Method;
 use crate::pixels::{has_place, have_cones, plan_of};
 use crate::problem::{Problem, Tile};
-
-/// How a kernel will be computed: method, tiles, memory, operations. Counted from shapes, before any of it is done.
-///
-/// Tiles are numbered; a kernel is put together from them in that order, whoever computed them. So a kernel's bytes depend
-/// on its plan, not on how the work was cut between processes or interrupted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    /// The method.
-    pub method: Method,
-    /// The tiles.
-    pub tiles: Vec<Tile>,
-    /// Samples and outputs a side of the largest tile.
-    pub tile: TileSize<usize>,
-    /// Bytes held at most, the kernel and the program included.
-    pub bytes: f64,
-    /// Bytes of it that stay when the kernel is there: the program, the network with its inputs and the kernel.
-    pub held: f64,
-    /// Multiply-adds of all tiles, forward passes included.
-    pub operations: f64,
-    /// A line for each layer with parameters.
-    pub layers: Vec<LayerPlan>,
-}
-
-/// Samples and outputs a side of a tile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TileSize<N = Option<usize>> {
-    /// Samples.
-    pub samples: N,
-    /// Outputs.
-    pub outputs: N,
-}
-
-/// How one layer's part is computed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerPlan {
-    /// Index i of its parameters `{i}.weight`, `{i}.bias`.
-    pub index: usize,
-    /// `dense`, `conv`, ..
-    pub layer: &'static str,
-    /// `cones`, or the order of summation: `hadamard`, `weights`, `patches`, `pushed`.
-    pub order: &'static str,
-}
-
-/// Why there is no plan.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum PlanError {
-    /// Too little memory for the smallest tiles.
-    #[error(
-        "this kernel needs at least {needed} of memory ({kernel} for the kernel itself), but only {given} may be used; take \
-         fewer samples or outputs, a traced kernel, or leave its parts out"
-    )]
-    Memory {
-        /// What one output a tile takes.
-        needed: Bytes,
-        /// What the kernel takes.
-        kernel: Bytes,
-        /// What was given.
-        given: Bytes,
-    },
-    /// A tile size out of range.
-    #[error("a tile must have 1 to {all} {of} a side, got {found}")]
-    TileSize {
-        /// `samples` or `outputs`.
-        of: &'static str,
-        /// How many there are.
-        all: usize,
-        /// How many were asked for.
-        found: usize,
-    },
-}
-
-/// A number of bytes, for people.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bytes(pub f64);
-
-impl std::fmt::Display for Bytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(bytes) = *self;
-        let (unit, name) =
-            [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")].into_iter().find(|&(u, _)| bytes >= u).unwrap_or((1.0, "B"));
-        write!(f, "{:.1} {name}", bytes / unit)
-    }
-}
 
 /// Bytes of the program itself, of its threads, of what matrix products keep for each (together 40 MB were seen), and of a
 /// kernel's picture.
@@ -119,9 +35,9 @@ const TILE: f64 = 1e8;
 
 /// What a tile takes, or all of them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cost {
+pub(super) struct Cost {
     bytes: f64,
-    operations: f64,
+    pub(super) operations: f64,
     time: f64,
 }
 
@@ -171,123 +87,26 @@ impl Extent {
     }
 }
 
-impl Plan {
-    /// Plans `problem` for at most `memory` bytes.
-    ///
-    /// `method`: none chooses the fastest, by its multiply-adds and the numbers it writes.
-    ///
-    /// # Errors
-    /// [`PlanError::Memory`] if the smallest tiles do not fit.
-    pub fn new(problem: &Problem, method: Option<Method>, memory: f64) -> Result<Self, PlanError> {
-        Self::in_tiles(problem, method, memory, TileSize::default())
-    }
-
-    /// The same with tiles of a given size; what is not given is chosen.
-    ///
-    /// Tiles repeat work: cotangents of a row are pulled back for each tile it is in. So a kernel that fits is one tile, and
-    /// of the sizes that fit the fastest is taken.
-    ///
-    /// # Errors
-    /// [`PlanError::Memory`] if the tiles do not fit, [`PlanError::TileSize`].
-    pub fn in_tiles(
-        problem: &Problem,
-        method: Option<Method>,
-        memory: f64,
-        wanted: TileSize,
-    ) -> Result<Self, PlanError> {
-        let (samples, outputs) = (problem.samples().into_iter().max().unwrap_or(1), problem.outputs().len());
-        for (of, all, found) in [("samples", samples, wanted.samples), ("outputs", outputs, wanted.outputs)] {
-            if let Some(found) = found.filter(|n| !(1..=all).contains(n)) {
-                return Err(PlanError::TileSize { of, all, found });
-            }
-        }
-        let counter = Counter::new(problem);
-        let method = method.unwrap_or_else(|| counter.cheapest());
-        let needs = |size: TileSize<usize>| counter.needs(method, size);
-        let best = counter.fastest(method, memory, wanted);
-        let Some((tile, Cost { operations, .. })) = best else {
-            let smallest = TileSize { samples: wanted.samples.unwrap_or(1), outputs: wanted.outputs.unwrap_or(1) };
-            let (needed, kernel) = (Bytes(needs(smallest)), Bytes(counter.kernel()));
-            return Err(PlanError::Memory { needed, kernel, given: Bytes(memory) });
-        };
-        Ok(Self {
-            method,
-            tiles: tiles(problem, tile),
-            tile,
-            bytes: needs(tile),
-            held: counter.held(),
-            operations,
-            layers: counter.layers(method, tile),
-        })
-    }
-}
-
-/// The most of `all` that fit, in parts of nearly equal sizes; none if not even one does. What fits, fewer do too.
-fn most(all: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
-    if fits(all) {
-        return Some(all);
-    }
-    if !fits(1) {
-        return None;
-    }
-    let (mut low, mut high) = (1, all);
-    while high - low > 1 {
-        let middle = low.midpoint(high);
-        if fits(middle) { low = middle } else { high = middle }
-    }
-    Some(all.div_ceil(all.div_ceil(low)))
-}
-
-/// Samples and outputs of rows against those of columns; of a symmetric kernel those on and below the diagonal. Those of the
-/// same samples come one after another.
-fn tiles(problem: &Problem, size: TileSize<usize>) -> Vec<Tile> {
-    let cuts = |all: usize, size: usize| -> Vec<Range<usize>> {
-        (0..all).step_by(size).map(|start| start..all.min(start + size)).collect()
-    };
-    let samples = problem.samples().map(|n| cuts(n, size.samples));
-    let outputs = cuts(problem.outputs().len(), size.outputs);
-    let (symmetric, full) = (problem.is_symmetric(), problem.entries() == Entries::Full);
-    let mut tiles = Vec::new();
-    for (a, first) in samples[0].iter().enumerate() {
-        for (b, second) in samples[1].iter().enumerate() {
-            for (i, rows) in outputs.iter().enumerate() {
-                for (j, columns) in outputs.iter().enumerate() {
-                    let below = !symmetric || b < a || (b == a && j <= i);
-                    if below && (full || i == j) {
-                        tiles.push(Tile {
-                            samples: [first.clone(), second.clone()],
-                            outputs: [rows.clone(), columns.clone()],
-                        });
-                    }
-                }
-            }
-        }
-    }
-    tiles
-}
-
-/// The last convolutions of a network, at most so many. Shapes do not depend on the samples, so one is enough.
-fn last_links(problem: &Problem, most: usize) -> Option<Ending> {
-    let one = have_cones(problem).then(|| problem.among(&[0..1, 0..1]))?;
-    one.network().ending(one.tape(0), most)
+/// Where the convolutions that can be on cones are to be found. Shapes do not depend on the samples, so one is enough.
+fn one_sample(problem: &Problem) -> Option<Problem> {
+    have_cones(problem).then(|| problem.among(&[0..1, 0..1]))
 }
 
 /// How many of the last convolutions are best followed on cones. All of them, unless cones grow to cover
 /// their maps: then they are many small products where whole maps are a few large ones.
 pub(crate) fn links_on_cones(problem: &Problem) -> usize {
-    let all = last_links(problem, usize::MAX).map_or(0, |ending| ending.links.len());
+    let Some(one) = one_sample(problem) else { return 0 };
+    let ending = |most: usize| one.network().ending(one.tape(0), most);
+    let all = ending(usize::MAX).map_or(0, |ending| ending.links.len());
     let samples = problem.samples();
     let size = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
-    let time = |links: usize| {
-        let ending = if links == 0 { None } else { last_links(problem, links) };
-        Counter::with(problem, ending).structured(Extent::largest(size, problem)).time
-    };
+    let time = |links: usize| Counter::with(problem, ending(links)).structured(Extent::largest(size, problem)).time;
     // Of equals the most: cones take less memory.
     (0..=all).rev().map(|links| (links, time(links))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(links, _)| links)
 }
 
 /// Counts from shapes.
-struct Counter<'p> {
+pub(super) struct Counter<'p> {
     problem: &'p Problem,
     nodes: Vec<&'p Node>,
     /// What is on cones.
@@ -297,8 +116,9 @@ struct Counter<'p> {
 }
 
 impl<'p> Counter<'p> {
-    fn new(problem: &'p Problem) -> Self {
-        Self::with(problem, last_links(problem, problem.on_cones()))
+    pub(super) fn new(problem: &'p Problem) -> Self {
+        let ending = one_sample(problem).and_then(|one| one.network().ending(one.tape(0), problem.on_cones()));
+        Self::with(problem, ending)
     }
 
     fn with(problem: &'p Problem, ending: Option<Ending>) -> Self {
@@ -307,7 +127,7 @@ impl<'p> Counter<'p> {
     }
 
     /// The program, the network with its inputs and the kernel.
-    fn held(&self) -> f64 {
+    pub(super) fn held(&self) -> f64 {
         let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
         // A coupled batch goes through the network once, for all tiles.
         let tapes = if self.problem.is_coupled() { self.tapes(self.batch()) } else { 0.0 };
@@ -340,7 +160,7 @@ impl<'p> Counter<'p> {
     }
 
     /// Bytes that tiles of a size need at most.
-    fn needs(&self, method: Method, size: TileSize<usize>) -> f64 {
+    pub(super) fn needs(&self, method: Method, size: TileSize<usize>) -> f64 {
         let problem = self.problem;
         let extent = Extent::largest(size, problem);
         let in_place = size.outputs == problem.outputs().len() && !extent.apart && self.has_place(method);
@@ -349,7 +169,7 @@ impl<'p> Counter<'p> {
     }
 
     /// The fastest tiles that fit, and what all of them take.
-    fn fastest(&self, method: Method, memory: f64, wanted: TileSize) -> Option<(TileSize<usize>, Cost)> {
+    pub(super) fn fastest(&self, method: Method, memory: f64, wanted: TileSize) -> Option<(TileSize<usize>, Cost)> {
         let (samples, all) = (self.problem.samples().into_iter().max().unwrap_or(1), self.problem.outputs().len());
         // In 1, 2, 3, 4, 6, 8, 12, 16, .. pieces.
         let pieces = std::iter::successors(Some(1), |&n: &usize| Some(n + ((1 << n.ilog2()) / 2).max(1)));
@@ -401,7 +221,7 @@ impl<'p> Counter<'p> {
         sum
     }
 
-    fn kernel(&self) -> f64 {
+    pub(super) fn kernel(&self) -> f64 {
         let problem = self.problem;
         let len: usize = problem.entries().shape(problem.samples(), problem.outputs().len()).iter().product();
         // The sum of several parts is one more, the scaled kernel that goes with a symmetric traced one another.
@@ -420,7 +240,7 @@ impl<'p> Counter<'p> {
         self.linear().map(|node| (node.weight_count() * node.weight_sites()) as f64).sum()
     }
 
-    fn cheapest(&self) -> Method {
+    pub(super) fn cheapest(&self) -> Method {
         let (problem, samples) = (self.problem, self.problem.samples());
         let whole = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
         let time = |method: Method| self.tile(method, Extent::largest(whole, problem)).time;
@@ -580,7 +400,7 @@ impl<'p> Counter<'p> {
         (dims, k)
     }
 
-    fn layers(&self, method: Method, tile: TileSize<usize>) -> Vec<LayerPlan> {
+    pub(super) fn layers(&self, method: Method, tile: TileSize<usize>) -> Vec<LayerPlan> {
         let on_cones: Vec<usize> = match (&self.ending, method) {
             (Some(ending), Method::Structured) => ending.links.iter().map(|link| link.parameter / 2).collect(),
             _ => Vec::new(),

@@ -1,0 +1,189 @@
+//! What a kernel will cost, and the tiles in which it fits into memory.
+
+mod counter;
+
+use std::ops::Range;
+
+pub(crate) use self::counter::links_on_cones;
+use self::counter::{Cost, Counter};
+use crate::kernel::Entries;
+use crate::method::Method;
+use crate::problem::{Problem, Tile};
+
+/// How a kernel will be computed: method, tiles, memory, operations. Counted from shapes, before any of it is done.
+///
+/// Tiles are numbered; a kernel is put together from them in that order, whoever computed them. So a kernel's bytes depend
+/// on its plan, not on how the work was cut between processes or interrupted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The method.
+    pub method: Method,
+    /// The tiles.
+    pub tiles: Vec<Tile>,
+    /// Samples and outputs a side of the largest tile.
+    pub tile: TileSize<usize>,
+    /// Bytes held at most, the kernel and the program included.
+    pub bytes: f64,
+    /// Bytes of it that stay when the kernel is there: the program, the network with its inputs and the kernel.
+    pub held: f64,
+    /// Multiply-adds of all tiles, forward passes included.
+    pub operations: f64,
+    /// A line for each layer with parameters.
+    pub layers: Vec<LayerPlan>,
+}
+
+/// Samples and outputs a side of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TileSize<N = Option<usize>> {
+    /// Samples.
+    pub samples: N,
+    /// Outputs.
+    pub outputs: N,
+}
+
+/// How one layer's part is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerPlan {
+    /// Index i of its parameters `{i}.weight`, `{i}.bias`.
+    pub index: usize,
+    /// `dense`, `conv`, ..
+    pub layer: &'static str,
+    /// `cones`, or the order of summation: `hadamard`, `weights`, `patches`, `pushed`.
+    pub order: &'static str,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// Too little memory for the smallest tiles.
+    #[error(
+        "this kernel needs at least {needed} of memory ({kernel} for the kernel itself), but only {given} may be used; take \
+         fewer samples or outputs, a traced kernel, or leave its parts out"
+    )]
+    Memory {
+        /// What one output a tile takes.
+        needed: Bytes,
+        /// What the kernel takes.
+        kernel: Bytes,
+        /// What was given.
+        given: Bytes,
+    },
+    /// A tile size out of range.
+    #[error("a tile must have 1 to {all} {of} a side, got {found}")]
+    TileSize {
+        /// `samples` or `outputs`.
+        of: &'static str,
+        /// How many there are.
+        all: usize,
+        /// How many were asked for.
+        found: usize,
+    },
+}
+
+/// A number of bytes, for people.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bytes(pub f64);
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(bytes) = *self;
+        let (unit, name) =
+            [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")].into_iter().find(|&(u, _)| bytes >= u).unwrap_or((1.0, "B"));
+        write!(f, "{:.1} {name}", bytes / unit)
+    }
+}
+
+impl Plan {
+    /// Plans `problem` for at most `memory` bytes.
+    ///
+    /// `method`: none chooses the fastest, by its multiply-adds and the numbers it writes.
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`] if the smallest tiles do not fit.
+    pub fn new(problem: &Problem, method: Option<Method>, memory: f64) -> Result<Self, PlanError> {
+        Self::in_tiles(problem, method, memory, TileSize::default())
+    }
+
+    /// The same with tiles of a given size; what is not given is chosen.
+    ///
+    /// Tiles repeat work: cotangents of a row are pulled back for each tile it is in. So a kernel that fits is one tile, and
+    /// of the sizes that fit the fastest is taken.
+    ///
+    /// # Errors
+    /// [`PlanError::Memory`] if the tiles do not fit, [`PlanError::TileSize`].
+    pub fn in_tiles(
+        problem: &Problem,
+        method: Option<Method>,
+        memory: f64,
+        wanted: TileSize,
+    ) -> Result<Self, PlanError> {
+        let (samples, outputs) = (problem.samples().into_iter().max().unwrap_or(1), problem.outputs().len());
+        for (of, all, found) in [("samples", samples, wanted.samples), ("outputs", outputs, wanted.outputs)] {
+            if let Some(found) = found.filter(|n| !(1..=all).contains(n)) {
+                return Err(PlanError::TileSize { of, all, found });
+            }
+        }
+        let counter = Counter::new(problem);
+        let method = method.unwrap_or_else(|| counter.cheapest());
+        let needs = |size: TileSize<usize>| counter.needs(method, size);
+        let best = counter.fastest(method, memory, wanted);
+        let Some((tile, Cost { operations, .. })) = best else {
+            let smallest = TileSize { samples: wanted.samples.unwrap_or(1), outputs: wanted.outputs.unwrap_or(1) };
+            let (needed, kernel) = (Bytes(needs(smallest)), Bytes(counter.kernel()));
+            return Err(PlanError::Memory { needed, kernel, given: Bytes(memory) });
+        };
+        Ok(Self {
+            method,
+            tiles: tiles(problem, tile),
+            tile,
+            bytes: needs(tile),
+            held: counter.held(),
+            operations,
+            layers: counter.layers(method, tile),
+        })
+    }
+}
+
+/// The most of `all` that fit, in parts of nearly equal sizes; none if not even one does. What fits, fewer do too.
+fn most(all: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    if fits(all) {
+        return Some(all);
+    }
+    if !fits(1) {
+        return None;
+    }
+    let (mut low, mut high) = (1, all);
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    Some(all.div_ceil(all.div_ceil(low)))
+}
+
+/// Samples and outputs of rows against those of columns; of a symmetric kernel those on and below the diagonal. Those of the
+/// same samples come one after another.
+fn tiles(problem: &Problem, size: TileSize<usize>) -> Vec<Tile> {
+    let cuts = |all: usize, size: usize| -> Vec<Range<usize>> {
+        (0..all).step_by(size).map(|start| start..all.min(start + size)).collect()
+    };
+    let samples = problem.samples().map(|n| cuts(n, size.samples));
+    let outputs = cuts(problem.outputs().len(), size.outputs);
+    let (symmetric, full) = (problem.is_symmetric(), problem.entries() == Entries::Full);
+    let mut tiles = Vec::new();
+    for (a, first) in samples[0].iter().enumerate() {
+        for (b, second) in samples[1].iter().enumerate() {
+            for (i, rows) in outputs.iter().enumerate() {
+                for (j, columns) in outputs.iter().enumerate() {
+                    let below = !symmetric || b < a || (b == a && j <= i);
+                    if below && (full || i == j) {
+                        tiles.push(Tile {
+                            samples: [first.clone(), second.clone()],
+                            outputs: [rows.clone(), columns.clone()],
+                        });
+                    }
+                }
+            }
+        }
+    }
+    tiles
+}
