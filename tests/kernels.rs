@@ -37,6 +37,23 @@ layers = [
 ]
 "#;
 
+/// A generator of 32 x 32 grey images.
+const GENERATOR: &str = r#"
+[network]
+input = 32
+parametrization.ntk.beta = 0.1
+layers = [
+    { dense = { out = 2048 } },
+    { reshape = { channels = 128, height = 4, width = 4 } },
+    { activation = { function = "relu" } },
+    { deconv = { out = 64, kernel = 4, stride = 2, padding = 1 } },
+    { activation = { function = "relu" } },
+    { deconv = { out = 32, kernel = 4, stride = 2, padding = 1 } },
+    { activation = { function = "relu" } },
+    { deconv = { out = 1, kernel = 4, stride = 2, padding = 1 } },
+]
+"#;
+
 fn arrays(path: &Path) -> Vec<(String, Array<'static>)> {
     read_arrays(path).expect("an .npz file")
 }
@@ -493,9 +510,9 @@ outputs = 512
     assert!(code == 2 && said(&stderr, "needs at least") && said(&stderr, "1.0 MB may be used"), "{stderr}");
 }
 
-/// Bytes that `fintan ntk` holds at most, and its kernel in `out`.
+/// Bytes that `fintan ntk` holds at most, and an array of what it writes to `out`.
 #[cfg(target_os = "linux")]
-fn peak(at: &Path, args: &[&str], out: &str) -> (f64, Vec<f64>) {
+fn peak(at: &Path, args: &[&str], out: &str, name: &str) -> (f64, Vec<f64>) {
     // Nothing more can be written into a full pipe, so the program waits where it names its file, after all work.
     let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
     writer.write_all(&vec![b' '; 1 << 16]).expect("as much as a pipe holds");
@@ -517,7 +534,29 @@ fn peak(at: &Path, args: &[&str], out: &str) -> (f64, Vec<f64>) {
     let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
     reader.read_to_end(&mut Vec::new()).expect("the rest");
     assert!(child.wait().expect("a child").success());
-    (1024.0 * kilobytes, array(&at.join(out), "ntk").to_f64())
+    (1024.0 * kilobytes, array(&at.join(out), name).to_f64())
+}
+
+/// So do eigenpairs of a kernel that is never formed, which take its samples in pieces.
+#[cfg(target_os = "linux")]
+#[test]
+fn eigenpairs_of_many_samples_peak_below_the_budget() {
+    let folder = folder();
+    let at = folder.path();
+    let path = config(at, GENERATOR);
+    let base = [path.to_str().expect("UTF-8"), "-n", "120", "--top", "2", "--memory"];
+    let held = |memory: &str| peak(at, &[&base[..], &[memory]].concat(), &format!("top-{memory}.npz"), "eigenvalues");
+    let ((whole, all), (bounded, some)) = (held("4GB"), held("135MB"));
+    assert!(whole > 135e6, "the bound means nothing if the whole batch fits into it: {whole}");
+    assert!(bounded <= 135e6, "{bounded}");
+    for (a, b) in all.iter().zip(&some) {
+        assert!((a - b).abs() < 1e-3 * all[0], "{a} and {b}");
+    }
+    let (code, _, stderr) = run(at, &[&["ntk"][..], &base, &["20MB", "--device", "flex"]].concat());
+    assert!(
+        code == 2 && said(&stderr, "2 eigenpairs need at least") && said(&stderr, "20.0 MB may be used"),
+        "{stderr}"
+    );
 }
 
 /// Many samples fit little memory: they are cut, and the kernel is the same.
@@ -544,13 +583,13 @@ layers = [
     for (norm, n, memory) in [("layer_norm = {}", "300", "130MB"), ("batch_norm = {}", "40", "160MB")] {
         let path = config(at, &network.replace("NORM", norm));
         let base = [path.to_str().expect("UTF-8"), "-n", n, "--no-parts"];
-        let (whole, kernel) = peak(at, &[&base[..], &["--memory", "4GB"]].concat(), &format!("w{n}.npz"));
+        let (whole, kernel) = peak(at, &[&base[..], &["--memory", "4GB"]].concat(), &format!("w{n}.npz"), "ntk");
         let bound: f64 = memory.trim_end_matches("MB").parse::<f64>().expect("a number") * 1e6;
         assert!(whole > bound, "{norm}: the bound means nothing if one tile fits into it: {whole}");
         let plan = [&["ntk"][..], &base, &["--memory", memory, "--plan", "--json", "--device", "flex"]].concat();
         let plan: Value = serde_json::from_str(&succeed(at, &plan)).expect("JSON");
         assert!(plan["tile_samples"].as_u64() < n.parse().ok(), "{plan}");
-        let (bounded, tiled) = peak(at, &[&base[..], &["--memory", memory]].concat(), &format!("t{n}.npz"));
+        let (bounded, tiled) = peak(at, &[&base[..], &["--memory", memory]].concat(), &format!("t{n}.npz"), "ntk");
         assert!(bounded <= bound, "{norm}: {bounded}");
         let largest = kernel.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
         for (a, b) in kernel.iter().zip(&tiled) {
@@ -565,26 +604,9 @@ layers = [
 fn pixel_kernels_peak_below_the_budget() {
     let folder = folder();
     let at = folder.path();
-    let path = config(
-        at,
-        r#"
-[network]
-input = 32
-parametrization.ntk.beta = 0.1
-layers = [
-    { dense = { out = 2048 } },
-    { reshape = { channels = 128, height = 4, width = 4 } },
-    { activation = { function = "relu" } },
-    { deconv = { out = 64, kernel = 4, stride = 2, padding = 1 } },
-    { activation = { function = "relu" } },
-    { deconv = { out = 32, kernel = 4, stride = 2, padding = 1 } },
-    { activation = { function = "relu" } },
-    { deconv = { out = 1, kernel = 4, stride = 2, padding = 1 } },
-]
-"#,
-    );
+    let path = config(at, GENERATOR);
     let args = [path.to_str().expect("UTF-8"), "-n", "2", "--entries", "full", "--no-parts", "--memory"];
-    let peak = |memory: &str| peak(at, &[&args[..], &[memory]].concat(), &format!("k-{memory}.npz"));
+    let peak = |memory: &str| peak(at, &[&args[..], &[memory]].concat(), &format!("k-{memory}.npz"), "ntk");
     let (whole, kernel) = peak("1GB");
     let (bounded, tiled) = peak("95MB");
     assert!(whole > 95e6, "the bound means nothing if one tile and eigenvalues fit into it: {whole}");

@@ -639,7 +639,7 @@ pub(crate) struct Ntk {
     #[arg(long, value_name = "A..B")]
     pub tiles: Option<String>,
     /// The K largest eigenpairs of the full kernel without forming it, by Lanczos; writes eigenimages of a generator.
-    #[arg(long, value_name = "K", conflicts_with_all = ["entries", "tiles", "plan", "method", "mean"], value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, value_name = "K", conflicts_with_all = ["entries", "tiles", "tile_samples", "tile_outputs", "plan", "method", "mean"], value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub top: Option<u64>,
     /// Statistics of batch norms: those of the batch couple its samples, and the kernel takes that into account.
     #[arg(long, value_enum, default_value_t = BatchNormMode::Batch)]

@@ -1,15 +1,12 @@
 //! Eigenvalues and eigenvectors of kernels, formed or not.
 
-use burn::tensor::TensorData;
 use faer::{Mat, Side};
-use fintan_config::Shape;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::kernel::{Kernel, Values};
-use crate::problem::Problem;
-use crate::products::numbers;
+use crate::operator::Operator;
 
 /// Eigenpairs of a symmetric kernel, the largest first.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,25 +143,26 @@ impl Spectrum {
 /// eigenvalue are found.
 ///
 /// # Errors
-/// Two sets of samples, values that are not finite, or residuals above `tolerance` after `products` steps.
+/// Two sets of samples, values that are not finite, or residuals above `tolerance` after `products` steps, or after as many
+/// as the operator has memory for.
 pub fn largest_eigenpairs(
-    problem: &Problem,
+    operator: &Operator,
     count: usize,
     tolerance: f64,
     products: usize,
     seed: u64,
 ) -> Result<Spectrum, SpectrumError> {
-    if !problem.is_symmetric() {
+    if !operator.is_symmetric() {
         return Err(SpectrumError::NotSymmetric);
     }
-    let rows = problem.samples()[0] * problem.outputs.len();
-    let (count, products) = (count.min(rows), products.min(rows));
+    let rows = operator.rows();
+    let (count, products) = (count.min(rows), products.min(operator.vectors()).min(rows));
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut space = Space::default();
     let mut found: Option<Spectrum> = None;
     let mut next = space.outside(rows, &mut rng);
     loop {
-        let product = problem.times(&next);
+        let product = operator.times(&next);
         let rest = space.extend(next, product);
         let (size, left) = (space.basis.len(), norm(&rest));
         if !left.is_finite() {
@@ -273,51 +271,18 @@ impl Space {
 ///
 /// Hutchinson's: the mean of |Jᵀ v|² over `draws` vectors of random signs.
 #[must_use]
-pub fn stochastic_trace(problem: &Problem, draws: usize, seed: u64) -> [f64; 2] {
-    let rows = problem.samples()[0] * problem.outputs.len();
+pub fn stochastic_trace(operator: &Operator, draws: usize, seed: u64) -> [f64; 2] {
+    let rows = operator.rows();
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let squares: Vec<f64> = (0..draws)
         .map(|_| {
             let signs: Vec<f64> = (0..rows).map(|_| if rng.random_bool(0.5) { 1.0 } else { -1.0 }).collect();
-            problem.pulled(&signs).into_iter().flat_map(numbers).map(|v| v * v).sum()
+            operator.form(&signs)
         })
         .collect();
     let mean = squares.iter().sum::<f64>() / draws as f64;
     let variance = squares.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (draws.max(2) - 1) as f64;
     [mean, (variance / draws as f64).sqrt()]
-}
-
-impl Problem {
-    /// Θ v of the full kernel, v over rows (n, o).
-    ///
-    /// # Panics
-    /// If v has another length.
-    #[must_use]
-    pub fn times(&self, v: &[f64]) -> Vec<f64> {
-        let tangents = self.pulled(v);
-        let side = self.side(0);
-        let y = numbers(self.network.pushforward(self.tape(0), side.x.zeros_like(), Some(&tangents)));
-        let len = y.len() / side.n();
-        (0..side.n())
-            .flat_map(|n| self.outputs.iter().map(move |&o| n * len + self.in_memory(o)))
-            .map(|i| y[i])
-            .collect()
-    }
-
-    /// Jᵀ v.
-    fn pulled(&self, v: &[f64]) -> Vec<burn::tensor::Tensor<2>> {
-        let Shape { channels, height, width } = self.network.architecture().output();
-        let (n, len, o) = (self.side(0).n(), channels * height * width, self.outputs.len());
-        assert_eq!(v.len(), n * o, "one value a row");
-        let mut dy = vec![0.0; n * len];
-        for (row, value) in v.iter().enumerate() {
-            dy[row / o * len + self.in_memory(self.outputs[row % o])] = *value;
-        }
-        let x = &self.side(0).x;
-        let data = TensorData::new(dy, [n, height, width, channels]).convert_dtype(x.dtype());
-        let dy = burn::tensor::Tensor::from_data(data, (&x.device(), x.dtype()));
-        self.network.pullback_parameters(self.tape(0), dy)
-    }
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -1,6 +1,9 @@
 //! Eigenvalues, formed and not.
 
-use fintan_ntk::{Entries, Kernel, Method, Part, Plan, PlanError, Values, largest_eigenpairs, stochastic_trace};
+use fintan_ntk::{
+    Entries, Kernel, Method, Operator, Part, Plan, PlanError, SpectrumError, Values, largest_eigenpairs,
+    stochastic_trace,
+};
 
 use crate::support::{backends, compute, list, problem, random_network};
 
@@ -47,7 +50,8 @@ fn eigenpairs_of_a_kernel_never_formed_are_those_of_the_formed_one() {
         assert!(formed.residuals.iter().all(|r| *r < 1e-12));
         let trace = kernel.trace(&kernel.total());
         assert!((formed.values.iter().sum::<f64>() - trace).abs() < 1e-11 * trace);
-        let found = largest_eigenpairs(&problem, 3, 1e-9, 1000, 1).expect("converges");
+        let operator = Operator::new(&problem);
+        let found = largest_eigenpairs(&operator, 3, 1e-9, 1000, 1).expect("converges");
         for (i, value) in found.values.iter().enumerate() {
             let off = (value - formed.values[i]).abs() / formed.values[0];
             assert!(
@@ -56,7 +60,7 @@ fn eigenpairs_of_a_kernel_never_formed_are_those_of_the_formed_one() {
                 found.residuals[i]
             );
         }
-        let [estimate, error] = stochastic_trace(&problem, 400, 2);
+        let [estimate, error] = stochastic_trace(&operator, 400, 2);
         assert!((estimate - trace).abs() <= 5.0 * error + 1e-11 * trace, "seed {seed}: {estimate} ± {error}, {trace}");
     }
 }
@@ -72,7 +76,7 @@ fn products_with_a_kernel_never_formed_are_exact() {
         let (matrix, [rows, _]) = kernel.matrix(&kernel.total()).expect("full");
         let v: Vec<f64> = (0..rows).map(|i| ((7 * i + 3) % 11) as f64 - 5.0).collect();
         let largest = list(&kernel.total()).iter().fold(1e-300_f64, |m, v| m.max(v.abs()));
-        for (row, product) in problem.times(&v).iter().enumerate() {
+        for (row, product) in Operator::new(&problem).times(&v).iter().enumerate() {
             let want: f64 = (0..rows).map(|j| matrix[row * rows + j] * v[j]).sum();
             assert!((product - want).abs() <= 1e-10 * largest * rows as f64, "seed {seed}");
         }
@@ -109,5 +113,39 @@ fn plans_stay_within_their_memory() {
                 }
             }
         }
+    }
+}
+
+/// In little memory samples go through the network in pieces, and vectors are counted; the products are the same.
+#[test]
+fn products_in_pieces_are_those_of_the_whole() {
+    let mut in_pieces = 0;
+    for seed in 0..15 {
+        let placement = &backends()[0];
+        let (network, [x, _]) = random_network(seed, placement);
+        let problem = problem(&network, &x, None, Entries::Full);
+        let whole = Operator::new(&problem);
+        let v: Vec<f64> = (0..whole.rows()).map(|i| ((7 * i + 3) % 11) as f64 - 5.0).collect();
+        let want = whole.times(&v);
+        let largest = want.iter().fold(1e-300_f64, |m, x| m.max(x.abs()));
+        let Err(PlanError::Eigenpairs { needed, .. }) = Operator::within(&problem, 2, 1e6) else {
+            panic!("a program takes more than a megabyte")
+        };
+        let least = Operator::within(&problem, 2, needed.0 * (1.0 + 1e-12)).expect("what it says it needs is enough");
+        assert!(least.vectors() >= 2, "{}", least.vectors());
+        let off = least.times(&v).iter().zip(&want).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
+        assert!(off <= 1e-12 * largest, "seed {seed}: {off:e}");
+        in_pieces += usize::from(least.samples() < problem.samples()[0]);
+        let enough = Operator::within(&problem, 2, 1e10).expect("ten gigabytes");
+        assert_eq!(enough.times(&v), want);
+    }
+    assert!(in_pieces > 0);
+    // An iteration that has no memory left says after how many products.
+    let (network, [x, _]) = random_network(0, &backends()[0]);
+    let problem = problem(&network, &x, None, Entries::Full);
+    let operator = Operator::new(&problem);
+    match largest_eigenpairs(&operator, 2, 1e-300, 3, 1) {
+        Err(SpectrumError::NotConverged { products: 3, .. }) => {}
+        other => panic!("{other:?}"),
     }
 }

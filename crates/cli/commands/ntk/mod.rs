@@ -50,7 +50,8 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     let seed = subject.seed;
     let problem = problem(args, subject, &opened.placement)?;
     if let Some(count) = args.top {
-        return spectrum::largest(&problem, count as usize, seed, &path, &args.voice);
+        let memory = args.memory.unwrap_or_else(half_of_free);
+        return spectrum::largest(&problem, count as usize, memory, seed, &path, &args.voice);
     }
     let plan = plan(args, &problem, tiles::size_beside(&path))?;
     if args.plan {

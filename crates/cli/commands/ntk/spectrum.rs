@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_artifact::{Array, write_npz, write_whole};
-use fintan_ntk::{Problem, largest_eigenpairs, stochastic_trace};
+use fintan_ntk::{Bytes, Operator, Problem, SpectrumError, largest_eigenpairs, stochastic_trace};
 use fintan_report::grid_png;
 use serde_json::json;
 
@@ -19,9 +19,22 @@ const PRODUCTS: usize = 2000;
 const DRAWS: usize = 16;
 
 /// Writes eigenvalues, eigenvectors and residuals, and eigenimages where outputs are images.
-pub(super) fn largest(problem: &Problem, count: usize, seed: u64, path: &Path, voice: &Voice) -> Result<(), Failure> {
-    let spectrum = largest_eigenpairs(problem, count, TOLERANCE, PRODUCTS, seed)?;
-    let [trace, error] = stochastic_trace(problem, DRAWS, seed);
+pub(super) fn largest(
+    problem: &Problem,
+    count: usize,
+    memory: f64,
+    seed: u64,
+    path: &Path,
+    voice: &Voice,
+) -> Result<(), Failure> {
+    let operator = Operator::within(problem, count, memory)?;
+    let spectrum = largest_eigenpairs(&operator, count, TOLERANCE, PRODUCTS, seed).map_err(|e| match e {
+        SpectrumError::NotConverged { products, .. } if products < PRODUCTS && products == operator.vectors() => {
+            Failure::input(format!("{e}; more vectors do not fit into {}", Bytes(memory)))
+        }
+        other => other.into(),
+    })?;
+    let [trace, error] = stochastic_trace(&operator, DRAWS, seed);
     let ([n, _], outputs) = (problem.samples(), problem.outputs());
     let found = spectrum.values.len();
     let arrays = [

@@ -3,7 +3,7 @@
 use fintan_config::{Layer, Node};
 use fintan_net::Ending;
 
-use super::{LayerPlan, TileSize, most, tiles};
+use super::{Bytes, LayerPlan, PlanError, TileSize, most, tiles};
 use crate::cones;
 use crate::contraction::{self, Order};
 use crate::kernel::Entries;
@@ -105,6 +105,32 @@ pub(crate) fn links_on_cones(problem: &Problem) -> usize {
     (0..=all).rev().map(|links| (links, time(links))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(links, _)| links)
 }
 
+/// Vectors beyond those asked for without which an iteration has not begun to converge.
+const SPARE: usize = 16;
+
+/// How many samples at a time products with the kernel of a problem take, and how many pairs of vectors fit beside, if
+/// `count` eigenpairs of it are wanted in at most `memory` bytes.
+///
+/// The batch is whole where that leaves half of the memory to vectors.
+pub(crate) fn of_products(problem: &Problem, count: usize, memory: f64) -> Result<(usize, usize), PlanError> {
+    let counter = Counter::with(problem, None);
+    let (n, rows) = (problem.samples()[0], (problem.samples()[0] * problem.outputs().len()) as f64);
+    let count = count.min(n * problem.outputs().len());
+    // A vector and its product; of the pairs found so far and before, vectors, products and pictures.
+    let (pair, found) = (2.0 * 8.0 * rows, (4.0 * count as f64 + 4.0) * 8.0 * rows);
+    let free = memory - counter.base() - found;
+    let least = (count + SPARE).min(n * problem.outputs().len());
+    let rest = (0.5 * free).min(free - pair * least as f64);
+    let samples = if problem.is_coupled() { n } else { most(n, |some| counter.pass(some) <= rest).unwrap_or(1) };
+    let vectors = ((free - counter.pass(samples)) / pair).floor();
+    if vectors < least as f64 {
+        let needed =
+            Bytes(memory - free + counter.pass(if problem.is_coupled() { n } else { 1 }) + pair * least as f64);
+        return Err(PlanError::Eigenpairs { count, needed, given: Bytes(memory) });
+    }
+    Ok((samples, vectors as usize))
+}
+
 /// Counts from shapes.
 pub(super) struct Counter<'p> {
     problem: &'p Problem,
@@ -128,11 +154,23 @@ impl<'p> Counter<'p> {
 
     /// The program, the network with its inputs and the kernel.
     pub(super) fn held(&self) -> f64 {
-        let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
         // A coupled batch goes through the network once, for all tiles.
         let tapes = if self.problem.is_coupled() { self.tapes(self.batch()) } else { 0.0 };
+        self.base() + tapes + self.kernel()
+    }
+
+    /// Bytes that so many samples take on their way forward and back, and of the parameters' tangents.
+    fn pass(&self, samples: usize) -> f64 {
+        let widest = self.nodes.iter().map(|node| of_row(node)).fold(0.0, f64::max);
+        let numbers = 3.0 * self.parameters() + 2.0 * samples as f64 * widest;
+        self.tapes(samples) + SCATTERED * self.number * numbers
+    }
+
+    /// The program and the network with its inputs.
+    fn base(&self) -> f64 {
+        let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
         // Inputs are written with the kernel, in f64.
-        PROGRAM + self.number * self.parameters() + (self.number + 8.0) * inputs as f64 + tapes + self.kernel()
+        PROGRAM + self.number * self.parameters() + (self.number + 8.0) * inputs as f64
     }
 
     fn parameters(&self) -> f64 {

@@ -4,8 +4,8 @@ mod counter;
 
 use std::ops::Range;
 
-pub(crate) use self::counter::links_on_cones;
 use self::counter::{Cost, Counter};
+pub(crate) use self::counter::{links_on_cones, of_products};
 use crate::kernel::Entries;
 use crate::method::Method;
 use crate::problem::{Problem, Tile};
@@ -65,6 +65,18 @@ pub enum PlanError {
         needed: Bytes,
         /// What the kernel takes.
         kernel: Bytes,
+        /// What was given.
+        given: Bytes,
+    },
+    /// Too little memory for eigenpairs of a kernel that is not formed.
+    #[error(
+        "{count} eigenpairs need at least {needed} of memory, but only {given} may be used; take fewer of them, or fewer samples or outputs"
+    )]
+    Eigenpairs {
+        /// How many.
+        count: usize,
+        /// What they take.
+        needed: Bytes,
         /// What was given.
         given: Bytes,
     },

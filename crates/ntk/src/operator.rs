@@ -1,0 +1,124 @@
+//! A kernel that is never formed: its products with vectors.
+
+use std::ops::Range;
+
+use burn::tensor::{Tensor, TensorData};
+use fintan_config::Shape;
+
+use crate::plan::{self, PlanError};
+use crate::problem::Problem;
+use crate::products::numbers;
+
+/// The full kernel of a problem as an operator, `Θ v = J (Jᵀ v)`, over rows (n, o).
+///
+/// One pullback and one pushforward a product, of the whole batch or of some samples at a time. In pieces each product passes
+/// the samples through the network anew, so that only the tapes of one piece are held.
+#[derive(Debug)]
+pub struct Operator<'p> {
+    problem: &'p Problem,
+    pieces: Vec<Range<usize>>,
+    vectors: usize,
+}
+
+impl<'p> Operator<'p> {
+    /// In as much memory as it takes.
+    #[must_use]
+    pub fn new(problem: &'p Problem) -> Self {
+        Self { problem, pieces: std::iter::once(0..problem.samples()[0]).collect(), vectors: usize::MAX }
+    }
+
+    /// In at most `memory` bytes, those for `count` eigenpairs of it included.
+    ///
+    /// # Errors
+    /// [`PlanError::Eigenpairs`] if that is too little.
+    pub fn within(problem: &'p Problem, count: usize, memory: f64) -> Result<Self, PlanError> {
+        let (samples, vectors) = plan::of_products(problem, count, memory)?;
+        let n = problem.samples()[0];
+        let pieces = (0..n).step_by(samples).map(|start| start..n.min(start + samples)).collect();
+        Ok(Self { problem, pieces, vectors })
+    }
+
+    /// Rows of the kernel.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.problem.samples()[0] * self.problem.outputs.len()
+    }
+
+    /// Samples that go through the network at a time.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.pieces[0].len()
+    }
+
+    /// Pairs of vectors for which there is memory.
+    #[must_use]
+    pub fn vectors(&self) -> usize {
+        self.vectors
+    }
+
+    /// Whether both sides are the same samples.
+    #[must_use]
+    pub fn is_symmetric(&self) -> bool {
+        self.problem.is_symmetric()
+    }
+
+    /// Θ v.
+    ///
+    /// # Panics
+    /// If v has another length.
+    #[must_use]
+    pub fn times(&self, v: &[f64]) -> Vec<f64> {
+        let tangents = self.pulled(v);
+        self.pieces.iter().flat_map(|piece| self.part(piece, |part| part.pushed(&tangents))).collect()
+    }
+
+    /// `vᵀ Θ v = |Jᵀ v|²`.
+    pub(crate) fn form(&self, v: &[f64]) -> f64 {
+        self.pulled(v).into_iter().flat_map(numbers).map(|x| x * x).sum()
+    }
+
+    /// Jᵀ v.
+    fn pulled(&self, v: &[f64]) -> Vec<Tensor<2>> {
+        assert_eq!(v.len(), self.rows(), "one value a row");
+        let outputs = self.problem.outputs.len();
+        let pulled = self.pieces.iter().map(|piece| {
+            let rows = piece.start * outputs..piece.end * outputs;
+            self.part(piece, |part| part.pulled(&v[rows]))
+        });
+        let sum = |sum: Vec<Tensor<2>>, more: Vec<Tensor<2>>| sum.into_iter().zip(more).map(|(a, b)| a + b).collect();
+        pulled.reduce(sum).expect("a problem has samples")
+    }
+
+    /// A whole batch keeps its tape; those of pieces go with them.
+    fn part<T>(&self, piece: &Range<usize>, use_it: impl FnOnce(&Problem) -> T) -> T {
+        if self.pieces.len() == 1 {
+            return use_it(self.problem);
+        }
+        use_it(&self.problem.among(&[piece.clone(), piece.clone()]))
+    }
+}
+
+impl Problem {
+    /// J t of the rows of this problem, t a tangent of the parameters.
+    fn pushed(&self, tangents: &[Tensor<2>]) -> Vec<f64> {
+        let side = self.side(0);
+        let y = numbers(self.network.pushforward(self.tape(0), side.x.zeros_like(), Some(tangents)));
+        let len = y.len() / side.n();
+        let at = (0..side.n()).flat_map(|n| self.outputs.iter().map(move |&o| n * len + self.in_memory(o)));
+        at.map(|i| y[i]).collect()
+    }
+
+    /// Jᵀ v, v over the rows of this problem.
+    fn pulled(&self, v: &[f64]) -> Vec<Tensor<2>> {
+        let Shape { channels, height, width } = self.network.architecture().output();
+        let (n, len, o) = (self.side(0).n(), channels * height * width, self.outputs.len());
+        let mut dy = vec![0.0; n * len];
+        for (row, value) in v.iter().enumerate() {
+            dy[row / o * len + self.in_memory(self.outputs[row % o])] = *value;
+        }
+        let x = &self.side(0).x;
+        let data = TensorData::new(dy, [n, height, width, channels]).convert_dtype(x.dtype());
+        let dy = Tensor::from_data(data, (&x.device(), x.dtype()));
+        self.network.pullback_parameters(self.tape(0), dy)
+    }
+}
