@@ -266,30 +266,30 @@ fn by_group(found: &[f64], [g1, i1]: [usize; 2], [g2, i2]: [usize; 2]) -> Vec<f6
     theta
 }
 
-/// Pairs of groups: of one side with itself those on and below the diagonal.
-fn pairs(g1: usize, g2: usize, symmetric: bool) -> impl Iterator<Item = (usize, usize)> {
-    (0..g1).flat_map(move |x| (0..if symmetric { x + 1 } else { g2 }).map(move |y| (x, y)))
-}
-
 fn patches(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64> {
     let right = other.unwrap_or(left);
     let ([b, g1, ..], [_, g2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
     let kept = if entries == Entries::Diagonal { b } else { 1 };
+    let sites = |d: Tensor<4>| {
+        let [_, _, s, c] = d.dims();
+        let by_output: Tensor<3> = d.reshape([b, s, c]);
+        if kept == b { by_output } else { by_output.permute([1, 0, 2]).reshape([1, s, b * c]) }
+    };
     let mut theta = vec![0.0; kept * g1 * g2];
-    for (x, y) in pairs(g1, g2, other.is_none()) {
-        let ((a, d), (a2, d2)) = (left.group(x), right.group(y));
-        let inputs = products(a.unsqueeze(), Some(a2.unsqueeze()), Batch::Kept, left.by);
-        let sites = |d: Tensor<4>| {
-            let [_, _, s, c] = d.dims();
-            let by_output: Tensor<3> = d.reshape([b, s, c]);
-            if kept == b { by_output } else { by_output.permute([1, 0, 2]).reshape([1, s, b * c]) }
-        };
-        let cotangents = products(sites(d), Some(sites(d2)), Batch::Kept, left.by);
-        for (o, matrix) in cotangents.chunks(inputs.len()).enumerate() {
-            let value = matrix.iter().zip(&inputs).map(|(p, q)| p * q).sum();
-            theta[(o * g1 + x) * g2 + y] = value;
-            if other.is_none() {
-                theta[(o * g1 + y) * g2 + x] = value;
+    for x in 0..g1 {
+        let (a, d) = left.group(x);
+        let (a, d): (Tensor<3>, _) = (a.unsqueeze(), sites(d));
+        // Of one side with itself the pairs on and below the diagonal.
+        for y in 0..other.map_or(x + 1, |_| g2) {
+            let (a2, d2) = right.group(y);
+            let inputs = products(a.clone(), Some(a2.unsqueeze()), Batch::Kept, left.by);
+            let cotangents = products(d.clone(), Some(sites(d2)), Batch::Kept, left.by);
+            for (o, matrix) in cotangents.chunks(inputs.len()).enumerate() {
+                let value = matrix.iter().zip(&inputs).map(|(p, q)| p * q).sum();
+                theta[(o * g1 + x) * g2 + y] = value;
+                if other.is_none() {
+                    theta[(o * g1 + y) * g2 + x] = value;
+                }
             }
         }
     }
@@ -303,18 +303,22 @@ fn pushed(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64>
     let kept = if entries == Entries::Diagonal { b } else { 1 };
     let (rows, columns) = (g1 * i1, g2 * i2);
     let mut theta = vec![0.0; kept * rows * columns];
-    for (x, y) in pairs(g1, g2, other.is_none()) {
-        let ((a, d), (a2, d2)) = (left.group(x), right.group(y));
-        let through = a2.matmul(a.transpose()).reshape([1, s2, s1]);
-        let pushed = through.matmul(d.reshape([b * i1, s1, c])).reshape([b, i1, s2 * c]);
-        let block = products(pushed, Some(d2.reshape([b, i2, s2 * c])), of_outputs(entries), left.by);
-        for (o, matrix) in block.chunks(i1 * i2).enumerate() {
-            for (i, line) in matrix.chunks(i2).enumerate() {
-                let row = o * rows + x * i1 + i;
-                theta[row * columns + y * i2..][..i2].copy_from_slice(line);
-                if other.is_none() && y < x {
-                    for (j, value) in line.iter().enumerate() {
-                        theta[(o * rows + y * i2 + j) * columns + x * i1 + i] = *value;
+    for x in 0..g1 {
+        let (a, d) = left.group(x);
+        let (a, d) = (a.transpose(), d.reshape([b * i1, s1, c]));
+        for y in 0..other.map_or(x + 1, |_| g2) {
+            let (a2, d2) = right.group(y);
+            let through = a2.matmul(a.clone()).reshape([1, s2, s1]);
+            let pushed = through.matmul(d.clone()).reshape([b, i1, s2 * c]);
+            let block = products(pushed, Some(d2.reshape([b, i2, s2 * c])), of_outputs(entries), left.by);
+            for (o, matrix) in block.chunks(i1 * i2).enumerate() {
+                for (i, line) in matrix.chunks(i2).enumerate() {
+                    let row = o * rows + x * i1 + i;
+                    theta[row * columns + y * i2..][..i2].copy_from_slice(line);
+                    if other.is_none() && y < x {
+                        for (j, value) in line.iter().enumerate() {
+                            theta[(o * rows + y * i2 + j) * columns + x * i1 + i] = *value;
+                        }
                     }
                 }
             }
