@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use fintan_config::{Architecture, Layer, Shape};
-use fintan_net::{Mode, Network, Placement};
+use fintan_net::{Lowering, Mode, Network, Placement};
 
 use crate::support::{dot, flex, golden, ndarray, normal, placements, random_architecture, relative_difference, rng};
 
@@ -17,9 +17,11 @@ fn pullback_is_what_autodiff_finds() {
     let golden = golden().into_iter().map(|case| (case.name, case.architecture));
     let random = (0..40).map(|seed| (format!("seed {seed}"), random_architecture(seed)));
     for (name, architecture) in golden.chain(random) {
-        for device in [flex().device, ndarray()] {
-            let plain = Placement { device, ..flex() };
-            let taped = Placement { device: plain.device.clone().autodiff(), ..plain.clone() };
+        let devices = [flex().device, ndarray()].into_iter();
+        let places = devices.flat_map(|device| [Lowering::Views, Lowering::Host].map(|by| (device.clone(), by)));
+        for (device, lowering) in places {
+            let plain = Placement { device, lowering, ..flex() };
+            let taped = Placement { device: plain.device.clone().autodiff(), ..flex() };
             let network = Network::init(&architecture, &mut rng(5), &taped);
             let tracked = network.with_parameters(network.parameters().into_iter().map(Tensor::require_grad).collect());
             let x = random_input(&architecture, 3, 6, &taped).require_grad();

@@ -42,19 +42,19 @@ impl Network {
                 let rows = x.reshape([dims[0] * dims[1] * dims[2], dims[3]]);
                 let (normalized, statistics) = match mode {
                     Mode::Train => {
-                        let (normalized, statistics) = normalize(rows, 0, *eps);
+                        let (normalized, statistics) = normalize(rows, 0, *eps, self.plan.lowering);
                         (normalized, Some(statistics))
                     }
                     Mode::Eval => {
                         let Running { mean, variance, .. } = self.running[*running].clone();
-                        (normalize_by(rows, mean, variance, *eps), None)
+                        (normalize_by(rows, mean, variance, *eps, self.plan.lowering), None)
                     }
                 };
                 let y = self.affine(normalized.x_hat.clone(), *affine);
                 (y.reshape(dims), Entry::BatchNorm(normalized, statistics))
             }
             Operation::LayerNorm { affine, eps, over } => {
-                let (normalized, _) = normalize(x.reshape(layer_norm_view(dims, *over)), 1, *eps);
+                let (normalized, _) = normalize(x.reshape(layer_norm_view(dims, *over)), 1, *eps, self.plan.lowering);
                 let y = self.affine(normalized.x_hat.clone(), *affine);
                 (y.reshape(dims), Entry::LayerNorm(normalized))
             }

@@ -1,6 +1,10 @@
 //! Rules of batch and layer normalization.
 
+mod host;
+
 use burn::tensor::Tensor;
+
+use crate::correlation::Lowering;
 
 /// What a normalization leaves for its other two rules: `x̂ = (x - mean) / √(var + eps)`, seen as `[outer, inner]`.
 #[derive(Debug, Clone)]
@@ -11,6 +15,14 @@ pub(crate) struct Normalized {
     pub(crate) inverse_std: Tensor<2>,
     /// Axis over which mean and variance were taken: 0 for a batch norm, 1 for a layer norm; none: constants.
     pub(crate) over: Option<usize>,
+    lowering: Lowering,
+}
+
+/// Along the axis that is left: mean, (biased) variance, and `1 / √(variance + eps)`.
+struct Moments {
+    mean: Tensor<2>,
+    variance: Tensor<2>,
+    inverse_std: Tensor<2>,
 }
 
 /// Mean and (biased) variance of a batch, `[1, channels]`, and the number of values behind them.
@@ -21,21 +33,37 @@ pub(crate) struct BatchStatistics {
     pub(crate) count: usize,
 }
 
+/// Whether loops over host memory may be used: not on an autodiff device.
+fn on_host<const D: usize>(x: &Tensor<D>, lowering: Lowering) -> bool {
+    lowering == Lowering::Host && !x.device().is_autodiff()
+}
+
 /// Normalizes `[outer, inner]` over an axis.
-pub(crate) fn normalize(x: Tensor<2>, over: usize, eps: f64) -> (Normalized, BatchStatistics) {
+pub(crate) fn normalize(x: Tensor<2>, over: usize, eps: f64, lowering: Lowering) -> (Normalized, BatchStatistics) {
     let count = x.dims()[over];
-    let mean = x.clone().mean_dim(over);
-    let centred = x - mean.clone();
-    let variance = centred.clone().square().mean_dim(over);
-    let inverse_std = variance.clone().add_scalar(eps).sqrt().recip();
-    let x_hat = centred * inverse_std.clone();
-    (Normalized { x_hat, inverse_std, over: Some(over) }, BatchStatistics { mean, variance, count })
+    let (x_hat, moments) = if on_host(&x, lowering) {
+        host::normalize(x, over, eps)
+    } else {
+        let mean = x.clone().mean_dim(over);
+        let centred = x - mean.clone();
+        let variance = centred.clone().square().mean_dim(over);
+        let inverse_std = variance.clone().add_scalar(eps).sqrt().recip();
+        (centred * inverse_std.clone(), Moments { mean, variance, inverse_std })
+    };
+    let Moments { mean, variance, inverse_std } = moments;
+    (Normalized { x_hat, inverse_std, over: Some(over), lowering }, BatchStatistics { mean, variance, count })
 }
 
 /// Normalizes with statistics that are given, `[1, inner]`.
-pub(crate) fn normalize_by(x: Tensor<2>, mean: Tensor<2>, variance: Tensor<2>, eps: f64) -> Normalized {
+pub(crate) fn normalize_by(
+    x: Tensor<2>,
+    mean: Tensor<2>,
+    variance: Tensor<2>,
+    eps: f64,
+    lowering: Lowering,
+) -> Normalized {
     let inverse_std = variance.add_scalar(eps).sqrt().recip();
-    Normalized { x_hat: (x - mean) * inverse_std.clone(), inverse_std, over: None }
+    Normalized { x_hat: (x - mean) * inverse_std.clone(), inverse_std, over: None, lowering }
 }
 
 impl Normalized {
@@ -43,6 +71,9 @@ impl Normalized {
     ///
     /// `d` has rows in front of the batch: `[rows, outer, inner]`.
     pub(crate) fn derivative(&self, d: Tensor<3>) -> Tensor<3> {
+        if let Some(over) = self.over.filter(|_| on_host(&d, self.lowering)) {
+            return host::derivative(self.x_hat.clone(), self.inverse_std.clone(), over, d);
+        }
         let inverse_std = self.inverse_std.clone().unsqueeze::<3>();
         let Some(over) = self.over else { return d * inverse_std };
         let x_hat = self.x_hat.clone().unsqueeze::<3>();

@@ -1,0 +1,196 @@
+//! Normalization by loops over host memory: three passes forward and two back, on all processors, where tensor operations
+//! pass over the memory nine times on one (`benches/RESULTS.md`).
+
+use std::ops::{AddAssign, Mul, Sub};
+
+use burn::tensor::{DType, Element, Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::Moments;
+
+/// Rows that are added up in the numbers' own precision; such sums are added up in f64, in order, so that they do not
+/// depend on the number of threads.
+const ROWS: usize = 256;
+
+trait Number: Element + Default + Send + Sync + AddAssign + Sub<Output = Self> + Mul<Output = Self> {
+    fn of(value: f64) -> Self;
+}
+
+impl Number for f32 {
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Number for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+}
+
+/// See [`normalize`](super::normalize).
+pub(super) fn normalize(x: Tensor<2>, over: usize, eps: f64) -> (Tensor<2>, Moments) {
+    match x.dtype() {
+        DType::F64 => normalized::<f64>(x, over, eps),
+        _ => normalized::<f32>(x, over, eps),
+    }
+}
+
+/// See [`Normalized::derivative`](super::Normalized::derivative).
+pub(super) fn derivative(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, d: Tensor<3>) -> Tensor<3> {
+    match d.dtype() {
+        DType::F64 => derived::<f64>(x_hat, inverse_std, over, d),
+        _ => derived::<f32>(x_hat, inverse_std, over, d),
+    }
+}
+
+fn normalized<T: Number>(x: Tensor<2>, over: usize, eps: f64) -> (Tensor<2>, Moments) {
+    let ([outer, inner], device, dtype) = (x.dims(), x.device(), x.dtype());
+    let mut data = x.into_data();
+    let values = slice_mut::<T>(&mut data);
+    let (mean, variance) = if over == 0 { by_columns(values, inner, eps) } else { by_rows(values, inner, eps) };
+    let shape = if over == 0 { [1, inner] } else { [outer, 1] };
+    let tensor = |values: &[f64]| {
+        Tensor::from_data(TensorData::new(values.iter().map(|&v| T::of(v)).collect(), shape), (&device, dtype))
+    };
+    let inverse_std: Vec<f64> = variance.iter().map(|&variance| inverse_std(variance, eps)).collect();
+    let moments = Moments { mean: tensor(&mean), variance: tensor(&variance), inverse_std: tensor(&inverse_std) };
+    (Tensor::from_data(data, (&device, dtype)), moments)
+}
+
+/// Normalizes columns in place; their means and variances.
+fn by_columns<T: Number>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
+    let mean = column_means(values, inner, |x| x);
+    change_columns(values, &numbers(&mean), |x, mean| x - mean);
+    let variance = column_means(values, inner, |x| x * x);
+    let factors: Vec<T> = variance.iter().map(|&variance| T::of(inverse_std(variance, eps))).collect();
+    change_columns(values, &factors, |x, factor| x * factor);
+    (mean, variance)
+}
+
+fn column_means<T: Number>(values: &[T], inner: usize, term: impl Fn(T) -> T + Sync) -> Vec<f64> {
+    let sums = values.par_chunks(ROWS * inner).map(|rows| {
+        let mut sums = vec![T::default(); inner];
+        for row in rows.chunks_exact(inner) {
+            sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += term(x));
+        }
+        sums
+    });
+    total(&sums.collect::<Vec<_>>(), inner, (values.len() / inner) as f64)
+}
+
+fn change_columns<T: Number>(values: &mut [T], by: &[T], change: impl Fn(T, T) -> T + Sync) {
+    values.par_chunks_mut(ROWS * by.len()).for_each(|rows| {
+        for row in rows.chunks_exact_mut(by.len()) {
+            row.iter_mut().zip(by).for_each(|(x, &by)| *x = change(*x, by));
+        }
+    });
+}
+
+/// The same of rows.
+fn by_rows<T: Number>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
+    let each = values.par_chunks_mut(inner).map(|row| {
+        let mean = sum(row, |x| x) / inner as f64;
+        let centre = T::of(mean);
+        for x in row.iter_mut() {
+            *x = *x - centre;
+        }
+        let variance = sum(row, |x| x * x) / inner as f64;
+        let factor = T::of(inverse_std(variance, eps));
+        for x in row {
+            *x = *x * factor;
+        }
+        (mean, variance)
+    });
+    each.unzip()
+}
+
+fn derived<T: Number>(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, d: Tensor<3>) -> Tensor<3> {
+    let ([_, outer, inner], device, dtype) = (d.dims(), d.device(), d.dtype());
+    let (x_hat, inverse_std, mut data) = (x_hat.into_data(), inverse_std.into_data(), d.into_data());
+    let (x_hat, inverse_std) = (slice::<T>(&x_hat), slice::<T>(&inverse_std));
+    slice_mut::<T>(&mut data).par_chunks_mut(outer * inner).for_each(|d| {
+        if over == 0 {
+            derived_by_columns(d, x_hat, inverse_std, inner);
+        } else {
+            let rows = d.par_chunks_mut(inner).zip(x_hat.par_chunks(inner)).zip(inverse_std);
+            rows.for_each(|((d, x_hat), &inverse_std)| {
+                let mean = T::of(sum(d, |d| d) / inner as f64);
+                let products: f64 = d.chunks(ROWS).zip(x_hat.chunks(ROWS)).map(|(d, x_hat)| dot(d, x_hat)).sum();
+                let along = T::of(products / inner as f64);
+                d.iter_mut().zip(x_hat).for_each(|(d, &x_hat)| *d = (*d - mean - x_hat * along) * inverse_std);
+            });
+        }
+    });
+    Tensor::from_data(data, (&device, dtype))
+}
+
+fn derived_by_columns<T: Number>(d: &mut [T], x_hat: &[T], inverse_std: &[T], inner: usize) {
+    let outer = (d.len() / inner) as f64;
+    let sums = d.par_chunks(ROWS * inner).zip(x_hat.par_chunks(ROWS * inner)).map(|(d, x_hat)| {
+        let (mut sums, mut products) = (vec![T::default(); inner], vec![T::default(); inner]);
+        for (d, x_hat) in d.chunks_exact(inner).zip(x_hat.chunks_exact(inner)) {
+            let columns = sums.iter_mut().zip(&mut products).zip(d.iter().zip(x_hat));
+            columns.for_each(|((sum, product), (&d, &x_hat))| {
+                *sum += d;
+                *product += d * x_hat;
+            });
+        }
+        (sums, products)
+    });
+    let (sums, products): (Vec<_>, Vec<_>) = sums.unzip();
+    let [mean, along] = [sums, products].map(|parts| numbers::<T>(&total(&parts, inner, outer)));
+    d.par_chunks_mut(ROWS * inner).zip(x_hat.par_chunks(ROWS * inner)).for_each(|(d, x_hat)| {
+        for (d, x_hat) in d.chunks_exact_mut(inner).zip(x_hat.chunks_exact(inner)) {
+            let columns = d.iter_mut().zip(x_hat).zip(mean.iter().zip(&along).zip(inverse_std));
+            columns.for_each(|((d, &x_hat), ((&mean, &along), &inverse_std))| {
+                *d = (*d - mean - x_hat * along) * inverse_std;
+            });
+        }
+    });
+}
+
+fn inverse_std(variance: f64, eps: f64) -> f64 {
+    1.0 / (variance + eps).sqrt()
+}
+
+/// Sums of columns over a number, in f64.
+fn total<T: Number>(parts: &[Vec<T>], inner: usize, over: f64) -> Vec<f64> {
+    let mut total = vec![0.0; inner];
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part.to_f64());
+    }
+    for total in &mut total {
+        *total /= over;
+    }
+    total
+}
+
+fn sum<T: Number>(row: &[T], term: impl Fn(T) -> T) -> f64 {
+    let part = |values: &[T]| {
+        let mut sum = T::default();
+        for &x in values {
+            sum += term(x);
+        }
+        sum.to_f64()
+    };
+    row.chunks(ROWS).map(part).sum()
+}
+
+fn dot<T: Number>(a: &[T], b: &[T]) -> f64 {
+    let mut sum = T::default();
+    a.iter().zip(b).for_each(|(&a, &b)| sum += a * b);
+    sum.to_f64()
+}
+
+fn numbers<T: Number>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&value| T::of(value)).collect()
+}
+
+fn slice<T: Number>(data: &TensorData) -> &[T] {
+    data.as_slice().expect("the type was just asked for")
+}
+
+fn slice_mut<T: Number>(data: &mut TensorData) -> &mut [T] {
+    data.as_mut_slice().expect("the type was just asked for")
+}
