@@ -9,6 +9,7 @@
 //! - [`export`]: generators for other programs, and back
 //! - [`health`]: what goes wrong with a GAN is said in words
 //! - [`includes`]: configurations that build on others
+//! - [`kernel_memory`]: kernels within a bound on memory
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
 //! - [`moments`], [`moments_explicit`]: moments through depth, however cut; of given weights on GPUs
@@ -32,6 +33,7 @@ mod evaluation;
 mod export;
 mod health;
 mod includes;
+mod kernel_memory;
 mod kernels;
 mod losses;
 mod moments;
