@@ -1,6 +1,5 @@
 //! `fintan ntk`
 
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Array, read_arrays};

@@ -188,8 +188,9 @@ pub(crate) fn slice(rows: usize, k: usize, channels: usize) -> usize {
 
 /// Weight cotangents of both sides and their products, some channels at a time.
 fn by_weights(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64> {
-    let ([b, g, i, _, c], k) = (left.cotangents.dims(), left.inputs.as_ref().map_or(1, |a| a.dims()[2]));
-    let width = slice(b * g * i, k, c);
+    let ([.., c], k) = (left.cotangents.dims(), left.inputs.as_ref().map_or(1, |a| a.dims()[2]));
+    let rows = |side: &Operand| side.cotangents.dims()[..3].iter().product::<usize>();
+    let width = slice(rows(left).max(other.map_or(0, rows)), k, c);
     let slices = (0..c).step_by(width).map(|start| {
         let channels = start..c.min(start + width);
         products(left.weights(&channels), other.map(|right| right.weights(&channels)), of_outputs(entries), left.by)

@@ -31,6 +31,15 @@ pub enum SpectrumError {
     /// Numbers that are none.
     #[error("the kernel holds values that are not finite, or its decomposition did not converge")]
     NotFinite,
+    /// The iteration ended before a second start confirmed what had converged.
+    #[error(
+        "after {products} products with the kernel its eigenpairs have converged, but others of the same eigenvalues may be \
+         missing"
+    )]
+    NotConfirmed {
+        /// Products with the kernel.
+        products: usize,
+    },
     /// The iteration ended first.
     #[error("after {products} products with the kernel the largest residual is {residual:.1e}, above {wanted:.1e}")]
     NotConverged {
@@ -181,8 +190,11 @@ pub fn largest_eigenpairs(
                 let moved = before.values.iter().zip(&spectrum.values).map(|(a, b)| (a - b).abs());
                 moved.fold(0.0, f64::max) <= tolerance * spectrum.values[0].abs()
             });
-            if last || (worst < tolerance && again) {
+            if size == rows || (worst < tolerance && again) {
                 return Ok(spectrum);
+            }
+            if last {
+                return Err(SpectrumError::NotConfirmed { products });
             }
             if worst < tolerance {
                 found = Some(spectrum);

@@ -150,7 +150,12 @@ fn plan(args: &Ntk, problem: &Problem, begun: TileSize) -> Result<Plan, Failure>
         MethodChoice::NtkVectorProducts => Some(Method::NtkVectorProducts),
         MethodChoice::JacobianContraction => Some(Method::JacobianContraction),
     };
-    let tile = TileSize { samples: args.tile_samples.or(begun.samples), outputs: args.tile_outputs.or(begun.outputs) };
+    // Tiles of another kernel may be larger than this one; that they are another's is said later.
+    let (samples, outputs) = (problem.samples().into_iter().max(), problem.outputs().len());
+    let tile = TileSize {
+        samples: args.tile_samples.or(begun.samples.filter(|&n| Some(n) <= samples)),
+        outputs: args.tile_outputs.or(begun.outputs.filter(|&n| n <= outputs)),
+    };
     Ok(Plan::in_tiles(problem, method, args.memory.unwrap_or_else(half_of_free), tile)?)
 }
 

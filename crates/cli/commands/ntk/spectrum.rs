@@ -29,7 +29,9 @@ pub(super) fn largest(
 ) -> Result<(), Failure> {
     let operator = Operator::within(problem, count, memory)?;
     let spectrum = largest_eigenpairs(&operator, count, TOLERANCE, PRODUCTS, seed).map_err(|e| match e {
-        SpectrumError::NotConverged { products, .. } if products < PRODUCTS && products == operator.vectors() => {
+        SpectrumError::NotConverged { products, .. } | SpectrumError::NotConfirmed { products }
+            if products < PRODUCTS && products == operator.vectors() =>
+        {
             Failure::input(format!("{e}; more vectors do not fit into {}", Bytes(memory)))
         }
         other => other.into(),

@@ -184,7 +184,8 @@ pub(super) fn merge(folders: &[PathBuf]) -> Result<(Kernel, Card, Vec<Array<'sta
 
 fn read_card(path: &Path) -> Result<Card, Failure> {
     let text = fs_err::read(path).map_err(Failure::input)?;
-    serde_json::from_slice(&text).map_err(|e| Failure::input(format!("`{}` is damaged: {e}", path.display())))
+    serde_json::from_slice(&text)
+        .map_err(|e| Failure::input(format!("`{}` is damaged, or of another version of fintan: {e}", path.display())))
 }
 
 fn read_block(path: &Path, card: &Card) -> Result<Block, Failure> {

@@ -3,7 +3,7 @@
 use fintan_config::{Layer, Node};
 use fintan_net::Ending;
 
-use super::{Bytes, LayerPlan, PlanError, TileSize, most, tiles};
+use super::{Bytes, LayerPlan, MOST_TILES, PlanError, TileSize, count, most, tiles};
 use crate::cones;
 use crate::contraction::{self, Order};
 use crate::kernel::Entries;
@@ -92,6 +92,9 @@ fn one_sample(problem: &Problem) -> Option<Problem> {
     have_cones(problem).then(|| problem.among(&[0..1, 0..1]))
 }
 
+/// Bytes that whole maps may take in place of cones: larger ones are bound by memory, and slower than counted.
+const MAPS: f64 = 256e6;
+
 /// How many of the last convolutions are best followed on cones. All of them, unless cones grow to cover
 /// their maps: then they are many small products where whole maps are a few large ones.
 pub(crate) fn links_on_cones(problem: &Problem) -> usize {
@@ -100,9 +103,11 @@ pub(crate) fn links_on_cones(problem: &Problem) -> usize {
     let all = ending(usize::MAX).map_or(0, |ending| ending.links.len());
     let samples = problem.samples();
     let size = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
-    let time = |links: usize| Counter::with(problem, ending(links)).structured(Extent::largest(size, problem)).time;
+    let cost = |links: usize| Counter::with(problem, ending(links)).structured(Extent::largest(size, problem));
     // Of equals the most: cones take less memory.
-    (0..=all).rev().map(|links| (links, time(links))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(links, _)| links)
+    let costs = (0..=all).rev().map(|links| (links, cost(links)));
+    let costs = costs.filter(|(links, cost)| *links == all || cost.bytes <= MAPS);
+    costs.min_by(|a, b| a.1.time.total_cmp(&b.1.time)).map_or(0, |(links, _)| links)
 }
 
 /// Vectors beyond those asked for without which an iteration has not begun to converge.
@@ -206,20 +211,37 @@ impl<'p> Counter<'p> {
         self.held() + self.tapes(self.passed(extent)) + self.tile(method, extent).bytes + block
     }
 
-    /// The fastest tiles that fit, and what all of them take.
-    pub(super) fn fastest(&self, method: Method, memory: f64, wanted: TileSize) -> Option<(TileSize<usize>, Cost)> {
-        let (samples, all) = (self.problem.samples().into_iter().max().unwrap_or(1), self.problem.outputs().len());
-        // In 1, 2, 3, 4, 6, 8, 12, 16, .. pieces.
+    /// Samples of tiles that are tried: all in 1, 2, 3, 4, 6, 8, 12, 16, .. pieces.
+    fn sizes(&self, wanted: TileSize) -> Vec<usize> {
+        let samples = self.problem.samples().into_iter().max().unwrap_or(1);
         let pieces = std::iter::successors(Some(1), |&n: &usize| Some(n + ((1 << n.ilog2()) / 2).max(1)));
         let sizes = pieces.take_while(|&n| n < 2 * samples).map(|n| wanted.samples.unwrap_or(samples.div_ceil(n)));
+        let mut sizes: Vec<usize> = sizes.collect();
+        sizes.dedup();
+        sizes
+    }
+
+    /// The fewest bytes with which there are tiles.
+    pub(super) fn least(&self, method: Method, wanted: TileSize) -> f64 {
+        let all = self.problem.outputs().len();
+        let needs = self.sizes(wanted).into_iter().filter_map(|samples| {
+            let size = |outputs: usize| TileSize { samples, outputs };
+            let halves = (0..=all.ilog2()).map(|p| all >> p);
+            let few = halves.filter(|&outputs| count(self.problem, size(outputs)) <= MOST_TILES);
+            let outputs = if wanted.outputs.is_some() { wanted.outputs } else { few.min() };
+            outputs.map(|outputs| self.needs(method, size(outputs)))
+        });
+        needs.fold(f64::INFINITY, f64::min)
+    }
+
+    /// The fastest tiles that fit, and what all of them take.
+    pub(super) fn fastest(&self, method: Method, memory: f64, wanted: TileSize) -> Option<(TileSize<usize>, Cost)> {
+        let all = self.problem.outputs().len();
         let mut best: Option<(TileSize<usize>, Cost)> = None;
-        let mut before = None;
-        for samples in sizes {
-            if before.replace(samples) == Some(samples) {
-                continue;
-            }
+        for samples in self.sizes(wanted) {
+            let few = |outputs: usize| count(self.problem, TileSize { samples, outputs }) <= MOST_TILES;
             let fits = |outputs: usize| self.needs(method, TileSize { samples, outputs }) <= memory;
-            let fitting = wanted.outputs.map_or_else(|| most(all, fits), |n| fits(n).then_some(n));
+            let fitting = wanted.outputs.map_or_else(|| most(all, fits), |n| fits(n).then_some(n)).filter(|&n| few(n));
             let Some(size) = fitting.map(|outputs| TileSize { samples, outputs }) else { continue };
             let cost = self.all(method, size);
             if best.is_none_or(|(_, fastest)| cost.time < fastest.time) {
@@ -344,7 +366,6 @@ impl<'p> Counter<'p> {
     fn structured(&self, extent: Extent) -> Cost {
         let problem = self.problem;
         let Extent { samples: [n1, n2], outputs, apart, distinct } = extent;
-        let sides = if distinct { 2.0 } else { 1.0 };
         let mut cost = Cost::default();
         let mut below: &[&Node] = &self.nodes;
         if let Some(ending) = &self.ending {
@@ -370,32 +391,43 @@ impl<'p> Counter<'p> {
                 _ => &[],
             };
         }
-        let spans = if problem.is_coupled() { problem.side(0).x.dims()[0] } else { 1 };
-        let rows = (outputs * n1 * spans) as f64;
+        let rows = [(0, n1), (1, n2)].map(|(side, n)| {
+            let spans = if problem.is_coupled() { problem.side(side).x.dims()[0] } else { 1 };
+            (outputs * n * spans) as f64
+        });
+        let (most, walked) = if distinct { (rows[0].max(rows[1]), rows[0] + rows[1]) } else { (rows[0], rows[0]) };
         let (mut widest, mut kept) = (0.0_f64, 0.0);
         for (i, node) in below.iter().enumerate() {
-            let mut here = rows * of_row(node);
-            cost.write(sides * here);
+            let mut here = most * of_row(node);
+            cost.write(walked * of_row(node));
             if node.index.is_some() {
-                let (dims, k) = self.dims(node, extent);
-                let ([b, g, of_group, s, c], groups) = (dims, self.groups(extent));
-                let order = contraction::choose(dims, k, groups);
-                cost.multiply(contraction::cost(order, dims, k, groups));
-                let cotangents = (b * g * of_group * s * c) as f64;
+                let (sides, k, order) = self.order(node, extent);
+                let [[b, g1, i1, s1, c], [_, g2, i2, s2, _]] = sides;
+                let mut dims = sides[0];
+                dims[2] = i1.max(i2);
+                cost.multiply(contraction::cost(order, dims, k, distinct.then_some(g2)));
+                let cotangents = sides.map(|dims| dims.iter().product::<usize>() as f64);
                 // A copy for the host's loops.
-                here += cotangents;
+                here += cotangents[0].max(cotangents[1]);
+                kept += cotangents[0];
                 if order == Order::Weights {
                     // The product, its copy in order, and a copy for the host.
-                    here += 3.0 * sides * (b * g * of_group * k * contraction::slice(b * g * of_group, k, c)) as f64;
+                    let rows = [b * g1 * i1, b * g2 * i2];
+                    let width = contraction::slice(rows[0].max(rows[1]), k, c);
+                    let both = if distinct { rows[0] + rows[1] } else { rows[0] };
+                    here += 3.0 * (both * k * width) as f64;
+                }
+                if order == Order::Pushed {
+                    // What is pushed, with its copy, and the products of inputs.
+                    here += 2.0 * (b * i1 * s2 * c) as f64 + 2.0 * (s1 * s2) as f64;
                 }
                 if matches!(node.layer, Layer::Conv(_)) {
                     // Patches of the inputs.
-                    here += (g * s * k) as f64;
-                    kept += (g * s * k) as f64;
+                    here += (g1 * s1 * k).max(g2 * s2 * k) as f64;
+                    kept += (g1 * s1 * k) as f64;
                 }
-                kept += cotangents;
                 if i > 0 && node.fan_in().is_some() {
-                    cost.multiply(sides * rows * (node.weight_count() * node.weight_sites()) as f64);
+                    cost.multiply(walked * (node.weight_count() * node.weight_sites()) as f64);
                 }
             }
             // The forward pass of so many samples has its patches too.
@@ -412,30 +444,30 @@ impl<'p> Counter<'p> {
         cost
     }
 
-    /// Groups of sites on the side of the columns, if it is another one than that of the rows.
-    fn groups(&self, extent: Extent) -> Option<usize> {
-        extent.distinct.then(|| if self.problem.is_coupled() { 1 } else { extent.samples[1] })
+    /// `[b, groups, i, sites, C]` of a layer's weights on either side, K, and the order in which they are summed.
+    fn order(&self, node: &Node, extent: Extent) -> ([[usize; 5]; 2], usize, Order) {
+        let (sides, k) = ([self.dims(node, extent, 0), self.dims(node, extent, 1)], inputs(node));
+        let mut dims = sides[0];
+        dims[2] = dims[2].max(sides[1][2]);
+        (sides, k, contraction::choose(dims, k, extent.distinct.then_some(sides[1][1])))
     }
 
-    /// `[b, groups, i, sites, C]` and K of a layer's weights.
-    fn dims(&self, node: &Node, extent: Extent) -> ([usize; 5], usize) {
-        let (n, t, batch) = (extent.samples[0], extent.outputs, self.problem.side(0).x.dims()[0]);
-        let (sites, k, c) = match &node.layer {
-            Layer::Dense(dense) => (1, node.input.channels, dense.out),
-            Layer::Conv(conv) => (node.output.positions(), node.weight_count() / conv.out, conv.out),
-            Layer::Deconv(_) => {
-                (node.input.positions(), node.input.channels, node.weight_count() / node.input.channels)
-            }
-            _ => (1, 1, node.weight_count()),
+    /// `[b, groups, i, sites, C]` of a layer's weights, of one side.
+    fn dims(&self, node: &Node, extent: Extent, side: usize) -> [usize; 5] {
+        let (n, t, batch) = (extent.samples[side], extent.outputs, self.problem.side(side).x.dims()[0]);
+        let (sites, c) = match &node.layer {
+            Layer::Dense(dense) => (1, dense.out),
+            Layer::Conv(conv) => (node.output.positions(), conv.out),
+            Layer::Deconv(_) => (node.input.positions(), node.weight_count() / node.input.channels),
+            _ => (1, node.weight_count()),
         };
         let full = self.problem.entries() == Entries::Full;
-        let dims = match (full, self.problem.is_coupled()) {
+        match (full, self.problem.is_coupled()) {
             (true, false) => [1, n, t, sites, c],
             (false, false) => [t, n, 1, sites, c],
-            (true, true) => [1, 1, t * n.max(extent.samples[1]), batch * sites, c],
-            (false, true) => [t, 1, n.max(extent.samples[1]), batch * sites, c],
-        };
-        (dims, k)
+            (true, true) => [1, 1, t * n, batch * sites, c],
+            (false, true) => [t, 1, n, batch * sites, c],
+        }
     }
 
     pub(super) fn layers(&self, method: Method, tile: TileSize<usize>) -> Vec<LayerPlan> {
@@ -447,10 +479,9 @@ impl<'p> Counter<'p> {
         let with_parameters = self.nodes.iter().filter_map(|node| node.index.map(|index| (index, node)));
         with_parameters
             .map(|(index, node)| {
-                let (dims, k) = self.dims(node, extent);
                 let order = match method {
                     Method::Structured if on_cones.contains(&index) => "cones",
-                    Method::Structured => contraction::choose(dims, k, self.groups(extent)).name(),
+                    Method::Structured => self.order(node, extent).2.name(),
                     Method::NtkVectorProducts | Method::JacobianContraction => method.name(),
                 };
                 LayerPlan { index, layer: node.layer.name(), order }
@@ -467,6 +498,15 @@ fn of_row(node: &Node) -> f64 {
         Layer::BatchNorm(_) | Layer::LayerNorm(_) => 6.0 * output,
         // Patches of cotangents, before they are added up or after they are taken out.
         _ => input + 2.0 * output + patches(node),
+    }
+}
+
+/// K of a layer's weights.
+fn inputs(node: &Node) -> usize {
+    match &node.layer {
+        Layer::Dense(_) | Layer::Deconv(_) => node.input.channels,
+        Layer::Conv(conv) => node.weight_count() / conv.out,
+        _ => 1,
     }
 }
 

@@ -140,8 +140,7 @@ impl Plan {
         let needs = |size: TileSize<usize>| counter.needs(method, size);
         let best = counter.fastest(method, memory, wanted);
         let Some((tile, Cost { operations, .. })) = best else {
-            let smallest = TileSize { samples: wanted.samples.unwrap_or(1), outputs: wanted.outputs.unwrap_or(1) };
-            let (needed, kernel) = (Bytes(needs(smallest)), Bytes(counter.kernel()));
+            let (needed, kernel) = (Bytes(counter.least(method, wanted)), Bytes(counter.kernel()));
             return Err(PlanError::Memory { needed, kernel, given: Bytes(memory) });
         };
         Ok(Self {
@@ -172,6 +171,18 @@ fn most(all: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
     Some(all.div_ceil(all.div_ceil(low)))
 }
 
+/// More tiles than this are no plan: each is a file, and repeats the work of others.
+const MOST_TILES: usize = 100_000;
+
+/// How many tiles there are of a size.
+fn count(problem: &Problem, size: TileSize<usize>) -> usize {
+    let [first, second] = problem.samples().map(|n| n.div_ceil(size.samples));
+    let outputs = problem.outputs().len().div_ceil(size.outputs);
+    let full = problem.entries() == Entries::Full;
+    let (pair, diagonal) = if full { (outputs * outputs, outputs * (outputs + 1) / 2) } else { (outputs, outputs) };
+    if problem.is_symmetric() { first * (first - 1) / 2 * pair + first * diagonal } else { first * second * pair }
+}
+
 /// Samples and outputs of rows against those of columns; of a symmetric kernel those on and below the diagonal. Those of the
 /// same samples come one after another.
 fn tiles(problem: &Problem, size: TileSize<usize>) -> Vec<Tile> {
@@ -183,16 +194,18 @@ fn tiles(problem: &Problem, size: TileSize<usize>) -> Vec<Tile> {
     let (symmetric, full) = (problem.is_symmetric(), problem.entries() == Entries::Full);
     let mut tiles = Vec::new();
     for (a, first) in samples[0].iter().enumerate() {
-        for (b, second) in samples[1].iter().enumerate() {
+        for (b, second) in samples[1].iter().enumerate().take(if symmetric { a + 1 } else { usize::MAX }) {
             for (i, rows) in outputs.iter().enumerate() {
-                for (j, columns) in outputs.iter().enumerate() {
-                    let below = !symmetric || b < a || (b == a && j <= i);
-                    if below && (full || i == j) {
-                        tiles.push(Tile {
-                            samples: [first.clone(), second.clone()],
-                            outputs: [rows.clone(), columns.clone()],
-                        });
-                    }
+                let (from, to) = match (full, symmetric && a == b) {
+                    (false, _) => (i, i + 1),
+                    (true, true) => (0, i + 1),
+                    (true, false) => (0, outputs.len()),
+                };
+                for columns in &outputs[from..to] {
+                    tiles.push(Tile {
+                        samples: [first.clone(), second.clone()],
+                        outputs: [rows.clone(), columns.clone()],
+                    });
                 }
             }
         }
