@@ -1,11 +1,14 @@
 //! Eigenvalues, formed and not.
 
+use burn::tensor::Tensor;
+use fintan_config::Shape;
 use fintan_ntk::{
     Entries, Kernel, Method, Operator, Part, Plan, PlanError, SpectrumError, Values, largest_eigenpairs,
     stochastic_trace,
 };
 
-use crate::support::{backends, compute, list, problem, random_network};
+use crate::networks::{normal, rng};
+use crate::support::{backends, compute, list, network, problem, random_network};
 
 fn traced(n: usize, values: Vec<f64>) -> Kernel {
     let part = Part { name: "ntk".into(), values: Values::F64(values) };
@@ -148,4 +151,47 @@ fn products_in_pieces_are_those_of_the_whole() {
         Err(SpectrumError::NotConverged { products: 3, .. }) => {}
         other => panic!("{other:?}"),
     }
+}
+
+/// An eigenvalue of several eigenvectors is given as often as it is there, or not at all: however early an iteration must end.
+#[test]
+fn eigenpairs_are_confirmed_or_not_given() {
+    let placement = &backends()[0];
+    let network = network(Shape::vector(20), r#"[{"dense":{"out":6}}]"#, r#"{"ntk":{"beta":0.1}}"#, placement);
+    let x = normal([50, 1, 1, 20], &mut rng(4), placement);
+    let problem = problem(&network, &x, None, Entries::Full);
+    let kernel = compute(Method::Structured, &problem);
+    let formed = kernel.spectrum(&kernel.total()).expect("symmetric").values;
+    assert!((formed[3] - formed[0]).abs() < 1e-9 * formed[0], "six outputs, six copies of every eigenvalue");
+    let operator = Operator::new(&problem);
+    let (mut given, mut refused) = (0, 0);
+    for products in (8..300).step_by(3) {
+        match largest_eigenpairs(&operator, 4, 1e-6, products, 1) {
+            Ok(found) => {
+                given += 1;
+                for (value, want) in found.values.iter().zip(&formed) {
+                    assert!((value - want).abs() < 1e-5 * formed[0], "{products} products: {:?}", found.values);
+                }
+            }
+            Err(SpectrumError::NotConverged { .. } | SpectrumError::NotConfirmed { .. }) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(given > 0 && refused > 0, "{given} and {refused}");
+}
+
+/// A large second side, a small first one: plans count both.
+#[test]
+fn plans_count_both_sides() {
+    let placement = &backends()[0];
+    let layers = r#"[{"dense":{"out":64}},{"batch_norm":{}},{"activation":{"function":"relu"}},{"dense":{"out":2}}]"#;
+    let network = network(Shape::vector(8), layers, r#"{"ntk":{"beta":0.1}}"#, placement);
+    let [few, many] = [2, 90].map(|n| normal([n, 1, 1, 8], &mut rng(n as u64), placement));
+    let bytes = |x1: &Tensor<4>, x2: &Tensor<4>| {
+        let problem = problem(&network, x1, Some(x2), Entries::Traced);
+        Plan::new(&problem, Some(Method::Structured), f64::INFINITY).expect("no bound").bytes
+    };
+    // The cotangents of 90 samples, 2 outputs, over a batch of 90, in f64.
+    let cotangents = 8.0 * 90.0 * 2.0 * 90.0 * 64.0;
+    assert!(bytes(&few, &many) > 64e6 + cotangents && bytes(&many, &few) > 64e6 + cotangents);
 }

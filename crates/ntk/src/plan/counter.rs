@@ -110,13 +110,13 @@ pub(crate) fn links_on_cones(problem: &Problem) -> usize {
     costs.min_by(|a, b| a.1.time.total_cmp(&b.1.time)).map_or(0, |(links, _)| links)
 }
 
-/// Vectors beyond those asked for without which an iteration has not begun to converge.
-const SPARE: usize = 16;
+/// Vectors beyond those asked for without which an iteration has not begun to converge, and with which it often has.
+const SPARE: [usize; 2] = [16, 64];
 
 /// How many samples at a time products with the kernel of a problem take, and how many pairs of vectors fit beside, if
 /// `count` eigenpairs of it are wanted in at most `memory` bytes.
 ///
-/// The batch is whole where that leaves half of the memory to vectors.
+/// The batch is whole where that leaves half of the memory, and enough, to vectors.
 pub(crate) fn of_products(problem: &Problem, count: usize, memory: f64) -> Result<(usize, usize), PlanError> {
     let counter = Counter::with(problem, None);
     let (n, rows) = (problem.samples()[0], (problem.samples()[0] * problem.outputs().len()) as f64);
@@ -124,8 +124,8 @@ pub(crate) fn of_products(problem: &Problem, count: usize, memory: f64) -> Resul
     // A vector and its product; of the pairs found so far and before, vectors, products and pictures.
     let (pair, found) = (2.0 * 8.0 * rows, (4.0 * count as f64 + 4.0) * 8.0 * rows);
     let free = memory - counter.base() - found;
-    let least = (count + SPARE).min(n * problem.outputs().len());
-    let rest = (0.5 * free).min(free - pair * least as f64);
+    let least = (count + SPARE[0]).min(n * problem.outputs().len());
+    let rest = (0.5 * free).min(free - pair * (count + SPARE[1]) as f64);
     let samples = if problem.is_coupled() { n } else { most(n, |some| counter.pass(some) <= rest).unwrap_or(1) };
     let vectors = ((free - counter.pass(samples)) / pair).floor();
     if vectors < least as f64 {
