@@ -174,8 +174,8 @@ impl<'p> Counter<'p> {
     /// The program and the network with its inputs.
     fn base(&self) -> f64 {
         let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
-        // Inputs are written with the kernel, in f64.
-        PROGRAM + self.number * self.parameters() + (self.number + 8.0) * inputs as f64
+        // Inputs are written with the kernel: a copy in their own precision, and one in f64.
+        PROGRAM + self.number * self.parameters() + (2.0 * self.number + 8.0) * inputs as f64
     }
 
     fn parameters(&self) -> f64 {
@@ -208,7 +208,7 @@ impl<'p> Counter<'p> {
         let extent = Extent::largest(size, problem);
         let in_place = size.outputs == problem.outputs().len() && !extent.apart && self.has_place(method);
         let block = if in_place { 0.0 } else { self.block(extent) };
-        self.held() + self.tapes(self.passed(extent)) + self.tile(method, extent).bytes + block
+        self.held() + SCATTERED * (self.tapes(self.passed(extent)) + block) + self.tile(method, extent).bytes
     }
 
     /// Samples of tiles that are tried: all in 1, 2, 3, 4, 6, 8, 12, 16, .. pieces.
