@@ -152,8 +152,8 @@ impl Spectrum {
 /// products: several eigenvectors of one eigenvalue are found.
 ///
 /// # Errors
-/// Two sets of samples, values that are not finite, or residuals above `tolerance` after `products` steps, or after as many
-/// as the operator has memory for.
+/// Two sets of samples, values that are not finite, and residuals above `tolerance`, or pairs that were not confirmed, after
+/// `products` steps or as many as the operator has memory for.
 pub fn largest_eigenpairs(
     operator: &Operator,
     count: usize,

@@ -59,7 +59,8 @@ impl Network {
         Some(Ending { links: links.into_iter().map(link).collect(), derivative, below })
     }
 
-    /// Whether the network ends with convolutions, so that a tape of it has an [`Ending`].
+    /// Whether the network ends with convolutions but for pointwise functions and reshapes: without that, no tape of it has
+    /// an [`Ending`].
     #[must_use]
     pub fn has_ending(&self) -> bool {
         let pointwise =
