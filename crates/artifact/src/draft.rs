@@ -91,6 +91,12 @@ impl Draft {
         write_whole(&self.path().join(name), bytes)
     }
 
+    /// As a run directory that is not published yet.
+    #[must_use]
+    pub fn as_run(&self) -> RunDir {
+        RunDir::of(self.path().into(), None)
+    }
+
     /// Gives it its name, which is returned.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ impl fmt::Display for LockWarning {
 }
 
 impl Lock {
-    /// Locks a folder that exists.
+    /// Locks a folder, which is made where it is missing.
     ///
     /// # Errors
     /// [`RunError::Held`] where another process writes, and those of the file system.
@@ -108,9 +108,7 @@ impl Lock {
         let mut left = patience;
         let mut unnamed = 0;
         loop {
-            if kind == Kind::Shared {
-                make_folder(folder)?;
-            }
+            make_folder(folder)?;
             let opened = fs_err::OpenOptions::new().read(true).append(true).create(true).open(&path);
             let file = match opened {
                 // Who had it for himself has taken the folder away meanwhile.
@@ -203,20 +201,22 @@ impl Lock {
         self
     }
 
-    /// Takes a shared folder away, unless others write there: then it stays for them.
+    /// Takes a shared folder away, unless others write there or may do so from another host: then it stays for them, and
+    /// the answer is no.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn remove_folder(self) -> Result<(), RunError> {
-        if !self.is_alone() {
-            return Ok(());
+    pub fn remove_folder(self) -> Result<bool, RunError> {
+        if !self.is_alone() || read(&self.file).iter().any(|writer| writer.life() == Life::Unknown) {
+            return Ok(false);
         }
         // Under another name first: nobody finds it half removed, and a kill leaves what the next start removes.
         let place = self.folder.clone();
         let going = crate::whole::Unfinished::beside(&place)?;
         fs_err::rename(&place, going.path())?;
         let _lock = self.moved(going.path().into());
-        Ok(crate::whole::remove(going.path())?)
+        crate::whole::remove(going.path())?;
+        Ok(true)
     }
 
     /// Whether nobody else holds it; from then on nobody else can.
@@ -360,9 +360,9 @@ mod tests {
         let [first, second] = [(), ()].map(|()| Lock::shared(&folder).expect("shared"));
         assert!(held(Lock::exclusive(&folder)).is_some());
         fs_err::write(folder.join("000000.npz"), b"x").expect("written");
-        first.remove_folder().expect("left alone");
+        assert!(!first.remove_folder().expect("left alone"));
         assert!(folder.join("000000.npz").is_file());
-        second.remove_folder().expect("removed");
+        assert!(second.remove_folder().expect("removed"));
         assert_eq!(fs_err::read_dir(parent.path()).expect("read").count(), 0);
     }
 
