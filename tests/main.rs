@@ -11,6 +11,7 @@
 //! - [`includes`]: configurations that build on others
 //! - [`kernel_memory`]: kernels within a bound on memory
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
+//! - [`locks`]: one writer a folder, tiles that are shared, starts that are refused or killed
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
 //! - [`moments`], [`moments_explicit`]: moments through depth, however cut; of given weights on GPUs
 //! - [`observed`]: kernels beside training
@@ -35,6 +36,7 @@ mod health;
 mod includes;
 mod kernel_memory;
 mod kernels;
+mod locks;
 mod losses;
 mod moments;
 #[path = "../crates/moments/tests/explicit.rs"]
