@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::support::{TINY, folder, run};
 use fintan_config::{ComparisonSettings, Experiment, Scaling, Subject};
 
 fn configs() -> Vec<PathBuf> {
@@ -10,6 +11,30 @@ fn configs() -> Vec<PathBuf> {
         std::fs::read_dir(folder).expect("configs/").map(|entry| entry.expect("readable").path()).collect();
     all.sort();
     all
+}
+
+/// More than any machine has, so that no machine passes by luck.
+#[test]
+fn networks_larger_than_memory_are_refused_before_they_are_made() {
+    let folder = folder();
+    let network = "[network]\ninput = 8\noutputs = 2\nfc = { widths = [16] }\n";
+    std::fs::write(folder.path().join("net.toml"), network).expect("written");
+    std::fs::write(folder.path().join("gan.toml"), TINY).expect("written");
+    let wide = "generator.dcgan.channels=4000000";
+    let widths = "network.fc.widths=[4000000,4000000]";
+    for args in [
+        &["check", "gan.toml", "--set", wide][..],
+        &["train", "gan.toml", "--out", "run", "--set", wide],
+        &["compare", "gan.toml", "--out", "run", "--set", wide],
+        &["ntk", "net.toml", "-n", "2", "--plan", "--set", widths],
+        &["ntk", "net.toml", "-n", "1000000", "--plan", "--set", "network.input=100000000"],
+    ] {
+        let (code, _, stderr) = run(folder.path(), args);
+        assert_eq!(code, 2, "{args:?}: {stderr}");
+        let words = stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(words.contains("of memory, but") && words.contains("free"), "{args:?}: {stderr}");
+        assert!(!folder.path().join("run").exists(), "{args:?} left a folder");
+    }
 }
 
 #[test]

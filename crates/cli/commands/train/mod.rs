@@ -9,7 +9,7 @@ mod watch;
 use std::path::Path;
 
 use fintan_artifact::RunDir;
-use fintan_config::{ConfigError, Experiment, Subject};
+use fintan_config::{ConfigError, Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_train::{Gan, Supervised};
 
@@ -24,7 +24,7 @@ pub(super) use supervised::task_of;
 /// Trains from the first step.
 pub(super) fn train(args: &Train) -> Result<(), Failure> {
     let path = &args.config.path;
-    let mut subject = Subject::load(path, &args.config.overrides())?;
+    let mut subject = Subject::load_within(path, &args.config.overrides(), args.on.device.bound(Held::Training))?;
     // So that a run can be resumed from any folder.
     for named in subject.paths_mut() {
         *named = std::path::absolute(&*named).map_err(Failure::input)?;
@@ -99,7 +99,7 @@ fn read_config(path: &Path) -> Result<Vec<u8>, ConfigError> {
 /// Goes on with a run.
 pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
     let run = RunDir::open(&args.run)?;
-    let mut subject = Subject::load(&run.resolved_config(), &[])?;
+    let mut subject = Subject::load_within(&run.resolved_config(), &[], args.on.device.bound(Held::Training))?;
     let step = run.find_checkpoint(args.from)?;
     let last = match (subject.steps_mut(), &args.steps) {
         (Some(steps), Some(text)) => {
