@@ -51,6 +51,12 @@ const F32: f64 = 4.0;
 const F64: f64 = 8.0;
 
 impl MemoryBound {
+    /// No bound: for readers that make no network.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { held: Held::Parameters, free: None }
+    }
+
     /// Refuses a subject that cannot fit.
     pub(crate) fn check(&self, subject: &Subject) -> Result<(), Invalid> {
         match subject {

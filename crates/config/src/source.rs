@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{ConfigError, Invalid, in_plain_words};
 use crate::experiment::{Experiment, Settings};
 use crate::include::{INCLUDE, Sources};
-use crate::memory::{Held, MemoryBound};
+use crate::memory::MemoryBound;
 use crate::subject::{NetworkSettings, Subject};
 
 impl Experiment {
@@ -77,7 +77,7 @@ impl Subject {
     /// # Errors
     /// As [`Experiment::load`].
     pub fn of(sources: &Sources, overrides: &[String]) -> Result<Self, ConfigError> {
-        Self::of_within(sources, overrides, MemoryBound { held: Held::Parameters, free: None })
+        Self::of_within(sources, overrides, MemoryBound::none())
     }
 
     fn of_within(sources: &Sources, overrides: &[String], memory: MemoryBound) -> Result<Self, ConfigError> {
