@@ -27,7 +27,17 @@ fn networks_larger_than_memory_are_refused_before_they_are_made() {
         &["train", "gan.toml", "--out", "run", "--set", wide],
         &["compare", "gan.toml", "--out", "run", "--set", wide],
         &["ntk", "net.toml", "-n", "2", "--plan", "--set", widths],
-        &["ntk", "net.toml", "-n", "1000000", "--plan", "--set", "network.input=16000000"],
+        &[
+            "ntk",
+            "net.toml",
+            "-n",
+            "1000000",
+            "--plan",
+            "--set",
+            "network.input=1000000",
+            "--set",
+            "network.fc.widths=[1]",
+        ],
     ] {
         let (code, _, stderr) = run(folder.path(), args);
         assert_eq!(code, 2, "{args:?}: {stderr}");
