@@ -69,7 +69,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem), spare)?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
     if let Some(tiles) = tiles {
-        tiles.remove()?;
+        tiles.remove(&args.voice)?;
     }
     if args.voice.json {
         summary["method"] = plan.method.name().into();
