@@ -5,16 +5,20 @@
 
 mod arrays;
 mod comparison;
+mod environment;
 mod evaluation;
 mod kernels;
 mod lines;
 mod log;
+mod rewind;
 mod run_dir;
 mod settings;
 
 pub use arrays::{Array, Values, read_arrays, write_npz};
 pub use comparison::{ComparedData, ComparedRow, ComparedRun, Comparison};
+pub use environment::{Change, Environment, Rewind};
 pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, RefusedMetric};
-pub use log::{Event, EventKind, LogLine, SupervisedLine};
+pub use log::{Event, EventKind, LogLine, SupervisedLine, number};
+pub use rewind::Undo;
 pub use run_dir::{RunDir, RunError, write_whole};
 pub use settings::{Settings, differing_keys, settings_of};

@@ -3,6 +3,7 @@
 mod gan;
 mod kernel;
 mod recorder;
+mod resume;
 mod supervised;
 mod watch;
 
@@ -13,12 +14,12 @@ use fintan_config::{ConfigError, Experiment, Subject};
 use fintan_data::Images;
 use fintan_train::{Gan, Supervised};
 
-use crate::args::{Resume, Train, Voice};
+use crate::args::{Train, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
-use crate::voice::tell;
 
 pub(super) use gan::load_images;
+pub(super) use resume::resume;
 pub(super) use supervised::task_of;
 
 /// Trains from the first step.
@@ -70,7 +71,6 @@ pub(super) fn complete(
     voice: &Voice,
 ) -> Result<(), Failure> {
     let resolved = experiment.settings.to_toml();
-    let steps = experiment.settings.train.steps;
     let run = if root.join("config.resolved.toml").is_file() {
         RunDir::open(root)?
     } else {
@@ -82,71 +82,9 @@ pub(super) fn complete(
     if !root.join("config.toml").is_file() {
         run.write("config.toml", &read_config(written)?)?;
     }
-    let step = run.checkpoints()?.last().copied();
-    let gan = match step {
-        Some(step) if step >= steps && run.metrics().is_file() => return Ok(()),
-        Some(step) => Gan::from_checkpoint(&run.checkpoint(step), experiment, images.len(), &opened.placement)?,
-        None => Gan::new(experiment, images.len(), &opened.placement),
-    };
-    run.rewind(step.unwrap_or(0))?;
-    gan::fit(gan, experiment, images, &run, opened, voice).map(drop)
+    resume::finish(&run, experiment, images, opened, voice)
 }
 
 fn read_config(path: &Path) -> Result<Vec<u8>, ConfigError> {
     fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
-}
-
-/// Goes on with a run.
-pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
-    let run = RunDir::open(&args.run)?;
-    let mut subject = Subject::load(&run.resolved_config(), &[])?;
-    let step = run.find_checkpoint(args.from)?;
-    let last = match (subject.steps_mut(), &args.steps) {
-        (Some(steps), Some(text)) => {
-            *steps = wanted_steps(text, step, *steps)?;
-            *steps
-        }
-        (steps, _) => steps.map_or(step, |steps| *steps),
-    };
-    let opened = device::open(args.on.device)?;
-    let folder = run.checkpoint(step);
-    // The checkpoint is read before anything of the run is changed.
-    let rewind = || -> Result<bool, Failure> {
-        run.rewind(step)?;
-        run.write("config.resolved.toml", subject.to_toml().as_bytes())?;
-        if step >= last && !args.voice.quiet {
-            tell!("all {step} steps are done already; --steps +N adds more");
-        }
-        Ok(step < last)
-    };
-    match &subject {
-        Subject::Gan(experiment) => {
-            let images = gan::load_images(experiment, &args.voice)?;
-            let gan = Gan::from_checkpoint(&folder, experiment, images.len(), &opened.placement)?;
-            if rewind()? { gan::play(gan, experiment, &images, &run, &opened, &args.voice) } else { Ok(()) }
-        }
-        Subject::Network(network) => {
-            let experiment = task_of(network, &args.run.display().to_string())?;
-            let data = supervised::load(&experiment, &args.voice)?;
-            let trainee = Supervised::from_checkpoint(&folder, &experiment, &opened.placement)?;
-            if rewind()? {
-                supervised::play(trainee, &experiment, network.settings.observe.ntk, &data, &run, &opened, &args.voice)
-            } else {
-                Ok(())
-            }
-        }
-    }
-}
-
-/// The last step that `--steps` asks for, of a run at `step` that was meant to have `planned`.
-fn wanted_steps(text: &str, step: u64, planned: u64) -> Result<u64, Failure> {
-    let wrong = || Failure::input(format!("--steps must be a number of steps, or +N for N more, got `{text}`"));
-    let steps = match text.strip_prefix('+') {
-        Some(more) => planned.saturating_add(more.parse().map_err(|_| wrong())?),
-        None => text.parse().map_err(|_| wrong())?,
-    };
-    if steps < step {
-        return Err(Failure::input(format!("--steps {text} ends at {steps}, before the checkpoint of step {step}")));
-    }
-    Ok(steps)
 }

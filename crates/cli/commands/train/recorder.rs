@@ -1,5 +1,6 @@
 //! Writes a run directory while training goes on, whatever is trained.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -43,15 +44,30 @@ impl Begun<'_> {
         let &Self { run, opened, voice, start, steps, keep, columns } = self;
         if !voice.quiet {
             tell!("device    {}", opened.name);
-            tell!("run       {} (steps {} to {steps})", run.root().display(), start + 1);
+            if start < steps {
+                tell!("run       {} (steps {} to {steps})", run.root().display(), start + 1);
+            } else {
+                tell!(
+                    "run       {} (all {steps} steps are done; what is missing at its end is made)",
+                    run.root().display()
+                );
+            }
         }
-        let environment = serde_json::json!({
+        let machine = serde_json::json!({
             "program": concat!("fintan ", env!("CARGO_PKG_VERSION")),
             "device": opened.name,
             "threads": device::threads(),
             "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         });
-        run.write("env.json", format!("{environment:#}\n").as_bytes())?;
+        let mut environment = run.environment()?;
+        environment.machine = machine.as_object().cloned().unwrap_or_default();
+        if environment.settings.is_none() {
+            // Just written: what a resume goes by, however the files are edited meanwhile.
+            let text = |path: PathBuf| fs_err::read_to_string(path).map_err(Failure::input);
+            environment.settings = Some(text(run.resolved_config())?);
+            environment.config = text(run.root().join("config.toml")).ok();
+        }
+        run.write_environment(&environment)?;
         let progress = Rc::new(Progress::new(voice, start, steps));
         let mut recorder = Recorder { run, keep, columns, progress, interrupted: on_interrupt()?, step: start };
         let left = train(&mut recorder);
@@ -138,6 +154,7 @@ impl<T: Trainee<Line: Line>> Observer<T> for Recorder<'_> {
     }
 
     fn checkpoint(&mut self, trainee: &T) -> Result<(), ObserverError> {
+        self.run.sync_logs()?;
         Ok(self.run.write_checkpoint(trainee.step(), &checkpoint_files(trainee), self.keep)?)
     }
 

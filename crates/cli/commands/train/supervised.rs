@@ -1,5 +1,7 @@
 //! Supervised training of a network.
 
+use std::path::PathBuf;
+
 use fintan_artifact::{Array, RunDir, write_npz};
 use fintan_config::{NetworkExperiment, ObserveNtk, SupervisedExperiment};
 use fintan_data::{Examples, TaskData};
@@ -33,7 +35,12 @@ pub(super) fn load(experiment: &SupervisedExperiment, voice: &Voice) -> Result<T
     Ok(data)
 }
 
-/// Trains to the end and writes `data.npz` before, `metrics.json` after.
+/// Whether everything is there that training leaves at its last step.
+pub(super) fn is_finished(run: &RunDir, last: u64) -> Result<bool, Failure> {
+    Ok(run.summary_step()? == Some(last) && data_file(run).is_file())
+}
+
+/// Trains to the end and writes `data.npz` before, `metrics.json` after; of a run that is at its end, what is missing there.
 pub(super) fn play(
     mut trainee: Supervised,
     experiment: &SupervisedExperiment,
@@ -48,6 +55,8 @@ pub(super) fn play(
     }
     if trainee.step == 0 {
         write_data(&trainee, data, run)?;
+    } else if !data_file(run).is_file() {
+        write_data(&Supervised::new(experiment, &opened.placement), data, run)?;
     }
     let (steps, keep) = (experiment.task.steps, experiment.task.keep);
     let begun = Begun { run, opened, voice, start: trainee.step, steps, keep, columns: 1 };
@@ -69,7 +78,7 @@ pub(super) fn play(
 
     let (train, test) = (trainee.score(&data.train), trainee.score(&data.test));
     let metrics = serde_json::json!({ "step": trainee.step, "train": train, "test": test });
-    run.write("metrics.json", format!("{metrics:#}\n").as_bytes())?;
+    run.write_summary(metrics.as_object().cloned().unwrap_or_default())?;
     if voice.json {
         answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "metrics": metrics }));
         return Ok(());
@@ -84,6 +93,10 @@ pub(super) fn play(
 
 fn network_of(trainee: &Supervised) -> &Network {
     &trainee.network
+}
+
+fn data_file(run: &RunDir) -> PathBuf {
+    run.root().join("data.npz")
 }
 
 /// What predictions of the training start from: samples, and what the network gives before the first step.
@@ -106,5 +119,5 @@ fn write_data(trainee: &Supervised, data: &TaskData, run: &RunDir) -> Result<(),
         arrays.push((names[1], Array::f32(&wide, examples.targets.as_slice())));
         arrays.push((names[2], Array::f32(&wide, trainee.outputs(examples))));
     }
-    Ok(write_npz(&run.root().join("data.npz"), &arrays)?)
+    Ok(write_npz(&data_file(run), &arrays)?)
 }
