@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_artifact::{Array, Draft, write_npz};
-use fintan_config::Description;
+use fintan_config::{Description, Held, MemoryBound};
 use fintan_net::weights::{read_safetensors, write_safetensors};
 use fintan_net::{Mode, Network, Placement};
 use fintan_train::{Purpose, draw_latents, generate, stream};
@@ -103,6 +103,8 @@ pub(super) fn read_export(weights: &Path, placement: &Placement) -> Result<Netwo
     let text = fs_err::read(&beside).map_err(Failure::input)?;
     let described: Description = serde_json::from_slice(&text).map_err(|e| wrong(&beside, &e))?;
     let architecture = described.architecture().map_err(|e| wrong(&beside, &e))?;
+    let memory = MemoryBound { held: Held::Parameters, free: crate::memory::free() };
+    memory.admit(&architecture).map_err(|e| wrong(&beside, &format!("`{}`: {}", e.key, e.message)))?;
     let drawn = Network::init(&architecture, &mut stream(0, Purpose::Generator, 0), placement);
     let network = drawn.with_tensors(&tensors).map_err(|e| wrong(weights, &e))?;
     for k in 0..network.running_statistics().len() {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use burn::tensor::DType;
 use fintan_artifact::{Draft, RunDir, RunError, read_arrays};
-use fintan_config::{ConfigError, Inputs, NetworkExperiment, Precision, Subject, image_of};
+use fintan_config::{ConfigError, Held, Inputs, NetworkExperiment, Precision, Subject, image_of};
 use fintan_data::Images;
 use fintan_moments::summary::{fits, rows};
 use fintan_moments::{Death, Plan, Pool, Realisation};
@@ -36,7 +36,7 @@ fn measure(args: &Moments) -> Result<(), Failure> {
     let path = args.path.as_ref().expect("clap asks for it");
     let mut overrides = args.set.clone();
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
-    let mut subject = Subject::load(path, &overrides)?;
+    let mut subject = Subject::load_within(path, &overrides, args.on.device.bound(Held::Layer))?;
     for named in subject.paths_mut() {
         *named = std::path::absolute(&*named).map_err(Failure::input)?;
     }

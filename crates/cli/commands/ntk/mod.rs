@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::DType;
+use fintan_config::Bytes;
 use fintan_net::{Mode, Placement};
-use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
+use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
 use serde_json::json;
 
 pub(super) use self::drift::Reference;
