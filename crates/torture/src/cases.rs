@@ -54,6 +54,21 @@ impl fmt::Display for Group {
     }
 }
 
+/// Why a case did not go well.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What cases of its kind start from could not be made: none of them can be run.
+    Unprepared(String),
+    /// The case itself.
+    Case(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Case(why)
+    }
+}
+
 /// Everything that cases share.
 pub(crate) struct Harness {
     /// Where they work.
@@ -101,7 +116,7 @@ impl Harness {
         }
     }
 
-    fn run(&self, group: Group, case: u64, folder: &Path) -> Result<(), String> {
+    fn run(&self, group: Group, case: u64, folder: &Path) -> Result<(), Failure> {
         let rng = self.rng(group, case);
         match group {
             Group::Kill => interrupted::kill(self, case, rng, folder),
@@ -132,9 +147,9 @@ pub(crate) fn run_all(
                 continue;
             }
             let folder = harness.root.join(format!("{group}-{case}"));
-            let begun = begin(&folder);
+            let begun = begin(&folder).map_err(Failure::from);
             let ended = begun.and_then(|()| harness.run(group, case, &folder));
-            tally.count(group, case, &row, &folder, ended.as_ref().err().map(String::as_str));
+            tally.count(group, case, &row, &folder, ended.err());
         }
     };
     std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use zip::CompressionMethod;
 
-use crate::cases::{Harness, begin};
+use crate::cases::{Failure, Harness, begin};
 use crate::configs;
 use crate::interrupted::succeed;
 use crate::mutate::{Format, Npy, zipped};
@@ -451,9 +451,9 @@ impl Corpus {
     }
 
     /// The folder with all files.
-    pub(crate) fn folder(&self, harness: &Harness) -> Result<&Path, String> {
+    pub(crate) fn folder(&self, harness: &Harness) -> Result<&Path, Failure> {
         let made = self.made.get_or_init(|| make(harness));
-        made.as_ref().map(PathBuf::as_path).map_err(|why| format!("the corpus: {why}"))
+        made.as_ref().map(PathBuf::as_path).map_err(|why| Failure::Unprepared(format!("the corpus: {why}")))
     }
 }
 
@@ -515,14 +515,14 @@ flatten = {}
 [[network.layers]]
 dense = { out = 12 }
 [data.shapes]
-count = 24
+count = 120
 [task.supervised]
 goal = "classification"
-train = 12
-test = 8
+train = 80
+test = 30
 optimizer.sgd.rate = 0.1
 steps = 2
-batch = 6
+batch = 10
 "#;
 
 /// Moments of inputs from a file.

@@ -9,7 +9,7 @@ use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::cases::{Harness, begin};
+use crate::cases::{Failure, Harness, begin};
 use crate::configs;
 use crate::program::{Ending, Program, words};
 use crate::scenarios::{ALL, Scenario, Then};
@@ -53,10 +53,10 @@ impl Interrupted {
         &ALL[self.index(case)]
     }
 
-    fn prepared(&self, harness: &Harness, case: u64) -> Result<&Prepared, String> {
+    fn prepared(&self, harness: &Harness, case: u64) -> Result<&Prepared, Failure> {
         let i = self.index(case);
         let made = self.prepared[i].get_or_init(|| prepare(harness, &ALL[i], i));
-        made.as_ref().map_err(|why| format!("the uninterrupted run: {why}"))
+        made.as_ref().map_err(|why| Failure::Unprepared(format!("the uninterrupted run: {why}")))
     }
 }
 
@@ -122,7 +122,7 @@ fn draw<'a>(calls: &'a [Call], rng: &mut ChaCha8Rng, fits: impl Fn(&Call) -> boo
 }
 
 /// Kills a command up to three times on its way, finishes it, and compares.
-pub(crate) fn kill(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), String> {
+pub(crate) fn kill(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), Failure> {
     let scenario = harness.interrupted.scenario(case);
     let prepared = harness.interrupted.prepared(harness, case)?;
     tree::copy(&prepared.before, &folder.join("work")).map_err(|e| e.to_string())?;
@@ -140,49 +140,50 @@ pub(crate) fn kill(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &P
         };
         if let (Some(code), None) = (ending.code, ending.signal) {
             if let Some(crash) = ending.crash() {
-                return Err(format!("{crash}: {}", ending.complaint()));
+                return Err(format!("{crash}: {}", ending.complaint()).into());
             }
             let refused = code != 0 && !says_exists(&ending);
             if refused {
-                return Err(format!("after {kill} kills, {}: {}", ending.word(), ending.complaint()));
+                return Err(format!("after {kill} kills, {}: {}", ending.word(), ending.complaint()).into());
             }
         }
         if let (Then::Or(other), Some(2)) = (scenario.then, ending.code) {
             command = other;
         }
     }
-    finish(harness, scenario, prepared, &mut rng, folder)
+    Ok(finish(harness, scenario, prepared, &mut rng, folder)?)
 }
 
 /// Lets a system call fail, finishes the command, and compares.
-pub(crate) fn fail(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), String> {
+pub(crate) fn fail(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), Failure> {
     let scenario = harness.interrupted.scenario(case);
     let prepared = harness.interrupted.prepared(harness, case)?;
     tree::copy(&prepared.before, &folder.join("work")).map_err(|e| e.to_string())?;
-    let call = draw(&prepared.calls, &mut rng, |_| true).ok_or("no call can fail without a tracer")?;
+    let call =
+        draw(&prepared.calls, &mut rng, |_| true).ok_or_else(|| "no call can fail without a tracer".to_owned())?;
     let errors: &[&str] = match call.name.as_str() {
         "openat" if call.reads => &["EIO"],
         "unlink" | "unlinkat" | "rmdir" | "rename" | "renameat" | "renameat2" => &["EIO"],
         _ => &["ENOSPC", "EIO", "EDQUOT"],
     };
-    let error = errors.choose(&mut rng).ok_or("no error")?;
+    let error = errors.choose(&mut rng).ok_or_else(|| "no error".to_owned())?;
     let ending = harness.program.start(folder, &strace::failer(call, error), &words(scenario.command))?.wait()?;
     let what = format!("{error} at {} number {}", call.name, call.nth);
     if let Some(crash) = ending.crash() {
-        return Err(format!("{what}: {crash}: {}", ending.complaint()));
+        return Err(format!("{what}: {crash}: {}", ending.complaint()).into());
     }
     if ending.is_well() {
-        return Err(format!("{what}: exit code 0, not a word: {}", ending.complaint()));
+        return Err(format!("{what}: exit code 0, not a word: {}", ending.complaint()).into());
     }
     let named = ["os error 5", "os error 28", "os error 122"];
     if !named.iter().any(|name| ending.mentions(name)) {
-        return Err(format!("{what}: the message does not say so: {}", ending.complaint()));
+        return Err(format!("{what}: the message does not say so: {}", ending.complaint()).into());
     }
     let left = tree::read(&folder.join("work")).map_err(|e| e.to_string())?;
     if let Some(name) = tree::leftover(&left).filter(|_| !call.name.starts_with("unlink") && call.name != "rmdir") {
-        return Err(format!("{what}: `{name}` is left behind"));
+        return Err(format!("{what}: `{name}` is left behind").into());
     }
-    finish(harness, scenario, prepared, &mut rng, folder).map_err(|why| format!("{what}; {why}"))
+    Ok(finish(harness, scenario, prepared, &mut rng, folder).map_err(|why| format!("{what}; {why}"))?)
 }
 
 fn says_exists(ending: &Ending) -> bool {

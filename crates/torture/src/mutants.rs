@@ -6,20 +6,21 @@ use std::path::Path;
 use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::cases::Harness;
+use crate::cases::{Failure, Harness};
 use crate::corpus::{self, Subject};
 use crate::mutate::{Format, Mutant, Npy, mutate, unzip};
 use crate::program::{Ending, words};
 use crate::tree;
 
 /// Damages a file and reads it.
-pub(crate) fn damage(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), String> {
+pub(crate) fn damage(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), Failure> {
     let subject = corpus::subject(case);
     let made = harness.corpus.folder(harness)?;
     let file = subject.file(made, &mut rng)?;
     let whole = fs_err::read(made.join(&file)).map_err(|e| e.to_string())?;
     let mutant = mutate(&whole, subject.format, &mut rng);
-    let reader = subject.readers.choose(&mut rng).ok_or("no reader")?.replace("{}", &file.to_string_lossy());
+    let reader =
+        subject.readers.choose(&mut rng).ok_or_else(|| "no reader".to_owned())?.replace("{}", &file.to_string_lossy());
     let work = folder.join("work");
     subject.copy(made, &file, &work)?;
     fs_err::write(work.join(&file), &mutant.bytes).map_err(|e| e.to_string())?;
@@ -31,8 +32,8 @@ pub(crate) fn damage(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: 
     judge(subject, &file, &whole, &mutant, &ending).map_err(|why| format!("{said}: {why}"))?;
     if ending.code == Some(2) {
         let after = tree::read(&work).map_err(|e| e.to_string())?;
-        if let Some(difference) = tree::difference(&before, &after) {
-            return Err(format!("{said}: `{}` refuses and leaves something: {difference}", ending.line));
+        if let Some(change) = tree::change(&before, &after) {
+            return Err(format!("{said}: `{}` refuses and leaves something: {change}", ending.line).into());
         }
     }
     if let (Some(kernel), true) = (subject.kernel, ending.is_well()) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::cases::{Harness, begin};
+use crate::cases::{Failure, Harness, begin};
 use crate::configs;
 use crate::interrupted::succeed;
 use crate::program::{Ending, words};
@@ -169,8 +169,8 @@ const ALL: &[Race] = &[
     Race {
         name: "theory and theory",
         before: &[],
-        first: "theory net.toml --widths 8 --seeds 2 --out t --device flex --quiet",
-        second: "theory net.toml --widths 8 --seeds 2 --out t --device flex --quiet",
+        first: "theory net.toml --widths 8,16 --seeds 2 --out t --device flex --quiet",
+        second: "theory net.toml --widths 8,16 --seeds 2 --out t --device flex --quiet",
         when: None,
         second_may: May::FindItThere,
         then: &[],
@@ -230,10 +230,10 @@ impl Races {
         Self { prepared: ALL.iter().map(|_| OnceLock::new()).collect() }
     }
 
-    fn prepared(&self, harness: &Harness, case: u64) -> Result<&Prepared, String> {
+    fn prepared(&self, harness: &Harness, case: u64) -> Result<&Prepared, Failure> {
         let i = case as usize % ALL.len();
         let made = self.prepared[i].get_or_init(|| prepare(harness, &ALL[i], i));
-        made.as_ref().map_err(|why| format!("one after the other: {why}"))
+        made.as_ref().map_err(|why| Failure::Unprepared(format!("one after the other: {why}")))
     }
 }
 
@@ -277,7 +277,7 @@ fn prepare(harness: &Harness, race: &Race, i: usize) -> Result<Prepared, String>
 }
 
 /// Runs two commands at once, finishes their work, and compares.
-pub(crate) fn race(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), String> {
+pub(crate) fn race(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), Failure> {
     let race = of(case);
     let prepared = harness.races.prepared(harness, case)?;
     tree::copy(&prepared.before, &folder.join("work")).map_err(|e| e.to_string())?;
@@ -299,10 +299,10 @@ pub(crate) fn race(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &P
         judge(ending, if race.second_may == May::Nothing { May::Nothing } else { may })?;
     }
     if !first.is_well() && !second.is_well() {
-        return Err(format!("both failed: {}; {}", first.complaint(), second.complaint()));
+        return Err(format!("both failed: {}; {}", first.complaint(), second.complaint()).into());
     }
     let found = finish(harness, race, folder)?;
-    tree::difference(&prepared.right, &found).map_or(Ok(()), Err)
+    Ok(tree::difference(&prepared.right, &found).map_or(Ok(()), Err)?)
 }
 
 fn judge(ending: &Ending, may: May) -> Result<(), String> {

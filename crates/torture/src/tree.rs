@@ -73,13 +73,22 @@ pub(crate) fn copy_some(from: &Path, to: &Path, names: &[&str]) -> io::Result<()
 
 /// The first difference between two folders in what must be equal.
 pub(crate) fn difference(right: &Tree, found: &Tree) -> Option<String> {
+    compare(right, found, unlike)
+}
+
+/// The first change of a folder that may not change at all.
+pub(crate) fn change(before: &Tree, after: &Tree) -> Option<String> {
+    compare(before, after, |name, a, b| (a != b).then(|| format!("`{name}` is another")))
+}
+
+fn compare(right: &Tree, found: &Tree, unlike: impl Fn(&str, &[u8], &[u8]) -> Option<String>) -> Option<String> {
     let compared = |tree: &Tree| -> Vec<String> { tree.keys().filter(|name| !is_lock(name)).cloned().collect() };
     let (wanted, there) = (compared(right), compared(found));
     if let Some(missing) = wanted.iter().find(|name| !there.contains(name)) {
         return Some(format!("`{missing}` is missing"));
     }
     if let Some(beyond) = there.iter().find(|name| !wanted.contains(name)) {
-        return Some(format!("`{beyond}` is there, and not after an uninterrupted run"));
+        return Some(format!("`{beyond}` is there, and should not be"));
     }
     wanted.iter().find_map(|name| unlike(name, &right[name], &found[name]))
 }
