@@ -19,6 +19,15 @@ pub(crate) struct Call {
     pub reads: bool,
     /// Whether it writes results to stdout.
     pub answers: bool,
+    /// The file, relative to the case.
+    pub path: String,
+}
+
+impl Call {
+    /// Whether it concerns a lock: what is written and found does not depend on it as long as there is one process.
+    pub(crate) fn locks(&self) -> bool {
+        self.path.ends_with("lock")
+    }
 }
 
 /// Whether `strace` is there and may trace.
@@ -70,6 +79,11 @@ fn injector(Call { name, nth, .. }: &Call, what: &str) -> Vec<String> {
     words
 }
 
+/// Whether a call is given a path; others are given an open file.
+fn path_is_told(name: &str) -> bool {
+    !matches!(name, "write" | "pwrite64" | "fsync" | "fdatasync" | "ftruncate" | "copy_file_range")
+}
+
 /// The calls of a record that concern files below `root`, where the command ran, and its answers.
 pub(crate) fn calls(record: &str, root: &Path) -> Vec<Call> {
     let root = root.to_string_lossy();
@@ -87,13 +101,16 @@ pub(crate) fn calls(record: &str, root: &Path) -> Vec<Call> {
         let answers = name == "write" && rest.starts_with("1<");
         let fd = rest.split_once('<').and_then(|(_, path)| path.split_once('>')).map_or("", |(path, _)| path);
         let path = rest.split('"').nth(1).unwrap_or("");
-        let ours = match name {
-            "write" | "pwrite64" | "fsync" | "fdatasync" | "ftruncate" | "copy_file_range" => fd.starts_with(&*root),
-            _ => (!path.starts_with('/') && !path.is_empty()) || path.starts_with(&*root),
+        let ours = if path_is_told(name) {
+            (!path.starts_with('/') && !path.is_empty()) || path.starts_with(&*root)
+        } else {
+            fd.starts_with(&*root)
         };
         if ours || answers {
             let reads = name == "openat" && !["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| rest.contains(flag));
-            found.push(Call { name: name.into(), nth: *nth, reads, answers });
+            let path = if path_is_told(name) { path } else { fd };
+            let path = path.strip_prefix(&*root).unwrap_or(path).trim_start_matches('/').to_owned();
+            found.push(Call { name: name.into(), nth: *nth, reads, answers, path });
         }
     }
     found
@@ -129,5 +146,6 @@ mod tests {
             ]
         );
         assert!(found[4].answers && !found[1].answers);
+        assert_eq!([&found[0], &found[1], &found[3]].map(|c| c.path.as_str()), ["a.toml", "r/log.jsonl", "r/.l"]);
     }
 }
