@@ -11,6 +11,7 @@ mod lines;
 mod log;
 mod run_dir;
 mod settings;
+mod visible;
 
 pub use arrays::{Array, Values, read_arrays, write_npz};
 pub use comparison::{ComparedData, ComparedRow, ComparedRun, Comparison};
@@ -18,3 +19,4 @@ pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, Re
 pub use log::{Event, EventKind, LogLine, SupervisedLine};
 pub use run_dir::{RunDir, RunError, write_whole};
 pub use settings::{Settings, differing_keys, settings_of};
+pub use visible::{visible, visible_json};

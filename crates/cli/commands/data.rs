@@ -9,7 +9,7 @@ use fintan_report::grid_png;
 
 use crate::args::{DataArgs, DataCommand};
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Loads a data set and says what it is.
 pub(super) fn data(command: &DataCommand) -> Result<(), Failure> {
@@ -48,7 +48,7 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
             "source": images.source, "images": images.len(), "size": images.size, "channels": images.channels,
             "class_counts": classes, "class_names": images.classes, "unreadable": unreadable,
         });
-        answer!("{answer}");
+        answer_json(&answer);
         return Ok(images);
     }
     answer!("source    {}", images.source);

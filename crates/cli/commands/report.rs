@@ -9,7 +9,7 @@ use fintan_theory::{Regime, regimes};
 
 use crate::args::Report;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Puts runs on one page.
 pub(super) fn report(args: &Report) -> Result<(), Failure> {
@@ -35,7 +35,7 @@ pub(super) fn report(args: &Report) -> Result<(), Failure> {
     }
     write(&roots, comparison.as_ref(), &out)?;
     if args.voice.json {
-        answer!("{}", serde_json::json!({ "report": out, "runs": roots }));
+        answer_json(&serde_json::json!({ "report": out, "runs": roots }));
     } else {
         answer!("{}", out.display());
     }

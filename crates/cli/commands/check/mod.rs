@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::args::Check;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Says what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
@@ -44,7 +44,7 @@ fn gan(experiment: &Experiment, args: &Check) -> Result<(), Failure> {
             "discriminator": tables[1].iter().map(Row::json).collect::<Vec<_>>(),
             "device": opened.name, "seconds_per_step": seconds, "memory_bytes": bytes, "untrained": untrained,
         });
-        answer!("{answer}");
+        answer_json(&answer);
         return Ok(());
     }
     answer_table("generator", &experiment.generator, &tables[0]);

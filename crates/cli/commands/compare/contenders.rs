@@ -1,5 +1,6 @@
 //! What is compared: configurations with their seeds, and runs that are there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{RunDir, Settings, settings_of};
@@ -59,7 +60,9 @@ pub(super) fn slug(name: &str) -> String {
 
 /// Everything that is to be compared, the same settings in one row.
 pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
-    if let Some(seed) = args.seeds.iter().enumerate().find_map(|(i, s)| args.seeds[..i].contains(s).then_some(s)) {
+    let wanted: Vec<u64> = args.seeds.iter().flat_map(|range| range.seeds()).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(seed) = wanted.iter().find(|seed| !seen.insert(**seed)) {
         return Err(Failure::input(format!("--seeds has {seed} twice")));
     }
     let mut rows = Vec::new();
@@ -92,7 +95,7 @@ pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
                 *named = std::path::absolute(&*named).map_err(Failure::input)?;
             }
             let Subject::Gan(experiment) = subject else { return Err(no_gan(&written)) };
-            let seeds = match (&args.seeds[..], &own[..]) {
+            let seeds = match (&wanted[..], &own[..]) {
                 ([], []) => {
                     unsaid.push((name.clone(), experiment.settings.seed));
                     vec![experiment.settings.seed]

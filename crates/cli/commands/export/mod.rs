@@ -13,7 +13,7 @@ use super::sample::Source;
 use crate::args::Export;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// What rebuilds the generator elsewhere.
 const LOADER: &str = include_str!("generator.py");
@@ -69,7 +69,7 @@ pub(super) fn export(args: &Export) -> Result<(), Failure> {
             "folder": args.out, "step": step, "parameters": architecture.parameter_count(),
             "latent": architecture.input.len(), "image": [shape.channels, shape.height, shape.width],
         });
-        answer!("{answer}");
+        answer_json(&answer);
         return Ok(());
     }
     answer!("{}", args.out.display());

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::args::{MergeMoments, Moments, MomentsCommand, MomentsSubcommand};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 pub(super) fn command(args: &MomentsCommand) -> Result<(), Failure> {
     match &args.command {
@@ -355,9 +355,8 @@ fn finish(
     run.write("env.json", format!("{env:#}\n").as_bytes())?;
     let dead: Vec<&Realisation> = done.iter().filter(|r| r.dead.is_some()).collect();
     if voice.json {
-        answer!(
-            "{}",
-            json!({ "run": run.root(), "realisations": done.len(), "dead": dead.len(), "fits": fits, "theory": theory.constants })
+        answer_json(
+            &json!({ "run": run.root(), "realisations": done.len(), "dead": dead.len(), "fits": fits, "theory": theory.constants }),
         );
         return Ok(());
     }

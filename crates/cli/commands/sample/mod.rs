@@ -15,7 +15,7 @@ use crate::args::{BatchNormMode, Interpolation, Sample};
 use crate::device;
 use crate::failure::Failure;
 use crate::progress::Work;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 pub(super) use source::Source;
 
@@ -75,7 +75,7 @@ pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
         for (kind, path) in &written {
             answer[*kind] = serde_json::json!(path);
         }
-        answer!("{answer}");
+        answer_json(&answer);
     } else {
         answer!("{}", path.display());
         for (_, path) in &written {

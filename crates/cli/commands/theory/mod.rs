@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::args::{Theory, Which};
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// The infinite-width side of a network.
 pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
@@ -45,7 +45,7 @@ pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
         }
     };
     if args.voice.json {
-        answer!("{summary}");
+        answer_json(&summary);
     } else {
         answer!("{}", place.display());
         if !args.voice.quiet {

@@ -12,7 +12,7 @@ use super::watch::Watch;
 use crate::args::Voice;
 use crate::device::Opened;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Samples behind `metrics.json`.
 const MEASURED: usize = 1024;
@@ -44,7 +44,7 @@ pub(super) fn play(
     let grid = run.grid(outcome.step);
     if voice.json {
         let metrics = serde_json::Value::Object(outcome.summary());
-        answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
+        answer_json(&serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
         return Ok(());
     }
     let Outcome { data, samples, .. } = &outcome;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::edit::{Edit, Place};
 use crate::args::{KnobChoice, Tune, Which};
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Solves for a knob and writes the tuned configuration.
 pub(super) fn tune(args: &Tune) -> Result<(), Failure> {
@@ -216,7 +216,7 @@ fn tell_all(args: &Tune, network: &Network, goal: &Goal, tuned: &Tuned, states: 
             "was_reached": tuned.setting.is_none(), "before": states[0].json(), "after": states[1].json(),
             "written": out,
         });
-        answer!("{answer}");
+        answer_json(&answer);
     } else {
         table(args, network, goal, states);
         answer!();
