@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::Args;
+use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
 use fintan_artifact::{RunError, visible};
@@ -79,6 +80,10 @@ impl From<RunError> for Failure {
     fn from(e: RunError) -> Self {
         match e {
             RunError::Io(_) => Self::Failed(miette::miette!("{e}")),
+            RunError::NotARun(ref path) => Self::Input(match reader(path) {
+                Some(help) => miette::miette!(help = help, "{e}"),
+                None => miette::miette!("{e}"),
+            }),
             _ => Self::input(e),
         }
     }

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod device;
 mod failure;
+mod given;
 mod memory;
 mod progress;
 mod shown;

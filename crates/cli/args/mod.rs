@@ -77,7 +77,7 @@ pub(crate) struct Voice {
 /// Which configuration, and what to change in it.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Config {
-    /// The configuration, a TOML file.
+    /// The configuration, a TOML file; where nothing is trained, a run directory stands for its own.
     #[arg(value_name = "CONFIG")]
     pub path: PathBuf,
     /// Change a setting, such as `train.steps=200` or `data.idx.images=train-images.gz`. Can be given many times.
@@ -565,7 +565,7 @@ pub(crate) enum DataCommand {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DataArgs {
     /// A folder of images, a .tar or .zip of images, an .npy or .npz array, an IDX file, CIFAR .bin batches (file or folder),
-    /// or a configuration (.toml).
+    /// or a configuration (.toml) or run directory for the data that it names.
     pub path: PathBuf,
     #[command(flatten)]
     pub voice: Voice,

@@ -51,7 +51,7 @@ pub(super) fn flow(args: &args::Flow) -> Result<(), Failure> {
     }
     write(&out, curves_svg(&axes, &curves)?.as_bytes())?;
     if args.voice.json {
-        answer_json(&json!({ "plot": out, "runs": answers }));
+        answer_json(&json!({ "plot": out.display().to_string(), "runs": answers }));
     } else {
         answer!("{}", out.display());
     }

@@ -16,6 +16,7 @@ mod theory;
 mod train;
 mod tune;
 
+pub(crate) use self::export::is_export;
 use crate::args::{Args, Command};
 use crate::failure::Failure;
 

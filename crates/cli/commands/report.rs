@@ -35,7 +35,8 @@ pub(super) fn report(args: &Report) -> Result<(), Failure> {
     }
     write(&roots, comparison.as_ref(), &out)?;
     if args.voice.json {
-        answer_json(&serde_json::json!({ "report": out, "runs": roots }));
+        let names: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+        answer_json(&serde_json::json!({ "report": out.display().to_string(), "runs": names }));
     } else {
         answer!("{}", out.display());
     }

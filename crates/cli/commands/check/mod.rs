@@ -16,11 +16,12 @@ use serde_json::json;
 use crate::args::Check;
 use crate::device;
 use crate::failure::Failure;
+use crate::given::configuration;
 use crate::voice::{answer, answer_json};
 
 /// Says what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
-    match Subject::load(&args.config.path, &args.config.overrides())? {
+    match Subject::load(&configuration(&args.config.path)?, &args.config.overrides())? {
         Subject::Gan(experiment) => gan(&experiment, args),
         Subject::Network(network) => network::check(&network, args),
     }

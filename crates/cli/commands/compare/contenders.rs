@@ -8,6 +8,7 @@ use fintan_config::{ComparisonSettings, Experiment, Subject};
 
 use crate::args::Compare;
 use crate::failure::Failure;
+use crate::given::make_absolute;
 
 /// A configuration with all its runs.
 pub(super) struct Row {
@@ -90,10 +91,7 @@ pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
         };
         let own = comparison.map(|settings| settings.seeds).unwrap_or_default();
         for (name, written, mut subject) in planned {
-            // So that a run can be resumed from any folder.
-            for named in subject.paths_mut() {
-                *named = std::path::absolute(&*named).map_err(Failure::input)?;
-            }
+            make_absolute(&mut subject)?;
             let Subject::Gan(experiment) = subject else { return Err(no_gan(&written)) };
             let seeds = match (&wanted[..], &own[..]) {
                 ([], []) => {

@@ -91,7 +91,7 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
     }
     let (file, report) = (out.join("compare.json"), of_comparison(&comparison, &out)?);
     if args.voice.json {
-        let said = serde_json::json!({ "event": "compared", "file": file, "report": report, "comparison": comparison });
+        let said = serde_json::json!({ "event": "compared", "file": file.display().to_string(), "report": report.display().to_string(), "comparison": comparison });
         answer_json(&said);
     } else {
         answer_table(&comparison);
@@ -106,7 +106,9 @@ fn all_there(rows: &[Row]) -> bool {
 
 fn announce(voice: &Voice, name: &str, seed: u64, [i, total]: [usize; 2], root: &Path) {
     if voice.json {
-        answer_json(&serde_json::json!({ "event": "run", "name": name, "seed": seed, "run": root }));
+        answer_json(
+            &serde_json::json!({ "event": "run", "name": name, "seed": seed, "run": root.display().to_string() }),
+        );
     } else if !voice.quiet {
         tell!("[{i}/{total}]     {name}, seed {seed}");
     }

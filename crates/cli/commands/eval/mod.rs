@@ -166,7 +166,9 @@ fn seen(
 
 fn say(evaluation: &Evaluation, run: &RunDir, voice: &Voice) {
     if voice.json {
-        answer_json(&serde_json::json!({ "run": run.root(), "file": run.metrics(), "evaluation": evaluation }));
+        answer_json(
+            &serde_json::json!({ "run": run.root().display().to_string(), "file": run.metrics().display().to_string(), "evaluation": evaluation }),
+        );
         return;
     }
     if !voice.quiet {

@@ -66,7 +66,7 @@ pub(super) fn export(args: &Export) -> Result<(), Failure> {
     })?;
     if args.voice.json {
         let answer = serde_json::json!({
-            "folder": args.out, "step": step, "parameters": architecture.parameter_count(),
+            "folder": args.out.display().to_string(), "step": step, "parameters": architecture.parameter_count(),
             "latent": architecture.input.len(), "image": [shape.channels, shape.height, shape.width],
         });
         answer_json(&answer);
@@ -93,7 +93,7 @@ pub(super) fn channels_first(values: &[f32], channels: usize, positions: usize) 
 }
 
 /// Whether a folder was written by `fintan export`.
-pub(super) fn is_export(path: &Path) -> bool {
+pub(crate) fn is_export(path: &Path) -> bool {
     path.join("generator.json").is_file() && path.join("generator.safetensors").is_file()
 }
 

@@ -21,6 +21,7 @@ use serde_json::json;
 use crate::args::{MergeMoments, Moments, MomentsCommand, MomentsSubcommand};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
+use crate::given::{make_absolute, no_run};
 use crate::voice::{answer, answer_json, tell};
 
 pub(super) fn command(args: &MomentsCommand) -> Result<(), Failure> {
@@ -33,12 +34,15 @@ pub(super) fn command(args: &MomentsCommand) -> Result<(), Failure> {
 /// Realisations to be done, and where they are kept.
 fn measure(args: &Moments) -> Result<(), Failure> {
     let path = args.path.as_ref().expect("clap asks for it");
+    no_run(path, |run, resolved| {
+        format!(
+            "`fintan moments {resolved} --resume --out {run}` goes on with one of moments, and `fintan report {run}` shows it"
+        )
+    })?;
     let mut overrides = args.set.clone();
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
     let mut subject = Subject::load(path, &overrides)?;
-    for named in subject.paths_mut() {
-        *named = std::path::absolute(&*named).map_err(Failure::input)?;
-    }
+    make_absolute(&mut subject)?;
     let experiment = with_moments(subject, path)?;
     let plan = Plan::new(&experiment).expect("just seen");
     let settings = plan.settings();
@@ -356,7 +360,7 @@ fn finish(
     let dead: Vec<&Realisation> = done.iter().filter(|r| r.dead.is_some()).collect();
     if voice.json {
         answer_json(
-            &json!({ "run": run.root(), "realisations": done.len(), "dead": dead.len(), "fits": fits, "theory": theory.constants }),
+            &json!({ "run": run.root().display().to_string(), "realisations": done.len(), "dead": dead.len(), "fits": fits, "theory": theory.constants }),
         );
         return Ok(());
     }

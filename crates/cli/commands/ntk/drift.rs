@@ -78,7 +78,7 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
     let place = beside(&run.root().join("ntk").join(format!("drift_{network}.npz")), args).with_extension("csv");
     write_whole(&place, table.as_bytes())?;
     if args.voice.json {
-        answer_json(&json!({ "table": place, "steps": rows }));
+        answer_json(&json!({ "table": place.display().to_string(), "steps": rows }));
     } else {
         answer!("{}", place.display());
     }

@@ -64,11 +64,11 @@ pub(super) fn largest(
     };
     write_npz(path, &arrays)?;
     let picture = picture.map(|png| write_whole(&path.with_extension("png"), &png)).transpose()?;
-    let picture = picture.map(|()| path.with_extension("png"));
+    let picture = picture.map(|()| path.with_extension("png").display().to_string());
     let worst = spectrum.residuals.iter().copied().fold(0.0, f64::max);
     if voice.json {
         answer_json(&json!({
-            "kernel": path, "eigenvalues": spectrum.values, "largest_residual": worst, "trace": trace,
+            "kernel": path.display().to_string(), "eigenvalues": spectrum.values, "largest_residual": worst, "trace": trace,
             "trace_standard_error": error, "eigenimages": picture,
         }));
         return Ok(());

@@ -69,11 +69,11 @@ pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
     let written = write(args, &path, &images, &latents, [n, frames, columns])?;
     if args.voice.json {
         let mut answer = serde_json::json!({
-            "picture": path, "images": count, "step": source.step, "seed": seed, "batch_norm": norm,
+            "picture": path.display().to_string(), "images": count, "step": source.step, "seed": seed, "batch_norm": norm,
             "truncation": args.truncation, "device": opened.name, "measures": images.measure(),
         });
         for (kind, path) in &written {
-            answer[*kind] = serde_json::json!(path);
+            answer[*kind] = path.display().to_string().into();
         }
         answer_json(&answer);
     } else {

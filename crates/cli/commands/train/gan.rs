@@ -44,7 +44,9 @@ pub(super) fn play(
     let grid = run.grid(outcome.step);
     if voice.json {
         let metrics = serde_json::Value::Object(outcome.summary());
-        answer_json(&serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
+        answer_json(
+            &serde_json::json!({ "event": "done", "run": run.root().display().to_string(), "grid": grid.display().to_string(), "metrics": metrics }),
+        );
         return Ok(());
     }
     let Outcome { data, samples, .. } = &outcome;

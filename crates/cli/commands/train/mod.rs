@@ -16,6 +16,7 @@ use fintan_train::{Gan, Supervised};
 use crate::args::{Resume, Train, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
+use crate::given::{make_absolute, no_run};
 use crate::voice::tell;
 
 pub(super) use gan::load_images;
@@ -24,11 +25,11 @@ pub(super) use supervised::task_of;
 /// Trains from the first step.
 pub(super) fn train(args: &Train) -> Result<(), Failure> {
     let path = &args.config.path;
+    no_run(path, |run, resolved| {
+        format!("`fintan resume {run}` goes on with it, and `fintan train {resolved}` trains its configuration anew")
+    })?;
     let mut subject = Subject::load(path, &args.config.overrides())?;
-    // So that a run can be resumed from any folder.
-    for named in subject.paths_mut() {
-        *named = std::path::absolute(&*named).map_err(Failure::input)?;
-    }
+    make_absolute(&mut subject)?;
     let opened = device::open(args.on.device)?;
     match &subject {
         Subject::Gan(experiment) => {

@@ -71,7 +71,9 @@ pub(super) fn play(
     let metrics = serde_json::json!({ "step": trainee.step, "train": train, "test": test });
     run.write("metrics.json", format!("{metrics:#}\n").as_bytes())?;
     if voice.json {
-        answer_json(&serde_json::json!({ "event": "done", "run": run.root(), "metrics": metrics }));
+        answer_json(
+            &serde_json::json!({ "event": "done", "run": run.root().display().to_string(), "metrics": metrics }),
+        );
         return Ok(());
     }
     for (name, score) in [("train", train), ("test", test)] {
