@@ -79,12 +79,15 @@ impl From<CheckpointError> for Failure {
 impl From<RunError> for Failure {
     fn from(e: RunError) -> Self {
         match e {
-            RunError::Io(_) => Self::Failed(miette::miette!("{e}")),
+            RunError::Io(_) | RunError::Held { .. } => Self::Failed(miette::miette!("{e}")),
             RunError::NotARun(ref path) => Self::Input(match reader(path) {
                 Some(help) => miette::miette!(help = help, "{e}"),
                 None => miette::miette!("{e}"),
             }),
-            _ => Self::input(e),
+            RunError::Exists(_)
+            | RunError::NoCheckpoint(_)
+            | RunError::NoSuchCheckpoint { .. }
+            | RunError::Damaged { .. } => Self::input(e),
         }
     }
 }

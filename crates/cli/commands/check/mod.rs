@@ -5,7 +5,7 @@ mod network;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan_config::{Architecture, Experiment, Subject};
+use fintan_config::{Architecture, Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_metrics::Measures;
 use fintan_net::{Mode, Network};
@@ -21,7 +21,8 @@ use crate::voice::{answer, answer_json};
 
 /// Says what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
-    match Subject::load(&configuration(&args.config.path)?, &args.config.overrides())? {
+    let (path, bound) = (configuration(&args.config.path)?, args.on.device.bound(Held::Training));
+    match Subject::load_within(&path, &args.config.overrides(), bound)? {
         Subject::Gan(experiment) => gan(&experiment, args),
         Subject::Network(network) => network::check(&network, args),
     }
