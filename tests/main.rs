@@ -20,6 +20,7 @@
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 //! - [`samples`]: grids, single images, arrays, interpolations
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
+//! - [`terminal`]: full disks, closed pipes, hostile names on stdout and stderr
 //! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
 //! - [`tuning`]: a knob is solved for, and the tuned configuration written
 
@@ -50,5 +51,6 @@ mod runs;
 mod samples;
 mod supervised;
 mod support;
+mod terminal;
 mod theory;
 mod tuning;

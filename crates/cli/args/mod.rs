@@ -1,12 +1,16 @@
 //! The command line. Doc comments are the help.
 
 mod ntk;
+mod read;
+mod seeds;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::ntk::{EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand};
+pub(crate) use self::read::read;
+pub(crate) use self::seeds::SeedRange;
 use crate::device::Choice;
 
 /// Order and chaos in neural networks: train GANs without BatchNorm, and know beforehand whether they will collapse.
@@ -73,7 +77,7 @@ pub(crate) struct Voice {
 /// Which configuration, and what to change in it.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Config {
-    /// The configuration, a TOML file.
+    /// The configuration, a TOML file; where nothing is trained, a run directory stands for its own.
     #[arg(value_name = "CONFIG")]
     pub path: PathBuf,
     /// Change a setting, such as `train.steps=200` or `data.idx.images=train-images.gz`. Can be given many times.
@@ -330,10 +334,10 @@ pub(crate) struct Compare {
     pub on: On,
     #[command(flatten)]
     pub voice: Voice,
-    /// Seeds of weights, latents and data order to train each configuration with, separated by commas; by default the one
-    /// that the configurations have.
+    /// Seeds of weights, latents and data order to train each configuration with: `0,1,2`, `0..3` (3 left out), or a mixture;
+    /// by default the one that the configurations have.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    pub seeds: Vec<u64>,
+    pub seeds: Vec<SeedRange>,
     /// Change a setting of all configurations; of runs, where the data are (`data.`). Can be given many times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -568,7 +572,7 @@ pub(crate) enum DataCommand {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DataArgs {
     /// A folder of images, a .tar or .zip of images, an .npy or .npz array, an IDX file, CIFAR .bin batches (file or folder),
-    /// or a configuration (.toml).
+    /// or a configuration (.toml) or run directory for the data that it names.
     pub path: PathBuf,
     #[command(flatten)]
     pub voice: Voice,

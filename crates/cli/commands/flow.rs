@@ -17,7 +17,7 @@ use super::train::task_of;
 use crate::args;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Predicts the losses of finished runs from kernels, beside the losses they had.
 pub(super) fn flow(args: &args::Flow) -> Result<(), Failure> {
@@ -51,7 +51,7 @@ pub(super) fn flow(args: &args::Flow) -> Result<(), Failure> {
     }
     write(&out, curves_svg(&axes, &curves)?.as_bytes())?;
     if args.voice.json {
-        answer!("{}", json!({ "plot": out, "runs": answers }));
+        answer_json(&json!({ "plot": out.display().to_string(), "runs": answers }));
     } else {
         answer!("{}", out.display());
     }

@@ -9,7 +9,7 @@ use fintan_theory::{Regime, regimes};
 
 use crate::args::Report;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Puts runs on one page.
 pub(super) fn report(args: &Report) -> Result<(), Failure> {
@@ -35,7 +35,8 @@ pub(super) fn report(args: &Report) -> Result<(), Failure> {
     }
     write(&roots, comparison.as_ref(), &out)?;
     if args.voice.json {
-        answer!("{}", serde_json::json!({ "report": out, "runs": roots }));
+        let names: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+        answer_json(&serde_json::json!({ "report": out.display().to_string(), "runs": names }));
     } else {
         answer!("{}", out.display());
     }

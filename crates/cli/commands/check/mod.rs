@@ -16,11 +16,13 @@ use serde_json::json;
 use crate::args::Check;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::given::configuration;
+use crate::voice::{answer, answer_json};
 
 /// Says what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
-    match Subject::load_within(&args.config.path, &args.config.overrides(), args.on.device.bound(Held::Training))? {
+    let (path, bound) = (configuration(&args.config.path)?, args.on.device.bound(Held::Training));
+    match Subject::load_within(&path, &args.config.overrides(), bound)? {
         Subject::Gan(experiment) => gan(&experiment, args),
         Subject::Network(network) => network::check(&network, args),
     }
@@ -44,7 +46,7 @@ fn gan(experiment: &Experiment, args: &Check) -> Result<(), Failure> {
             "discriminator": tables[1].iter().map(Row::json).collect::<Vec<_>>(),
             "device": opened.name, "seconds_per_step": seconds, "memory_bytes": bytes, "untrained": untrained,
         });
-        answer!("{answer}");
+        answer_json(&answer);
         return Ok(());
     }
     answer_table("generator", &experiment.generator, &tables[0]);

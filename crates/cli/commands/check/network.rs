@@ -13,7 +13,7 @@ use super::{Row, answer_cost, answer_table, bytes, table};
 use crate::args::Check;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Regime of each layer; with a task, its lines and its cost.
 pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
     let Some(experiment) = network.supervised() else {
         let rows = table(architecture, None);
         if args.voice.json {
-            answer!("{}", json!({ "network": rows.iter().map(Row::json).collect::<Vec<_>>() }));
+            answer_json(&json!({ "network": rows.iter().map(Row::json).collect::<Vec<_>>() }));
         } else {
             answer_table("network", architecture, &rows);
         }
@@ -36,7 +36,7 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
             "network": rows.iter().map(Row::json).collect::<Vec<_>>(), "data": experiment.data, "task": task,
             "device": opened.name, "seconds_per_step": seconds, "memory_bytes": bytes,
         });
-        answer!("{answer}");
+        answer_json(&answer);
         return Ok(());
     }
     answer_table("network", architecture, &rows);

@@ -1,5 +1,6 @@
 //! What is compared: configurations with their seeds, and runs that are there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{RunDir, Settings, settings_of};
@@ -7,6 +8,7 @@ use fintan_config::{ComparisonSettings, Experiment, Held, Subject};
 
 use crate::args::Compare;
 use crate::failure::Failure;
+use crate::given::make_absolute;
 
 /// A configuration with all its runs.
 pub(super) struct Row {
@@ -59,7 +61,9 @@ pub(super) fn slug(name: &str) -> String {
 
 /// Everything that is to be compared, the same settings in one row.
 pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
-    if let Some(seed) = args.seeds.iter().enumerate().find_map(|(i, s)| args.seeds[..i].contains(s).then_some(s)) {
+    let wanted: Vec<u64> = args.seeds.iter().flat_map(|range| range.seeds()).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(seed) = wanted.iter().find(|seed| !seen.insert(**seed)) {
         return Err(Failure::input(format!("--seeds has {seed} twice")));
     }
     let mut rows = Vec::new();
@@ -87,12 +91,9 @@ pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
         };
         let own = comparison.map(|settings| settings.seeds).unwrap_or_default();
         for (name, written, mut subject) in planned {
-            // So that a run can be resumed from any folder.
-            for named in subject.paths_mut() {
-                *named = std::path::absolute(&*named).map_err(Failure::input)?;
-            }
+            make_absolute(&mut subject)?;
             let Subject::Gan(experiment) = subject else { return Err(no_gan(&written)) };
-            let seeds = match (&args.seeds[..], &own[..]) {
+            let seeds = match (&wanted[..], &own[..]) {
                 ([], []) => {
                     unsaid.push((name.clone(), experiment.settings.seed));
                     vec![experiment.settings.seed]

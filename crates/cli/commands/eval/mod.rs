@@ -16,7 +16,7 @@ use crate::args::{Eval, MetricChoice, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
 use crate::progress::Work;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Measures a checkpoint.
 pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
@@ -172,7 +172,9 @@ fn seen(
 
 fn say(evaluation: &Evaluation, run: &RunDir, voice: &Voice) {
     if voice.json {
-        answer!("{}", serde_json::json!({ "run": run.root(), "file": run.metrics(), "evaluation": evaluation }));
+        answer_json(
+            &serde_json::json!({ "run": run.root().display().to_string(), "file": run.metrics().display().to_string(), "evaluation": evaluation }),
+        );
         return;
     }
     if !voice.quiet {

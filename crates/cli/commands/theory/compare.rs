@@ -65,7 +65,7 @@ pub(super) fn compare(
     }
     let symmetric = second.is_none() && ntk.shape.len() == 2;
     let dots = if symmetric { scaled_pairs(&first, &empirical) } else { Vec::new() };
-    Ok((json!({ "kernel": path, "relative_difference": off, "largest_difference": worst }), dots))
+    Ok((json!({ "kernel": path.display().to_string(), "relative_difference": off, "largest_difference": worst }), dots))
 }
 
 /// What `fintan ntk` holds of one pair of inputs, at infinite width: traced, diagonal or full by the kernel's rank.

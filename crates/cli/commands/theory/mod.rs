@@ -15,7 +15,8 @@ use serde_json::json;
 
 use crate::args::{Theory, Which};
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::given::{self, configuration};
+use crate::voice::{answer, answer_json, tell};
 
 /// The infinite-width side of a network.
 pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
@@ -45,7 +46,7 @@ pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
         }
     };
     if args.voice.json {
-        answer!("{summary}");
+        answer_json(&summary);
     } else {
         answer!("{}", place.display());
         if !args.voice.quiet {
@@ -65,7 +66,7 @@ fn fill(
     place: &Path,
 ) -> Result<serde_json::Value, Failure> {
     let quiet = args.voice.json;
-    let mut summary = json!({ "folder": place, "parameters": architecture.parameter_count() });
+    let mut summary = json!({ "folder": place.display().to_string(), "parameters": architecture.parameter_count() });
     summary["layers"] = layers(architecture, quiet);
     let compared = args.compare.as_ref().map(|path| compare::compare(path, architecture, folder, quiet));
     let (compared, dots) = compared.transpose()?.unzip();
@@ -99,7 +100,7 @@ fn fill(
 
 /// The network that was asked for, its rates and the seed.
 fn network(args: &Theory) -> Result<(Architecture, LayerRates, u64), Failure> {
-    let subject = Subject::load(&args.config.path, &args.config.overrides())?;
+    let subject = Subject::load(&configuration(&args.config.path)?, &args.config.overrides())?;
     Ok(match subject {
         Subject::Network(alone) => (alone.network, LayerRates::Off, alone.settings.seed),
         Subject::Gan(gan) => {
@@ -114,7 +115,7 @@ fn network(args: &Theory) -> Result<(Architecture, LayerRates, u64), Failure> {
 
 fn place(args: &Theory) -> PathBuf {
     args.out.clone().unwrap_or_else(|| {
-        let name = args.config.path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = given::name(&args.config.path);
         let word = if args.network == Which::Discriminator { ".discriminator" } else { "" };
         PathBuf::from(format!("{name}{word}.theory"))
     })
