@@ -116,15 +116,7 @@ pub(crate) struct Bulk {
 impl Bulk {
     /// Of two equal Gaussian values.
     pub(crate) fn of(q: Wide) -> Self {
-        Self {
-            q,
-            mean: Wide::ZERO,
-            gap: Wide::ZERO,
-            slope: Wide::new(1.0),
-            rates: None,
-            gaussian: true,
-            fresh: false,
-        }
+        Self { q, mean: Wide::ZERO, gap: Wide::ZERO, slope: Wide::new(1.0), rates: None, gaussian: true, fresh: false }
     }
 
     /// Derivatives from here on.
@@ -159,9 +151,7 @@ impl Bulk {
             Rule::Norm { eps } => {
                 let variance = self.q - self.mean * self.mean;
                 let over = variance + Wide::new(*eps);
-                let rate = |[mean, q]: [Wide; 2]| {
-                    [Wide::ZERO, (q - self.mean * mean * 2.0) * *eps / (over * over)]
-                };
+                let rate = |[mean, q]: [Wide; 2]| [Wide::ZERO, (q - self.mean * mean * 2.0) * *eps / (over * over)];
                 Self {
                     q: variance / over,
                     mean: Wide::ZERO,

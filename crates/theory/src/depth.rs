@@ -44,6 +44,12 @@ impl AtDepth {
 /// Share of the diagonal below which an eigenvalue is rounding.
 const ROUNDING: f64 = 1e-14;
 
+/// Condition numbers of kernels of n inputs above that are not known: the smallest eigenvalue is rounding.
+#[must_use]
+pub fn condition_bound(n: usize) -> f64 {
+    n as f64 / ROUNDING
+}
+
 /// Of the n-by-n matrix of 1 on and ϑ off the diagonal: `(1 + (n-1) ϑ) / (1 - ϑ)`, or its inverse where ϑ < 0.
 pub(crate) fn condition(scaled: f64, n: usize) -> f64 {
     let (one, rest) = (1.0 + (n as f64 - 1.0) * scaled, 1.0 - scaled);

@@ -18,8 +18,8 @@ use crate::wide::Wide;
 /// A network's own block of layers, repeated: `head`, the block a number of times, `tail`.
 #[derive(Debug, Clone)]
 pub struct Family {
-    input: Shape,
-    parametrization: Parametrization,
+    /// The network itself, without an output nonlinearity.
+    network: Architecture,
     head: Vec<Layer>,
     /// The block as often as the network has it; they differ in widths at most.
     blocks: Vec<Vec<Layer>>,
@@ -72,14 +72,13 @@ impl Family {
         let mut block = rules[behind - period..behind].to_vec();
         block.rotate_left(piece % period);
         Ok(Some(Self {
-            input: architecture.input,
-            parametrization: architecture.parametrization,
             head: layers[..begin].to_vec(),
             tail: layers[behind..].to_vec(),
             blocks,
             rules: block,
             start,
             is_plain: scaled && is_plain(&layers),
+            network: architecture,
         }))
     }
 
@@ -97,7 +96,21 @@ impl Family {
         let block = |k: usize| &self.blocks[k.min(self.blocks.len() - 1)];
         let middle = (0..repeats).flat_map(block);
         let layers: Vec<Layer> = self.head.iter().chain(middle).chain(&self.tail).cloned().collect();
-        Architecture::new(self.input, &layers, self.parametrization)
+        Architecture::new(self.network.input, &layers, self.network.parametrization)
+    }
+
+    /// Pairs of inputs with |x|² = |y|² = n and the angles between them that are given; none where inputs are single
+    /// numbers.
+    #[must_use]
+    pub fn pairs_at(&self, angles: &[f64]) -> Option<Vec<[Vec<f64>; 2]>> {
+        let (_, input) = crate::limit::skip_reshapes(&self.network);
+        angles.iter().map(|angle| correlated_inputs(input, angle.cos())).collect()
+    }
+
+    /// Values that are worked out for one input: positions of all maps, or their pairs where the network pools.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        entries(&self.network)
     }
 
     /// Names of the layers in front of the block, in it, and behind it.
@@ -164,7 +177,7 @@ impl Family {
     pub fn sweep(&self, pairs: &[[Vec<f64>; 2]], most: usize) -> Result<Sweep, LimitError> {
         let own = self.repeats();
         let mut members = Vec::new();
-        let mut entries = 0;
+        let mut held = 0;
         for repeats in 1..=most.max(own) {
             let Ok(member) = self.member(repeats) else {
                 // Fewer blocks may not fit where more do.
@@ -174,10 +187,8 @@ impl Family {
                 }
                 break;
             };
-            let pools = member.flat().iter().any(|node| matches!(node.layer, Layer::GlobalAveragePool(_)));
-            let positions = member.flat().iter().map(|node| node.output.positions()).max().unwrap_or(1);
-            entries += positions * if pools { positions } else { 1 };
-            if repeats > own && entries > ENTRIES {
+            held += largest(&member);
+            if repeats > own && held > ENTRIES {
                 break;
             }
             members.push((repeats, member));
@@ -190,6 +201,21 @@ impl Family {
         let layers = members.iter().map(|m| m.flat().iter().filter(|node| node.fan_in().is_some()).count()).collect();
         Ok(Sweep { repeats, layers, relations })
     }
+}
+
+/// Positions of a network's maps, or their pairs where it pools.
+fn each_map(network: &Architecture) -> Vec<usize> {
+    let nodes = network.flat();
+    let pools = nodes.iter().any(|node| matches!(node.layer, Layer::GlobalAveragePool(_)));
+    nodes.iter().map(|node| node.output.positions().pow(if pools { 2 } else { 1 })).collect()
+}
+
+fn entries(network: &Architecture) -> usize {
+    each_map(network).iter().sum()
+}
+
+fn largest(network: &Architecture) -> usize {
+    each_map(network).into_iter().max().unwrap_or(1)
 }
 
 /// Whether r has a factor for it.
@@ -343,6 +369,10 @@ mod tests {
             let again = family.member(repeats).expect("the network itself");
             assert_eq!(again.nodes.iter().map(|node| node.layer.clone()).collect::<Vec<_>>(), layers);
         }
-        assert!(of(&[r, n.clone(), n, vec![last()]].concat()).words().starts_with("(dense, normalized relu) repeated behind dense, relu before"));
+        assert!(
+            of(&[r, n.clone(), n, vec![last()]].concat())
+                .words()
+                .starts_with("(dense, normalized relu) repeated behind dense, relu before")
+        );
     }
 }

@@ -46,7 +46,7 @@ mod valuation;
 mod variances;
 mod wide;
 
-pub use depth::{AtDepth, Law, depth_sweep};
+pub use depth::{AtDepth, Law, condition_bound, depth_sweep};
 pub use dual::{Dual, DualError, Duals, LARGEST_ERROR, Moments, Pair};
 pub use family::{Family, Sweep, correlated_inputs};
 pub use flow::{Flow, FlowError, Time};

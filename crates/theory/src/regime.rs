@@ -189,12 +189,17 @@ mod tests {
         });
         let of = |n: usize| {
             let layers = [vec![Layer::Dense(8.into())], vec![block.clone(); n], vec![Layer::Dense(1.into())]].concat();
-            regimes(&Architecture::new(Shape::vector(8), &layers, Parametrization::Ntk(Beta { beta: 0.1 })).expect("sound"))
+            regimes(
+                &Architecture::new(Shape::vector(8), &layers, Parametrization::Ntk(Beta { beta: 0.1 })).expect("sound"),
+            )
         };
         let pi = std::f64::consts::PI;
         let slope = 0.5 * (1.0 + 0.99 * pi / (pi - 1.0));
         let found = of(4);
-        assert_eq!(found.iter().map(|piece| piece.is_block).collect::<Vec<_>>(), [false, true, true, true, true, false]);
+        assert_eq!(
+            found.iter().map(|piece| piece.is_block).collect::<Vec<_>>(),
+            [false, true, true, true, true, false]
+        );
         for piece in &found[1..5] {
             near(piece.r, slope);
         }

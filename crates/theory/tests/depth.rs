@@ -63,7 +63,9 @@ fn chaos_has_the_prefactor_of_its_fixed_point() {
         if let Some(a) = a {
             near(at.c, a, 5e-8, "a*");
         }
-        let Law::Chaos { prefactor: Some(prefactor) } = Law::of(&Dual::new(normalized_relu()), &at) else { panic!("chaos") };
+        let Law::Chaos { prefactor: Some(prefactor) } = Law::of(&Dual::new(normalized_relu()), &at) else {
+            panic!("chaos")
+        };
         // The published constant was read off a recursion.
         near(prefactor, constant, 1e-5, "the constant");
         let found = sweep(normalized_relu(), beta, 120);
@@ -180,7 +182,8 @@ fn the_critical_line_reaches_biases_of_zero() {
         // Above it r - 1 is quadratic in what w is above.
         near(got, want, 1e-7, f.name());
     }
-    let near_zero = critical_weights(&Dual::new(Activation::raw(Function::Tanh)), 1e-8).expect("smooth").expect("critical");
+    let near_zero =
+        critical_weights(&Dual::new(Activation::raw(Function::Tanh)), 1e-8).expect("smooth").expect("critical");
     near(near_zero, 1.0, 1e-2, "continuous");
 }
 

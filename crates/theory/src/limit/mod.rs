@@ -180,11 +180,6 @@ impl Limit {
         Ok(Self { input, steps, pools })
     }
 
-    /// Shape of an input: where the first layers reshape it, that which they give.
-    pub(crate) fn input(&self) -> Shape {
-        self.input
-    }
-
     /// The kernels between two inputs, in channel, row, column order.
     ///
     /// # Errors
@@ -265,7 +260,8 @@ impl Limit {
         let signal = enter(self.input, x, y, needs_all(&self.steps, request.all_positions))?;
         let mut walk = Walk { request, pooled, many, pools: 0, met: Vec::new() };
         let out = walk.through(&self.steps, signal, request.all_positions)?;
-        let real = |field: &Field, scale: i64| -> Vec<f64> { field.values.iter().map(|v| scaled_by(*v, scale)).collect() };
+        let real =
+            |field: &Field, scale: i64| -> Vec<f64> { field.values.iter().map(|v| scaled_by(*v, scale)).collect() };
         let scale = out.tangent_scale;
         let parts = if request.parts {
             let name = |owner: Owner| format!("{}.{}", owner.index, if owner.bias { "bias" } else { "weight" });
@@ -306,7 +302,7 @@ impl LimitKernel {
 }
 
 /// How many reshapes the network begins with, and the shape behind them: inputs keep the order of their values.
-fn skip_reshapes(architecture: &Architecture) -> (usize, Shape) {
+pub(crate) fn skip_reshapes(architecture: &Architecture) -> (usize, Shape) {
     let reshapes = |node: &&Node| matches!(node.layer, Layer::Reshape(_) | Layer::Flatten(_));
     let skipped = architecture.nodes.iter().take_while(reshapes).count();
     (skipped, skipped.checked_sub(1).map_or(architecture.input, |last| architecture.nodes[last].output))

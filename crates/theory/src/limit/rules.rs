@@ -54,9 +54,11 @@ impl Walk<'_> {
         // Where both positions have the same taps the difference has no share of either alone.
         let mut gap = gather(linear, &signal.gap, all);
         let alike = |p: usize, q: usize| p == q || (factors[p] == factors[q] && same_taps(linear, p, q));
-        gap.update(|p, q, gap| {
-            if alike(p, q) { gap } else { f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q) }
-        });
+        gap.update(
+            |p, q, gap| {
+                if alike(p, q) { gap } else { f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q) }
+            },
+        );
         let mut out = Signal {
             tangent: signal.tangent.iter().map(|(owner, field)| (*owner, gather(linear, field, all))).collect(),
             mean: [vec![0.0; positions], vec![0.0; positions]],
@@ -376,7 +378,13 @@ impl Signal {
         };
         let ([a, b], [c, d]) = (of(f64::min, f64::INFINITY), of(f64::max, 0.0));
         let least = match [a.is_positive(), b.is_positive()] {
-            [true, true] => if a.log2() < b.log2() { a } else { b },
+            [true, true] => {
+                if a.log2() < b.log2() {
+                    a
+                } else {
+                    b
+                }
+            }
             [true, false] => a,
             [false, true | false] => b,
         };

@@ -140,9 +140,8 @@ impl Signal {
         } else {
             // ½ E(αu - α'v)² = αα' ½ E(u - v)² + ½ (α - α')(α E u² - α' E v²)
             let ([x, y], [a, b]) = (&self.second, by.map(|by| power_of_two(-by)));
-            self.gap.update(|p, q, gap| {
-                (scaled_by(gap, -by[0] - by[1]) + 0.5 * (a - b) * (a * x[p] - b * y[q])).max(0.0)
-            });
+            self.gap
+                .update(|p, q, gap| (scaled_by(gap, -by[0] - by[1]) + 0.5 * (a - b) * (a * x[p] - b * y[q])).max(0.0));
         }
         self.covariance.shift(-by[0] - by[1]);
         for (side, by) in by.into_iter().enumerate() {

@@ -4,7 +4,8 @@ use fintan_config::Architecture;
 use rayon::prelude::*;
 
 use super::relation::{Relation, Trio};
-use super::{Limit, LimitError, Step, compile, needs_all, skip_reshapes};
+use super::{Limit, LimitError, Own, Step, compile, needs_all, skip_reshapes};
+use crate::family::correlated_inputs;
 
 /// Networks of which each is the one before with more layers in its middle, and the places where they part.
 pub(crate) struct Growing<'a> {
@@ -33,6 +34,41 @@ impl Limit {
     pub fn relation(&self, x: &[f64], y: &[f64]) -> Result<Relation, LimitError> {
         let trio = Trio::enter(self.input, [x, y], needs_all(&self.steps, false))?;
         trio.through(&self.steps, false, false)?.relation()
+    }
+}
+
+impl Limit {
+    /// The relation of two inputs with |x|² = |y|² = n and x·y = c n; none of a network whose inputs are single numbers.
+    ///
+    /// # Errors
+    /// As [`Self::relation`].
+    pub fn relation_at(&self, c: f64) -> Result<Option<Relation>, LimitError> {
+        let Some([x, y]) = correlated_inputs(self.input, c) else { return Ok(None) };
+        self.relation(&x, &y).map(Some)
+    }
+
+    /// The network with every weight and bias drawn from N(0, 1) and scaled in the forward pass, as in the `ntk`
+    /// parametrization: layers count alike, whatever their widths.
+    #[must_use]
+    pub fn with_scaled_parameters(mut self) -> Self {
+        scale_parameters(&mut self.steps);
+        self
+    }
+}
+
+fn scale_parameters(steps: &mut [Step]) {
+    for step in steps {
+        match step {
+            Step::Linear(linear) => {
+                linear.own = Own { factor: 1.0, scaled: true };
+                linear.bias_own = linear.bias;
+            }
+            Step::Residual { branch, shortcut, .. } => {
+                scale_parameters(branch);
+                scale_parameters(shortcut);
+            }
+            Step::Activation(..) | Step::LayerNorm { .. } | Step::Spread { .. } | Step::Copies(_) | Step::Pool => {}
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use fintan_config::{Architecture, Shape};
 
 use super::TuneError;
-use crate::family::correlated_inputs;
 use crate::limit::{Limit, LimitError, Relation};
 use crate::regime::{Regime, mean_r, regimes};
 use crate::valuation::Ultrametric;
@@ -67,9 +66,7 @@ impl Standing {
 
 /// Two inputs with |x|² = |y|² = n, x·y = c n behind a network.
 pub(super) fn relation(architecture: &Architecture, c: f64) -> Result<Relation, TuneError> {
-    let limit = Limit::new(architecture)?;
-    let [x, y] = correlated_inputs(limit.input(), c).ok_or(TuneError::OneInput)?;
-    Ok(limit.relation(&x, &y)?)
+    Limit::new(architecture)?.relation_at(c)?.ok_or(TuneError::OneInput)
 }
 
 /// Eigenspaces of the interior, for two equal inputs.
