@@ -238,6 +238,13 @@ fn drawn(which: Which, settings: Settings) -> Drawn {
 
 /// Inputs of a file, as channels-last samples.
 fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor<4>, Failure> {
+    let values = read_samples(file, shape)?;
+    let n = values.len() / shape.len();
+    Ok(samples(TensorData::new(values, [n * shape.len()]), n, shape, placement))
+}
+
+/// Values of the samples of a file, each in channel, row, column order.
+pub(crate) fn read_samples(file: &str, shape: Shape) -> Result<Vec<f64>, Failure> {
     let wrong = |message: String| Failure::input(format!("inputs `{file}`: {message}"));
     let (found, values) = if let Some((path, name)) = file.rsplit_once(".safetensors:") {
         let path = format!("{path}.safetensors");
@@ -281,7 +288,7 @@ fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         return Err(wrong(format!("sample {} holds a value that is not finite", at / shape.len())));
     }
-    Ok(samples(TensorData::new(values, [found.iter().product::<usize>()]), found[0], shape, placement))
+    Ok(values)
 }
 
 fn samples(data: TensorData, n: usize, shape: Shape, placement: &Placement) -> Tensor<4> {

@@ -17,6 +17,7 @@ use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
 use serde_json::json;
 
 pub(super) use self::drift::Reference;
+pub(super) use self::found::read_samples;
 use self::found::{Found, Side, outputs};
 use self::tally::Tally;
 use self::written::word;
