@@ -17,6 +17,7 @@
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`report`]: runs on one page, read by a browser
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
+//! - [`running_statistics`]: batch norms in evaluation mode, with weights from elsewhere
 //! - [`samples`]: grids, single images, arrays, interpolations
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
 //! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
@@ -44,6 +45,7 @@ mod observed;
 mod reference;
 mod regimes;
 mod report;
+mod running_statistics;
 mod runs;
 mod samples;
 mod supervised;

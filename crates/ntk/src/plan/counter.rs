@@ -3,7 +3,7 @@
 use fintan_config::{Layer, Node};
 use fintan_net::Ending;
 
-use super::{Bytes, LayerPlan, MOST_TILES, PlanError, TileSize, count, most, tiles};
+use super::{Bytes, LayerPlan, MOST_TILES, PlanError, TileSize, most};
 use crate::cones;
 use crate::contraction::{self, Order};
 use crate::kernel::Entries;
@@ -227,7 +227,7 @@ impl<'p> Counter<'p> {
         let needs = self.sizes(wanted).into_iter().filter_map(|samples| {
             let size = |outputs: usize| TileSize { samples, outputs };
             let halves = (0..=all.ilog2()).map(|p| all >> p);
-            let few = halves.filter(|&outputs| count(self.problem, size(outputs)) <= MOST_TILES);
+            let few = halves.filter(|&outputs| self.problem.shape().count(size(outputs)) <= MOST_TILES);
             let outputs = if wanted.outputs.is_some() { wanted.outputs } else { few.min() };
             outputs.map(|outputs| self.needs(method, size(outputs)))
         });
@@ -239,7 +239,7 @@ impl<'p> Counter<'p> {
         let all = self.problem.outputs().len();
         let mut best: Option<(TileSize<usize>, Cost)> = None;
         for samples in self.sizes(wanted) {
-            let few = |outputs: usize| count(self.problem, TileSize { samples, outputs }) <= MOST_TILES;
+            let few = |outputs: usize| self.problem.shape().count(TileSize { samples, outputs }) <= MOST_TILES;
             let fits = |outputs: usize| self.needs(method, TileSize { samples, outputs }) <= memory;
             let fitting = wanted.outputs.map_or_else(|| most(all, fits), |n| fits(n).then_some(n)).filter(|&n| few(n));
             let Some(size) = fitting.map(|outputs| TileSize { samples, outputs }) else { continue };
@@ -261,7 +261,7 @@ impl<'p> Counter<'p> {
         let mut sum = Cost::default();
         let mut passed = if self.problem.is_coupled() { self.batch() } else { 0 };
         let mut before = None;
-        for tile in tiles(self.problem, size) {
+        for tile in self.problem.shape().tiles(size) {
             let extent = Extent::of(&tile, self.problem);
             if before.as_ref() != Some(&tile.samples) {
                 passed += self.passed(extent);
