@@ -43,7 +43,7 @@ pub use method::{Method, Tiles};
 pub use ntk_vector_products::ntk_vector_products;
 pub use operator::Operator;
 pub use overflow::Overflow;
-pub use plan::{Bytes, LayerPlan, Plan, PlanError, TileSize};
+pub use plan::{LayerPlan, Plan, PlanError, TileSize};
 pub use problem::{Problem, ProblemError, Tile};
 pub use spectrum::{Spectrum, SpectrumError, Trace, largest_eigenpairs};
 pub use structured::structured;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_artifact::RunDir;
-use fintan_config::Subject;
+use fintan_config::{Held, Subject};
 use fintan_net::Network;
 use fintan_train::read_sampler;
 
@@ -31,7 +31,9 @@ impl Source {
             return Ok(Self { generator, step: None, seed: 0 });
         }
         let run = RunDir::open(path)?;
-        let Subject::Gan(experiment) = Subject::load(&run.resolved_config(), &[])? else {
+        let Subject::Gan(experiment) =
+            Subject::load_within(&run.resolved_config(), &[], opened.bound(Held::Parameters))?
+        else {
             let name = path.display();
             return Err(Failure::input(format!("`{name}` is a run of a network with a task; only GANs draw samples")));
         };

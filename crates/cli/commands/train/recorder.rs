@@ -45,13 +45,7 @@ impl Begun<'_> {
             tell!("device    {}", opened.name);
             tell!("run       {} (steps {} to {steps})", run.root().display(), start + 1);
         }
-        let environment = serde_json::json!({
-            "program": concat!("fintan ", env!("CARGO_PKG_VERSION")),
-            "device": opened.name,
-            "threads": device::threads(),
-            "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        });
-        run.write("env.json", format!("{environment:#}\n").as_bytes())?;
+        run.write("env.json", format!("{:#}\n", environment(opened)).as_bytes())?;
         let progress = Rc::new(Progress::new(voice, start, steps));
         let mut recorder = Recorder { run, keep, columns, progress, interrupted: on_interrupt()?, step: start };
         let left = train(&mut recorder);
@@ -82,6 +76,16 @@ impl Begun<'_> {
         }
         e.into()
     }
+}
+
+/// What the numbers of a run may depend on beside its configuration.
+pub(super) fn environment(opened: &Opened) -> serde_json::Value {
+    serde_json::json!({
+        "program": concat!("fintan ", env!("CARGO_PKG_VERSION")),
+        "device": opened.name,
+        "threads": device::threads(),
+        "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+    })
 }
 
 /// A flag that Ctrl-C raises; the loop looks at it after each step. One for all loops of a command.

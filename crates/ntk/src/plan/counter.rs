@@ -10,10 +10,13 @@ use crate::kernel::Entries;
 use crate::method::Method;
 use crate::pixels::{has_place, have_cones, plan_of};
 use crate::problem::{Problem, Tile};
+use crate::products;
 
-/// Bytes of the program itself, of its threads, of what matrix products keep for each (together 40 MB were seen), and of a
-/// kernel's picture.
-const PROGRAM: f64 = 64e6;
+/// Bytes of the program itself (24 MB were seen), of what its libraries set up, and of a kernel's picture.
+const PROGRAM: f64 = 56e6;
+
+/// Bytes of a thread: what it touches of its stack, and what the allocator sets aside for it.
+const THREAD: f64 = 2e6;
 
 /// Bytes that a process holds for each that is used: freed ones lie between those in use (a tenth was seen).
 const SCATTERED: f64 = 1.2;
@@ -175,7 +178,8 @@ impl<'p> Counter<'p> {
     fn base(&self) -> f64 {
         let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
         // Inputs are written with the kernel: a copy in their own precision, and one in f64.
-        PROGRAM + self.number * self.parameters() + (2.0 * self.number + 8.0) * inputs as f64
+        let threads = rayon::current_num_threads() as f64 * (THREAD + products::kept_by_thread());
+        PROGRAM + threads + self.number * self.parameters() + (2.0 * self.number + 8.0) * inputs as f64
     }
 
     fn parameters(&self) -> f64 {
@@ -407,9 +411,17 @@ impl<'p> Counter<'p> {
                 dims[2] = i1.max(i2);
                 cost.multiply(contraction::cost(order, dims, k, distinct.then_some(g2)));
                 let cotangents = sides.map(|dims| dims.iter().product::<usize>() as f64);
-                // A copy for the host's loops.
+                // A copy for the host's loops, and those that products make.
                 here += cotangents[0].max(cotangents[1]);
                 kept += cotangents[0];
+                let rows = [b * g1 * i1, b * g2 * i2].map(|rows| rows.max(if order == Order::Weights { 0 } else { s1 }));
+                let terms = match order {
+                    Order::Hadamard => k.max(c),
+                    Order::Weights => k * contraction::slice(rows[0].max(rows[1]), k, c),
+                    Order::Patches => k.max(b * c),
+                    Order::Pushed => s2 * c,
+                };
+                here += products::packed(rows[0], rows[1], terms, self.number as usize) / self.number;
                 if order == Order::Weights {
                     // The product, its copy in order, and a copy for the host.
                     let rows = [b * g1 * i1, b * g2 * i2];
