@@ -18,6 +18,7 @@
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`report`]: runs on one page, read by a browser
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
+//! - [`running_statistics`]: batch norms in evaluation mode, with weights from elsewhere
 //! - [`samples`]: grids, single images, arrays, interpolations
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
 //! - [`terminal`]: full disks, closed pipes, hostile names on stdout and stderr
@@ -47,6 +48,7 @@ mod observed;
 mod reference;
 mod regimes;
 mod report;
+mod running_statistics;
 mod runs;
 mod samples;
 mod supervised;

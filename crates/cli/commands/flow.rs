@@ -110,8 +110,8 @@ impl Predicted {
                 ));
             }
         };
-        let data = Data::read(&run.root().join("data.npz"), &wrong)?;
         let architecture = &network.network;
+        let data = Data::read(&run.root().join("data.npz"), architecture, &wrong)?;
         let single = Placement { dtype: DType::F32, ..placement.clone() };
         let start =
             read_network(&run.checkpoint(run.find_checkpoint(Some(0))?), architecture, &single)?.moved(placement);
@@ -225,7 +225,9 @@ impl Predicted {
 }
 
 impl Data {
-    fn read(path: &Path, wrong: &dyn Fn(&str) -> Failure) -> Result<Self, Failure> {
+    /// Inputs, targets and first outputs of a network with these shapes.
+    fn read(path: &Path, architecture: &Architecture, wrong: &dyn Fn(&str) -> Failure) -> Result<Self, Failure> {
+        let (len, outputs) = (architecture.input.len(), architecture.output().len());
         let arrays = read_arrays(path).map_err(Failure::input)?;
         let array = |name: String| {
             let found = arrays.iter().find(|(found, _)| *found == name).map(|(_, array)| array);
@@ -233,13 +235,25 @@ impl Data {
         };
         let side = |name: &str| -> Result<Side, Failure> {
             let [inputs, targets, start] = ["inputs", "targets", "outputs"].map(|what| array(format!("{name}_{what}")));
-            let (inputs, targets, start) = (inputs?, targets?, start?);
-            let count = targets.shape[0];
-            Ok(Side { inputs: inputs.to_f64(), targets: targets.to_f64(), start: start.to_f64(), count })
+            let arrays = [("inputs", inputs?, len), ("targets", targets?, outputs), ("outputs", start?, outputs)];
+            let count = arrays[1].1.shape.first().copied().unwrap_or(0);
+            for (what, array, each) in arrays {
+                let (found, numbers) = (&array.shape, array.to_f64());
+                if count == 0 || found.first() != Some(&count) || found[1..].iter().product::<usize>() != each {
+                    let message = format!(
+                        "array `{name}_{what}` of its data.npz must hold {each} numbers for each of the samples in \
+                         `{name}_targets`, got shape {found:?}"
+                    );
+                    return Err(wrong(&message));
+                }
+                if !numbers.iter().all(|value| value.is_finite()) {
+                    return Err(wrong(&format!("array `{name}_{what}` of its data.npz holds a value that is not finite")));
+                }
+            }
+            let [inputs, targets, start] = arrays.map(|(_, array, _)| array.to_f64());
+            Ok(Side { inputs, targets, start, count })
         };
-        let (train, test) = (side("train")?, side("test")?);
-        let outputs = train.targets.len() / train.count;
-        Ok(Self { train, test, outputs })
+        Ok(Self { train: side("train")?, test: side("test")?, outputs })
     }
 
     /// `Σ |f - y|² / (2N)` of the training and the test samples at a time. A kernel over inputs alone is the same for every

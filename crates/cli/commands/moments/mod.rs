@@ -162,7 +162,7 @@ fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
             )));
         }
         let values = array.to_f64();
-        if let Some(at) = values.iter().position(|v| v.abs() > f64::from(f32::MAX)) {
+        if let Some(at) = values.iter().position(|v| !(*v as f32).is_finite()) {
             return Err(Failure::input(format!("`{path}` holds {:e}, which single precision cannot", values[at])));
         }
         let values = values.into_iter().map(|v| v as f32).collect();

@@ -23,14 +23,27 @@ pub(super) fn compare(
     let need =
         |name: &str| find(name).ok_or_else(|| wrong(&format!("it has no array `{name}`; `fintan ntk` writes it")));
     let (ntk, inputs) = (need("ntk")?, need("inputs")?);
-    let outputs: Vec<usize> = need("outputs")?.to_f64().iter().map(|&o| o as usize).collect();
+    let listed = need("outputs")?.to_f64();
+    let outputs: Vec<usize> = listed.iter().map(|&o| o as usize).collect();
     let divided = find("mean").is_some_and(|array| array.to_f64() == [1.0]);
     let len = architecture.input.len();
     let sides: Vec<Vec<f64>> = std::iter::once(inputs).chain(find("inputs2")).map(Array::to_f64).collect();
     let count = architecture.output().len();
-    if sides.iter().any(|x| x.len() % len != 0) || outputs.iter().any(|&o| o >= count) {
+    let numbered = listed.iter().zip(&outputs).all(|(&given, &o)| given == o as f64 && o < count);
+    if sides.iter().any(|x| x.is_empty() || x.len() % len != 0) || outputs.is_empty() || !numbered {
         let message = format!("it was made for another network: this one takes {len} values and gives {count}");
         return Err(wrong(&message));
+    }
+    let (n1, n2, o) = (sides[0].len() / len, sides.last().map_or(0, Vec::len) / len, outputs.len());
+    let shapes = [vec![n1, n2], vec![n1, n2, o], vec![n1, n2, o, o]];
+    if !shapes.contains(&ntk.shape) {
+        return Err(wrong(&format!("its kernel {:?} does not fit its {n1} x {n2} inputs and {o} outputs", ntk.shape)));
+    }
+    let given = [("ntk", ntk), ("inputs", inputs)].into_iter().chain(find("inputs2").map(|x| ("inputs2", x)));
+    for (name, array) in given {
+        if !array.to_f64().iter().all(|value| value.is_finite()) {
+            return Err(wrong(&format!("array `{name}` holds a value that is not finite")));
+        }
     }
     let request = Request { all_positions: ntk.shape.len() == 4, ..Request::default() };
     let before = find("before_output").is_some_and(|array| array.to_f64() == [1.0]);

@@ -9,7 +9,7 @@ mod widths;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{Draft, RunDir, RunError, write_whole};
+use fintan_artifact::{Draft, RunError, write_whole};
 use fintan_config::{Architecture, LayerRates, Subject};
 use fintan_theory::{PieceRegime, Regime, Wide, regimes};
 use serde_json::json;
