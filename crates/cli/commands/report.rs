@@ -7,6 +7,7 @@ use fintan_config::{Architecture, Subject};
 use fintan_report::{Layer, Shown, page};
 use fintan_theory::{Regime, regimes};
 
+use super::settings_of_run::subject_of_run;
 use crate::args::Report;
 use crate::failure::Failure;
 use crate::voice::answer;
@@ -66,7 +67,7 @@ fn write(roots: &[PathBuf], comparison: Option<&Comparison>, out: &Path) -> Resu
             return Err(Failure::input(format!("`{}` is named twice", root.display())));
         }
         seen.push(real);
-        let layers = match Subject::load(&run.resolved_config(), &[])? {
+        let layers = match subject_of_run(&run, &[])? {
             Subject::Gan(experiment) => {
                 [layers("generator", &experiment.generator), layers("discriminator", &experiment.discriminator)]
                     .concat()

@@ -11,6 +11,7 @@ use fintan_train::{Halves, draw_latents, generate, real_samples};
 use self::features::{Brought, Cache, Extractor, Trained};
 use self::measured::{Measured, Sets};
 use super::sample::Source;
+use super::settings_of_run::subject_of_run;
 use super::train::load_images;
 use crate::args::{Eval, MetricChoice, Voice};
 use crate::device::{self, Opened};
@@ -24,7 +25,7 @@ pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
     if let Some(other) = args.set.iter().find(|set| !set.trim_start().starts_with("data.")) {
         return Err(Failure::input(format!("--set of `eval` changes `data.` only, got `{other}`")));
     }
-    let Subject::Gan(experiment) = Subject::load(&run.resolved_config(), &args.set)? else {
+    let Subject::Gan(experiment) = subject_of_run(&run, &args.set)? else {
         let name = args.run.display();
         return Err(Failure::input(format!("`{name}` is a run of a network with a task; only GANs draw samples")));
     };

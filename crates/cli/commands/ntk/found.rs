@@ -12,6 +12,7 @@ use fintan_train::{Purpose, latents, read_discriminator, read_network, read_samp
 use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::args::{Ntk, Which};
+use crate::commands::settings_of_run::subject_of_run;
 use crate::commands::train::task_of;
 use crate::failure::Failure;
 
@@ -183,7 +184,7 @@ fn of_run(
     placement: &Placement,
 ) -> Result<Found, Failure> {
     let run = RunDir::open(path)?;
-    let subject = Subject::load(&run.resolved_config(), overrides)?;
+    let subject = subject_of_run(&run, overrides)?;
     let step = run.find_checkpoint(step)?;
     let folder = run.checkpoint(step);
     let single = Placement { dtype: DType::F32, ..placement.clone() };

@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
             kernels: dir.read_kernels()?,
             evaluation: dir.evaluations()?.into_values().next_back(),
             metrics: json(&dir.metrics())?,
-            environment: json(&root.join("env.json"))?,
+            environment: machine(json(&root.join("env.json"))?),
             settings,
             dir,
             layers,
@@ -82,6 +82,14 @@ impl<'a> Run<'a> {
         found.sort();
         Ok(found)
     }
+}
+
+/// What `env.json` says but for the settings, which the page shows anyway.
+fn machine(mut environment: Value) -> Value {
+    if let Some(fields) = environment.as_object_mut() {
+        fields.retain(|key, _| !["config", "settings"].contains(&key.as_str()));
+    }
+    environment
 }
 
 fn json(path: &Path) -> Result<Value, RunError> {
