@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Comparison, RunDir, write_whole};
-use fintan_config::{Architecture, Subject};
+use fintan_config::{Architecture, MemoryBound, Subject};
 use fintan_report::{Layer, Shown, page};
 use fintan_theory::{Regime, regimes};
 
+use super::settings_of_run::subject_of_run;
 use crate::args::Report;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json};
@@ -67,7 +68,7 @@ fn write(roots: &[PathBuf], comparison: Option<&Comparison>, out: &Path) -> Resu
             return Err(Failure::input(format!("`{}` is named twice", root.display())));
         }
         seen.push(real);
-        let layers = match Subject::load(&run.resolved_config(), &[])? {
+        let layers = match subject_of_run(&run, &[], MemoryBound::none())? {
             Subject::Gan(experiment) => {
                 [layers("generator", &experiment.generator), layers("discriminator", &experiment.discriminator)]
                     .concat()

@@ -63,12 +63,6 @@ impl DataFingerprint {
     }
 }
 
-impl std::fmt::Display for DataFingerprint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} images or samples, fingerprint {}", self.count, self.fingerprint)
-    }
-}
-
 /// What a checkpoint says of the data that it was trained on; none in older checkpoints.
 ///
 /// # Errors

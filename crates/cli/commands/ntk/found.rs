@@ -12,6 +12,7 @@ use fintan_train::{Purpose, latents, read_discriminator, read_network, read_samp
 use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::args::{BatchNormMode, Ntk, Which};
+use crate::commands::settings_of_run::subject_of_run;
 use crate::commands::train::task_of;
 use crate::failure::Failure;
 use crate::voice::tell;
@@ -186,7 +187,7 @@ fn of_run(
     placement: &Placement,
 ) -> Result<Found, Failure> {
     let run = RunDir::open(path)?;
-    let subject = Subject::load_within(&run.resolved_config(), overrides, args.on.device.bound(Held::Parameters))?;
+    let subject = subject_of_run(&run, overrides, args.on.device.bound(Held::Parameters))?;
     let step = run.find_checkpoint(step)?;
     let folder = run.checkpoint(step);
     let single = Placement { dtype: DType::F32, ..placement.clone() };
