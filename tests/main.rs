@@ -18,8 +18,10 @@
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`report`]: runs on one page, read by a browser
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
+//! - [`running_statistics`]: batch norms in evaluation mode, with weights from elsewhere
 //! - [`samples`]: grids, single images, arrays, interpolations
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
+//! - [`terminal`]: full disks, closed pipes, hostile names on stdout and stderr
 //! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
 //! - [`tuning`]: a knob is solved for, and the tuned configuration written
 
@@ -46,9 +48,11 @@ mod observed;
 mod reference;
 mod regimes;
 mod report;
+mod running_statistics;
 mod runs;
 mod samples;
 mod supervised;
 mod support;
+mod terminal;
 mod theory;
 mod tuning;
