@@ -21,7 +21,10 @@ pub(crate) const LOCK: &str = ".fintan.lock";
 /// How long a lock is waited for that others hold for moments only.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is tried in that time.
+/// How long a folder that is to be removed is waited for: others hold its lock for a moment when they end.
+const LAST_LOOK: Duration = Duration::from_millis(20);
+
+/// How often a lock is tried in that time.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A folder that others do not write to, as long as this lives.
@@ -209,21 +212,32 @@ impl Lock {
     /// # Errors
     /// Those of the file system.
     pub fn remove_folder(self) -> Result<bool, RunError> {
-        if !self.is_alone() || read(&self.file).iter().any(Writer::is_elsewhere) {
+        if read(&self.file).iter().any(Writer::is_elsewhere) || !(self.real || self.is_alone()) {
             return Ok(false);
         }
+        let place = self.folder.clone();
+        let lock = if self.real {
+            // A lock that is held is not changed into another one everywhere: the share ends, and another lock begins.
+            self.file.unlock()?;
+            let taken = Self::take(&place, self.name, Kind::Exclusive, LAST_LOOK);
+            drop(self);
+            match taken {
+                Err(RunError::Held { .. }) => return Ok(false),
+                taken => taken?,
+            }
+        } else {
+            self
+        };
         if !cfg!(unix) {
             // A folder with an open file in it cannot be renamed there.
-            let place = self.folder.clone();
-            drop(self);
+            drop(lock);
             crate::whole::remove(&place)?;
             return Ok(true);
         }
         // Under another name first: nobody finds it half removed, and a kill leaves what the next start removes.
-        let place = self.folder.clone();
         let going = crate::whole::Unfinished::beside(&place)?;
         fs_err::rename(&place, going.path())?;
-        let _lock = self.moved(going.path().into());
+        let _lock = lock.moved(going.path().into());
         crate::whole::remove(going.path())?;
         Ok(true)
     }
