@@ -12,9 +12,10 @@ mod log;
 mod run_dir;
 mod settings;
 
-pub use arrays::{Array, Values, read_arrays, write_npz};
+pub use arrays::{read_arrays, write_npz};
 pub use comparison::{ComparedData, ComparedRow, ComparedRun, Comparison};
 pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, RefusedMetric};
+pub use fintan_arrays::{Array, ArrayError, ArrayFile, Element, Values};
 pub use log::{Event, EventKind, LogLine, SupervisedLine};
 pub use run_dir::{RunDir, RunError, write_whole};
 pub use settings::{Settings, differing_keys, settings_of};

@@ -13,6 +13,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use fintan_arrays::ArrayError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,18 @@ pub enum RunError {
         /// What is wrong.
         message: String,
     },
+    /// A file of arrays that cannot be read.
+    #[error(transparent)]
+    Arrays(ArrayError),
+}
+
+impl From<ArrayError> for RunError {
+    fn from(error: ArrayError) -> Self {
+        match error {
+            ArrayError::Io(error) => Self::Io(error),
+            error => Self::Arrays(error),
+        }
+    }
 }
 
 /// A run directory.

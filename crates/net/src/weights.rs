@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData, bf16, f16};
 use fintan_config::{Layer, LayerNorm, Node, NormAxes};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
@@ -58,8 +58,18 @@ pub enum WeightsError {
         /// What was found.
         found: Vec<usize>,
     },
-    /// Another type.
-    #[error("tensor `{name}` must be F32 or F64, got {found}")]
+    /// No tensor of the name that was asked for.
+    #[error("there is no tensor `{name}`, only {present}")]
+    Unnamed {
+        /// The name.
+        name: String,
+        /// What is there.
+        present: String,
+    },
+    /// A type that is not read.
+    #[error(
+        "tensor `{name}` is of type {found}, which is unsupported; F64, F32, F16, BF16, integers and BOOL are read"
+    )]
     Type {
         /// Its name.
         name: String,
@@ -74,24 +84,82 @@ pub enum WeightsError {
     },
 }
 
-/// Reads the F32 and F64 tensors of a safetensors file.
+/// Reads the tensors of a safetensors file: F64 as they are, integers and Booleans as F64, F32 and both half precisions as F32.
+///
+/// Tensors of other types are passed over where they cannot be meant: where their names are none of a network's parameters or
+/// statistics.
 ///
 /// # Errors
-/// [`WeightsError::Format`] and [`WeightsError::Type`].
+/// [`WeightsError::Format`], and [`WeightsError::Type`] of a tensor that a network may need.
 pub fn read_safetensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
-    file.tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            let shape = view.shape().to_vec();
-            let data = match view.dtype() {
-                Dtype::F32 => TensorData::new(numbers(view.data(), f32::from_le_bytes), shape),
-                Dtype::F64 => TensorData::new(numbers(view.data(), f64::from_le_bytes), shape),
-                found => return Err(WeightsError::Type { name, found: format!("{found:?}") }),
-            };
-            Ok((name, data))
-        })
-        .collect()
+    let mut tensors = Tensors::new();
+    for (name, view) in file.tensors() {
+        match numbers(&view) {
+            Some(data) => {
+                tensors.insert(name, data);
+            }
+            None if may_be_needed(&name) => {
+                return Err(WeightsError::Type { name, found: format!("{:?}", view.dtype()) });
+            }
+            None => {}
+        }
+    }
+    Ok(tensors)
+}
+
+/// Reads one tensor of a safetensors file, with the types of [`read_safetensors`]; the others may be of any.
+///
+/// # Errors
+/// [`WeightsError::Format`], [`WeightsError::Unnamed`] and [`WeightsError::Type`].
+pub fn read_tensor(bytes: &[u8], name: &str) -> Result<TensorData, WeightsError> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
+    let Ok(view) = file.tensor(name) else {
+        let mut names = file.names();
+        names.sort_unstable();
+        return Err(WeightsError::Unnamed { name: name.into(), present: names.join(", ") });
+    };
+    numbers(&view).ok_or_else(|| WeightsError::Type { name: name.into(), found: format!("{:?}", view.dtype()) })
+}
+
+/// Whether a name is one of those that networks have: `{i}.weight`, `{i}.bias`, and statistics of batch norms.
+fn may_be_needed(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    matches!(last, "weight" | "bias" | "mean" | "variance" | "running_mean" | "running_var")
+}
+
+/// The values of a tensor, if they are numbers of a type that is read.
+fn numbers(view: &TensorView) -> Option<TensorData> {
+    let (bytes, shape) = (view.data(), view.shape().to_vec());
+    macro_rules! read {
+        ($number:ty as $to:ty) => {{
+            let (chunks, _) = bytes.as_chunks();
+            let values: Vec<$to> = chunks.iter().map(|chunk| <$number>::from_le_bytes(*chunk) as $to).collect();
+            TensorData::new(values, shape)
+        }};
+    }
+    Some(match view.dtype() {
+        Dtype::F64 => read!(f64 as f64),
+        Dtype::F32 => read!(f32 as f32),
+        Dtype::F16 => half(bytes, shape, |bits| f16::from_bits(bits).to_f32()),
+        Dtype::BF16 => half(bytes, shape, |bits| bf16::from_bits(bits).to_f32()),
+        Dtype::I64 => read!(i64 as f64),
+        Dtype::I32 => read!(i32 as f64),
+        Dtype::I16 => read!(i16 as f64),
+        Dtype::I8 => read!(i8 as f64),
+        Dtype::U64 => read!(u64 as f64),
+        Dtype::U32 => read!(u32 as f64),
+        Dtype::U16 => read!(u16 as f64),
+        Dtype::U8 | Dtype::BOOL => read!(u8 as f64),
+        // Eight bits and less, complex numbers, and what later versions of the format bring.
+        _ => return None,
+    })
+}
+
+fn half(bytes: &[u8], shape: Vec<usize>, number: impl Fn(u16) -> f32) -> TensorData {
+    let (chunks, _) = bytes.as_chunks();
+    let values: Vec<f32> = chunks.iter().map(|chunk| number(u16::from_le_bytes(*chunk))).collect();
+    TensorData::new(values, shape)
 }
 
 /// Writes F32 and F64 tensors as a safetensors file; equal tensors give equal bytes.
@@ -110,11 +178,6 @@ pub fn write_safetensors(tensors: &Tensors) -> Vec<u8> {
         (name.clone(), view)
     });
     safetensors::serialize(views, None).expect("names are unique")
-}
-
-fn numbers<const W: usize, T>(bytes: &[u8], from: fn([u8; W]) -> T) -> Vec<T> {
-    let (chunks, _) = bytes.as_chunks::<W>();
-    chunks.iter().map(|chunk| from(*chunk)).collect()
 }
 
 impl Network {
