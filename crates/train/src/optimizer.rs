@@ -160,7 +160,9 @@ impl Optimizer {
             moments.push((name.clone(), TensorData::from_bytes(bytes, shape, dtype)));
         }
         let mut source = StateSource::new(counters);
-        moments.into_iter().for_each(|(name, data)| source.insert_tensor(name, data));
+        for (name, data) in moments {
+            source.insert_tensor(name, data);
+        }
         for (i, (state, parameter)) in self.states.iter_mut().zip(parameters).enumerate() {
             let (prefix, device) = (i.to_string(), parameter.device());
             *state = match self.rule {
