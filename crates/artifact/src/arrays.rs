@@ -4,7 +4,8 @@ use std::path::Path;
 
 use fintan_arrays::{Array, ArrayError, ArrayFile};
 
-use crate::run_dir::{RunError, write_whole_with};
+use crate::run_dir::RunError;
+use crate::whole::write_whole_with;
 
 /// Writes named arrays as an `.npz` file, whole or not at all; equal arrays give equal bytes.
 ///

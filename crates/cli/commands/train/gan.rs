@@ -1,18 +1,20 @@
 //! Training of a GAN.
 
-use fintan_artifact::RunDir;
-use fintan_config::Experiment;
+use burn::tensor::Tensor;
+use fintan_artifact::{RunDir, write_whole};
+use fintan_config::{Experiment, ObserveNtk};
 use fintan_data::Images;
 use fintan_metrics::Measures;
+use fintan_report::grid_png;
 use fintan_train::{Gan, Observers, Purpose, latents, real_measures, stream};
 
-use super::kernel::Kernels;
+use super::kernel::{Kernels, check_probe};
 use super::recorder::{Begun, Left};
 use super::watch::Watch;
 use crate::args::Voice;
 use crate::device::Opened;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Samples behind `metrics.json`.
 const MEASURED: usize = 1024;
@@ -30,6 +32,23 @@ pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Imag
     Ok(images)
 }
 
+/// What can be refused about a training is refused before anything is written.
+pub(super) fn check(gan: &Gan, experiment: &Experiment, images: &Images, opened: &Opened) -> Result<(), Failure> {
+    gan.check_batch(images.len())?;
+    match probe(experiment, opened) {
+        Some((_, probe)) => check_probe(gan.sampler(), &probe),
+        None => Ok(()),
+    }
+}
+
+/// What kernels are measured on beside training, where that is wanted.
+fn probe(experiment: &Experiment, opened: &Opened) -> Option<(ObserveNtk, Tensor<4>)> {
+    let wanted = experiment.settings.observe.ntk?;
+    let (seed, latent) = (experiment.settings.seed, experiment.settings.generator.latent);
+    let mut rng = stream(seed, Purpose::Probe, 0);
+    Some((wanted, latents(&mut rng, wanted.samples, latent, &opened.placement.device)))
+}
+
 /// Trains to the end, writes `metrics.json` and says what came out.
 pub(super) fn play(
     gan: Gan,
@@ -43,7 +62,9 @@ pub(super) fn play(
     let grid = run.grid(outcome.step);
     if voice.json {
         let metrics = serde_json::Value::Object(outcome.summary());
-        answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
+        answer_json(
+            &serde_json::json!({ "event": "done", "run": run.root().display().to_string(), "grid": grid.display().to_string(), "metrics": metrics }),
+        );
         return Ok(());
     }
     let Outcome { data, samples, .. } = &outcome;
@@ -56,6 +77,11 @@ pub(super) fn play(
     );
     answer!("{}", grid.display());
     Ok(())
+}
+
+/// Whether everything is there that training leaves at its last step.
+pub(super) fn is_finished(run: &RunDir, last: u64) -> Result<bool, Failure> {
+    Ok(run.summary_step()? == Some(last) && run.grid(last).is_file())
 }
 
 /// What a trained generator shows, beside the data.
@@ -83,7 +109,7 @@ impl Outcome {
     }
 }
 
-/// Trains to the end and writes `metrics.json`.
+/// Trains to the end and writes `metrics.json`; of a run that is at its end, what is missing there.
 pub(super) fn fit(
     mut gan: Gan,
     experiment: &Experiment,
@@ -101,15 +127,9 @@ pub(super) fn fit(
     let begun = Begun { run, opened, voice, start: gan.step, steps, keep, columns };
     begun.record(|recorder| {
         let mut watch = Watch::new(run, &experiment.settings, recorder.progress())?;
-        let mut kernels = match experiment.settings.observe.ntk {
-            Some(wanted) => {
-                let (seed, latent) = (experiment.settings.seed, experiment.settings.generator.latent);
-                let mut rng = stream(seed, Purpose::Probe, 0);
-                let probe = latents(&mut rng, wanted.samples, latent, &opened.placement.device);
-                Some(Kernels::new(run, wanted, probe, Gan::sampler, &gan, recorder.progress())?)
-            }
-            None => None,
-        };
+        let kernels = probe(experiment, opened)
+            .map(|(wanted, probe)| Kernels::new(run, wanted, probe, Gan::sampler, &gan, recorder.progress()));
+        let mut kernels = kernels.transpose()?;
         let mut observers = Observers(vec![recorder, &mut watch]);
         if let Some(kernels) = &mut kernels {
             observers.0.push(kernels);
@@ -118,6 +138,13 @@ pub(super) fn fit(
         Ok(watch.because().map_or(Left::By(ending), Left::Because))
     })?;
 
+    // Where the checkpoint of the last step was there already, and was not meant to be the last.
+    let grid = run.grid(gan.step);
+    if !grid.is_file() {
+        let [rows, columns] = train.grid;
+        let samples = gan.samples(rows * columns);
+        write_whole(&grid, &grid_png(&samples.values, samples.size, samples.channels, columns)?)?;
+    }
     let (samples, data) = (gan.samples(MEASURED).measure(), real_measures(images, MEASURED));
     let outcome = Outcome { step: gan.step, data, samples };
     run.write_summary(outcome.summary())?;

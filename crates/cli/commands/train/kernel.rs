@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan_artifact::{Array, Event, EventKind, RunDir, read_arrays, write_npz};
+use fintan_artifact::{Array, Event, EventKind, RunDir, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};
-use fintan_ntk::{Entries, Kernel, Plan, Problem};
+use fintan_ntk::{Entries, Kernel, Plan, Problem, ProblemError};
 use fintan_train::{Observer, ObserverError, Trainee};
 use serde::{Deserialize, Serialize};
 
@@ -40,17 +40,23 @@ struct Line {
     step: u64,
     /// Step of the kernel that the drift is from.
     since: u64,
+    #[serde(deserialize_with = "number")]
     trace: f64,
+    #[serde(deserialize_with = "number")]
     drift: f64,
+    #[serde(deserialize_with = "number")]
     alignment: f64,
+    #[serde(deserialize_with = "number")]
     largest_eigenvalue: f64,
     /// None of a singular kernel.
     condition_number: Option<f64>,
+    #[serde(deserialize_with = "number")]
     effective_rank: f64,
     /// Of the kernel over the pixels of the first probe: shares of the trace in the constant image, in checkerboards of
     /// growing period and elsewhere, their mean eigenvalues over the last, border over interior.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pixels: Option<serde_json::Value>,
+    #[serde(deserialize_with = "number")]
     seconds: f64,
 }
 
@@ -65,7 +71,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         progress: Rc<Progress>,
     ) -> Result<Self, Failure> {
         let lines: Vec<Line> = run.read_kernels()?;
-        let last = lines.last().map(|line| line.step);
+        let last = lines.iter().map(|line| line.step).max();
         let mut kernels = Self { run, wanted, probe, network, progress, first: None, last };
         let file = kernels.file();
         if last.is_some() && file.is_file() {
@@ -96,16 +102,28 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         let arrays = read_arrays(&file).map_err(Failure::input)?;
         let find = |name: &str| {
             let found = arrays.iter().find(|(found, _)| found == name);
-            found.map(|(_, array)| array.to_f64()).ok_or_else(|| wrong(&format!("it has no array `{name}`")))
+            found.map(|(_, array)| array).ok_or_else(|| wrong(&format!("it has no array `{name}`")))
         };
-        if find("inputs")? != self.inputs().to_f64() {
+        let n = self.wanted.samples;
+        let numbers = |name: &str, shape: &[usize]| {
+            let array = find(name)?;
+            let values = array.to_f64();
+            if array.shape != shape {
+                return Err(wrong(&format!("array `{name}` must have shape {shape:?}, got {:?}", array.shape)));
+            }
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(wrong(&format!("array `{name}` holds a value that is not finite")));
+            }
+            Ok(values)
+        };
+        if find("inputs")?.to_f64() != self.inputs().to_f64() {
             return Err(wrong(
                 "it holds other inputs than `observe.ntk` says, and kernels on different inputs cannot be compared; take \
                  the folder `ntk` away to begin anew",
             ));
         }
-        let step = find("step")?.first().map_or(0, |&step| step as u64);
-        Ok((step, Reference { values: find("ntk")?, axis: find("leading_eigenvector")? }))
+        let step = numbers("step", &[1])?[0] as u64;
+        Ok((step, Reference { values: numbers("ntk", &[n, n])?, axis: numbers("leading_eigenvector", &[n])? }))
     }
 
     /// A line for this step, unless it is there already.
@@ -116,8 +134,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         }
         let start = Instant::now();
         let network = (self.network)(trainee);
-        let all = Vec::new();
-        let problem = Problem::new(network.clone(), self.probe.clone(), None, Mode::Train, Entries::Traced, all)?;
+        let problem = problem(network, &self.probe)?;
         let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, half_of_free())?);
         let total = kernel.total();
         let trace = kernel.trace(&total);
@@ -192,6 +209,16 @@ impl Line {
         );
         Event { step: *step, event: EventKind::Ntk, begins: None, message, seconds: Some(*seconds) }
     }
+}
+
+/// Whether the kernel of a network on a probe can be had.
+pub(super) fn check_probe(network: &Network, probe: &Tensor<4>) -> Result<(), Failure> {
+    Plan::new(&problem(network, probe)?, None, half_of_free())?;
+    Ok(())
+}
+
+fn problem(network: &Network, probe: &Tensor<4>) -> Result<Problem, ProblemError> {
+    Problem::new(network.clone(), probe.clone(), None, Mode::Train, Entries::Traced, Vec::new())
 }
 
 /// Checkerboards and borders of a generator's kernel over the pixels of its first channel, where they can be had: not where
