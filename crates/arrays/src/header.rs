@@ -152,23 +152,6 @@ fn element_of(description: &Literal) -> Result<(Element, bool), HeaderError> {
     Ok((element, order == '>' || order == '=' && cfg!(target_endian = "big")))
 }
 
-/// The header of an array whose values follow row by row, as NumPy writes it: aligned to 64 bytes.
-pub(crate) fn written(kind: &str, shape: &[usize]) -> Vec<u8> {
-    let axes: Vec<String> = shape.iter().map(usize::to_string).collect();
-    let comma = if shape.len() == 1 { "," } else { "" };
-    let mut text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({}{comma}), }}", axes.join(", "));
-    // Axes are few enough for a length of two bytes.
-    let before = MAGIC.len() + 4;
-    let end = (before + text.len() + 1).next_multiple_of(64);
-    text.push_str(&" ".repeat(end - before - text.len() - 1));
-    text.push('\n');
-    let mut header = MAGIC.to_vec();
-    header.extend([1, 0]);
-    header.extend((text.len() as u16).to_le_bytes());
-    header.extend(text.as_bytes());
-    header
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,21 +199,6 @@ mod tests {
             let text = format!("{{'descr': {kind}, 'fortran_order': False, 'shape': (1,), }}");
             let Err(HeaderError::Unsupported(message)) = of(&text) else { panic!("{kind}") };
             assert!(message.starts_with(&format!("is of type {said}; the types that are read are bool")), "{message}");
-        }
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        for shape in [vec![], vec![3], vec![0, 2], vec![2, 3, 4]] {
-            let bytes = written("<f4", &shape);
-            assert_eq!(bytes.len() % 64, 0);
-            let header = Header::read(&mut &bytes[..]).expect("just written");
-            let count = shape.iter().product();
-            let len = bytes.len();
-            assert_eq!(
-                header,
-                Header { shape, count, element: Element::F32, big_endian: false, by_columns: false, len }
-            );
         }
     }
 }
