@@ -19,9 +19,14 @@ test:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items
 
-# Licences, advisories, sources (needs cargo-deny)
+# Licences, advisories, sources (needs cargo-deny, and a network for the advisories)
 deny:
     cargo deny check
+
+# Kills, injected errors, damaged files and races for so many minutes (with strace, if it is there)
+torture MINUTES:
+    cargo build --release
+    cargo run --release -p fintan-torture -- --minutes {{MINUTES}}
 
 # Everything that must hold before a commit lands
 ci:

@@ -12,6 +12,7 @@
 //! - [`kernel_files`]: tiles and kernels in files, what is not finite, shares of the trace
 //! - [`kernel_memory`]: kernels within a bound on memory
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
+//! - [`locks`]: one writer a folder, tiles that are shared, starts that are refused or killed
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
 //! - [`moments`], [`moments_explicit`]: moments through depth, however cut; of given weights on GPUs
 //! - [`observed`]: kernels beside training
@@ -21,6 +22,7 @@
 //! - [`running_statistics`]: batch norms in evaluation mode, with weights from elsewhere
 //! - [`samples`]: grids, single images, arrays, interpolations
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
+//! - [`terminal`]: full disks, closed pipes, hostile names on stdout and stderr
 //! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
 //! - [`tuning`]: a knob is solved for, and the tuned configuration written
 
@@ -38,6 +40,7 @@ mod includes;
 mod kernel_files;
 mod kernel_memory;
 mod kernels;
+mod locks;
 mod losses;
 mod moments;
 #[path = "../crates/moments/tests/explicit.rs"]
@@ -52,5 +55,6 @@ mod runs;
 mod samples;
 mod supervised;
 mod support;
+mod terminal;
 mod theory;
 mod tuning;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::{RunDir, SupervisedLine, read_arrays};
-use fintan_config::{Architecture, Layer, LayerRates, LossFunction, Optimizer, Shape, Subject};
+use fintan_config::{Architecture, Held, Layer, LayerRates, LossFunction, MemoryBound, Optimizer, Shape, Subject};
 use fintan_net::{Mode, Placement, channels_last};
 use fintan_ntk::{Entries, Kernel, Plan, Problem};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
@@ -12,12 +12,13 @@ use fintan_theory::{Flow, Limit, LimitError, LimitKernel, Request, Time};
 use fintan_train::read_network;
 use serde_json::json;
 
+use super::settings_of_run::subject_of_run;
 use super::theory::{write, write_table};
 use super::train::task_of;
 use crate::args;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Predicts the losses of finished runs from kernels, beside the losses they had.
 pub(super) fn flow(args: &args::Flow) -> Result<(), Failure> {
@@ -51,7 +52,7 @@ pub(super) fn flow(args: &args::Flow) -> Result<(), Failure> {
     }
     write(&out, curves_svg(&axes, &curves)?.as_bytes())?;
     if args.voice.json {
-        answer!("{}", json!({ "plot": out, "runs": answers }));
+        answer_json(&json!({ "plot": out.display().to_string(), "runs": answers }));
     } else {
         answer!("{}", out.display());
     }
@@ -88,7 +89,8 @@ impl Predicted {
     fn of(path: &Path, placement: &Placement) -> Result<Self, Failure> {
         let run = RunDir::open(path)?;
         let wrong = |message: &str| Failure::input(format!("`{}`: {message}", path.display()));
-        let Subject::Network(network) = Subject::load(&run.resolved_config(), &[])? else {
+        let memory = MemoryBound { held: Held::Layer, free: crate::memory::free() };
+        let Subject::Network(network) = subject_of_run(&run, &[], memory)? else {
             return Err(wrong("losses can be predicted for a network with a task, not for a GAN"));
         };
         let experiment = task_of(&network, &path.display().to_string())?;

@@ -12,6 +12,7 @@ use fintan_train::{Purpose, latents, read_discriminator, read_network, read_samp
 use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::args::{BatchNormMode, Ntk, Which};
+use crate::commands::settings_of_run::subject_of_run;
 use crate::commands::train::task_of;
 use crate::failure::Failure;
 use crate::voice::tell;
@@ -186,7 +187,7 @@ fn of_run(
     placement: &Placement,
 ) -> Result<Found, Failure> {
     let run = RunDir::open(path)?;
-    let subject = Subject::load_within(&run.resolved_config(), overrides, args.on.device.bound(Held::Parameters))?;
+    let subject = subject_of_run(&run, overrides, args.on.device.bound(Held::Parameters))?;
     let step = run.find_checkpoint(step)?;
     let folder = run.checkpoint(step);
     let single = Placement { dtype: DType::F32, ..placement.clone() };
@@ -260,6 +261,20 @@ fn drawn(which: Which, settings: Settings) -> Drawn {
 
 /// Inputs of a file, as channels-last samples.
 fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor<4>, Failure> {
+    let values = read_samples(file, shape)?;
+    let single = placement.dtype == DType::F32;
+    if let Some(at) = values.iter().position(|&v| single && !(v as f32).is_finite()) {
+        let (sample, value) = (at / shape.len(), values[at]);
+        return Err(Failure::input(format!(
+            "inputs `{file}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
+        )));
+    }
+    let n = values.len() / shape.len();
+    Ok(samples(TensorData::new(values, [n * shape.len()]), n, shape, placement))
+}
+
+/// Values of the samples of a file, each in channel, row, column order.
+pub(crate) fn read_samples(file: &str, shape: Shape) -> Result<Vec<f64>, Failure> {
     let wrong = |message: String| Failure::input(format!("inputs `{file}`: {message}"));
     let (found, values) = if let Some((path, name)) = file.rsplit_once(".safetensors:") {
         let path = format!("{path}.safetensors");
@@ -303,12 +318,7 @@ fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         return Err(wrong(format!("sample {} holds a value that is not finite", at / shape.len())));
     }
-    let single = placement.dtype == DType::F32;
-    if let Some(at) = values.iter().position(|&v| single && !(v as f32).is_finite()) {
-        let (sample, value) = (at / shape.len(), values[at]);
-        return Err(wrong(format!("sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it")));
-    }
-    Ok(samples(TensorData::new(values, [found.iter().product::<usize>()]), found[0], shape, placement))
+    Ok(values)
 }
 
 fn samples(data: TensorData, n: usize, shape: Shape, placement: &Placement) -> Tensor<4> {

@@ -17,6 +17,7 @@ use fintan_ntk::{Block, Entries, Kernel, Method, Overflow, Plan, Problem, TileSi
 use serde_json::json;
 
 pub(super) use self::drift::Reference;
+pub(super) use self::found::read_samples;
 use self::found::{Found, Side, mode, outputs};
 use self::tally::Tally;
 use self::written::word;
@@ -24,7 +25,7 @@ pub(super) use self::written::{About, checkerboard, finish, inputs};
 use crate::args::{EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Computes a kernel, or puts one together.
 pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
@@ -77,7 +78,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         summary["seconds"] = seconds.into();
         summary["device"] = opened.name.into();
         summary["precision"] = if args.f64 { "f64" } else { "f32" }.into();
-        answer!("{summary}");
+        answer_json(&summary);
         return Ok(());
     }
     answer!("{}", path.display());
@@ -225,7 +226,7 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     }
     let summary = finish(&args.out, &kernel, &card.about, &inputs, f64::INFINITY)?;
     if args.voice.json {
-        answer!("{summary}");
+        answer_json(&summary);
     } else {
         answer!("{}", args.out.display());
     }
@@ -239,14 +240,11 @@ fn tell_plan(plan: &Plan, voice: &Voice) {
             .iter()
             .map(|layer| json!({ "index": layer.index, "layer": layer.layer, "order": layer.order }))
             .collect();
-        answer!(
-            "{}",
-            json!({
-                "method": plan.method.name(), "tiles": plan.tiles.len(),
-                "tile_samples": plan.tile.samples, "tile_outputs": plan.tile.outputs,
-                "bytes": plan.bytes, "operations": plan.operations, "layers": layers,
-            })
-        );
+        answer_json(&json!({
+            "method": plan.method.name(), "tiles": plan.tiles.len(),
+            "tile_samples": plan.tile.samples, "tile_outputs": plan.tile.outputs,
+            "bytes": plan.bytes, "operations": plan.operations, "layers": layers,
+        }));
         return;
     }
     answer!("method      {}", plan.method.name());

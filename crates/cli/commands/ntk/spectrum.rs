@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::Voice;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Residual that the pairs must reach, of the largest eigenvalue.
 const TOLERANCE: f64 = 1e-4;
@@ -71,19 +71,17 @@ pub(super) fn largest(
     };
     write_npz(path, &arrays)?;
     let picture = picture.map(|png| write_whole(&path.with_extension("png"), &png)).transpose()?;
-    let picture = picture.map(|()| path.with_extension("png"));
+    let picture = picture.map(|()| path.with_extension("png").display().to_string());
     let worst = spectrum.residuals.iter().copied().fold(0.0, f64::max);
     if voice.json {
-        answer!(
-            "{}",
-            json!({
-                "kernel": path, "eigenvalues": spectrum.values, "largest_residual": worst, "trace": trace.value,
-                "trace_standard_error": trace.standard_error, "trace_is_exact": trace.standard_error == 0.0,
-                "shares": shares.iter().map(|[share, _]| share).collect::<Vec<_>>(),
-                "share_standard_errors": shares.iter().map(|[_, error]| error).collect::<Vec<_>>(),
-                "eigenimages": picture,
-            })
-        );
+        answer_json(&json!({
+            "kernel": path.display().to_string(), "eigenvalues": spectrum.values, "largest_residual": worst,
+            "trace": trace.value, "trace_standard_error": trace.standard_error,
+            "trace_is_exact": trace.standard_error == 0.0,
+            "shares": shares.iter().map(|[share, _]| share).collect::<Vec<_>>(),
+            "share_standard_errors": shares.iter().map(|[_, error]| error).collect::<Vec<_>>(),
+            "eigenimages": picture,
+        }));
         return Ok(());
     }
     answer!("{}", path.display());

@@ -50,8 +50,15 @@ pub(super) fn compare(
     let limit = if before { Limit::new(architecture) } else { Limit::of_outputs(architecture) }?;
     let first: Vec<&[f64]> = sides[0].chunks(len).collect();
     let second: Option<Vec<&[f64]>> = sides.get(1).map(|x| x.chunks(len).collect());
-    let of = |kernel: LimitKernel| entries(&kernel, ntk.shape.len(), &outputs, divided);
-    let predicted = limit.gram_map(&first, second.as_deref(), &request, of)?.concat();
+    let rank = ntk.shape.len();
+    let of = |kernel: LimitKernel| {
+        [&kernel.ntk, &kernel.covariance].map(|values| entries_of(values, &kernel, rank, &outputs, divided))
+    };
+    let (mut predicted, mut covariance) = (Vec::new(), Vec::new());
+    for [tangent, between] in limit.gram_map(&first, second.as_deref(), &request, of)? {
+        predicted.extend(tangent);
+        covariance.extend(between);
+    }
     let empirical = ntk.to_f64();
     if predicted.len() != empirical.len() {
         return Err(wrong(&format!("its kernel {:?} does not fit its inputs and outputs", ntk.shape)));
@@ -63,8 +70,9 @@ pub(super) fn compare(
     write_npz(
         &folder.join("compare.npz"),
         &[
-            ("limit", Array::f64(&ntk.shape, predicted.as_slice())),
-            ("ntk", Array::f64(&ntk.shape, empirical.as_slice())),
+            ("nngp", Array::f64(&ntk.shape, covariance)),
+            ("ntk", Array::f64(&ntk.shape, predicted.as_slice())),
+            ("empirical_ntk", Array::f64(&ntk.shape, empirical.as_slice())),
         ],
     )?;
     if !quiet {
@@ -78,11 +86,16 @@ pub(super) fn compare(
     }
     let symmetric = second.is_none() && ntk.shape.len() == 2;
     let dots = if symmetric { scaled_pairs(&first, &empirical) } else { Vec::new() };
-    Ok((json!({ "kernel": path, "relative_difference": off, "largest_difference": worst }), dots))
+    Ok((json!({ "kernel": path.display().to_string(), "relative_difference": off, "largest_difference": worst }), dots))
 }
 
 /// What `fintan ntk` holds of one pair of inputs, at infinite width: traced, diagonal or full by the kernel's rank.
 pub(super) fn entries(kernel: &LimitKernel, rank: usize, outputs: &[usize], divided: bool) -> Vec<f64> {
+    entries_of(&kernel.ntk, kernel, rank, outputs, divided)
+}
+
+/// The entries of one of its two kernels.
+fn entries_of(values: &[f64], kernel: &LimitKernel, rank: usize, outputs: &[usize], divided: bool) -> Vec<f64> {
     // A flattened image is a vector to the network and has its positions here.
     let positions = kernel.positions;
     let at = |o: usize, other: usize| {
@@ -90,9 +103,9 @@ pub(super) fn entries(kernel: &LimitKernel, rank: usize, outputs: &[usize], divi
         if o / positions != other / positions {
             0.0
         } else if kernel.all_positions {
-            kernel.ntk[p * kernel.positions + q]
+            values[p * kernel.positions + q]
         } else {
-            kernel.ntk[p]
+            values[p]
         }
     };
     match rank {
@@ -114,8 +127,8 @@ fn scaled_pairs(inputs: &[&[f64]], kernel: &[f64]) -> Vec<(f64, f64)> {
     (0..n)
         .flat_map(|i| (i..n).map(move |j| (i, j)))
         .map(|(i, j)| {
-            let cosine = product(i, j) / (product(i, i) * product(j, j)).sqrt();
-            let scaled = kernel[i * n + j] / (kernel[i * n + i] * kernel[j * n + j]).sqrt();
+            let cosine = product(i, j) / (product(i, i).sqrt() * product(j, j).sqrt());
+            let scaled = kernel[i * n + j] / (kernel[i * n + i].sqrt() * kernel[j * n + j].sqrt());
             (cosine.clamp(-1.0, 1.0).acos(), scaled)
         })
         .collect()
