@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use fintan_config::{ComparisonSettings, Experiment, Scaling, Subject};
+use crate::support::{TINY, folder, run};
+use fintan_config::{ComparisonSettings, Experiment, MemoryBound, Scaling, Subject};
 
 fn configs() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
@@ -12,13 +13,49 @@ fn configs() -> Vec<PathBuf> {
     all
 }
 
+/// More than any machine has, so that no machine passes by luck.
+#[test]
+fn networks_larger_than_memory_are_refused_before_they_are_made() {
+    let folder = folder();
+    let network = "[network]\ninput = 8\noutputs = 2\nfc = { widths = [16] }\n";
+    std::fs::write(folder.path().join("net.toml"), network).expect("written");
+    std::fs::write(folder.path().join("gan.toml"), TINY).expect("written");
+    let wide = "generator.dcgan.channels=1000000";
+    let widths = "network.fc.widths=[4000000,4000000]";
+    for args in [
+        &["check", "gan.toml", "--set", wide][..],
+        &["train", "gan.toml", "--out", "run", "--set", wide],
+        &["compare", "gan.toml", "--out", "run", "--set", wide],
+        &["ntk", "net.toml", "-n", "2", "--plan", "--set", widths],
+        &[
+            "ntk",
+            "net.toml",
+            "-n",
+            "1000000",
+            "--plan",
+            "--set",
+            "network.input=1000000",
+            "--set",
+            "network.fc.widths=[1]",
+        ],
+    ] {
+        let (code, _, stderr) = run(folder.path(), args);
+        assert_eq!(code, 2, "{args:?}: {stderr}");
+        let words = stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(words.contains("of memory, but") && words.contains("free"), "{args:?}: {stderr}");
+        assert!(!folder.path().join("run").exists(), "{args:?} left a folder");
+    }
+}
+
 #[test]
 fn every_configuration_is_sound_and_survives_being_resolved() {
     assert!(configs().len() >= 7);
     for path in configs() {
         if let Some(comparison) = ComparisonSettings::load(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
         {
-            let read = |i| comparison.subject(i, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display())).1;
+            let read = |i| {
+                comparison.subject(i, &[], MemoryBound::none()).unwrap_or_else(|e| panic!("{}: {e}", path.display())).1
+            };
             let subjects: Vec<Subject> = (0..comparison.variants.len()).map(read).collect();
             assert!(subjects.iter().enumerate().all(|(i, subject)| !subjects[..i].contains(subject)));
             continue;

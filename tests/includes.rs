@@ -49,6 +49,21 @@ fn the_file_on_top_wins_and_its_alternatives_replace() {
 }
 
 #[test]
+fn byte_order_marks_and_line_ends_of_windows_change_nothing() {
+    let folder = folder();
+    let (base, top) = ("seed = 3\n".to_owned() + TINY, "include = \"base.toml\"\ntrain.steps = 7\n");
+    write(folder.path(), "base.toml", &base);
+    write(folder.path(), "top.toml", top);
+    let plain = load(folder.path(), "top.toml", &[]);
+    for (name, mark, end) in [("a", "\u{feff}", "\n"), ("b", "", "\r\n"), ("c", "\u{feff}", "\r\n")] {
+        let changed = |text: &str| format!("{mark}{}", text.replace('\n', end));
+        write(folder.path(), "base.toml", &changed(&base));
+        write(folder.path(), &format!("{name}.toml"), &changed(top));
+        assert_eq!(load(folder.path(), &format!("{name}.toml"), &[]), plain, "{name}");
+    }
+}
+
+#[test]
 fn a_run_keeps_the_users_text_and_goes_on_without_what_it_included() {
     let folder = folder();
     let root = folder.path();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{DType, Device};
+use fintan_config::{Held, MemoryBound};
 use fintan_net::{Lowering, Placement};
 
 use crate::failure::Failure;
@@ -19,6 +20,23 @@ pub(crate) enum Choice {
     NdArray,
     /// A GPU through wgpu: the first real one, or the n-th of the list.
     Wgpu(Option<usize>),
+}
+
+impl Choice {
+    /// What networks may take of the host's memory.
+    pub(crate) fn bound(self, held: Held) -> MemoryBound {
+        let on_gpu = match self {
+            Self::Flex | Self::NdArray => false,
+            Self::Wgpu(_) => true,
+            Self::Auto => adapters().iter().any(|adapter| !adapter.software),
+        };
+        bound(held, on_gpu)
+    }
+}
+
+/// On a GPU networks stay elsewhere; only what is drawn passes through the host.
+fn bound(held: Held, on_gpu: bool) -> MemoryBound {
+    MemoryBound { held: if on_gpu { Held::Layer } else { held }, free: crate::memory::free() }
 }
 
 impl FromStr for Choice {
@@ -46,6 +64,13 @@ pub(crate) struct Opened {
     pub placement: Placement,
     /// Its name, for people and manifests.
     pub name: String,
+}
+
+impl Opened {
+    /// What networks may take of the host's memory.
+    pub(crate) fn bound(&self, held: Held) -> MemoryBound {
+        bound(held, self.name.starts_with("wgpu"))
+    }
 }
 
 /// What a GPU is, as far as choosing one goes.

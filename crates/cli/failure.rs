@@ -58,8 +58,12 @@ impl From<CheckpointError> for Failure {
 impl From<RunError> for Failure {
     fn from(e: RunError) -> Self {
         match e {
-            RunError::Io(_) => Self::Failed(miette::miette!("{e}")),
-            _ => Self::input(e),
+            RunError::Io(_) | RunError::Held { .. } => Self::Failed(miette::miette!("{e}")),
+            RunError::Exists(_)
+            | RunError::NotARun(_)
+            | RunError::NoCheckpoint(_)
+            | RunError::NoSuchCheckpoint { .. }
+            | RunError::Damaged { .. } => Self::input(e),
         }
     }
 }

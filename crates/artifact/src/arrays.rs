@@ -8,7 +8,8 @@ use npyz::{DType, NpyFile, TypeChar, TypeStr, WriterBuilder as _};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::run_dir::{RunError, write_whole_with};
+use crate::run_dir::RunError;
+use crate::whole::write_whole_with;
 
 /// An array, row-major.
 #[derive(Debug, Clone, PartialEq)]

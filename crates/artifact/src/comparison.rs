@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::run_dir::{RunError, write_whole};
+use crate::run_dir::RunError;
+use crate::whole::write_whole;
 
 /// Trainings that were measured alike.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

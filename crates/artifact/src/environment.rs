@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn an_environment_is_read_as_it_was_written_and_an_older_one_too() {
         let parent = tempfile::tempdir().expect("a folder");
-        let run = RunDir::create(&parent.path().join("a")).expect("made");
+        let run = crate::draft::Draft::at(&parent.path().join("a")).expect("begun").publish_run().expect("made");
         assert_eq!(run.environment().expect("none yet"), Environment::default());
         let machine = serde_json::json!({ "program": "fintan", "threads": 2 });
         let change = Change::of_setting(5, "train.steps".into(), Some(&"10".into()), None);

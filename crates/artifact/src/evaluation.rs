@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::lock::Lock;
 use crate::run_dir::{RunDir, RunError};
 
 /// Metrics of one checkpoint.
@@ -156,6 +157,7 @@ impl RunDir {
     /// # Errors
     /// A `metrics.json` that is damaged, and those of the file system.
     pub fn write_summary(&self, summary: Map<String, Value>) -> Result<(), RunError> {
+        let _lock = self.lock_metrics()?;
         let mut whole = summary;
         if let Some(kept) = self.read_metrics()?.remove(EVALUATIONS) {
             whole.insert(EVALUATIONS.into(), kept);
@@ -168,6 +170,7 @@ impl RunDir {
     /// # Errors
     /// A `metrics.json` that is damaged, and those of the file system.
     pub fn add_evaluation(&self, mut evaluation: Evaluation) -> Result<(), RunError> {
+        let _lock = self.lock_metrics()?;
         let mut all = self.evaluations()?;
         if let Some(earlier) = all.remove(&evaluation.step) {
             evaluation.complete(earlier);
@@ -192,6 +195,7 @@ impl RunDir {
 
     /// Takes back what was measured after a step, or everything: a resumed run measures it again.
     pub(crate) fn rewind_metrics(&self, to: Option<u64>) -> Result<(), RunError> {
+        let _lock = self.lock_metrics()?;
         let is_later = |step: u64| to.is_none_or(|to| step > to);
         let mut all = self.evaluations()?;
         all.retain(|&at, _| !is_later(at));
@@ -210,6 +214,11 @@ impl RunDir {
             (true, false) => Ok(()),
             (false, _) => self.write_metrics(&whole),
         }
+    }
+
+    /// Keeps others from changing `metrics.json` while it is read and written: a run can be evaluated while it trains.
+    fn lock_metrics(&self) -> Result<Lock, RunError> {
+        Lock::moment(self.root(), ".metrics.lock")
     }
 
     fn put_evaluations(&self, all: &BTreeMap<u64, Evaluation>) -> Result<(), RunError> {
@@ -237,6 +246,7 @@ impl RunDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draft::Draft;
 
     fn evaluation(step: u64, seed: u64, metrics: &[&str]) -> Evaluation {
         let record = |name: &&str| MetricRecord {
@@ -269,7 +279,7 @@ mod tests {
     #[test]
     fn evaluations_are_kept_by_step_beside_the_summary() {
         let parent = tempfile::tempdir().expect("a folder");
-        let run = RunDir::create(&parent.path().join("a")).expect("made");
+        let run = Draft::at(&parent.path().join("a")).expect("begun").publish_run().expect("made");
         assert!(run.evaluations().expect("none").is_empty());
         run.add_evaluation(evaluation(10, 0, &["fid"])).expect("written");
         run.add_evaluation(evaluation(20, 0, &["std"])).expect("written");
@@ -289,7 +299,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_named_and_kept() {
         let parent = tempfile::tempdir().expect("a folder");
-        let run = RunDir::create(&parent.path().join("a")).expect("made");
+        let run = Draft::at(&parent.path().join("a")).expect("begun").publish_run().expect("made");
         run.write("metrics.json", b"{ \"evaluations\": { \"10\": 3 } }").expect("written");
         let error = run.add_evaluation(evaluation(10, 0, &["fid"])).expect_err("damaged").to_string();
         assert!(error.contains("metrics.json"), "{error}");

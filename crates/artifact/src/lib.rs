@@ -5,20 +5,28 @@
 
 mod arrays;
 mod comparison;
+mod draft;
 mod environment;
 mod evaluation;
 mod kernels;
 mod lines;
+mod lock;
 mod log;
 mod rewind;
 mod run_dir;
 mod settings;
+mod whole;
+mod writer;
 
 pub use arrays::{Array, Values, read_arrays, write_npz};
 pub use comparison::{ComparedData, ComparedRow, ComparedRun, Comparison};
+pub use draft::{Draft, is_free};
 pub use environment::{Change, Environment, Rewind};
 pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, RefusedMetric};
+pub use lock::{Lock, LockWarning};
 pub use log::{Event, EventKind, LogLine, SupervisedLine, number};
 pub use rewind::Undo;
-pub use run_dir::{RunDir, RunError, write_whole};
+pub use run_dir::{RunDir, RunError};
 pub use settings::{Settings, differing_keys, settings_of};
+pub use whole::write_whole;
+pub use writer::Writer;

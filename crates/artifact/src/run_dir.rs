@@ -7,18 +7,26 @@
 //!             checkpoints/step_000500/...  checkpoints/latest
 //! ```
 //!
-//! Files and checkpoints are written under a temporary name and then renamed, so that a run killed at any moment holds
-//! only whole ones. Nothing that exists is overwritten silently.
+//! The directory, its files and its checkpoints are written under a temporary name and then renamed, so that a run killed at
+//! any moment is none yet or holds whole ones only. Nothing that exists is overwritten silently, and one process at a time
+//! writes ([`Lock`]).
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::environment::Rewind;
 use crate::lines;
+use crate::lock::{Lock, LockWarning};
 use crate::log::Event;
+use crate::whole::{Unfinished, sweep, sync_folder, write_whole};
+use crate::writer::{Life, Writer};
+
+/// The file that makes a folder a run.
+pub(crate) const CONFIGURATION: &str = "config.resolved.toml";
 
 /// Why a run directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +37,14 @@ pub enum RunError {
     /// There is something already.
     #[error("`{}` exists already; a run never overwrites another", .0.display())]
     Exists(PathBuf),
+    /// Another process writes there.
+    #[error("`{}` is in use: {} writes there; wait until it ends, or end it", folder.display(), named(writer.as_ref()))]
+    Held {
+        /// The folder.
+        folder: PathBuf,
+        /// The process, where it is known.
+        writer: Option<Writer>,
+    },
     /// Not a run.
     #[error("`{}` is no run directory: it holds no `config.resolved.toml`", .0.display())]
     NotARun(PathBuf),
@@ -55,47 +71,53 @@ pub enum RunError {
     },
 }
 
+fn named(writer: Option<&Writer>) -> String {
+    writer.map_or_else(|| "another process".into(), Writer::to_string)
+}
+
 /// A run directory.
 #[derive(Debug, Clone)]
 pub struct RunDir {
     root: PathBuf,
+    /// Held as long as any copy of this lives.
+    lock: Option<Arc<Lock>>,
 }
 
 impl RunDir {
-    /// Makes a new directory at exactly `root`.
-    ///
-    /// # Errors
-    /// [`RunError::Exists`] unless there is nothing, or an empty folder.
-    pub fn create(root: &Path) -> Result<Self, RunError> {
-        if root.exists() && !(root.is_dir() && fs_err::read_dir(root)?.next().is_none()) {
-            return Err(RunError::Exists(root.into()));
-        }
-        fs_err::create_dir_all(root)?;
-        Ok(Self { root: root.into() })
+    pub(crate) fn of(root: PathBuf, lock: Option<Lock>) -> Self {
+        Self { root, lock: lock.map(Arc::new) }
     }
 
-    /// Makes a new directory `parent/name`, or `parent/name-2`, `-3`, .. where those exist.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn create_numbered(parent: &Path, name: &str) -> Result<Self, RunError> {
-        let mut number = 1_u32;
-        loop {
-            let root = if number == 1 { parent.join(name) } else { parent.join(format!("{name}-{number}")) };
-            match Self::create(&root) {
-                Err(RunError::Exists(_)) => number += 1,
-                made => return made,
-            }
-        }
-    }
-
-    /// Opens a run that exists.
+    /// Opens a run that exists, to read it.
     ///
     /// # Errors
     /// [`RunError::NotARun`]
     pub fn open(root: &Path) -> Result<Self, RunError> {
-        let run = Self { root: root.into() };
+        let run = Self::of(root.into(), None);
         if run.resolved_config().is_file() { Ok(run) } else { Err(RunError::NotARun(root.into())) }
+    }
+
+    /// Opens a run that exists, to go on with it. As long as this lives, no other process can.
+    ///
+    /// # Errors
+    /// [`RunError::NotARun`], and [`RunError::Held`] where another process writes.
+    pub fn open_locked(root: &Path) -> Result<Self, RunError> {
+        Self::open(root)?;
+        let run = Self::of(root.into(), Some(Lock::exclusive(root)?));
+        for folder in ["", "grids", "ntk", "checkpoints"] {
+            sweep(&root.join(folder), |life| life == Life::Ended);
+        }
+        if run.lock_warning().is_none() {
+            // Only who has the lock writes checkpoints: what other hosts left of them is large, and dead.
+            sweep(&root.join("checkpoints"), |life| life != Life::Runs);
+        }
+        Ok(run)
+    }
+
+    /// Why its lock may not keep others out.
+    #[must_use]
+    pub fn lock_warning(&self) -> Option<&LockWarning> {
+        self.lock.as_ref().and_then(|lock| lock.warning())
     }
 
     /// The directory.
@@ -107,7 +129,7 @@ impl RunDir {
     /// The configuration with every default written out: what `resume` reads.
     #[must_use]
     pub fn resolved_config(&self) -> PathBuf {
-        self.root.join("config.resolved.toml")
+        self.root.join(CONFIGURATION)
     }
 
     /// The log, a JSON object a line.
@@ -220,27 +242,18 @@ impl RunDir {
     /// # Errors
     /// Those of the file system.
     pub fn write_checkpoint(&self, step: u64, files: &[(String, Vec<u8>)], keep: usize) -> Result<(), RunError> {
-        let folder = self.root.join("checkpoints");
-        let unfinished = folder.join(format!(".unfinished-{}", step_name(step)));
-        if unfinished.exists() {
-            fs_err::remove_dir_all(&unfinished)?;
+        let finished = self.checkpoint(step);
+        // On a full disk the remains would keep it full: they go when this is dropped.
+        let mut unfinished = Unfinished::beside(&finished)?;
+        fs_err::create_dir(unfinished.path())?;
+        for (name, bytes) in files {
+            let mut file = fs_err::File::create(unfinished.path().join(name))?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
         }
-        fs_err::create_dir_all(&unfinished)?;
-        let write = || -> std::io::Result<()> {
-            for (name, bytes) in files {
-                let mut file = fs_err::File::create(unfinished.join(name))?;
-                file.write_all(bytes)?;
-                file.sync_all()?;
-            }
-            Ok(())
-        };
-        if let Err(e) = write() {
-            // On a full disk the remains would keep it full.
-            let _ = fs_err::remove_dir_all(&unfinished);
-            return Err(e.into());
-        }
+        sync_folder(unfinished.path())?;
         self.discard(step)?;
-        fs_err::rename(&unfinished, self.checkpoint(step))?;
+        unfinished.finish(&finished)?;
         write_whole(&self.latest(), step_name(step).as_bytes())?;
         self.prune(keep)
     }
@@ -250,43 +263,10 @@ pub(crate) fn step_name(step: u64) -> String {
     format!("step_{step:06}")
 }
 
-/// Writes a file under a temporary name beside it, then renames it.
-///
-/// # Errors
-/// Those of the file system; nothing is left behind then.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    write_whole_with(path, |file| file.write_all(bytes))
-}
-
-/// The same for what is too large to hold twice: `fill` writes it into the file.
-///
-/// # Errors
-/// Those of the file system and of `fill`; nothing is left behind then.
-pub(crate) fn write_whole_with(
-    path: &Path,
-    fill: impl FnOnce(&mut fs_err::File) -> std::io::Result<()>,
-) -> Result<(), RunError> {
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unfinished = path.with_file_name(format!(".{name}.unfinished"));
-    let write = || -> std::io::Result<()> {
-        let mut file = fs_err::File::create(&unfinished)?;
-        fill(&mut file)?;
-        file.sync_all()?;
-        fs_err::rename(&unfinished, path)
-    };
-    write().map_err(|e| {
-        // The error is the news; that the remains could not be removed either is not.
-        let _ = fs_err::remove_file(&unfinished);
-        e.into()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draft::Draft;
     use crate::log::LogLine;
 
     fn line(step: u64) -> LogLine {
@@ -294,21 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn a_run_never_overwrites_another() {
-        let parent = tempfile::tempdir().expect("a folder");
-        let first = RunDir::create_numbered(parent.path(), "a").expect("made");
-        first.write("config.resolved.toml", b"x").expect("written");
-        let second = RunDir::create_numbered(parent.path(), "a").expect("made");
-        assert_eq!(second.root(), parent.path().join("a-2"));
-        assert!(matches!(RunDir::create(first.root()), Err(RunError::Exists(_))));
-        assert!(RunDir::open(first.root()).is_ok());
-        assert!(matches!(RunDir::open(second.root()), Err(RunError::NotARun(_))));
-    }
-
-    #[test]
     fn checkpoints_are_whole_kept_and_found() {
         let parent = tempfile::tempdir().expect("a folder");
-        let run = RunDir::create(&parent.path().join("a")).expect("made");
+        let run = Draft::at(&parent.path().join("a")).expect("begun").publish_run().expect("made");
         assert!(matches!(run.find_checkpoint(None), Err(RunError::NoCheckpoint(_))));
         for step in [10, 20, 30] {
             run.write_checkpoint(step, &[("state".into(), vec![1])], 2).expect("written");
@@ -322,23 +290,9 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_leaves_nothing_behind() {
-        let parent = tempfile::tempdir().expect("a folder");
-        // A folder that is not empty cannot be replaced by a file.
-        fs_err::create_dir_all(parent.path().join("taken/inside")).expect("made");
-        assert!(write_whole(&parent.path().join("taken"), b"x").is_err());
-        let left: Vec<_> =
-            fs_err::read_dir(parent.path()).expect("read").map(|e| e.expect("read").file_name()).collect();
-        assert_eq!(left, ["taken"]);
-        fs_err::write(parent.path().join("file"), b"x").expect("written");
-        let error = write_whole(&parent.path().join("file/below"), b"x").expect_err("no folder").to_string();
-        assert!(error.contains("file"), "{error}");
-    }
-
-    #[test]
     fn a_log_cut_short_is_read_and_rewound() {
         let parent = tempfile::tempdir().expect("a folder");
-        let run = RunDir::create(&parent.path().join("a")).expect("made");
+        let run = Draft::at(&parent.path().join("a")).expect("begun").publish_run().expect("made");
         for step in [1, 2, 3] {
             run.append_log(&line(step)).expect("written");
         }

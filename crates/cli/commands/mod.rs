@@ -17,8 +17,11 @@ mod theory;
 mod train;
 mod tune;
 
-use crate::args::{Args, Command};
+use fintan_artifact::LockWarning;
+
+use crate::args::{Args, Command, Voice};
 use crate::failure::Failure;
+use crate::voice::tell;
 
 /// Carries a command out.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -42,5 +45,12 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             devices::devices(&args);
             Ok(())
         }
+    }
+}
+
+/// Says that a folder may not be this process' alone.
+fn warn_of_lock(warning: Option<&LockWarning>, voice: &Voice) {
+    if let (Some(warning), false) = (warning, voice.quiet) {
+        tell!("warning   {warning}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use fintan_artifact::{Environment, RunDir, differing_keys, settings_of};
-use fintan_config::Subject;
+use fintan_config::{MemoryBound, Subject};
 
 use crate::failure::Failure;
 use crate::voice::tell;
@@ -12,10 +12,23 @@ use crate::voice::tell;
 /// What a run is of, with overrides. A resolved configuration that was edited by hand is said, and not obeyed: the
 /// checkpoints are of networks as they were trained.
 pub(super) fn subject_of_run(run: &RunDir, overrides: &[String]) -> Result<Subject, Failure> {
-    let environment = run.environment()?;
-    say_edits(run, &environment, false);
-    let name = run.resolved_config().display().to_string();
-    Ok(Subject::parse(&name, &run.configuration()?, overrides)?)
+    let (name, text) = settings(run)?;
+    Ok(Subject::parse(&name, &text, overrides)?)
+}
+
+/// As [`subject_of_run`], where its networks are to be held in memory.
+pub(super) fn subject_of_run_within(
+    run: &RunDir,
+    overrides: &[String],
+    memory: MemoryBound,
+) -> Result<Subject, Failure> {
+    let (name, text) = settings(run)?;
+    Ok(Subject::parse_within(&name, &text, overrides, memory)?)
+}
+
+fn settings(run: &RunDir) -> Result<(String, String), Failure> {
+    say_edits(run, &run.environment()?, false);
+    Ok((run.resolved_config().display().to_string(), run.configuration()?))
 }
 
 /// Says which settings of a run were edited by hand, once a file: in the resolved configuration, and, where that is wanted,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::layer::{BatchNorm, Convolution, Dense, Layer, LayerNorm, NormAxes, Pair, Shape};
 use crate::parametrization::{Init, Parametrization};
-use crate::place::place;
+use crate::place::{check_shape, place};
 
 /// A network with every shape worked out.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,11 @@ impl Architecture {
     /// # Errors
     /// The first layer that does not fit, with the key to blame.
     pub fn new(input: Shape, layers: &[Layer], parametrization: Parametrization) -> Result<Self, ArchitectureError> {
+        check_shape(input).map_err(|message| ArchitectureError {
+            key: String::new(),
+            message: format!("the input is {message}"),
+            help: None,
+        })?;
         let mut next_index = 0;
         let nodes = place(input, layers, "", parametrization, &mut next_index)?;
         if next_index == 0 {
@@ -204,8 +209,12 @@ impl Node {
         Some([0, 1].map(|axis| {
             let (len_in, len_out) = sizes[axis];
             let (k, s, pad) = (c.kernel.0[axis], c.stride.0[axis], c.padding.0[axis]);
+            // Row q reaches rows q s - pad to q s - pad + k - 1.
             (0..len_out)
-                .map(|p| (0..len_in).filter(|q| (p + pad).checked_sub(q * s).is_some_and(|tap| tap < k)).count())
+                .map(|p| {
+                    let first = (p + pad + 1).saturating_sub(k).div_ceil(s);
+                    ((p + pad) / s + 1).min(len_in).saturating_sub(first)
+                })
                 .collect()
         }))
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Invalid};
 use crate::include::Sources;
+use crate::memory::MemoryBound;
 use crate::subject::Subject;
 
 /// A file with `[compare]`.
@@ -98,10 +99,15 @@ impl ComparisonSettings {
     ///
     /// # Panics
     /// If there is no such variant.
-    pub fn subject(&self, variant: usize, overrides: &[String]) -> Result<(&Path, Subject), ConfigError> {
+    pub fn subject(
+        &self,
+        variant: usize,
+        overrides: &[String],
+        memory: MemoryBound,
+    ) -> Result<(&Path, Subject), ConfigError> {
         let Variant { base, set, .. } = &self.variants[variant];
         let base = base.as_ref().or(self.base.as_ref()).expect("checked when it was read");
         let set: Vec<String> = set.iter().chain(overrides).cloned().collect();
-        Ok((base, Subject::load(base, &set)?))
+        Ok((base, Subject::load_within(base, &set, memory)?))
     }
 }

@@ -28,7 +28,7 @@ impl Sources {
     /// A file that cannot be read, an `include` that is no path, a circle.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let unreadable = |source| ConfigError::Read { path: path.display().to_string(), source };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = read(path).map_err(unreadable)?;
         let mut seen = vec![path.canonicalize().map_err(unreadable)?];
         let mut files = vec![(path.display().to_string(), text)];
         let mut path = path.to_path_buf();
@@ -44,7 +44,7 @@ impl Sources {
                 return Err(wrong(format!("`include` goes round in a circle: it comes back to `{shown}`")));
             }
             seen.push(canonical);
-            let text = std::fs::read_to_string(&path).map_err(cannot)?;
+            let text = read(&path).map_err(cannot)?;
             files.push((shown, text));
         }
     }
@@ -64,6 +64,12 @@ impl Sources {
         // A text that is no TOML is refused when it is checked.
         self.files().any(|(_, text)| DeTable::parse(text).is_ok_and(|root| root.get_ref().contains_key(key)))
     }
+}
+
+/// The text of a file, without the byte order mark that some editors put in front.
+fn read(path: &Path) -> std::io::Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// The file that a text includes, and where it says so.

@@ -18,6 +18,7 @@ mod gaussian;
 mod include;
 mod layer;
 mod loss;
+mod memory;
 mod moments;
 mod nonlinearity;
 mod observe;
@@ -45,6 +46,7 @@ pub use layer::{
     BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Residual, Shape, Upsample,
 };
 pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, OnCollapse, R1, SpectralNorm};
+pub use memory::{Bytes, Held, MemoryBound};
 pub use moments::{BnNoise, Inputs, Moments, MomentsNtk, Point, Precision, Spectrum, Tensor as MomentTensor, image_of};
 pub use nonlinearity::{Activation, Function, SELU, Scaling};
 pub use observe::{Observe, ObserveNtk};

@@ -215,7 +215,8 @@ pub(crate) fn check_moments(
     check_inputs(inputs, network.input)?;
     within("moments.batch", *batch, 1, 1 << 24)?;
     within("moments.realisations", *realisations, 1, 10_000_000)?;
-    let samples = network.flat().iter().map(|node| batch * node.output.positions()).min().unwrap_or(*batch);
+    let samples =
+        network.flat().iter().map(|node| batch.saturating_mul(node.output.positions())).min().unwrap_or(*batch);
     if samples < 2 {
         return Err(Invalid::new(
             "moments.batch",

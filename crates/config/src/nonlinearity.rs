@@ -14,7 +14,9 @@
 //! The characteristic value `r = (1 - β²) E[σ'(Z)²]` then says order (r < 1) or chaos (r > 1).
 //! Source: Jacot, Gabriel, Ged, Hongler, arXiv 1907.05715.
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::gaussian::expectation;
 
@@ -90,9 +92,9 @@ pub enum Scaling {
     Partial,
 }
 
-/// A nonlinearity as a configuration names it.
+/// A nonlinearity as a configuration names it: a table, or the name of a raw function alone (`"relu"`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub struct Activation {
     /// The raw function.
     pub function: Function,
@@ -112,6 +114,33 @@ pub struct Activation {
 
 fn one() -> f64 {
     1.0
+}
+
+impl Serialize for Activation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Activation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrTable;
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = Activation;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(
+                    "the name of a function such as \"relu\", or a table such as { function = \"relu\", scaling = \"normalized\" }",
+                )
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Activation, E> {
+                Function::deserialize(StrDeserializer::new(name)).map(Activation::raw)
+            }
+            fn visit_map<M: MapAccess<'de>>(self, table: M) -> Result<Activation, M::Error> {
+                Activation::deserialize(MapAccessDeserializer::new(table))
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
 }
 
 impl Activation {

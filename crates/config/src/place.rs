@@ -5,8 +5,11 @@ use crate::layer::{BatchNorm, Convolution, Layer, Pad, PadMode, Pair, Shape};
 use crate::nonlinearity::Activation;
 use crate::parametrization::{Init, Parametrization};
 
-/// Values of a sample, and weights of a layer, beyond which counting them would overflow.
+/// Most values of a sample, and most weights of a layer: what is counted from them fits into 64 bits.
 const LARGEST: u128 = 1 << 44;
+
+/// Largest number of rows or columns, and largest setting that counts them.
+const LONGEST: usize = 1 << 24;
 
 /// Works out the shapes of `layers` from `shape` on; `path` is where they are written.
 pub(crate) fn place(
@@ -30,6 +33,7 @@ pub(crate) fn place(
             Layer::LayerNorm(norm) => norm.affine,
             _ => false,
         };
+        measurable(layer, &fail)?;
         let index = holds_parameters.then(|| {
             *next_index += 1;
             *next_index - 1
@@ -104,23 +108,81 @@ pub(crate) fn place(
                 through
             }
         };
-        let values = [output.channels, output.height, output.width].iter().map(|&n| n as u128).product::<u128>();
         let taps = match layer {
-            Layer::Conv(c) | Layer::Deconv(c) => c.kernel.0[0] as u128 * c.kernel.0[1] as u128 * c.out as u128,
+            Layer::Conv(c) | Layer::Deconv(c) => product([c.kernel.0[0], c.kernel.0[1], c.out]),
             Layer::Dense(dense) => dense.out as u128,
-            _ => 0,
+            Layer::Pad(_)
+            | Layer::Upsample(_)
+            | Layer::Activation(_)
+            | Layer::BatchNorm(_)
+            | Layer::LayerNorm(_)
+            | Layer::Reshape(_)
+            | Layer::Flatten(_)
+            | Layer::GlobalAveragePool(_)
+            | Layer::Residual(_) => 0,
         };
-        if values.max(taps.saturating_mul(shape.channels as u128)) > LARGEST {
-            return Err(fail(
-                "",
-                format!("`{}` is larger than any memory: {values} values a sample", layer.name()),
-                None,
-            ));
+        let weights = taps.saturating_mul(shape.channels as u128);
+        if weights > LARGEST {
+            let message = format!("`{}` has {weights} weights; at most {LARGEST} can be counted", layer.name());
+            return Err(fail("", message, None));
         }
+        check_shape(output).map_err(|message| fail("", format!("`{}` gives {message}", layer.name()), None))?;
         nodes.push(Node { layer: layer.clone(), input: shape, output, index, branch, shortcut });
         shape = output;
     }
     Ok(nodes)
+}
+
+/// Refuses a shape whose values cannot be counted.
+pub(crate) fn check_shape(shape: Shape) -> Result<(), String> {
+    let values = product([shape.channels, shape.height, shape.width]);
+    let side = shape.height.max(shape.width);
+    if values == 0 {
+        return Err(format!("a map of {}x{}x{}: it holds no value", shape.channels, shape.height, shape.width));
+    }
+    if values > LARGEST {
+        return Err(format!("{shape} = {values} values a sample; at most {LARGEST} can be counted"));
+    }
+    if side > LONGEST {
+        return Err(format!("a map of {shape}; at most {LONGEST} rows and columns are allowed"));
+    }
+    Ok(())
+}
+
+fn product(factors: [usize; 3]) -> u128 {
+    factors.iter().fold(1, |all: u128, &n| all.saturating_mul(n as u128))
+}
+
+/// Refuses settings so large that the size of a map could not be worked out from them.
+fn measurable(layer: &Layer, fail: Fail) -> Result<(), ArchitectureError> {
+    let pairs: Vec<(&str, Pair)> = match layer {
+        Layer::Conv(c) | Layer::Deconv(c) => vec![
+            ("kernel", c.kernel),
+            ("stride", c.stride),
+            ("padding", c.padding),
+            ("output_padding", c.output_padding),
+        ],
+        Layer::Pad(pad) => vec![("before", pad.before), ("after", pad.after)],
+        Layer::Upsample(up) => vec![("factor", up.factor)],
+        Layer::Reshape(to) => {
+            return check_shape(*to).map_err(|message| fail("", format!("`reshape` to {message}"), None));
+        }
+        Layer::Dense(_)
+        | Layer::Activation(_)
+        | Layer::BatchNorm(_)
+        | Layer::LayerNorm(_)
+        | Layer::Flatten(_)
+        | Layer::GlobalAveragePool(_)
+        | Layer::Residual(_) => return Ok(()),
+    };
+    for (key, Pair(sides)) in pairs {
+        for n in sides {
+            if n > LONGEST {
+                return Err(fail(key, format!("`{key}` must be at most {LONGEST}, got {n}"), None));
+            }
+        }
+    }
+    Ok(())
 }
 
 type Fail<'a> = &'a dyn Fn(&str, String, Option<&str>) -> ArchitectureError;

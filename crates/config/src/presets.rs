@@ -225,7 +225,8 @@ fn levels(small: usize, large: usize, stride: usize, key: &str) -> Result<u32, A
         .find(|&n| small * stride.pow(n) == large)
         .filter(|&n| n > 0)
         .ok_or_else(|| {
-            let sizes: Vec<String> = (1..6).map(|n| (small * stride.pow(n)).to_string()).collect();
+            let size = |n| stride.checked_pow(n).and_then(|power| power.checked_mul(small));
+            let sizes: Vec<String> = (1..6).map_while(size).map(|size| size.to_string()).collect();
             let message = format!(
                 "an image of {large} cannot be reached from a {small}x{small} map by factors of {stride}: allowed are {}, ...",
                 sizes.join(", ")
@@ -242,6 +243,16 @@ fn exact_padding(kernel: usize, stride: usize) -> Result<(usize, usize), Archite
     }
     let output_padding = (kernel - stride) % 2;
     Ok((usize::midpoint(kernel - stride, output_padding), output_padding))
+}
+
+/// Bounds the number of layers between two maps.
+fn check_extra(extra: usize) -> Result<(), ArchitectureError> {
+    const MOST: usize = 1000;
+    if extra <= MOST {
+        Ok(())
+    } else {
+        Err(error("extra", format!("`extra` must be at most {MOST}, got {extra}"), None))
+    }
 }
 
 fn stride_one(channels: usize, kernel: usize) -> Result<Convolution, ArchitectureError> {
@@ -272,6 +283,7 @@ impl DcganGenerator {
     /// Sizes that do not fit; the key is relative to the preset.
     pub fn layers(&self, image: Shape) -> Result<Vec<Layer>, ArchitectureError> {
         let &Self { channels, start, kernel, stride, upsampling, extra, extra_kernel, activation, norm, output } = self;
+        check_extra(extra)?;
         let levels = levels(start, image.height, stride, "start")?;
         let (padding, output_padding) = exact_padding(kernel, stride)?;
         let mut layers = vec![Layer::Deconv(Convolution {
@@ -328,6 +340,7 @@ impl DcganDiscriminator {
     /// Sizes that do not fit; the key is relative to the preset.
     pub fn layers(&self, image: Shape) -> Result<Vec<Layer>, ArchitectureError> {
         let &Self { channels, end, kernel, stride, extra, extra_kernel, activation, norm } = self;
+        check_extra(extra)?;
         let levels = levels(end, image.height, stride, "end")?;
         let (padding, _) = exact_padding(kernel, stride)?;
         let mut layers = Vec::new();

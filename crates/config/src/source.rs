@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::{ConfigError, Invalid, in_plain_words};
 use crate::experiment::{Experiment, Settings};
 use crate::include::{INCLUDE, Sources};
+use crate::memory::MemoryBound;
 use crate::subject::{NetworkSettings, Subject};
 
 impl Experiment {
@@ -42,6 +43,14 @@ impl Subject {
         Self::of(&Sources::read(path)?, overrides)
     }
 
+    /// Reads and checks a configuration file whose networks are to fit into memory.
+    ///
+    /// # Errors
+    /// As [`Experiment::load`]; networks, batches and drawn data that need more than is free, at the key that makes them large.
+    pub fn load_within(path: &Path, overrides: &[String], memory: MemoryBound) -> Result<Self, ConfigError> {
+        Self::of_within(&Sources::read(path)?, overrides, memory)
+    }
+
     /// Checks a configuration `text`, which can include nothing; errors call it `name`.
     ///
     /// # Errors
@@ -50,17 +59,35 @@ impl Subject {
         Self::of(&Sources::of(name, text), overrides)
     }
 
+    /// Checks a configuration `text` whose networks are to fit into memory.
+    ///
+    /// # Errors
+    /// As [`Self::load_within`].
+    pub fn parse_within(
+        name: &str,
+        text: &str,
+        overrides: &[String],
+        memory: MemoryBound,
+    ) -> Result<Self, ConfigError> {
+        Self::of_within(&Sources::of(name, text), overrides, memory)
+    }
+
     /// Checks files that were read.
     ///
     /// # Errors
     /// As [`Experiment::load`].
     pub fn of(sources: &Sources, overrides: &[String]) -> Result<Self, ConfigError> {
+        Self::of_within(sources, overrides, MemoryBound::none())
+    }
+
+    fn of_within(sources: &Sources, overrides: &[String], memory: MemoryBound) -> Result<Self, ConfigError> {
         let alone = sources.has("network");
         let whole = sources.whole(overrides)?;
+        let fits = |subject: Self| memory.check(&subject).map(|()| subject);
         if alone {
-            whole.checked(NetworkSettings::check).map(Self::Network)
+            whole.checked(|settings: NetworkSettings| fits(Self::Network(settings.check()?)))
         } else {
-            whole.checked(Settings::check).map(|experiment| Self::Gan(Box::new(experiment)))
+            whole.checked(|settings: Settings| fits(Self::Gan(Box::new(settings.check()?))))
         }
     }
 }

@@ -41,7 +41,7 @@ pub use kernel::{Block, Entries, Kernel, Part, Values};
 pub use method::{Method, Tiles};
 pub use ntk_vector_products::ntk_vector_products;
 pub use operator::Operator;
-pub use plan::{Bytes, LayerPlan, Plan, PlanError, TileSize};
+pub use plan::{LayerPlan, Plan, PlanError, TileSize};
 pub use problem::{Problem, ProblemError, Tile};
 pub use spectrum::{Spectrum, SpectrumError, largest_eigenpairs, stochastic_trace};
 pub use structured::structured;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Tensor};
 use fintan_artifact::LogLine;
 use fintan_config::{Experiment, Settings, Train};
-use fintan_data::{Images, Order};
+use fintan_data::{DataError, Images, Order};
 use fintan_metrics::{Measures, Samples};
 use fintan_net::{Mode, Network, Placement};
 
@@ -122,15 +122,22 @@ impl Gan {
         sample(self.sampler(), self.settings.seed, count, Mode::Train, &self.device)
     }
 
+    /// Whether a batch can be taken from so many images.
+    ///
+    /// # Errors
+    /// A data set smaller than a batch.
+    pub fn check_batch(&self, images: usize) -> Result<(), DataError> {
+        let needed = self.settings.train.batch;
+        if images < needed { Err(DataError::TooFew { found: images, needed }) } else { Ok(()) }
+    }
+
     /// Trains to the experiment's last step.
     ///
     /// # Errors
     /// A loss that is not finite, a data set smaller than a batch, an observer that fails.
     pub fn train(&mut self, images: &Images, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
         let train = self.settings.train.clone();
-        if images.len() < train.batch {
-            return Err(fintan_data::DataError::TooFew { found: images.len(), needed: train.batch }.into());
-        }
+        self.check_batch(images.len())?;
         self.data.get_or_insert_with(|| DataFingerprint::of_images(images));
         let data = real_measures(images, LOGGED_SAMPLES);
         if self.step == 0 {

@@ -5,7 +5,7 @@ mod network;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan_config::{Architecture, Experiment, Subject};
+use fintan_config::{Architecture, Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_metrics::Measures;
 use fintan_net::{Mode, Network};
@@ -20,7 +20,7 @@ use crate::voice::answer;
 
 /// Says what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
-    match Subject::load(&args.config.path, &args.config.overrides())? {
+    match Subject::load_within(&args.config.path, &args.config.overrides(), args.on.device.bound(Held::Training))? {
         Subject::Gan(experiment) => gan(&experiment, args),
         Subject::Network(network) => network::check(&network, args),
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{RunDir, Settings, settings_of};
-use fintan_config::{ComparisonSettings, Experiment, Subject};
+use fintan_config::{ComparisonSettings, Experiment, Held, Subject};
 
 use crate::args::Compare;
 use crate::commands::settings_of_run::subject_of_run;
@@ -75,12 +75,12 @@ pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
         let planned: Vec<(String, PathBuf, Subject)> = match &comparison {
             None => {
                 let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                vec![(name, path.clone(), Subject::load(path, &args.set)?)]
+                vec![(name, path.clone(), Subject::load_within(path, &args.set, args.on.device.bound(Held::Training))?)]
             }
             Some(settings) => {
                 let variants = settings.variants.iter().enumerate();
                 let read = variants.map(|(i, variant)| {
-                    let (base, subject) = settings.subject(i, &args.set)?;
+                    let (base, subject) = settings.subject(i, &args.set, args.on.device.bound(Held::Training))?;
                     Ok((variant.name.clone(), base.to_path_buf(), subject))
                 });
                 read.collect::<Result<_, Failure>>()?

@@ -3,17 +3,19 @@
 mod contenders;
 mod table;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{RunDir, differing_keys, settings_of};
+use fintan_artifact::{Lock, RunDir, differing_keys, is_free, settings_of};
 use fintan_config::{Data, Experiment, Image};
 use fintan_data::Images;
 
 use self::contenders::{Place, Row, read, slug};
 use self::table::{Seen, answer_table, comparison, folder_name};
-use super::eval::evaluate;
+use super::eval::{count_of_each, evaluate};
 use super::report::of_comparison;
-use super::train::{complete, load_images};
+use super::train::{check, complete, load_images};
+use super::warn_of_lock;
 use crate::args::{Compare, Eval, Voice};
 use crate::device;
 use crate::failure::Failure;
@@ -42,6 +44,18 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
         let found = loaded.iter().find(|((data, image), _)| (data, image) == (&settings.data, &settings.image));
         &found.expect("just loaded").1
     };
+    for run in rows.iter().flat_map(|row| &row.runs) {
+        let images = images_of(&run.experiment);
+        count_of_each(args.n, images)?;
+        if let Place::Planned { .. } = run.place {
+            check(&run.experiment, images, &opened)?;
+        }
+    }
+    // Whatever can be refused has been refused.
+    let lock = Lock::exclusive(&out)?;
+    warn_of_lock(lock.warning(), &args.voice);
+    fits(&out, &rows)?;
+    let mut runs = lock_runs(&out, &rows, &args.voice)?;
     warn(&rows, args);
     let total: usize = rows.iter().map(|row| row.runs.len()).sum();
     let longest = rows.iter().map(|row| row.runs.len()).max().unwrap_or(0);
@@ -57,7 +71,9 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
         announce(&args.voice, &rows[row].name, contender.seed(), [all.len() + 1, total], &root);
         let images = images_of(&contender.experiment);
         if let Place::Planned { written } = &contender.place {
-            complete(&root, written, &contender.experiment, images, &opened, &args.voice)?;
+            let found = runs.remove(&root);
+            let done = complete(&root, found, written, &contender.experiment, images, &opened, &args.voice)?;
+            runs.insert(root.clone(), done);
         }
         let wanted = Eval {
             run: root.clone(),
@@ -139,11 +155,24 @@ fn warn(rows: &[Row], args: &Compare) {
     }
 }
 
-/// The folder of the comparison: a new one, or one whose runs are of these configurations.
+/// The runs of a comparison that are there; nobody else trains them meanwhile.
+fn lock_runs(out: &Path, rows: &[Row], voice: &Voice) -> Result<BTreeMap<PathBuf, RunDir>, Failure> {
+    let mut runs = BTreeMap::new();
+    for (row, run) in rows.iter().flat_map(|row| row.runs.iter().map(move |run| (row, run))) {
+        let root = out.join(folder_name(row, run.seed()));
+        if matches!(run.place, Place::Planned { .. }) && !is_free(&root)? {
+            let run = RunDir::open_locked(&root)?;
+            warn_of_lock(run.lock_warning(), voice);
+            runs.insert(root, run);
+        }
+    }
+    Ok(runs)
+}
+
+/// Where the comparison goes: a new folder, or one whose runs are of these configurations. Nothing is written yet.
 fn place(args: &Compare, rows: &[Row]) -> Result<PathBuf, Failure> {
     if let Some(out) = &args.out {
         fits(out, rows)?;
-        fs_err::create_dir_all(out).map_err(Failure::input)?;
         return Ok(out.clone());
     }
     let name = if let [one] = &args.paths[..] {
@@ -157,7 +186,6 @@ fn place(args: &Compare, rows: &[Row]) -> Result<PathBuf, Failure> {
         let numbered = if number == 1 { name.clone() } else { format!("{name}-{number}") };
         let out = Path::new("runs").join(numbered);
         if fits(&out, rows).is_ok() {
-            fs_err::create_dir_all(&out).map_err(Failure::input)?;
             return Ok(out);
         }
         number += 1;
@@ -166,21 +194,18 @@ fn place(args: &Compare, rows: &[Row]) -> Result<PathBuf, Failure> {
 
 /// Whether a folder is free, or holds this comparison or a part of it.
 fn fits(out: &Path, rows: &[Row]) -> Result<(), Failure> {
-    if !out.exists() || (out.is_dir() && fs_err::read_dir(out).map_err(Failure::input)?.next().is_none()) {
+    if is_free(out)? {
         return Ok(());
     }
     let mut known = out.join("compare.json").is_file();
     for row in rows {
         for run in row.runs.iter().filter(|run| matches!(run.place, Place::Planned { .. })) {
             let root = out.join(folder_name(row, run.seed()));
-            if !root.exists() {
+            if is_free(&root)? {
                 continue;
             }
+            let found = RunDir::open(&root)?;
             known = true;
-            let Ok(found) = RunDir::open(&root) else {
-                // Killed before its configuration was written.
-                continue;
-            };
             let (found, wanted) =
                 (found.settings()?, settings_of(&run.experiment.settings.to_toml()).map_err(Failure::input)?);
             if let Some(key) = differing_keys(&[&found, &wanted]).first() {

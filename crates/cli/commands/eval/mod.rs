@@ -82,14 +82,20 @@ pub(super) fn evaluate<I: std::borrow::Borrow<Images>>(
     Ok(evaluation)
 }
 
-/// The sets that are compared.
-fn sets(args: &Eval, source: &Source, images: &Images, seed: u64, opened: &Opened) -> Result<(Halves, Sets), Failure> {
-    let halves = Halves::of(images.len());
-    let n = (args.n as usize).min(halves.reference.len());
+/// Images of each set that is compared, of `wanted` at most: half of the data.
+pub(super) fn count_of_each(wanted: u64, images: &Images) -> Result<usize, Failure> {
+    let n = (wanted as usize).min(Halves::of(images.len()).reference.len());
     if n < 4 {
         let found = images.len();
         return Err(Failure::input(format!("{} has {found} images; halves of at least 4 are needed", images.source)));
     }
+    Ok(n)
+}
+
+/// The sets that are compared.
+fn sets(args: &Eval, source: &Source, images: &Images, seed: u64, opened: &Opened) -> Result<(Halves, Sets), Failure> {
+    let halves = Halves::of(images.len());
+    let n = count_of_each(args.n, images)?;
     if n < args.n as usize && !args.voice.quiet {
         tell!("samples   {n} of each set rather than {}: half of the data", args.n);
     }

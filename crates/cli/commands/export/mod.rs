@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use fintan_artifact::{Array, RunDir, RunError, write_npz};
-use fintan_config::Description;
+use fintan_artifact::{Array, Draft, write_npz};
+use fintan_config::{Description, Held, MemoryBound};
 use fintan_net::weights::{read_safetensors, write_safetensors};
 use fintan_net::{Mode, Network, Placement};
 use fintan_train::{Purpose, draw_latents, generate, stream};
@@ -39,31 +39,18 @@ pub(super) fn export(args: &Export) -> Result<(), Failure> {
     let shape = architecture.output();
     let planes = channels_first(&images.values, shape.channels, shape.positions());
 
-    // Under a temporary name first: the folder appears whole or not at all.
-    let name = args.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let unfinished = args.out.with_file_name(format!(".{name}.unfinished"));
-    let fill = || -> Result<(), RunError> {
-        let folder = RunDir::create(&unfinished)?;
-        folder.write("generator.safetensors", &write_safetensors(&generator.to_tensors()))?;
-        let described = serde_json::to_string_pretty(&Description::of(architecture));
-        let described = described.map_err(|e| std::io::Error::other(e.to_string()))?;
-        folder.write("generator.json", format!("{described}\n").as_bytes())?;
-        folder.write("generator.py", LOADER.as_bytes())?;
-        let arrays = [
-            ("latents", Array::f32(&[CHECKED, architecture.input.len()], latents.as_slice())),
-            ("images", Array::f32(&[CHECKED, shape.channels, shape.height, shape.width], planes)),
-        ];
-        write_npz(&folder.root().join("samples.npz"), &arrays)?;
-        fs_err::rename(&unfinished, &args.out)?;
-        Ok(())
-    };
-    if unfinished.exists() {
-        fs_err::remove_dir_all(&unfinished).map_err(RunError::from)?;
-    }
-    fill().inspect_err(|_| {
-        // The error is the news; that the remains could not be removed either is not.
-        let _ = fs_err::remove_dir_all(&unfinished);
-    })?;
+    // The folder appears whole or not at all.
+    let draft = Draft::at(&args.out)?;
+    draft.write("generator.safetensors", &write_safetensors(&generator.to_tensors()))?;
+    let described = serde_json::to_string_pretty(&Description::of(architecture)).map_err(Failure::input)?;
+    draft.write("generator.json", format!("{described}\n").as_bytes())?;
+    draft.write("generator.py", LOADER.as_bytes())?;
+    let arrays = [
+        ("latents", Array::f32(&[CHECKED, architecture.input.len()], latents.as_slice())),
+        ("images", Array::f32(&[CHECKED, shape.channels, shape.height, shape.width], planes)),
+    ];
+    write_npz(&draft.path().join("samples.npz"), &arrays)?;
+    draft.publish()?;
     if args.voice.json {
         let answer = serde_json::json!({
             "folder": args.out, "step": step, "parameters": architecture.parameter_count(),
@@ -116,6 +103,8 @@ pub(super) fn read_export(weights: &Path, placement: &Placement) -> Result<Netwo
     let text = fs_err::read(&beside).map_err(Failure::input)?;
     let described: Description = serde_json::from_slice(&text).map_err(|e| wrong(&beside, &e))?;
     let architecture = described.architecture().map_err(|e| wrong(&beside, &e))?;
+    let memory = MemoryBound { held: Held::Parameters, free: crate::memory::free() };
+    memory.admit(&architecture).map_err(|e| wrong(&beside, &format!("`{}`: {}", e.key, e.message)))?;
     let drawn = Network::init(&architecture, &mut stream(0, Purpose::Generator, 0), placement);
     let network = drawn.with_tensors(&tensors).map_err(|e| wrong(weights, &e))?;
     for k in 0..network.running_statistics().len() {

@@ -11,14 +11,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::DType;
-use fintan_artifact::{RunDir, read_arrays};
-use fintan_config::{ConfigError, Inputs, NetworkExperiment, Precision, Subject, image_of};
+use fintan_artifact::{Draft, RunDir, RunError, read_arrays};
+use fintan_config::{ConfigError, Held, Inputs, NetworkExperiment, Precision, Subject, image_of};
 use fintan_data::Images;
 use fintan_moments::summary::{fits, rows};
-use fintan_moments::{Plan, Pool, Realisation};
+use fintan_moments::{Death, Plan, Pool, Realisation};
 use serde_json::json;
 
-use crate::args::{MergeMoments, Moments, MomentsCommand, MomentsSubcommand};
+use super::warn_of_lock;
+use crate::args::{MergeMoments, Moments, MomentsCommand, MomentsSubcommand, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
 use crate::voice::{answer, tell};
@@ -35,7 +36,7 @@ fn measure(args: &Moments) -> Result<(), Failure> {
     let path = args.path.as_ref().expect("clap asks for it");
     let mut overrides = args.set.clone();
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
-    let mut subject = Subject::load(path, &overrides)?;
+    let mut subject = Subject::load_within(path, &overrides, args.on.device.bound(Held::Layer))?;
     for named in subject.paths_mut() {
         *named = std::path::absolute(&*named).map_err(Failure::input)?;
     }
@@ -52,32 +53,45 @@ fn measure(args: &Moments) -> Result<(), Failure> {
     let at_a_time = at_a_time(&plan, &opened)?;
     let fingerprint = pool.as_ref().map(fingerprint);
     let (run, mut done) = match (&args.out, args.resume) {
-        (Some(out), true) => resumed(out, &experiment, fingerprint.as_deref())?,
+        (Some(out), true) => {
+            let (run, done) = resumed(out, &experiment, fingerprint.as_deref())?;
+            run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
+            (run, done)
+        }
         (out, _) => {
             // What cannot be drawn leaves nothing behind.
             plan.check_inputs(range.start, pool.as_ref())?;
-            let run = match out {
-                Some(out) => RunDir::create(out)?,
-                None => {
-                    RunDir::create_numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?
-                }
+            let draft = match out {
+                Some(out) => Draft::at(out)?,
+                None => Draft::numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?,
             };
             let written =
                 fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })?;
-            run.write("config.toml", &written)?;
-            if let Some(fingerprint) = &fingerprint {
-                run.write(FINGERPRINT, fingerprint.as_bytes())?;
-            }
-            (run, Vec::new())
+            begin(&draft, &written, &experiment, fingerprint.as_deref())?;
+            (draft.publish_run()?, Vec::new())
         }
     };
-    run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
+    warn_of_lock(run.lock_warning(), &args.voice);
     let there: HashSet<u64> = done.iter().map(|r: &Realisation| r.number).collect();
     let missing: Vec<u64> = range.filter(|number| !there.contains(number)).collect();
     let before = Instant::now();
     realise(&plan, (&missing, at_a_time), pool.as_ref(), &opened, &run, &mut done, args)?;
     let seconds = before.elapsed().as_secs_f64();
-    finish(&run, &experiment, &done, pool.as_ref(), &opened, (seconds, missing.len()), &args.voice)
+    let summary = finish(&run, &experiment, &done, pool.as_ref(), &opened, (seconds, missing.len()), &args.voice)?;
+    summary.say(run.root(), &args.voice);
+    Ok(())
+}
+
+/// What every run has from its beginning.
+fn begin(
+    draft: &Draft,
+    written: &[u8],
+    experiment: &NetworkExperiment,
+    fingerprint: Option<&str>,
+) -> Result<(), RunError> {
+    draft.write("config.toml", written)?;
+    draft.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
+    fingerprint.map_or(Ok(()), |fingerprint| draft.write(FINGERPRINT, fingerprint.as_bytes()))
 }
 
 /// The part of a configuration that this command needs.
@@ -197,8 +211,7 @@ struct Part {
 }
 
 impl Part {
-    fn read(path: &Path) -> Result<Self, Failure> {
-        let run = RunDir::open(path)?;
+    fn read(run: RunDir) -> Result<Self, Failure> {
         let experiment = with_moments(Subject::load(&run.resolved_config(), &[])?, &run.resolved_config())?;
         let done: Vec<Realisation> = run.read_log()?;
         let plan = Plan::new(&experiment).expect("just seen");
@@ -253,7 +266,7 @@ fn resumed(
     experiment: &NetworkExperiment,
     fingerprint: Option<&str>,
 ) -> Result<(RunDir, Vec<Realisation>), Failure> {
-    let part = Part::read(out)?;
+    let part = Part::read(RunDir::open_locked(out)?)?;
     part.agrees(experiment, fingerprint, "this")?;
     let wanted = experiment.settings.moments.as_ref().map_or(0, |moments| moments.realisations) as u64;
     if let Some(beyond) = part.done.iter().find(|realisation| realisation.number >= wanted) {
@@ -264,13 +277,18 @@ fn resumed(
         )));
     }
     // Without a last line that was cut short.
+    write_log(&part.run, &part.done)?;
+    Ok((part.run, part.done))
+}
+
+/// Writes a log whole.
+fn write_log(run: &RunDir, done: &[Realisation]) -> Result<(), Failure> {
     let mut text = String::new();
-    for realisation in &part.done {
+    for realisation in done {
         text += &serde_json::to_string(realisation).map_err(Failure::input)?;
         text.push('\n');
     }
-    part.run.write("log.jsonl", text.as_bytes())?;
-    Ok((part.run, part.done))
+    Ok(run.write("log.jsonl", text.as_bytes())?)
 }
 
 /// What two parts of one measurement have in common.
@@ -332,8 +350,8 @@ fn finish(
     pool: Option<&Pool>,
     opened: &Opened,
     (seconds, count): (f64, usize),
-    voice: &crate::args::Voice,
-) -> Result<(), Failure> {
+    voice: &Voice,
+) -> Result<Summary, Failure> {
     let mut done = done.to_vec();
     done.sort_by_key(|realisation| realisation.number);
     let plan = Plan::new(experiment).expect("checked");
@@ -362,35 +380,45 @@ fn finish(
         "seconds": seconds, "realisations": count,
     });
     run.write("env.json", format!("{env:#}\n").as_bytes())?;
-    let dead: Vec<&Realisation> = done.iter().filter(|r| r.dead.is_some()).collect();
-    if voice.json {
-        answer!(
-            "{}",
-            json!({ "run": run.root(), "realisations": done.len(), "dead": dead.len(), "fits": fits, "theory": theory.constants })
-        );
-        return Ok(());
+    let dead: Vec<&Death> = done.iter().filter_map(|r| r.dead.as_ref()).collect();
+    let mut lines = Vec::new();
+    if let Some(Death { depth, reason }) = dead.iter().min_by_key(|dead| dead.depth) {
+        let (count, all) = (dead.len(), done.len());
+        lines.push(format!("{count} of {all} realisations died, the earliest at layer {depth}: {reason}"));
     }
-    if let (Some(first), false) = (dead.iter().filter_map(|r| r.dead.as_ref()).min_by_key(|d| d.depth), voice.quiet) {
-        tell!(
-            "{} of {} realisations died, the earliest at layer {}: {}",
-            dead.len(),
-            done.len(),
-            first.depth,
-            first.reason
-        );
-    }
-    if !voice.quiet {
-        for line in tables::headline(&rows, fits.as_ref(), &theory) {
-            tell!("{line}");
+    lines.extend(tables::headline(&rows, fits.as_ref(), &theory));
+    let json = json!({ "realisations": done.len(), "dead": dead.len(), "fits": fits, "theory": theory.constants });
+    Ok(Summary { json, lines })
+}
+
+/// What to say of a run that is finished.
+struct Summary {
+    json: serde_json::Value,
+    lines: Vec<String>,
+}
+
+impl Summary {
+    fn say(self, root: &Path, voice: &Voice) {
+        if voice.json {
+            let mut said = json!({ "run": root });
+            if let (Some(said), serde_json::Value::Object(json)) = (said.as_object_mut(), self.json) {
+                said.extend(json);
+            }
+            answer!("{said}");
+            return;
         }
+        if !voice.quiet {
+            for line in self.lines {
+                tell!("{line}");
+            }
+        }
+        answer!("{}", root.join("report.md").display());
     }
-    answer!("{}", run.root().join("report.md").display());
-    Ok(())
 }
 
 /// Puts parts together.
 fn merge(args: &MergeMoments) -> Result<(), Failure> {
-    let parts: Vec<Part> = args.runs.iter().map(|path| Part::read(path)).collect::<Result<_, _>>()?;
+    let parts: Vec<Part> = args.runs.iter().map(|path| Part::read(RunDir::open(path)?)).collect::<Result<_, _>>()?;
     let first = &parts[0];
     let mut all: Vec<Realisation> = Vec::new();
     let mut there = HashSet::new();
@@ -421,15 +449,13 @@ fn merge(args: &MergeMoments) -> Result<(), Failure> {
         Ok(pool) => pool.filter(|pool| first.fingerprint.as_ref().is_none_or(|known| *known == fingerprint(pool))),
         Err(_) => None,
     };
-    let run = RunDir::create(&args.out)?;
-    run.write("config.toml", experiment.settings.to_toml().as_bytes())?;
-    run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
-    if let Some(fingerprint) = &first.fingerprint {
-        run.write(FINGERPRINT, fingerprint.as_bytes())?;
-    }
+    // Nothing is left of a merge that is stopped: its parts are there.
+    let draft = Draft::at(&args.out)?;
+    begin(&draft, experiment.settings.to_toml().as_bytes(), &experiment, first.fingerprint.as_deref())?;
+    let run = draft.as_run();
     all.sort_by_key(|realisation| realisation.number);
-    for realisation in &all {
-        run.append_log(realisation)?;
-    }
-    finish(&run, &experiment, &all, pool.as_ref(), &opened, (0.0, 0), &args.voice)
+    write_log(&run, &all)?;
+    let summary = finish(&run, &experiment, &all, pool.as_ref(), &opened, (0.0, 0), &args.voice)?;
+    summary.say(&draft.publish()?, &args.voice);
+    Ok(())
 }

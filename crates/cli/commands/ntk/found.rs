@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::{RunDir, read_arrays};
-use fintan_config::{Architecture, NetworkExperiment, Settings, Shape, Subject};
+use fintan_config::{Architecture, Bytes, Held, NetworkExperiment, Settings, Shape, Subject};
 use fintan_data::{Images, Order, TaskData};
 use fintan_net::weights::read_safetensors;
 use fintan_net::{Network, Placement, channels_last};
@@ -12,7 +12,7 @@ use fintan_train::{Purpose, latents, read_discriminator, read_network, read_samp
 use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::args::{Ntk, Which};
-use crate::commands::settings_of_run::subject_of_run;
+use crate::commands::settings_of_run::subject_of_run_within;
 use crate::commands::train::task_of;
 use crate::failure::Failure;
 
@@ -117,6 +117,13 @@ impl Found {
     pub(super) fn draw(&self, wanted: Option<u64>, placement: &Placement) -> Result<Tensor<4>, Failure> {
         let n = wanted.unwrap_or(DRAWN) as usize;
         let Shape { channels, height, width } = self.network.architecture().input;
+        let needed = n as f64 * (channels * height * width) as f64 * size_of::<f32>() as f64;
+        if let Some(free) = crate::memory::free().filter(|&free| needed > free) {
+            let (needed, free) = (Bytes(needed), Bytes(free));
+            return Err(Failure::input(format!(
+                "{n} inputs (-n) need at least {needed} of memory, but {free} is free"
+            )));
+        }
         match &self.drawn {
             Drawn::Task(network) => task_inputs(network, Side::Train, wanted, placement),
             Drawn::Latents => {
@@ -152,7 +159,7 @@ fn of_config(args: &Ntk, path: &Path, overrides: &[String], placement: &Placemen
     let init = |architecture: &Architecture, seed, purpose| {
         Network::init(architecture, &mut stream(seed, purpose, 0), placement)
     };
-    let subject = Subject::load(path, overrides)?;
+    let subject = Subject::load_within(path, overrides, args.on.device.bound(Held::Parameters))?;
     let word = word_of(args.network, &subject);
     Ok(match subject {
         Subject::Network(alone) => {
@@ -184,7 +191,7 @@ fn of_run(
     placement: &Placement,
 ) -> Result<Found, Failure> {
     let run = RunDir::open(path)?;
-    let subject = subject_of_run(&run, overrides)?;
+    let subject = subject_of_run_within(&run, overrides, args.on.device.bound(Held::Parameters))?;
     let step = run.find_checkpoint(step)?;
     let folder = run.checkpoint(step);
     let single = Placement { dtype: DType::F32, ..placement.clone() };

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::DType;
+use fintan_config::Bytes;
 use fintan_net::{Mode, Placement};
-use fintan_ntk::{Bytes, Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
+use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
 use serde_json::json;
 
 pub(super) use self::drift::Reference;
@@ -68,7 +69,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem), spare)?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
     if let Some(tiles) = tiles {
-        tiles.remove()?;
+        tiles.remove(&args.voice)?;
     }
     if args.voice.json {
         summary["method"] = plan.method.name().into();

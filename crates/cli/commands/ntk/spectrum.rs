@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use fintan_artifact::{Array, write_npz, write_whole};
-use fintan_ntk::{Bytes, Operator, Problem, SpectrumError, largest_eigenpairs, stochastic_trace};
+use fintan_config::Bytes;
+use fintan_ntk::{Operator, Problem, SpectrumError, largest_eigenpairs, stochastic_trace};
 use fintan_report::grid_png;
 use serde_json::json;
 

@@ -9,13 +9,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
-use fintan_artifact::{Array, Values as ArrayValues, read_arrays, write_npz, write_whole};
+use fintan_artifact::{Array, Draft, Lock, RunError, Values as ArrayValues, is_free, read_arrays, write_npz};
 use fintan_ntk::{Block, Entries, Kernel, Plan, Problem, Tile, TileSize, Values};
 use serde::{Deserialize, Serialize};
 
 use super::written::About;
-use crate::args::Ntk;
+use crate::args::{Ntk, Voice};
 use crate::failure::Failure;
+use crate::voice::tell;
+
+/// What the tiles belong to; a folder without it holds none.
+const PLAN: &str = "plan.json";
 
 /// The inputs, which a merged kernel keeps too.
 const INPUTS: &str = "inputs.npz";
@@ -77,6 +81,8 @@ impl Card {
 pub(super) struct Folder {
     root: PathBuf,
     card: Card,
+    /// Shared with all who compute tiles.
+    lock: Lock,
 }
 
 impl Folder {
@@ -87,28 +93,52 @@ impl Folder {
         name.into()
     }
 
-    /// Makes the folder, or goes on with one that holds tiles of the same kernel.
+    /// Makes the folder, or goes on with one that holds tiles of the same kernel. Of several processes that make it at once
+    /// one succeeds, and the others go on with that one's.
     pub(super) fn make(root: PathBuf, card: Card, problem: &Problem) -> Result<Self, Failure> {
-        let path = root.join("plan.json");
-        if path.is_file() {
-            let found = read_card(&path)?;
-            if found != card {
+        let path = root.join(PLAN);
+        let lock = loop {
+            if !path.is_file() {
+                match Self::begin(&root, &card, problem) {
+                    // Another process is quicker, or what lies there are no tiles.
+                    Ok(()) | Err(RunError::Exists(_) | RunError::Held { .. }) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            let lock = Lock::shared(&root)?;
+            if path.is_file() {
+                break lock;
+            }
+            drop(lock);
+            // Who was done with the folder has taken it away meanwhile; else it is another's.
+            if !is_free(&root)? {
                 return Err(Failure::input(format!(
-                    "`{}` holds tiles of another kernel (fingerprint {}, this one is {}); remove the folder, or choose \
-                     another --out",
-                    root.display(),
-                    found.fingerprint,
-                    card.fingerprint
+                    "`{}` exists already and holds no tiles (`{PLAN}` is missing); choose another --out",
+                    root.display()
                 )));
             }
-        } else {
-            let text = serde_json::to_vec(&card).map_err(|e| Failure::Failed(miette::miette!("{e}")))?;
-            let inputs = super::written::inputs(problem);
-            let named: Vec<(&str, Array)> = ["inputs", "inputs2"].into_iter().zip(inputs).collect();
-            write_npz(&root.join(INPUTS), &named)?;
-            write_whole(&path, &text)?;
+        };
+        let found = read_card(&path)?;
+        if found != card {
+            return Err(Failure::input(format!(
+                "`{}` holds tiles of another kernel (fingerprint {}, this one is {}); remove the folder, or choose \
+                 another --out",
+                root.display(),
+                found.fingerprint,
+                card.fingerprint
+            )));
         }
-        Ok(Self { root, card })
+        Ok(Self { root, card, lock })
+    }
+
+    fn begin(root: &Path, card: &Card, problem: &Problem) -> Result<(), RunError> {
+        let draft = Draft::at(root)?;
+        let inputs = super::written::inputs(problem);
+        let named: Vec<(&str, Array)> = ["inputs", "inputs2"].into_iter().zip(inputs).collect();
+        write_npz(&draft.path().join(INPUTS), &named)?;
+        draft.write(PLAN, &serde_json::to_vec(card).map_err(std::io::Error::other)?)?;
+        draft.publish()?;
+        Ok(())
     }
 
     pub(super) fn has(&self, i: usize) -> bool {
@@ -130,15 +160,18 @@ impl Folder {
         read_block(&self.file(i), &self.card)
     }
 
-    /// Takes the folder away once its kernel is written.
-    pub(super) fn remove(self) -> Result<(), Failure> {
-        fs_err::remove_dir_all(&self.root).map_err(|e| Failure::Failed(miette::miette!("{e}")))
+    /// Takes the folder away once its kernel is written, unless another process still computes tiles there.
+    pub(super) fn remove(self, voice: &Voice) -> Result<(), Failure> {
+        if !self.lock.remove_folder()? && !voice.quiet {
+            tell!("`{}` stays: another process may still write there", self.root.display());
+        }
+        Ok(())
     }
 }
 
 /// The size of the tiles that lie beside a kernel's place, if any do. The first tile is a largest one.
 pub(super) fn size_beside(kernel: &Path) -> TileSize {
-    let card = read_card(&Folder::beside(kernel).join("plan.json")).ok();
+    let card = read_card(&Folder::beside(kernel).join(PLAN)).ok();
     let Some([a, b, o, _]) = card.and_then(|card| card.tiles.first().copied()) else { return TileSize::default() };
     let len = |[start, end]: [usize; 2]| end - start;
     TileSize { samples: Some(len(a).max(len(b))), outputs: Some(len(o)) }
@@ -148,7 +181,7 @@ pub(super) fn size_beside(kernel: &Path) -> TileSize {
 pub(super) fn merge(folders: &[PathBuf]) -> Result<(Kernel, Card, Vec<Array<'static>>), Failure> {
     let mut cards = Vec::new();
     for folder in folders {
-        cards.push(read_card(&folder.join("plan.json"))?);
+        cards.push(read_card(&folder.join(PLAN))?);
     }
     let card = cards[0].clone();
     for (folder, other) in folders.iter().zip(&cards).skip(1) {

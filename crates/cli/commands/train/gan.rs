@@ -1,13 +1,14 @@
 //! Training of a GAN.
 
+use burn::tensor::Tensor;
 use fintan_artifact::{RunDir, write_whole};
-use fintan_config::Experiment;
+use fintan_config::{Experiment, ObserveNtk};
 use fintan_data::Images;
 use fintan_metrics::Measures;
 use fintan_report::grid_png;
 use fintan_train::{Gan, Observers, Purpose, latents, real_measures, stream};
 
-use super::kernel::Kernels;
+use super::kernel::{Kernels, check_probe};
 use super::recorder::{Begun, Left};
 use super::watch::Watch;
 use crate::args::Voice;
@@ -30,6 +31,23 @@ pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Imag
         }
     }
     Ok(images)
+}
+
+/// What can be refused about a training is refused before anything is written.
+pub(super) fn check(gan: &Gan, experiment: &Experiment, images: &Images, opened: &Opened) -> Result<(), Failure> {
+    gan.check_batch(images.len())?;
+    match probe(experiment, opened) {
+        Some((_, probe)) => check_probe(gan.sampler(), &probe),
+        None => Ok(()),
+    }
+}
+
+/// What kernels are measured on beside training, where that is wanted.
+fn probe(experiment: &Experiment, opened: &Opened) -> Option<(ObserveNtk, Tensor<4>)> {
+    let wanted = experiment.settings.observe.ntk?;
+    let (seed, latent) = (experiment.settings.seed, experiment.settings.generator.latent);
+    let mut rng = stream(seed, Purpose::Probe, 0);
+    Some((wanted, latents(&mut rng, wanted.samples, latent, &opened.placement.device)))
 }
 
 /// Trains to the end, writes `metrics.json` and says what came out.
@@ -108,15 +126,9 @@ pub(super) fn fit(
     let begun = Begun { run, opened, voice, start: gan.step, steps, keep, columns };
     begun.record(|recorder| {
         let mut watch = Watch::new(run, &experiment.settings, recorder.progress())?;
-        let mut kernels = match experiment.settings.observe.ntk {
-            Some(wanted) => {
-                let (seed, latent) = (experiment.settings.seed, experiment.settings.generator.latent);
-                let mut rng = stream(seed, Purpose::Probe, 0);
-                let probe = latents(&mut rng, wanted.samples, latent, &opened.placement.device);
-                Some(Kernels::new(run, wanted, probe, Gan::sampler, &gan, recorder.progress())?)
-            }
-            None => None,
-        };
+        let kernels = probe(experiment, opened)
+            .map(|(wanted, probe)| Kernels::new(run, wanted, probe, Gan::sampler, &gan, recorder.progress()));
+        let mut kernels = kernels.transpose()?;
         let mut observers = Observers(vec![recorder, &mut watch]);
         if let Some(kernels) = &mut kernels {
             observers.0.push(kernels);

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use fintan_artifact::{Array, Event, EventKind, RunDir, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};
-use fintan_ntk::{Entries, Kernel, Plan, Problem};
+use fintan_ntk::{Entries, Kernel, Plan, Problem, ProblemError};
 use fintan_train::{Observer, ObserverError, Trainee};
 use serde::{Deserialize, Serialize};
 
@@ -122,8 +122,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         }
         let start = Instant::now();
         let network = (self.network)(trainee);
-        let all = Vec::new();
-        let problem = Problem::new(network.clone(), self.probe.clone(), None, Mode::Train, Entries::Traced, all)?;
+        let problem = problem(network, &self.probe)?;
         let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, half_of_free())?);
         let total = kernel.total();
         let trace = kernel.trace(&total);
@@ -198,6 +197,16 @@ impl Line {
         );
         Event { step: *step, event: EventKind::Ntk, begins: None, message, seconds: Some(*seconds) }
     }
+}
+
+/// Whether the kernel of a network on a probe can be had.
+pub(super) fn check_probe(network: &Network, probe: &Tensor<4>) -> Result<(), Failure> {
+    Plan::new(&problem(network, probe)?, None, half_of_free())?;
+    Ok(())
+}
+
+fn problem(network: &Network, probe: &Tensor<4>) -> Result<Problem, ProblemError> {
+    Problem::new(network.clone(), probe.clone(), None, Mode::Train, Entries::Traced, Vec::new())
 }
 
 /// Checkerboards and borders of a generator's kernel over the pixels of its first channel, where they can be had: not where

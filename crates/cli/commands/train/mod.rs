@@ -9,11 +9,12 @@ mod watch;
 
 use std::path::Path;
 
-use fintan_artifact::RunDir;
-use fintan_config::{ConfigError, Experiment, Subject};
+use fintan_artifact::{Draft, Environment, RunDir, RunError, is_free};
+use fintan_config::{ConfigError, Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_train::{Gan, Supervised};
 
+use super::warn_of_lock;
 use crate::args::{Train, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
@@ -25,7 +26,12 @@ pub(super) use supervised::task_of;
 /// Trains from the first step.
 pub(super) fn train(args: &Train) -> Result<(), Failure> {
     let path = &args.config.path;
-    let mut subject = Subject::load(path, &args.config.overrides())?;
+    if let Some(out) = args.out.as_ref()
+        && !is_free(out)?
+    {
+        return Err(RunError::Exists(out.clone()).into());
+    }
+    let mut subject = Subject::load_within(path, &args.config.overrides(), args.on.device.bound(Held::Training))?;
     // So that a run can be resumed from any folder.
     for named in subject.paths_mut() {
         *named = std::path::absolute(&*named).map_err(Failure::input)?;
@@ -34,55 +40,78 @@ pub(super) fn train(args: &Train) -> Result<(), Failure> {
     match &subject {
         Subject::Gan(experiment) => {
             let images = gan::load_images(experiment, &args.voice)?;
-            let run = begin(args, &subject)?;
             let gan = Gan::new(experiment, images.len(), &opened.placement);
+            gan::check(&gan, experiment, &images, &opened)?;
+            let run = begin(args, &subject, &opened, |_| Ok(()))?;
             gan::play(gan, experiment, &images, &run, &opened, &args.voice)
         }
         Subject::Network(network) => {
             let experiment = task_of(network, &path.display().to_string())?;
             let data = supervised::load(&experiment, &args.voice)?;
-            let run = begin(args, &subject)?;
             let trainee = Supervised::new(&experiment, &opened.placement);
+            supervised::check(&trainee, network.settings.observe.ntk, &data, &opened)?;
+            let run = begin(args, &subject, &opened, |draft| supervised::write_data(&trainee, &data, draft.path()))?;
             supervised::play(trainee, &experiment, network.settings.observe.ntk, &data, &run, &opened, &args.voice)
         }
     }
 }
 
-/// A new run directory with its configuration.
-fn begin(args: &Train, subject: &Subject) -> Result<RunDir, Failure> {
+/// A new run directory with its configuration and what `fill` adds. Whatever can be refused has been refused before.
+fn begin(
+    args: &Train,
+    subject: &Subject,
+    opened: &Opened,
+    fill: impl FnOnce(&Draft) -> Result<(), Failure>,
+) -> Result<RunDir, Failure> {
     let path = &args.config.path;
-    let run = match &args.out {
-        Some(root) => RunDir::create(root)?,
-        None => RunDir::create_numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?,
+    let draft = match &args.out {
+        Some(root) => Draft::at(root)?,
+        None => Draft::numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?,
     };
-    run.write("config.toml", &read_config(path)?)?;
-    run.write("config.resolved.toml", subject.to_toml().as_bytes())?;
+    fill(&draft)?;
+    publish(draft, path, &subject.to_toml(), opened, &args.voice)
+}
+
+/// A run directory with what every training has from its beginning.
+fn publish(draft: Draft, written: &Path, resolved: &str, opened: &Opened, voice: &Voice) -> Result<RunDir, Failure> {
+    let config = read_config(written)?;
+    draft.write("config.toml", &config)?;
+    draft.write("config.resolved.toml", resolved.as_bytes())?;
+    draft.as_run().write_environment(&Environment {
+        machine: recorder::machine(opened),
+        config: String::from_utf8(config).ok(),
+        settings: Some(resolved.to_owned()),
+        ..Environment::default()
+    })?;
+    let run = draft.publish_run()?;
+    warn_of_lock(run.lock_warning(), voice);
     Ok(run)
 }
 
+/// What can be refused about the training of a GAN is refused before anything is written.
+pub(super) fn check(experiment: &Experiment, images: &Images, opened: &Opened) -> Result<(), Failure> {
+    gan::check(&Gan::new(experiment, images.len(), &opened.placement), experiment, images, opened)
+}
+
 /// Brings the GAN of `root` to its last step: from the start where there is nothing, from its newest checkpoint where it
-/// stopped. A run that is done is left as it is. What is there must be of this very configuration.
+/// stopped. A run that is done is left as it is. What is there must be of this very configuration, and this process must
+/// have it for itself. The run that is given back is locked.
 pub(super) fn complete(
     root: &Path,
+    found: Option<RunDir>,
     written: &Path,
     experiment: &Experiment,
     images: &Images,
     opened: &Opened,
     voice: &Voice,
-) -> Result<(), Failure> {
+) -> Result<RunDir, Failure> {
     let resolved = experiment.settings.to_toml();
-    let run = if root.join("config.resolved.toml").is_file() {
-        RunDir::open(root)?
-    } else {
-        let run = RunDir::create(root)?;
-        run.write("config.resolved.toml", resolved.as_bytes())?;
-        run
+    let run = match found {
+        Some(run) => run,
+        None => publish(Draft::at(root)?, written, &resolved, opened, voice)?,
     };
-    // Second, so that a kill between the two leaves a run that goes on.
-    if !root.join("config.toml").is_file() {
-        run.write("config.toml", &read_config(written)?)?;
-    }
-    resume::finish(&run, experiment, images, opened, voice)
+    resume::finish(&run, experiment, images, opened, voice)?;
+    Ok(run)
 }
 
 fn read_config(path: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -1,6 +1,5 @@
 //! Writes a run directory while training goes on, whatever is trained.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -53,20 +52,8 @@ impl Begun<'_> {
                 );
             }
         }
-        let machine = serde_json::json!({
-            "program": concat!("fintan ", env!("CARGO_PKG_VERSION")),
-            "device": opened.name,
-            "threads": device::threads(),
-            "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        });
         let mut environment = run.environment()?;
-        environment.machine = machine.as_object().cloned().unwrap_or_default();
-        if environment.settings.is_none() {
-            // Just written: what a resume goes by, however the files are edited meanwhile.
-            let text = |path: PathBuf| fs_err::read_to_string(path).map_err(Failure::input);
-            environment.settings = Some(text(run.resolved_config())?);
-            environment.config = text(run.root().join("config.toml")).ok();
-        }
+        environment.machine = machine(opened);
         run.write_environment(&environment)?;
         let progress = Rc::new(Progress::new(voice, start, steps));
         let mut recorder = Recorder { run, keep, columns, progress, interrupted: on_interrupt()?, step: start };
@@ -98,6 +85,20 @@ impl Begun<'_> {
         }
         e.into()
     }
+}
+
+/// What the numbers of a run may depend on beside its configuration.
+pub(super) fn machine(opened: &Opened) -> serde_json::Map<String, serde_json::Value> {
+    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    [
+        ("program", concat!("fintan ", env!("CARGO_PKG_VERSION")).into()),
+        ("device", opened.name.as_str().into()),
+        ("threads", device::threads().into()),
+        ("system", system.into()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
 }
 
 /// A flag that Ctrl-C raises; the loop looks at it after each step. One for all loops of a command.

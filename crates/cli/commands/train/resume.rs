@@ -4,21 +4,23 @@
 //! training leaves at its end) can be killed anywhere, and the next resume finishes it.
 
 use fintan_artifact::{Change, Environment, Rewind, RunDir, RunError, differing_keys, settings_of};
-use fintan_config::{Experiment, Subject};
+use fintan_config::{Experiment, Held, MemoryBound, Subject};
 use fintan_data::Images;
 use fintan_train::{DataFingerprint, Gan, Supervised, read_data};
 
 use super::{gan, supervised};
 use crate::args::{Resume, Voice};
 use crate::commands::settings_of_run::say_edits;
+use crate::commands::warn_of_lock;
 use crate::device::{self, Opened};
 use crate::failure::Failure;
 use crate::voice::tell;
 
 /// Goes on with a run.
 pub(in crate::commands) fn resume(args: &Resume) -> Result<(), Failure> {
-    let run = RunDir::open(&args.run)?;
-    let mut record = Record::read(&run)?;
+    let run = RunDir::open_locked(&args.run)?;
+    warn_of_lock(run.lock_warning(), &args.voice);
+    let mut record = Record::read(&run, args.on.device.bound(Held::Training))?;
     let trained = record.subject(&[])?;
     let from = record.start(&trained, args.from)?;
     let subject = record.changed(&trained, from, args)?;
@@ -73,7 +75,7 @@ pub(super) fn finish(
     opened: &Opened,
     voice: &Voice,
 ) -> Result<(), Failure> {
-    let mut record = Record::read(run)?;
+    let mut record = Record::read(run, opened.bound(Held::Training))?;
     let steps = experiment.settings.train.steps;
     let from = run.checkpoints()?.last().copied();
     say_edits(run, &record.was, true);
@@ -134,10 +136,11 @@ struct Record<'a> {
     is: Environment,
     /// The settings that the run was trained with last.
     settings: String,
+    memory: MemoryBound,
 }
 
 impl<'a> Record<'a> {
-    fn read(run: &'a RunDir) -> Result<Self, Failure> {
+    fn read(run: &'a RunDir, memory: MemoryBound) -> Result<Self, Failure> {
         let was = run.environment()?;
         let mut is = was.clone();
         let settings = run.configuration()?;
@@ -145,12 +148,13 @@ impl<'a> Record<'a> {
             is.config = fs_err::read_to_string(run.root().join("config.toml")).ok();
         }
         is.settings = Some(settings.clone());
-        Ok(Self { run, was, is, settings })
+        Ok(Self { run, was, is, settings, memory })
     }
 
     /// What the run is of, with overrides.
     fn subject(&self, overrides: &[String]) -> Result<Subject, Failure> {
-        Ok(Subject::parse(&self.run.resolved_config().display().to_string(), &self.settings, overrides)?)
+        let name = self.run.resolved_config().display().to_string();
+        Ok(Subject::parse_within(&name, &self.settings, overrides, self.memory)?)
     }
 
     /// Whether nothing is left to do of an earlier resume.
@@ -277,7 +281,6 @@ impl<'a> Record<'a> {
             self.is.rewind = None;
             run.write_environment(&self.is)?;
         }
-        run.sweep_checkpoints()?;
         Ok(run.prune(keep_of(subject))?)
     }
 }

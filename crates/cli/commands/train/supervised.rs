@@ -1,14 +1,15 @@
 //! Supervised training of a network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use burn::tensor::Tensor;
 use fintan_artifact::{Array, RunDir, write_npz};
 use fintan_config::{NetworkExperiment, ObserveNtk, SupervisedExperiment};
 use fintan_data::{Examples, TaskData};
 use fintan_net::Network;
 use fintan_train::{Observers, Supervised};
 
-use super::kernel::Kernels;
+use super::kernel::{Kernels, check_probe};
 use super::recorder::{Begun, Left};
 use crate::args::Voice;
 use crate::device::Opened;
@@ -35,9 +36,24 @@ pub(super) fn load(experiment: &SupervisedExperiment, voice: &Voice) -> Result<T
     Ok(data)
 }
 
+/// What can be refused about a training is refused before anything is written.
+pub(super) fn check(
+    trainee: &Supervised,
+    observed: Option<ObserveNtk>,
+    data: &TaskData,
+    opened: &Opened,
+) -> Result<(), Failure> {
+    observed.map_or(Ok(()), |wanted| check_probe(&trainee.network, &probe(wanted, data, opened)))
+}
+
+/// What kernels are measured on beside training.
+fn probe(wanted: ObserveNtk, data: &TaskData, opened: &Opened) -> Tensor<4> {
+    data.train.batch(0..wanted.samples, &opened.placement.device, opened.placement.dtype)
+}
+
 /// Whether everything is there that training leaves at its last step.
 pub(super) fn is_finished(run: &RunDir, last: u64) -> Result<bool, Failure> {
-    Ok(run.summary_step()? == Some(last) && data_file(run).is_file())
+    Ok(run.summary_step()? == Some(last) && data_file(run.root()).is_file())
 }
 
 /// Trains to the end and writes `data.npz` before, `metrics.json` after; of a run that is at its end, what is missing there.
@@ -53,22 +69,16 @@ pub(super) fn play(
     if !voice.quiet {
         tell!("network   {} parameters", experiment.network.parameter_count());
     }
-    if trainee.step == 0 {
-        write_data(&trainee, data, run)?;
-    } else if !data_file(run).is_file() {
-        write_data(&Supervised::new(experiment, &opened.placement), data, run)?;
+    if !data_file(run.root()).is_file() {
+        write_data(&Supervised::new(experiment, &opened.placement), data, run.root())?;
     }
     let (steps, keep) = (experiment.task.steps, experiment.task.keep);
     let begun = Begun { run, opened, voice, start: trainee.step, steps, keep, columns: 1 };
     begun.record(|recorder| {
-        let mut kernels = match observed {
-            Some(wanted) => {
-                let placement = &opened.placement;
-                let probe = data.train.batch(0..wanted.samples, &placement.device, placement.dtype);
-                Some(Kernels::new(run, wanted, probe, network_of, &trainee, recorder.progress())?)
-            }
-            None => None,
-        };
+        let kernels = observed.map(|wanted| {
+            Kernels::new(run, wanted, probe(wanted, data, opened), network_of, &trainee, recorder.progress())
+        });
+        let mut kernels = kernels.transpose()?;
         let mut observers = Observers(vec![recorder]);
         if let Some(kernels) = &mut kernels {
             observers.0.push(kernels);
@@ -95,12 +105,13 @@ fn network_of(trainee: &Supervised) -> &Network {
     &trainee.network
 }
 
-fn data_file(run: &RunDir) -> PathBuf {
-    run.root().join("data.npz")
+/// The file of what predictions of the training start from.
+fn data_file(root: &Path) -> PathBuf {
+    root.join("data.npz")
 }
 
-/// What predictions of the training start from: samples, and what the network gives before the first step.
-fn write_data(trainee: &Supervised, data: &TaskData, run: &RunDir) -> Result<(), Failure> {
+/// Writes what predictions of the training start from: samples, and what the network gives before the first step.
+pub(super) fn write_data(trainee: &Supervised, data: &TaskData, root: &Path) -> Result<(), Failure> {
     let inputs = |examples: &Examples| {
         let shape = examples.input;
         if shape.is_vector() {
@@ -119,5 +130,5 @@ fn write_data(trainee: &Supervised, data: &TaskData, run: &RunDir) -> Result<(),
         arrays.push((names[1], Array::f32(&wide, examples.targets.as_slice())));
         arrays.push((names[2], Array::f32(&wide, trainee.outputs(examples))));
     }
-    Ok(write_npz(&data_file(run), &arrays)?)
+    Ok(write_npz(&data_file(root), &arrays)?)
 }

@@ -4,6 +4,8 @@ mod counter;
 
 use std::ops::Range;
 
+use fintan_config::Bytes;
+
 use self::counter::{Cost, Counter};
 pub(crate) use self::counter::{links_on_cones, of_products};
 use crate::kernel::Entries;
@@ -90,19 +92,6 @@ pub enum PlanError {
         /// How many were asked for.
         found: usize,
     },
-}
-
-/// A number of bytes, for people.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bytes(pub f64);
-
-impl std::fmt::Display for Bytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(bytes) = *self;
-        let (unit, name) =
-            [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")].into_iter().find(|&(u, _)| bytes >= u).unwrap_or((1.0, "B"));
-        write!(f, "{:.1} {name}", bytes / unit)
-    }
 }
 
 impl Plan {

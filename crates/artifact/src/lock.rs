@@ -1,0 +1,392 @@
+//! One writer a folder.
+//!
+//! The file `.fintan.lock` of a folder is locked by the process that writes there, and says in a line of JSON which one that
+//! is. The lock of the operating system decides: it ends with its process, so a file that a kill or a reboot left behind
+//! keeps nobody out. Folders of other hosts, and file systems without locks, give a [`LockWarning`] where nobody can know.
+//! The file goes when the last of its writers ends. Readers take no lock.
+
+use std::fmt;
+use std::fs::TryLockError;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::run_dir::RunError;
+use crate::whole::make_folder;
+use crate::writer::{Life, Writer};
+
+/// The name of the file.
+pub(crate) const LOCK: &str = ".fintan.lock";
+
+/// How long a lock is waited for that others hold for moments only.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is tried in that time.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A folder that others do not write to, as long as this lives.
+#[derive(Debug)]
+pub struct Lock {
+    file: fs_err::File,
+    folder: PathBuf,
+    name: &'static str,
+    kind: Kind,
+    /// Whether the file system locks files.
+    real: bool,
+    warning: Option<LockWarning>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One writer.
+    Exclusive,
+    /// Several that know how to share.
+    Shared,
+}
+
+/// Why a lock may not keep others out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockWarning {
+    /// The lock was left by a process of another host, which cannot be looked for from here.
+    OtherHost {
+        /// The folder.
+        folder: PathBuf,
+        /// The process.
+        writer: Writer,
+    },
+    /// The file system has no locks.
+    NoLocks {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+impl fmt::Display for LockWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherHost { folder, writer } => write!(
+                f,
+                "`{}` was left locked by {writer}; this host cannot see whether that process still writes there",
+                folder.display()
+            ),
+            Self::NoLocks { folder, reason } => write!(
+                f,
+                "`{}` lies on a file system without locks ({reason}): let one process at a time write there",
+                folder.display()
+            ),
+        }
+    }
+}
+
+impl Lock {
+    /// Locks a folder, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`RunError::Held`] where another process writes, and those of the file system.
+    pub fn exclusive(folder: &Path) -> Result<Self, RunError> {
+        Self::take(folder, LOCK, Kind::Exclusive, Duration::ZERO)
+    }
+
+    /// Keeps away from a folder who wants it for himself, together with others who share it. The folder is made where it is
+    /// missing.
+    ///
+    /// # Errors
+    /// As [`Lock::exclusive`].
+    pub fn shared(folder: &Path) -> Result<Self, RunError> {
+        Self::take(folder, LOCK, Kind::Shared, PATIENCE)
+    }
+
+    /// Locks a file of a folder, `.NAME.lock`, which others do for moments only.
+    pub(crate) fn moment(folder: &Path, name: &'static str) -> Result<Self, RunError> {
+        Self::take(folder, name, Kind::Exclusive, PATIENCE)
+    }
+
+    fn take(folder: &Path, name: &'static str, kind: Kind, patience: Duration) -> Result<Self, RunError> {
+        let path = folder.join(name);
+        let mut left = patience;
+        let mut unnamed = 0;
+        loop {
+            make_folder(folder)?;
+            let opened = fs_err::OpenOptions::new().read(true).append(true).create(true).open(&path);
+            let file = match opened {
+                // Who had it for himself has taken the folder away meanwhile.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && kind == Kind::Shared && !left.is_zero() => {
+                    left = left.saturating_sub(PAUSE);
+                    continue;
+                }
+                opened => opened?,
+            };
+            let locked = match kind {
+                Kind::Exclusive => file.try_lock(),
+                Kind::Shared => file.try_lock_shared(),
+            };
+            match locked {
+                Ok(()) if is_at(&file, &path)? => return Self::held(file, folder, name, kind),
+                // The one before has removed the file after it was opened here.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if left.is_zero() => {
+                    let writer = read(&file).into_iter().find(|writer| writer.life() != Life::Ended);
+                    // Between taking a lock and saying so lie microseconds.
+                    if writer.is_none() && unnamed < 20 {
+                        unnamed += 1;
+                        std::thread::sleep(PAUSE);
+                        continue;
+                    }
+                    return Err(RunError::Held { folder: folder.into(), writer });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    std::thread::sleep(PAUSE);
+                    left = left.saturating_sub(PAUSE);
+                }
+                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(e)) => return Self::without_locks(file, folder, name, kind, &e),
+            }
+        }
+    }
+
+    /// Of a file that the system has locked.
+    fn held(file: fs_err::File, folder: &Path, name: &'static str, kind: Kind) -> Result<Self, RunError> {
+        let elsewhere = read(&file).into_iter().find(|writer| writer.life() == Life::Unknown);
+        let warning = elsewhere
+            .filter(|_| kind == Kind::Exclusive)
+            .map(|writer| LockWarning::OtherHost { folder: folder.into(), writer });
+        let lock = Self { file, folder: folder.into(), name, kind, real: true, warning };
+        lock.note()?;
+        Ok(lock)
+    }
+
+    /// Where files cannot be locked, what the file says is all that is known.
+    fn without_locks(
+        file: fs_err::File,
+        folder: &Path,
+        name: &'static str,
+        kind: Kind,
+        reason: &io::Error,
+    ) -> Result<Self, RunError> {
+        let folder = folder.to_path_buf();
+        let mut warning = LockWarning::NoLocks { folder: folder.clone(), reason: reason.to_string() };
+        for writer in read(&file).into_iter().filter(|_| kind == Kind::Exclusive) {
+            match writer.life() {
+                Life::Runs => return Err(RunError::Held { folder, writer: Some(writer) }),
+                Life::Unknown => warning = LockWarning::OtherHost { folder: folder.clone(), writer },
+                Life::Ended => {}
+            }
+        }
+        let lock = Self { file, folder, name, kind, real: false, warning: Some(warning) };
+        lock.note()?;
+        Ok(lock)
+    }
+
+    /// Writes down who holds it.
+    fn note(&self) -> io::Result<()> {
+        let mut line = serde_json::to_string(&Writer::from_now()).map_err(io::Error::other)?;
+        line.push('\n');
+        if self.kind == Kind::Exclusive {
+            self.file.set_len(0)?;
+        }
+        (&self.file).write_all(line.as_bytes())
+    }
+
+    /// Why it may not keep others out.
+    #[must_use]
+    pub fn warning(&self) -> Option<&LockWarning> {
+        self.warning.as_ref()
+    }
+
+    /// Its folder has another name now.
+    pub(crate) fn moved(mut self, folder: PathBuf) -> Self {
+        self.folder = folder;
+        self
+    }
+
+    /// Takes a shared folder away, unless others write there or may do so from another host: then it stays for them, and
+    /// the answer is no.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn remove_folder(self) -> Result<bool, RunError> {
+        if !self.is_alone() || read(&self.file).iter().any(|writer| writer.life() == Life::Unknown) {
+            return Ok(false);
+        }
+        // Under another name first: nobody finds it half removed, and a kill leaves what the next start removes.
+        let place = self.folder.clone();
+        let going = crate::whole::Unfinished::beside(&place)?;
+        fs_err::rename(&place, going.path())?;
+        let _lock = self.moved(going.path().into());
+        crate::whole::remove(going.path())?;
+        Ok(true)
+    }
+
+    /// Whether nobody else holds it; from then on nobody else can.
+    fn is_alone(&self) -> bool {
+        if !self.real {
+            let this = Writer::this().mark();
+            return read(&self.file).iter().all(|writer| writer.mark() == this || writer.life() == Life::Ended);
+        }
+        // A lock that is held is not changed into another one everywhere.
+        self.kind == Kind::Exclusive
+            || (self.file.unlock().is_ok()
+                && self.file.try_lock().is_ok()
+                && is_at(&self.file, &self.folder.join(self.name)).unwrap_or(false))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let path = self.folder.join(self.name);
+        // Removed while it is locked, so that whoever waits for it finds out. A file that stays keeps nobody out.
+        if cfg!(unix) && is_at(&self.file, &path).unwrap_or(false) && self.is_alone() {
+            let _ = fs_err::remove_file(&path);
+        }
+    }
+}
+
+/// The processes that a lock file names; a line that is none, cut short by a kill, is left out.
+fn read(file: &fs_err::File) -> Vec<Writer> {
+    let mut text = String::new();
+    let mut from = file;
+    // A file that cannot be read tells nothing.
+    let _ = from.rewind().and_then(|()| from.take(1 << 16).read_to_string(&mut text));
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Whether a file that was opened still is the one of that name.
+#[cfg(unix)]
+fn is_at(file: &fs_err::File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let opened = file.metadata()?;
+    match fs_err::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Lock files stay where they are on this system.
+#[cfg(not(unix))]
+fn is_at(_: &fs_err::File, _: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(lock: Result<Lock, RunError>) -> Option<Writer> {
+        match lock {
+            Err(RunError::Held { writer, .. }) => writer,
+            Err(e) => panic!("{e}"),
+            Ok(_) => panic!("not held"),
+        }
+    }
+
+    fn said(writers: &[Writer]) -> String {
+        writers.iter().map(|writer| serde_json::to_string(writer).expect("JSON") + "\n").collect()
+    }
+
+    fn of_another_host() -> Writer {
+        let mut writer = Writer::from_now();
+        writer.host = "elsewhere".into();
+        writer
+    }
+
+    fn ended() -> Writer {
+        let mut writer = Writer::from_now();
+        // No process has this number.
+        writer.pid = u32::MAX - 1;
+        writer
+    }
+
+    #[test]
+    fn a_held_lock_names_its_holder_and_goes_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lock = Lock::exclusive(folder.path()).expect("free");
+        let writer = held(Lock::exclusive(folder.path())).expect("known");
+        assert_eq!(writer.pid, std::process::id());
+        let error = RunError::Held { folder: "r".into(), writer: Some(writer.clone()) }.to_string();
+        assert!(error.starts_with(&format!("`r` is in use: process {}", writer.pid)), "{error}");
+        assert!(error.contains(&writer.since), "{error}");
+        drop(lock);
+        assert_eq!(fs_err::read_dir(folder.path()).expect("read").count(), usize::from(!cfg!(unix)));
+        assert!(Lock::exclusive(folder.path()).expect("free again").warning().is_none());
+    }
+
+    #[test]
+    fn a_stale_lock_keeps_nobody_out_and_a_foreign_one_warns() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(LOCK);
+        // Killed, killed before a reboot, cut short by the kill, empty.
+        for text in [said(&[ended()]), said(&[Writer::from_now()]), "{\"host\": ".into(), String::new()] {
+            fs_err::write(&path, text).expect("written");
+            assert_eq!(Lock::exclusive(folder.path()).expect("stale").warning(), None);
+        }
+        fs_err::write(&path, said(&[of_another_host()])).expect("written");
+        let lock = Lock::exclusive(folder.path()).expect("not refused");
+        let warning = lock.warning().expect("a warning").to_string();
+        assert!(warning.contains("was left locked by process") && warning.contains("`elsewhere`"), "{warning}");
+        drop(lock);
+        assert_eq!(Lock::exclusive(folder.path()).expect("told once").warning(), None);
+    }
+
+    /// Network file systems and some others.
+    #[test]
+    fn without_locks_of_the_system_the_file_decides_or_warns() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let take = |writers: &[Writer], kind| {
+            let path = folder.path().join(LOCK);
+            fs_err::write(&path, said(writers)).expect("written");
+            let file = fs_err::OpenOptions::new().read(true).append(true).open(&path).expect("opened");
+            let reason = io::Error::from(io::ErrorKind::Unsupported);
+            Lock::without_locks(file, folder.path(), LOCK, kind, &reason)
+        };
+        if cfg!(target_os = "linux") {
+            assert_eq!(held(take(&[ended(), Writer::from_now()], Kind::Exclusive)), Some(Writer::from_now()));
+            let lock = take(&[ended()], Kind::Exclusive).expect("stale");
+            let warning = lock.warning().expect("a warning").to_string();
+            assert!(warning.contains("file system without locks"), "{warning}");
+        }
+        let lock = take(&[of_another_host()], Kind::Exclusive).expect("not refused");
+        assert!(matches!(lock.warning(), Some(LockWarning::OtherHost { .. })));
+        drop(lock);
+        assert!(take(&[Writer::from_now()], Kind::Shared).is_ok());
+    }
+
+    #[test]
+    fn a_shared_folder_is_removed_by_the_last() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("k.tiles");
+        let [first, second] = [(), ()].map(|()| Lock::shared(&folder).expect("shared"));
+        assert!(held(Lock::exclusive(&folder)).is_some());
+        fs_err::write(folder.join("000000.npz"), b"x").expect("written");
+        assert!(!first.remove_folder().expect("left alone"));
+        assert!(folder.join("000000.npz").is_file());
+        assert!(second.remove_folder().expect("removed"));
+        assert_eq!(fs_err::read_dir(parent.path()).expect("read").count(), 0);
+    }
+
+    #[test]
+    fn of_many_that_want_a_lock_at_once_one_has_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (inside, most) = (std::sync::Mutex::new(0_u32), std::sync::Mutex::new(0_u32));
+        let count = |lock: &std::sync::Mutex<u32>, change: &dyn Fn(u32) -> u32| {
+            let mut number = lock.lock().expect("no panic");
+            *number = change(*number);
+            *number
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let _lock = Lock::moment(folder.path(), ".moment.lock").expect("in its turn");
+                        let now = count(&inside, &|n| n + 1);
+                        count(&most, &|n| n.max(now));
+                        count(&inside, &|n| n - 1);
+                    }
+                });
+            }
+        });
+        assert_eq!(*most.lock().expect("no panic"), 1);
+    }
+}

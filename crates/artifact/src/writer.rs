@@ -1,0 +1,224 @@
+//! Which process writes: told apart across hosts, reboots and process numbers that are used again.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// A process that writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    /// Its host; empty where the system does not say.
+    pub host: String,
+    /// Its process number.
+    pub pid: u32,
+    /// When it began to write, in UTC: `2026-11-28T16:13:44Z`.
+    pub since: String,
+    /// The namespace that its process number belongs to: two containers of one host number their processes apart.
+    #[serde(default)]
+    namespace: String,
+    /// The start of the system that it runs under.
+    #[serde(default)]
+    boot: String,
+    /// When it started, in ticks since the start of the system: a number is used again, but not with this.
+    #[serde(default)]
+    started: u64,
+}
+
+/// Whether a process still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Runs,
+    Ended,
+    /// It is of another host, or the system does not say.
+    Unknown,
+}
+
+impl Writer {
+    /// This process.
+    pub(crate) fn this() -> &'static Self {
+        static THIS: OnceLock<Writer> = OnceLock::new();
+        THIS.get_or_init(|| {
+            let line = |path: &str| fs_err::read_to_string(path).unwrap_or_default().trim().to_owned();
+            let host = [line("/proc/sys/kernel/hostname"), line("/etc/hostname")].into_iter().find(|h| !h.is_empty());
+            let namespace = fs_err::read_link("/proc/self/ns/pid").unwrap_or_default();
+            let pid = std::process::id();
+            Self {
+                host: host.unwrap_or_default(),
+                pid,
+                since: utc(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
+                namespace: namespace.to_string_lossy().into_owned(),
+                boot: line("/proc/sys/kernel/random/boot_id"),
+                started: start_of(pid).unwrap_or(0),
+            }
+        })
+    }
+
+    /// This process, as one that begins to write now.
+    pub(crate) fn from_now() -> Self {
+        let since = utc(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        Self { since, ..Self::this().clone() }
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn life(&self) -> Life {
+        self.mark().life()
+    }
+
+    /// What tells it from any other process, short enough for the name of a file.
+    pub(crate) fn mark(&self) -> Mark {
+        let Self { host, pid, namespace, boot, started, .. } = self;
+        Mark { place: hash(&format!("{host} {namespace}")), boot: hash(boot), pid: *pid, started: *started }
+    }
+}
+
+impl fmt::Display for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The file may come from anywhere: nothing of it may steer a terminal.
+        let plain = |text: &str| -> String {
+            text.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(64).collect()
+        };
+        write!(f, "process {}", self.pid)?;
+        if !self.host.is_empty() {
+            write!(f, " on host `{}`", plain(&self.host))?;
+        }
+        write!(f, ", since {}", plain(&self.since))
+    }
+}
+
+/// A process as names of files tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Of host and namespace.
+    place: u32,
+    boot: u32,
+    pid: u32,
+    started: u64,
+}
+
+impl Mark {
+    pub(crate) fn life(self) -> Life {
+        let this = Writer::this().mark();
+        if self.place != this.place || this.started == 0 {
+            // Where the system says nothing about processes, this one is the only one that is known to run.
+            if self == this { Life::Runs } else { Life::Unknown }
+        } else if self.boot != this.boot || start_of(self.pid) != Some(self.started) {
+            Life::Ended
+        } else {
+            Life::Runs
+        }
+    }
+
+    /// Reads what `Display` wrote.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let mut next = || parts.next();
+        let hex = |part: Option<&str>| u32::from_str_radix(part.filter(|part| part.len() == 8)?, 16).ok();
+        let mark = Self {
+            place: hex(next())?,
+            boot: hex(next())?,
+            pid: next()?.parse().ok()?,
+            started: next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(mark)
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, boot, pid, started } = self;
+        write!(f, "{place:08x}-{boot:08x}-{pid}-{started}")
+    }
+}
+
+/// When a process of this host started, in ticks since the start of the system; none if it has ended.
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = fs_err::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    // The name of the program stands in parentheses and may hold anything; field 3 is the state, field 22 the start.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // A process that was ended but not yet waited for holds no files.
+    if ["Z", "X"].contains(fields.first()?) {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+/// FNV-1a
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Seconds since 1970 as a date and a time of day.
+fn utc(seconds: u64) -> String {
+    let (days, rest) = ((seconds / 86400) as i64, seconds % 86400);
+    // Years begin in March here, so that the leap day is the last of a year; an era has 400 years.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = year + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_dates() {
+        // From `date -u -d @...`.
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_795_882_424, "2026-11-28T16:13:44Z"),
+            (4_102_444_800, "2100-01-01T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), date);
+        }
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let mark = Writer::this().mark();
+        assert_eq!(Mark::read(&mark.to_string()), Some(mark));
+        for wrong in ["", "0-0-1-1", "00000000-00000000-1", "00000000-00000000-1-2-3", "0000000g-00000000-1-2"] {
+            assert_eq!(Mark::read(wrong), None, "{wrong}");
+        }
+    }
+
+    /// Where the system says what runs.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn numbers_that_are_used_again_and_reboots_are_told_apart() {
+        let this = Writer::this();
+        assert_eq!(this.life(), Life::Runs);
+        assert_eq!(Writer { started: this.started + 1, ..this.clone() }.life(), Life::Ended);
+        assert_eq!(Writer { boot: "another".into(), ..this.clone() }.life(), Life::Ended);
+        assert_eq!(Writer { host: "another".into(), ..this.clone() }.life(), Life::Unknown);
+        assert_eq!(Writer { namespace: "another".into(), ..this.clone() }.life(), Life::Unknown);
+        // Ended and not waited for, then gone.
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("starts");
+        let pid = child.id();
+        let other = Writer { pid, started: start_of(pid).expect("runs"), ..this.clone() };
+        assert_eq!(other.life(), Life::Runs);
+        child.kill().expect("ended");
+        while other.life() == Life::Runs {
+            std::thread::yield_now();
+        }
+        child.wait().expect("waited for");
+        assert_eq!(other.life(), Life::Ended);
+    }
+
+    #[test]
+    fn what_a_file_says_of_a_process_cannot_steer_a_terminal() {
+        let writer = Writer { host: "a\u{1b}[31mb\n".into(), since: "\u{7}now".into(), ..Writer::this().clone() };
+        assert_eq!(writer.to_string(), format!("process {} on host `a31mb`, since now", writer.pid));
+    }
+}

@@ -1,0 +1,226 @@
+//! How much memory a network takes at least, counted before anything of it is made.
+
+use std::fmt;
+
+use crate::architecture::{Architecture, Node};
+use crate::error::Invalid;
+use crate::experiment::{Data, Experiment, Optimizer, Sgd, Shapes};
+use crate::layer::Layer;
+use crate::subject::{NetworkExperiment, Subject};
+
+/// A number of bytes, for people.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bytes(pub f64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = *self;
+        let (unit, name) =
+            [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")].into_iter().find(|&(u, _)| bytes >= u).unwrap_or((1.0, "B"));
+        write!(f, "{:.1} {name}", bytes / unit)
+    }
+}
+
+/// What a command holds of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Every parameter, in f32, and the largest matrix in f64 while it is drawn.
+    Parameters,
+    /// Parameters of one layer at a time.
+    Layer,
+    /// Parameters, gradients, the state of the optimiser, and the maps of one batch.
+    Training,
+}
+
+/// A bound on the memory of a command.
+///
+/// What is counted is less than what is used (patches, copies and the allocator come on top), so a network that fits is
+/// never refused.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryBound {
+    /// What is held.
+    pub held: Held,
+    /// Bytes that may be used; none: no bound.
+    pub free: Option<f64>,
+}
+
+/// Bytes of a number on the device.
+const F32: f64 = 4.0;
+
+/// Bytes of a number as it is drawn.
+const F64: f64 = 8.0;
+
+impl MemoryBound {
+    /// No bound: for readers that make no network.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { held: Held::Parameters, free: None }
+    }
+
+    /// Refuses a subject that cannot fit.
+    pub(crate) fn check(&self, subject: &Subject) -> Result<(), Invalid> {
+        match subject {
+            Subject::Gan(gan) => self.check_gan(gan),
+            Subject::Network(network) => self.check_network(network),
+        }
+    }
+
+    /// Refuses a network that stands in no configuration.
+    ///
+    /// # Errors
+    /// What it needs and what is free, at its largest layer.
+    pub fn admit(&self, network: &Architecture) -> Result<(), Invalid> {
+        let part = Part { network, key: "", word: "network", preset: None, copies: 1.0 };
+        self.check_parts(&[part], 0.0, "", 0)
+    }
+
+    fn check_gan(&self, gan: &Experiment) -> Result<(), Invalid> {
+        let (g, d, train) = (&gan.settings.generator, &gan.settings.discriminator, &gan.settings.train);
+        let generator = Part {
+            network: &gan.generator,
+            key: "generator",
+            word: "generator",
+            preset: preset([(g.dcgan.is_some(), "dcgan.channels"), (g.fc.is_some(), "fc.widths")]),
+            copies: copies(&g.optimizer),
+        };
+        let discriminator = Part {
+            network: &gan.discriminator,
+            key: "discriminator",
+            word: "discriminator",
+            preset: preset([(d.dcgan.is_some(), "dcgan.channels"), (d.fc.is_some(), "fc.widths")]),
+            copies: copies(&d.optimizer),
+        };
+        let maps = train.batch as f64 * F32 * (maps(&gan.generator.nodes) + maps(&gan.discriminator.nodes));
+        self.check_parts(&[generator, discriminator], maps, "train.batch", train.batch)?;
+        let Data::Shapes(Shapes { count, seed: _ }) = gan.settings.data else { return Ok(()) };
+        let image = gan.discriminator.input.len() as f64;
+        self.fits(count as f64 * image, || ("data.shapes.count".into(), format!("{count} images of {image} bytes")))
+    }
+
+    fn check_network(&self, alone: &NetworkExperiment) -> Result<(), Invalid> {
+        let table = &alone.settings.network;
+        let deep = table.deep_preset().map(|(_, deep)| deep);
+        let named = [
+            (table.fc.is_some(), "fc.widths"),
+            (table.vanilla.is_some(), "vanilla.width"),
+            (table.bn_ff.is_some(), "bn_ff.width"),
+            (deep.is_some(), "bn_res.width"),
+        ];
+        let task = alone.supervised();
+        let part = Part {
+            network: &alone.network,
+            key: "network",
+            word: "network",
+            preset: preset(named),
+            copies: task.map_or(1.0, |task| copies(&task.task.optimizer)),
+        };
+        let batch = task.map_or(0, |task| task.task.batch());
+        let maps = batch as f64 * F32 * maps(&alone.network.nodes);
+        self.check_parts(&[part], maps, "task.supervised.batch", batch)?;
+        let Some(task) = task else { return Ok(()) };
+        let (samples, values) = (task.task.train as f64 + task.task.test as f64, alone.network.input.len() as f64);
+        self.fits(samples * values * F32, || {
+            ("task.supervised.train".into(), format!("{samples} samples of {values} values"))
+        })
+    }
+
+    fn check_parts(&self, parts: &[Part], maps: f64, batch_key: &str, batch: usize) -> Result<(), Invalid> {
+        let mut sum = 0.0;
+        for part in parts {
+            let (parameters, largest) = part.parameters();
+            let (needed, what) = match self.held {
+                Held::Layer => (largest.1 * F32, "parameters of its largest layer"),
+                Held::Parameters => (parameters * F32 + largest.1 * F64, "parameters"),
+                Held::Training => ((parameters * part.copies * F32).max(largest.1 * F64), "parameters to be trained"),
+            };
+            sum += needed;
+            let count = if self.held == Held::Layer { largest.1 } else { parameters };
+            self.fits(needed, || (part.key_of(largest.0), format!("the {}, {count} {what},", part.word)))?;
+        }
+        if self.held != Held::Training {
+            return Ok(());
+        }
+        // Both networks together, then the maps of a batch on top.
+        self.fits(sum, || (parts[0].key.into(), "the networks together, parameters to be trained,".into()))?;
+        self.fits(sum + maps, || (batch_key.into(), format!("a step on {batch} samples")))
+    }
+
+    fn fits(&self, needed: f64, what: impl FnOnce() -> (String, String)) -> Result<(), Invalid> {
+        let Some(free) = self.free.filter(|&free| needed > free) else { return Ok(()) };
+        let (key, what) = what();
+        let message = format!("{what} needs at least {} of memory, but {} is free", Bytes(needed), Bytes(free));
+        Err(Invalid::new(key, message))
+    }
+}
+
+/// A network of a configuration.
+struct Part<'a> {
+    network: &'a Architecture,
+    /// Where it is written.
+    key: &'static str,
+    word: &'static str,
+    /// The setting of its preset that its width comes from.
+    preset: Option<&'static str>,
+    /// Parameters, gradients and moments.
+    copies: f64,
+}
+
+impl Part<'_> {
+    /// Number of parameters, and place and size of the largest layer.
+    fn parameters(&self) -> (f64, (String, f64)) {
+        let mut largest = (String::new(), 0.0);
+        let path = if self.key.is_empty() { "layers".to_owned() } else { format!("{}.layers", self.key) };
+        let all = count(&self.network.nodes, &path, &mut largest);
+        (all, largest)
+    }
+
+    /// The key that the size of its largest layer comes from.
+    fn key_of(&self, layer: String) -> String {
+        self.preset.map_or(layer, |setting| format!("{}.{setting}", self.key))
+    }
+}
+
+fn count(nodes: &[Node], path: &str, largest: &mut (String, f64)) -> f64 {
+    let mut all = 0.0;
+    for (i, node) in nodes.iter().enumerate() {
+        let at = format!("{path}[{i}].{}", node.layer.name());
+        let own = if node.index.is_some() { node.weight_count() as f64 + node.bias_count() as f64 } else { 0.0 };
+        all += own + count(&node.branch, &format!("{at}.layers"), largest);
+        all += count(&node.shortcut, &format!("{at}.shortcut"), largest);
+        if own > largest.1 {
+            *largest = (at, own);
+        }
+    }
+    all
+}
+
+/// Values of one sample that a forward pass keeps: what enters linear layers and nonlinearities.
+fn maps(nodes: &[Node]) -> f64 {
+    let kept = |node: &Node| match node.layer {
+        Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) | Layer::Activation(_) => node.input.len() as f64,
+        // A shortcut may share what enters the branch.
+        Layer::Residual(_) => maps(&node.branch),
+        Layer::Pad(_)
+        | Layer::Upsample(_)
+        | Layer::BatchNorm(_)
+        | Layer::LayerNorm(_)
+        | Layer::Reshape(_)
+        | Layer::Flatten(_)
+        | Layer::GlobalAveragePool(_) => 0.0,
+    };
+    nodes.iter().map(kept).sum()
+}
+
+/// The setting of the preset that is given.
+fn preset<const N: usize>(settings: [(bool, &'static str); N]) -> Option<&'static str> {
+    settings.into_iter().find(|(given, _)| *given).map(|(_, setting)| setting)
+}
+
+/// Numbers that training holds for each parameter: itself, its gradient, and moments.
+fn copies(optimizer: &Optimizer) -> f64 {
+    match optimizer {
+        Optimizer::Adam(_) => 4.0,
+        Optimizer::Sgd(Sgd { momentum: 0.0, .. }) => 2.0,
+        Optimizer::Sgd(_) => 3.0,
+    }
+}
