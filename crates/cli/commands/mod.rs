@@ -19,6 +19,7 @@ mod tune;
 
 use fintan_artifact::LockWarning;
 
+pub(crate) use self::export::is_export;
 use crate::args::{Args, Command, Voice};
 use crate::failure::Failure;
 use crate::voice::tell;

@@ -11,24 +11,11 @@ use crate::voice::tell;
 
 /// What a run is of, with overrides. A resolved configuration that was edited by hand is said, and not obeyed: the
 /// checkpoints are of networks as they were trained.
-pub(super) fn subject_of_run(run: &RunDir, overrides: &[String]) -> Result<Subject, Failure> {
-    let (name, text) = settings(run)?;
-    Ok(Subject::parse(&name, &text, overrides)?)
-}
-
-/// As [`subject_of_run`], where its networks are to be held in memory.
-pub(super) fn subject_of_run_within(
-    run: &RunDir,
-    overrides: &[String],
-    memory: MemoryBound,
-) -> Result<Subject, Failure> {
-    let (name, text) = settings(run)?;
-    Ok(Subject::parse_within(&name, &text, overrides, memory)?)
-}
-
-fn settings(run: &RunDir) -> Result<(String, String), Failure> {
-    say_edits(run, &run.environment()?, false);
-    Ok((run.resolved_config().display().to_string(), run.configuration()?))
+pub(super) fn subject_of_run(run: &RunDir, overrides: &[String], memory: MemoryBound) -> Result<Subject, Failure> {
+    let environment = run.environment()?;
+    say_edits(run, &environment, false);
+    let name = run.resolved_config().display().to_string();
+    Ok(Subject::parse_within(&name, &run.configuration()?, overrides, memory)?)
 }
 
 /// Says which settings of a run were edited by hand, once a file: in the resolved configuration, and, where that is wanted,
