@@ -563,6 +563,9 @@ fn edits_of_a_configuration_are_said_and_change_nothing() {
     edit("config.toml", "steps = 4", "# a comment says nothing\nsteps = 400");
     let (code, _, said) = quietly(root, &["sample", "b", "-n", "2"]);
     assert!(code == 0 && said.contains("generator.optimizer.adam.rate = 0.5 (it was 0.002)"), "{said}");
+    let (code, _, stderr) = run(root, &["cite", "b"]);
+    let said = stderr.split_whitespace().filter(|w| *w != "│").collect::<Vec<_>>().join(" ");
+    assert!(code == 2 && said.contains("is not what the run was trained with"), "{said}");
     let (code, _, said) = quietly(root, &["resume", "b", "--steps", "6"]);
     assert_eq!(code, 0, "{said}");
     for wanted in [
@@ -603,6 +606,13 @@ fn a_run_is_changed_by_set_alone_and_keeps_it() {
     resume("b", &[&set[..], &["--steps", "8", "--set", "train.grid_every=2"]].concat());
     resume("b", &["--from", "6"]);
     assert_same(&root.join("a"), &root.join("b"), "changed");
+    // Killed between the decision and what follows from it.
+    let decided = Environment { rewind: Some(Rewind { to: Some(4) }), ..environment(&root.join("a")) };
+    copy(&root.join("c"), &root.join("d"));
+    RunDir::open(&root.join("d")).expect("a run").write_environment(&decided).expect("written");
+    assert_eq!(quietly(root, &["resume", "d"]).2, "", "nothing was edited");
+    assert_same(&root.join("a"), &root.join("d"), "decided");
+    assert_eq!(environment(&root.join("a")), environment(&root.join("d")));
     resume("c", &["--steps", "8"]);
     assert!(whole(&root.join("a")) != whole(&root.join("c")), "the rate matters");
     let changes = environment(&root.join("b")).changes;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::lines;
 use crate::run_dir::{RunDir, RunError, step_name};
-use crate::whole::{Unfinished, remove, write_whole};
+use crate::whole::{Unfinished, folder_of, remove, sync_folder, write_whole};
 
 /// A removal on the way back. Doing it twice is the same as doing it once.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +113,8 @@ impl RunDir {
         }
         let going = Unfinished::beside(&folder)?;
         fs_err::rename(&folder, going.path())?;
+        // On the disk before its files go: after a power cut too, no part of it stands under its name.
+        sync_folder(folder_of(&folder))?;
         Ok(remove(going.path())?)
     }
 
