@@ -281,7 +281,6 @@ impl<'a> Record<'a> {
             self.is.rewind = None;
             run.write_environment(&self.is)?;
         }
-        run.sweep_checkpoints()?;
         Ok(run.prune(keep_of(subject))?)
     }
 }
