@@ -62,7 +62,7 @@ fn architecture(draws: &mut Draws) -> Architecture {
         standard(Init::Normal(0.4), 0.0),
     ]);
     let mut layers = vec![Layer::Dense(FEATURES.into())];
-    for _ in 0..1 + draws.below(4) {
+    for _ in 0..=draws.below(4) {
         let group = group(draws);
         let scale = draws.of(&[FRAC_1_SQRT_2, 1.0, 0.3]);
         let shortcut = if draws.below(3) == 0 { vec![Layer::Dense(FEATURES.into())] } else { Vec::new() };
