@@ -179,13 +179,41 @@ impl RunDir {
         self.put_evaluations(&all)
     }
 
-    /// Takes back what was measured after a step: a resumed run measures it again.
-    pub(crate) fn rewind_metrics(&self, step: u64) -> Result<(), RunError> {
+    /// The step that training ended at, once `metrics.json` says what came out.
+    ///
+    /// # Errors
+    /// A `metrics.json` that is damaged.
+    pub fn summary_step(&self) -> Result<Option<u64>, RunError> {
+        Ok(self.read_metrics()?.get("step").and_then(Value::as_u64))
+    }
+
+    /// Whether something was measured after a step, or at all.
+    pub(crate) fn has_metrics_after(&self, to: Option<u64>) -> Result<bool, RunError> {
+        let is_later = |step: u64| to.is_none_or(|to| step > to);
+        Ok(self.summary_step()?.is_some_and(is_later) || self.evaluations()?.into_keys().any(is_later))
+    }
+
+    /// Takes back what was measured after a step, or everything: a resumed run measures it again.
+    pub(crate) fn rewind_metrics(&self, to: Option<u64>) -> Result<(), RunError> {
         let _lock = self.lock_metrics()?;
+        let is_later = |step: u64| to.is_none_or(|to| step > to);
         let mut all = self.evaluations()?;
-        let before = all.len();
-        all.retain(|&at, _| at <= step);
-        if all.len() == before { Ok(()) } else { self.put_evaluations(&all) }
+        all.retain(|&at, _| !is_later(at));
+        let mut whole = self.read_metrics()?;
+        if self.summary_step()?.is_some_and(is_later) {
+            whole.clear();
+        }
+        if all.is_empty() {
+            whole.remove(EVALUATIONS);
+        } else {
+            let kept = serde_json::to_value(&all).map_err(|e| std::io::Error::other(e.to_string()))?;
+            whole.insert(EVALUATIONS.into(), kept);
+        }
+        match (whole.is_empty(), self.metrics().is_file()) {
+            (true, true) => Ok(fs_err::remove_file(self.metrics())?),
+            (true, false) => Ok(()),
+            (false, _) => self.write_metrics(&whole),
+        }
     }
 
     /// Keeps others from changing `metrics.json` while it is read and written: a run can be evaluated while it trains.
@@ -264,7 +292,7 @@ mod tests {
         assert_eq!(names(&run, 20), ["kid"]);
         let text: Value = serde_json::from_slice(&fs_err::read(run.metrics()).expect("read")).expect("JSON");
         assert_eq!(text["std_ratio"], 0.5);
-        run.rewind(10).expect("rewound");
+        run.rewind(Some(10)).expect("rewound");
         assert_eq!(run.evaluations().expect("read").into_keys().collect::<Vec<_>>(), [10]);
     }
 

@@ -40,8 +40,8 @@ impl RunDir {
         self.root().join("ntk").join(format!("observed_{}.npz", step_name(step)))
     }
 
-    /// Those files, and pictures of them, of steps after `step`.
-    pub(crate) fn files_of_kernels(&self, step: u64) -> Result<Vec<PathBuf>, RunError> {
+    /// Those files, and pictures of them, of the steps that are asked for.
+    pub(crate) fn files_of_kernels(&self, wanted: impl Fn(u64) -> bool) -> Result<Vec<PathBuf>, RunError> {
         let folder = self.root().join("ntk");
         let mut found = Vec::new();
         if folder.is_dir() {
@@ -49,11 +49,12 @@ impl RunDir {
                 let path = entry?.path();
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let number = name.strip_prefix("observed_step_").and_then(|rest| rest.split('.').next());
-                if number.and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n > step) {
+                if number.and_then(|n| n.parse::<u64>().ok()).is_some_and(&wanted) {
                     found.push(path);
                 }
             }
         }
+        found.sort();
         Ok(found)
     }
 }

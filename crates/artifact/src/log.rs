@@ -1,6 +1,14 @@
 //! What a training run reports, one line a logged step.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Reads a number as JSON has it: NaN and infinities are written as null, and null is read as NaN.
+///
+/// # Errors
+/// What is neither a number nor null.
+pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
 
 /// A line of a GAN's `log.jsonl`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -8,13 +16,17 @@ pub struct LogLine {
     /// Generator steps done.
     pub step: u64,
     /// Loss of the discriminator, without penalties.
+    #[serde(deserialize_with = "number")]
     pub d_loss: f64,
     /// Loss of the generator.
+    #[serde(deserialize_with = "number")]
     pub g_loss: f64,
     /// D(x), mean over real images: the probability that the discriminator calls them real under cross-entropy, its output
     /// under other losses.
+    #[serde(deserialize_with = "number")]
     pub d_real: f64,
     /// The same over generated images: D(G(z)).
+    #[serde(deserialize_with = "number")]
     pub d_fake: f64,
     /// Penalties on the discriminator's slope; left out where the step had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,14 +36,19 @@ pub struct LogLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slope_ratio: Option<f64>,
     /// Standard deviation of a pixel over samples, averaged over pixels, over the data's.
+    #[serde(deserialize_with = "number")]
     pub std_ratio: f64,
     /// Mean correlation of two samples' pixels: 1 where every latent gives one image.
+    #[serde(deserialize_with = "number")]
     pub correlation: f64,
     /// Share of spectral energy at period 2, over the data's: the checkerboard.
+    #[serde(deserialize_with = "number")]
     pub nyquist_ratio: f64,
     /// Steps a second since the last line.
+    #[serde(deserialize_with = "number")]
     pub steps_per_second: f64,
     /// Share of that time spent waiting for data.
+    #[serde(deserialize_with = "number")]
     pub data_wait: f64,
 }
 
@@ -88,8 +105,10 @@ pub struct SupervisedLine {
     /// Steps done; the first line is that of step 0.
     pub step: u64,
     /// Loss over the training samples.
+    #[serde(deserialize_with = "number")]
     pub train_loss: f64,
     /// Loss over the test samples.
+    #[serde(deserialize_with = "number")]
     pub test_loss: f64,
     /// Share of training samples in the right class; left out for regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +117,7 @@ pub struct SupervisedLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
     /// Seconds since the line before, the measuring of this one included.
+    #[serde(deserialize_with = "number")]
     pub seconds: f64,
 }
 
@@ -107,5 +127,21 @@ impl SupervisedLine {
     pub fn without_timings(mut self) -> Self {
         self.seconds = 0.0;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_whose_numbers_are_not_finite_is_read_again() {
+        let written =
+            LogLine { step: 3, std_ratio: f64::NAN, d_real: f64::INFINITY, d_loss: 0.1, ..LogLine::default() };
+        let text = serde_json::to_string(&written).expect("JSON");
+        let read: LogLine = serde_json::from_str(&text).expect("a line");
+        assert!(read.std_ratio.is_nan() && read.d_real.is_nan(), "{text}");
+        assert_eq!((read.step, read.d_loss), (3, 0.1));
+        assert!(serde_json::from_str::<LogLine>(&text.replace("\"d_loss\":0.1,", "")).is_err(), "a loss is missing");
     }
 }

@@ -15,9 +15,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use crate::environment::Rewind;
 use crate::lines;
 use crate::lock::{Lock, LockWarning};
 use crate::log::Event;
@@ -178,61 +179,35 @@ impl RunDir {
         Ok(lines::read(self.log(), lines::is_event)?.into_iter().map(|(event, _)| event).collect())
     }
 
-    /// Takes back everything that was logged or drawn after `step`: a resumed run writes it again.
+    /// Steps of the checkpoints there are, ascending. Those that an unfinished [`RunDir::rewind`] takes away do not count.
     ///
     /// # Errors
-    /// A damaged log, and those of the file system.
-    pub fn rewind(&self, step: u64) -> Result<(), RunError> {
-        /// What lines of every kind of training have.
-        #[derive(Deserialize)]
-        struct Stepped {
-            step: u64,
-        }
-        for path in [self.log(), self.kernels()] {
-            let mut kept = String::new();
-            for (_, line) in
-                lines::read::<Stepped>(path.clone(), |_| true)?.iter().filter(|(line, _)| line.step <= step)
-            {
-                kept.push_str(line);
-                kept.push('\n');
-            }
-            if path.is_file() || path == self.log() {
-                write_whole(&path, kept.as_bytes())?;
-            }
-        }
-        for kernel in self.files_of_kernels(step)? {
-            fs_err::remove_file(kernel)?;
-        }
-        for grid in self.steps_in("grids")?.into_iter().filter(|&s| s > step) {
-            fs_err::remove_file(self.grid(grid))?;
-        }
-        for later in self.checkpoints()?.into_iter().filter(|&s| s > step) {
-            fs_err::remove_dir_all(self.checkpoint(later))?;
-        }
-        self.rewind_metrics(step)?;
-        match self.checkpoints()?.last() {
-            Some(&newest) => self.write("checkpoints/latest", step_name(newest).as_bytes()),
-            None => Ok(()),
-        }
-    }
-
-    /// Steps of the checkpoints there are, ascending.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// An `env.json` that is damaged, and those of the file system.
     pub fn checkpoints(&self) -> Result<Vec<u64>, RunError> {
-        self.steps_in("checkpoints")
+        let mut steps = self.all_checkpoints()?;
+        if let Some(Rewind { to }) = self.environment()?.rewind {
+            steps.retain(|&step| to.is_some_and(|to| step <= to));
+        }
+        Ok(steps)
     }
 
-    fn steps_in(&self, folder: &str) -> Result<Vec<u64>, RunError> {
+    pub(crate) fn all_checkpoints(&self) -> Result<Vec<u64>, RunError> {
+        let mut steps = self.steps_in("checkpoints", "")?;
+        steps.retain(|&step| self.checkpoint(step).is_dir());
+        Ok(steps)
+    }
+
+    /// Steps that entries of a folder are named after, ascending.
+    pub(crate) fn steps_in(&self, folder: &str, ending: &str) -> Result<Vec<u64>, RunError> {
         let folder = self.root.join(folder);
         let mut steps = Vec::new();
         if folder.is_dir() {
             for entry in fs_err::read_dir(folder)? {
                 let name = entry?.file_name();
                 let name = name.to_string_lossy();
-                let number = name.strip_prefix("step_").map(|n| n.strip_suffix(".png").unwrap_or(n));
-                steps.extend(number.and_then(|n| n.parse::<u64>().ok()));
+                let named = name.strip_suffix(ending);
+                let number = named.and_then(|n| n.strip_prefix("step_")).and_then(|n| n.parse::<u64>().ok());
+                steps.extend(number.filter(|&step| named == Some(&step_name(step))));
             }
         }
         steps.sort_unstable();
@@ -267,7 +242,6 @@ impl RunDir {
     /// # Errors
     /// Those of the file system.
     pub fn write_checkpoint(&self, step: u64, files: &[(String, Vec<u8>)], keep: usize) -> Result<(), RunError> {
-        let folder = self.root.join("checkpoints");
         let finished = self.checkpoint(step);
         // On a full disk the remains would keep it full: they go when this is dropped.
         let mut unfinished = Unfinished::beside(&finished)?;
@@ -278,16 +252,10 @@ impl RunDir {
             file.sync_all()?;
         }
         sync_folder(unfinished.path())?;
-        if finished.exists() {
-            fs_err::remove_dir_all(&finished)?;
-        }
+        self.discard(step)?;
         unfinished.finish(&finished)?;
-        write_whole(&folder.join("latest"), step_name(step).as_bytes())?;
-        let all = self.checkpoints()?;
-        for &old in &all[..all.len().saturating_sub(keep.max(1))] {
-            fs_err::remove_dir_all(self.checkpoint(old))?;
-        }
-        Ok(())
+        write_whole(&self.latest(), step_name(step).as_bytes())?;
+        self.prune(keep)
     }
 }
 
@@ -331,7 +299,7 @@ mod tests {
         let text = fs_err::read_to_string(run.log()).expect("read");
         fs_err::write(run.log(), &text[..text.len() - 5]).expect("cut");
         assert_eq!(run.read_log::<LogLine>().expect("read").len(), 2);
-        run.rewind(1).expect("rewound");
+        run.rewind(Some(1)).expect("rewound");
         assert_eq!(
             fs_err::read_to_string(run.log()).expect("read"),
             text.lines().next().expect("a line").to_owned() + "\n"

@@ -8,6 +8,7 @@
 //! all read it; presets expand to it.
 
 mod architecture;
+mod changes;
 mod comparison;
 mod deep;
 mod description;

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;
 
 use crate::error::DataError;
-use crate::images::Images;
+use crate::images::{Images, fingerprint};
 use crate::teacher;
 
 /// Inputs with targets.
@@ -78,6 +78,15 @@ impl Examples {
 }
 
 impl TaskData {
+    /// A number that tells samples apart, of inputs and targets as training takes them; see [`fingerprint`].
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let sets = [&self.train, &self.test];
+        let parts: Vec<Vec<u8>> = sets.iter().flat_map(|set| [bytes(&set.inputs), bytes(&set.targets)]).collect();
+        fingerprint(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
     /// Reads or draws the samples of a task: a subset that depends on the seed, the training samples from the front of one
     /// shuffled order and the test samples from its end, so that the number of one does not move the other.
     ///

@@ -1,7 +1,7 @@
 //! Everything a run needs to go on exactly, as files.
 //!
 //! ```text
-//! state.json                     version, step, images seen
+//! state.json                     version, step, images seen, fingerprint of the data
 //! {part}.safetensors             parameters and running statistics, PyTorch layouts
 //! {part}_optimizer.safetensors   moments
 //! discriminator_spectral_norm.safetensors   its weights before they are divided, and their singular vectors
@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use fintan_config::{Architecture, Experiment, SupervisedExperiment};
-use fintan_data::Order;
+use fintan_data::{Images, Order, TaskData};
 use fintan_net::weights::{Tensors, WeightsError, read_safetensors, write_safetensors};
 use fintan_net::{Network, Placement};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,50 @@ struct State {
     version: u32,
     step: u64,
     images_seen: u64,
+    /// None in checkpoints of programs that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<DataFingerprint>,
+}
+
+/// Steps and images beyond which a state is not one of a training: counts derived from these do not overflow.
+const MOST: u64 = 1 << 50;
+
+/// What tells the data of a training from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFingerprint {
+    /// Images, or training and test samples.
+    pub count: u64,
+    /// Of pixels and labels, or inputs and targets, as they enter training: 16 hexadecimal digits.
+    pub fingerprint: String,
+}
+
+impl DataFingerprint {
+    /// Of all images of a data set.
+    #[must_use]
+    pub fn of_images(images: &Images) -> Self {
+        Self { count: images.len() as u64, fingerprint: format!("{:016x}", images.fingerprint()) }
+    }
+
+    /// Of the samples of a task.
+    #[must_use]
+    pub fn of_task(data: &TaskData) -> Self {
+        let count = data.train.len() as u64 + data.test.len() as u64;
+        Self { count, fingerprint: format!("{:016x}", data.fingerprint()) }
+    }
+}
+
+impl std::fmt::Display for DataFingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} images or samples, fingerprint {}", self.count, self.fingerprint)
+    }
+}
+
+/// What a checkpoint says of the data that it was trained on; none in older checkpoints.
+///
+/// # Errors
+/// A state that is missing, damaged or newer than this program.
+pub fn read_data(folder: &Path) -> Result<Option<DataFingerprint>, CheckpointError> {
+    Ok(read_state(folder)?.data)
 }
 
 /// Why a checkpoint cannot be read.
@@ -63,7 +107,8 @@ pub enum CheckpointError {
 /// Never: the state is plain JSON.
 #[must_use]
 pub fn checkpoint_files(trainee: &impl Trainee) -> Vec<(String, Vec<u8>)> {
-    let state = State { version: VERSION, step: trainee.step(), images_seen: trainee.seen() };
+    let state =
+        State { version: VERSION, step: trainee.step(), images_seen: trainee.seen(), data: trainee.data().cloned() };
     let mut files = vec![("state.json".to_owned(), serde_json::to_vec_pretty(&state).expect("plain JSON"))];
     for Part { name, network, optimizer, further } in trainee.parts() {
         files.push((format!("{name}.safetensors"), write_safetensors(&network.to_tensors())));
@@ -104,6 +149,7 @@ impl Gan {
             optimizer(folder, "discriminator", gan.discriminator_optimizer, &gan.discriminator)?;
         gan.order = Order::new(experiment.settings.seed, images, state.images_seen);
         gan.step = state.step;
+        gan.data = state.data;
         Ok(gan)
     }
 }
@@ -124,6 +170,7 @@ impl Supervised {
         trainee.optimizer = optimizer(folder, "network", trainee.optimizer, &trainee.network)?;
         trainee.order = Order::new(experiment.seed, experiment.task.train, state.images_seen);
         trainee.step = state.step;
+        trainee.data = state.data;
         trainee.begun = true;
         Ok(trainee)
     }
@@ -175,6 +222,11 @@ fn read_state(folder: &Path) -> Result<State, CheckpointError> {
         .map_err(|e| CheckpointError::Damaged { path: path.clone(), message: e.to_string() })?;
     if state.version > VERSION {
         return Err(CheckpointError::Newer { path: folder.into(), found: state.version });
+    }
+    if state.step > MOST || state.images_seen > MOST {
+        let (step, seen) = (state.step, state.images_seen);
+        let message = format!("it says step {step} after {seen} images, and both must be at most {MOST}");
+        return Err(CheckpointError::Damaged { path, message });
     }
     Ok(state)
 }

@@ -9,6 +9,7 @@ use fintan_data::{DataError, Images, Order};
 use fintan_metrics::{Measures, Samples};
 use fintan_net::{Mode, Network, Placement};
 
+use crate::checkpoint::DataFingerprint;
 use crate::gan_step::StepOutcome;
 use crate::gradient_penalty::Penalties;
 use crate::optimizer::{Optimizer, rates};
@@ -34,6 +35,8 @@ pub struct Gan {
     pub(crate) spectral_norm: Option<SpectralNorm>,
     pub(crate) penalties: Option<Penalties>,
     pub(crate) order: Order,
+    /// The images that it is trained on: those of its checkpoint, or, where it says nothing, those of [`Gan::train`].
+    pub data: Option<DataFingerprint>,
     /// Generator steps done.
     pub step: u64,
     pub(crate) settings: Settings,
@@ -49,6 +52,10 @@ impl Trainee for Gan {
 
     fn seen(&self) -> u64 {
         self.order.seen()
+    }
+
+    fn data(&self) -> Option<&DataFingerprint> {
+        self.data.as_ref()
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
@@ -95,6 +102,7 @@ impl Gan {
                 rates(&experiment.discriminator, &d.optimizer, &d.layer_rates),
             ),
             order: Order::new(settings.seed, images, 0),
+            data: None,
             step: 0,
             settings: settings.clone(),
             device: placement.device.clone(),
@@ -130,6 +138,7 @@ impl Gan {
     pub fn train(&mut self, images: &Images, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
         let train = self.settings.train.clone();
         self.check_batch(images.len())?;
+        self.data.get_or_insert_with(|| DataFingerprint::of_images(images));
         let data = real_measures(images, LOGGED_SAMPLES);
         if self.step == 0 {
             observer.sampled(0, &self.samples(train.grid[0] * train.grid[1]))?;

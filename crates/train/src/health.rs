@@ -23,8 +23,8 @@ const PLATEAU: f64 = 0.05;
 
 /// Watches the log of a GAN for states that training does not come out of by itself.
 ///
-/// It knows nothing but the lines, in their order: a resumed run shows it the lines that are there and is where it was. A
-/// state begins, or ends, when the median over the lines of 200 steps says so.
+/// It knows nothing but the lines, in their order: a resumed run shows it the lines that are there and is where it was. Lines
+/// of other programs may come in any order; only lines of the last 200 steps count, and none of later ones. A state begins, or ends, when the median over the lines of 200 steps says so.
 ///
 /// | state | where |
 /// | --- | --- |
@@ -53,11 +53,11 @@ impl State {
     fn look(&mut self, step: u64, number: f64, here: impl Fn(f64) -> bool) -> Option<bool> {
         let since = *self.since.get_or_insert(step);
         self.window.push_back((step, number));
-        self.window.retain(|(at, _)| at + WINDOW >= step);
+        self.window.retain(|(at, _)| step.checked_sub(*at).is_some_and(|age| age <= WINDOW));
         let mut numbers: Vec<f64> = self.window.iter().map(|(_, number)| *number).collect();
         numbers.sort_unstable_by(f64::total_cmp);
         let here = here(numbers[numbers.len() / 2]);
-        (step - since >= WINDOW && here != self.lasts).then(|| {
+        (step.saturating_sub(since) >= WINDOW && here != self.lasts).then(|| {
             *self = Self { lasts: here, ..Self::default() };
             here
         })
@@ -201,6 +201,27 @@ mod tests {
         let line = |step| LogLine { nyquist_ratio: 7.0, ..sound(step) };
         assert_eq!(said(&mut health(""), line), [(210, EventKind::Checkerboard, true)]);
         assert_eq!(said(&mut health(""), sound), []);
+    }
+
+    /// Logs of other programs, bad merges, edits.
+    #[test]
+    fn lines_in_any_order_are_taken() {
+        let orders: [&[u64]; 5] = [
+            &[600, 500, 400, 300, 200, 100, 0],
+            &[100, 100, 100],
+            &[0, u64::MAX, 0, u64::MAX - 1],
+            &[u64::MAX; 3],
+            &[5, 10_000_000_000, 6, 7],
+        ];
+        for steps in orders {
+            let mut health = health("");
+            for &step in steps {
+                let numbers = [0.0, f64::NAN, f64::INFINITY, f64::MAX];
+                for std_ratio in numbers {
+                    health.look(&LogLine { std_ratio, ..sound(step) });
+                }
+            }
+        }
     }
 
     #[test]

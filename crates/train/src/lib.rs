@@ -20,7 +20,9 @@ mod supervised;
 mod task_loss;
 mod training;
 
-pub use checkpoint::{CheckpointError, checkpoint_files, read_discriminator, read_network, read_sampler};
+pub use checkpoint::{
+    CheckpointError, DataFingerprint, checkpoint_files, read_data, read_discriminator, read_network, read_sampler,
+};
 pub use classifier::{Classifier, ClassifierSettings, Halves, features};
 pub use gan::{Gan, real_measures, real_samples};
 pub use gan_step::StepOutcome;

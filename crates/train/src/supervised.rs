@@ -8,6 +8,7 @@ use fintan_config::SupervisedExperiment;
 use fintan_data::{Examples, Order, TaskData};
 use fintan_net::{Mode, Network, Placement};
 
+use crate::checkpoint::DataFingerprint;
 use crate::optimizer::{Optimizer, rates};
 use crate::seeds::{Purpose, stream};
 use crate::task_loss::{Score, cotangent, score};
@@ -25,6 +26,9 @@ pub struct Supervised {
     pub network: Network,
     pub(crate) optimizer: Optimizer,
     pub(crate) order: Order,
+    /// The samples that it is trained on: those of its checkpoint, or, where it says nothing, those of
+    /// [`Supervised::train`].
+    pub data: Option<DataFingerprint>,
     /// Steps done.
     pub step: u64,
     /// Whether the line and the checkpoint of step 0 are there.
@@ -44,6 +48,10 @@ impl Trainee for Supervised {
         self.order.seen()
     }
 
+    fn data(&self) -> Option<&DataFingerprint> {
+        self.data.as_ref()
+    }
+
     fn parts(&self) -> Vec<Part<'_>> {
         vec![Part { name: "network", network: &self.network, optimizer: Some(&self.optimizer), further: None }]
     }
@@ -58,6 +66,7 @@ impl Supervised {
             network: Network::init(network, &mut stream(seed, Purpose::Generator, 0), placement),
             optimizer: Optimizer::new(&task.optimizer, rates(network, &task.optimizer, &task.layer_rates)),
             order: Order::new(seed, task.train, 0),
+            data: None,
             step: 0,
             begun: false,
             task: task.clone(),
@@ -92,6 +101,7 @@ impl Supervised {
     /// A loss that is not finite, an observer that fails.
     pub fn train(&mut self, data: &TaskData, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
         let fintan_config::Supervised { steps, log_every, checkpoint_every, .. } = self.task;
+        self.data.get_or_insert_with(|| DataFingerprint::of_task(data));
         let (start, begun) = (Instant::now(), std::mem::replace(&mut self.begun, true));
         let mut lesson = Lesson::new(self, data);
         if !begun {

@@ -7,6 +7,7 @@ use fintan_metrics::Samples;
 use fintan_net::Network;
 use fintan_net::weights::Tensors;
 
+use crate::checkpoint::DataFingerprint;
 use crate::optimizer::Optimizer;
 
 /// What goes through a loop: a [`Gan`](crate::Gan), or a network with a task ([`Supervised`](crate::Supervised)).
@@ -19,6 +20,9 @@ pub trait Trainee {
 
     /// Samples of the data set seen so far.
     fn seen(&self) -> u64;
+
+    /// What tells its data from others; none before they were seen.
+    fn data(&self) -> Option<&DataFingerprint>;
 
     /// Its networks, in the order in which a step moves them.
     fn parts(&self) -> Vec<Part<'_>>;

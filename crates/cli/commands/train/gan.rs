@@ -1,10 +1,11 @@
 //! Training of a GAN.
 
 use burn::tensor::Tensor;
-use fintan_artifact::RunDir;
+use fintan_artifact::{RunDir, write_whole};
 use fintan_config::{Experiment, ObserveNtk};
 use fintan_data::Images;
 use fintan_metrics::Measures;
+use fintan_report::grid_png;
 use fintan_train::{Gan, Observers, Purpose, latents, real_measures, stream};
 
 use super::kernel::{Kernels, check_probe};
@@ -79,6 +80,11 @@ pub(super) fn play(
     Ok(())
 }
 
+/// Whether everything is there that training leaves at its last step.
+pub(super) fn is_finished(run: &RunDir, last: u64) -> Result<bool, Failure> {
+    Ok(run.summary_step()? == Some(last) && run.grid(last).is_file())
+}
+
 /// What a trained generator shows, beside the data.
 pub(super) struct Outcome {
     step: u64,
@@ -104,7 +110,7 @@ impl Outcome {
     }
 }
 
-/// Trains to the end and writes `metrics.json`.
+/// Trains to the end and writes `metrics.json`; of a run that is at its end, what is missing there.
 pub(super) fn fit(
     mut gan: Gan,
     experiment: &Experiment,
@@ -133,6 +139,13 @@ pub(super) fn fit(
         Ok(watch.because().map_or(Left::By(ending), Left::Because))
     })?;
 
+    // Where the checkpoint of the last step was there already, and was not meant to be the last.
+    let grid = run.grid(gan.step);
+    if !grid.is_file() {
+        let [rows, columns] = train.grid;
+        let samples = gan.samples(rows * columns);
+        write_whole(&grid, &grid_png(&samples.values, samples.size, samples.channels, columns)?)?;
+    }
     let (samples, data) = (gan.samples(MEASURED).measure(), real_measures(images, MEASURED));
     let outcome = Outcome { step: gan.step, data, samples };
     run.write_summary(outcome.summary())?;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan_artifact::{Array, Event, EventKind, RunDir, read_arrays, write_npz};
+use fintan_artifact::{Array, Event, EventKind, RunDir, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};
 use fintan_ntk::{Entries, Kernel, Plan, Problem, ProblemError};
@@ -40,17 +40,23 @@ struct Line {
     step: u64,
     /// Step of the kernel that the drift is from.
     since: u64,
+    #[serde(deserialize_with = "number")]
     trace: f64,
+    #[serde(deserialize_with = "number")]
     drift: f64,
+    #[serde(deserialize_with = "number")]
     alignment: f64,
+    #[serde(deserialize_with = "number")]
     largest_eigenvalue: f64,
     /// None of a singular kernel.
     condition_number: Option<f64>,
+    #[serde(deserialize_with = "number")]
     effective_rank: f64,
     /// Of the kernel over the pixels of the first probe: shares of the trace in the constant image, in checkerboards of
     /// growing period and elsewhere, their mean eigenvalues over the last, border over interior.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pixels: Option<serde_json::Value>,
+    #[serde(deserialize_with = "number")]
     seconds: f64,
 }
 
@@ -65,7 +71,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         progress: Rc<Progress>,
     ) -> Result<Self, Failure> {
         let lines: Vec<Line> = run.read_kernels()?;
-        let last = lines.last().map(|line| line.step);
+        let last = lines.iter().map(|line| line.step).max();
         let mut kernels = Self { run, wanted, probe, network, progress, first: None, last };
         let file = kernels.file();
         if last.is_some() && file.is_file() {

@@ -43,9 +43,18 @@ impl Begun<'_> {
         let &Self { run, opened, voice, start, steps, keep, columns } = self;
         if !voice.quiet {
             tell!("device    {}", opened.name);
-            tell!("run       {} (steps {} to {steps})", run.root().display(), start + 1);
+            if start < steps {
+                tell!("run       {} (steps {} to {steps})", run.root().display(), start + 1);
+            } else {
+                tell!(
+                    "run       {} (all {steps} steps are done; what is missing at its end is made)",
+                    run.root().display()
+                );
+            }
         }
-        run.write("env.json", format!("{:#}\n", environment(opened)).as_bytes())?;
+        let mut environment = run.environment()?;
+        environment.machine = machine(opened);
+        run.write_environment(&environment)?;
         let progress = Rc::new(Progress::new(voice, start, steps));
         let mut recorder = Recorder { run, keep, columns, progress, interrupted: on_interrupt()?, step: start };
         let left = train(&mut recorder);
@@ -79,13 +88,17 @@ impl Begun<'_> {
 }
 
 /// What the numbers of a run may depend on beside its configuration.
-pub(super) fn environment(opened: &Opened) -> serde_json::Value {
-    serde_json::json!({
-        "program": concat!("fintan ", env!("CARGO_PKG_VERSION")),
-        "device": opened.name,
-        "threads": device::threads(),
-        "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-    })
+pub(super) fn machine(opened: &Opened) -> serde_json::Map<String, serde_json::Value> {
+    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    [
+        ("program", concat!("fintan ", env!("CARGO_PKG_VERSION")).into()),
+        ("device", opened.name.as_str().into()),
+        ("threads", device::threads().into()),
+        ("system", system.into()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
 }
 
 /// A flag that Ctrl-C raises; the loop looks at it after each step. One for all loops of a command.
@@ -142,6 +155,7 @@ impl<T: Trainee<Line: Line>> Observer<T> for Recorder<'_> {
     }
 
     fn checkpoint(&mut self, trainee: &T) -> Result<(), ObserverError> {
+        self.run.sync_logs()?;
         Ok(self.run.write_checkpoint(trainee.step(), &checkpoint_files(trainee), self.keep)?)
     }
 

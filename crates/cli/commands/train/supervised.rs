@@ -1,7 +1,9 @@
 //! Supervised training of a network.
 
+use std::path::{Path, PathBuf};
+
 use burn::tensor::Tensor;
-use fintan_artifact::{Array, Draft, RunDir, write_npz};
+use fintan_artifact::{Array, RunDir, write_npz};
 use fintan_config::{NetworkExperiment, ObserveNtk, SupervisedExperiment};
 use fintan_data::{Examples, TaskData};
 use fintan_net::Network;
@@ -49,7 +51,12 @@ fn probe(wanted: ObserveNtk, data: &TaskData, opened: &Opened) -> Tensor<4> {
     data.train.batch(0..wanted.samples, &opened.placement.device, opened.placement.dtype)
 }
 
-/// Trains to the end and writes `metrics.json`.
+/// Whether everything is there that training leaves at its last step.
+pub(super) fn is_finished(run: &RunDir, last: u64) -> Result<bool, Failure> {
+    Ok(run.summary_step()? == Some(last) && data_file(run.root()).is_file())
+}
+
+/// Trains to the end and writes `data.npz` before, `metrics.json` after; of a run that is at its end, what is missing there.
 pub(super) fn play(
     mut trainee: Supervised,
     experiment: &SupervisedExperiment,
@@ -61,6 +68,9 @@ pub(super) fn play(
 ) -> Result<(), Failure> {
     if !voice.quiet {
         tell!("network   {} parameters", experiment.network.parameter_count());
+    }
+    if !data_file(run.root()).is_file() {
+        write_data(&Supervised::new(experiment, &opened.placement), data, run.root())?;
     }
     let (steps, keep) = (experiment.task.steps, experiment.task.keep);
     let begun = Begun { run, opened, voice, start: trainee.step, steps, keep, columns: 1 };
@@ -78,7 +88,7 @@ pub(super) fn play(
 
     let (train, test) = (trainee.score(&data.train), trainee.score(&data.test));
     let metrics = serde_json::json!({ "step": trainee.step, "train": train, "test": test });
-    run.write("metrics.json", format!("{metrics:#}\n").as_bytes())?;
+    run.write_summary(metrics.as_object().cloned().unwrap_or_default())?;
     if voice.json {
         answer_json(
             &serde_json::json!({ "event": "done", "run": run.root().display().to_string(), "metrics": metrics }),
@@ -97,8 +107,13 @@ fn network_of(trainee: &Supervised) -> &Network {
     &trainee.network
 }
 
-/// `data.npz`, what predictions of the training start from: samples, and what the network gives before the first step.
-pub(super) fn write_data(trainee: &Supervised, data: &TaskData, draft: &Draft) -> Result<(), Failure> {
+/// The file of what predictions of the training start from.
+fn data_file(root: &Path) -> PathBuf {
+    root.join("data.npz")
+}
+
+/// Writes what predictions of the training start from: samples, and what the network gives before the first step.
+pub(super) fn write_data(trainee: &Supervised, data: &TaskData, root: &Path) -> Result<(), Failure> {
     let inputs = |examples: &Examples| {
         let shape = examples.input;
         if shape.is_vector() {
@@ -117,5 +132,5 @@ pub(super) fn write_data(trainee: &Supervised, data: &TaskData, draft: &Draft) -
         arrays.push((names[1], Array::f32(&wide, examples.targets.as_slice())));
         arrays.push((names[2], Array::f32(&wide, trainee.outputs(examples))));
     }
-    Ok(write_npz(&draft.path().join("data.npz"), &arrays)?)
+    Ok(write_npz(&data_file(root), &arrays)?)
 }
