@@ -19,9 +19,14 @@ test:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items
 
-# Licences, advisories, sources (needs cargo-deny)
+# Licences, advisories, sources (needs cargo-deny, and a network for the advisories)
 deny:
     cargo deny check
+
+# Kills, injected errors, damaged files and races for so many minutes (with strace, if it is there)
+torture MINUTES:
+    cargo build --release
+    cargo run --release -p fintan-torture -- --minutes {{MINUTES}}
 
 # Everything that must hold before a commit lands
 ci:
@@ -49,6 +54,7 @@ snap:
 golden:
     python3 assets/golden/make_network_cases.py > assets/golden/network_cases.json
     python3 assets/golden/make_kernel_cases.py > assets/golden/kernel_cases.json
+    python3 assets/golden/make_evaluation_cases.py > assets/golden/evaluation_cases.json
     python3 assets/golden/make_metric_cases.py > assets/golden/metric_cases.json
 
 # The README's pictures, from the program itself

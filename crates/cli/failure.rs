@@ -137,13 +137,13 @@ impl From<fintan_net::weights::WeightsError> for Failure {
 
 impl From<fintan_theory::LimitError> for Failure {
     fn from(e: fintan_theory::LimitError) -> Self {
-        Self::input(e)
-    }
-}
-
-impl From<fintan_theory::DualError> for Failure {
-    fn from(e: fintan_theory::DualError) -> Self {
-        Self::input(e)
+        use fintan_theory::LimitError;
+        match e {
+            LimitError::Layer { .. } | LimitError::Input { .. } => Self::input(e),
+            LimitError::Dual(_) | LimitError::Range { .. } | LimitError::NotFinite { .. } => {
+                Self::Failed(miette::miette!("{e}"))
+            }
+        }
     }
 }
 

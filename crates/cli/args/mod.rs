@@ -410,7 +410,7 @@ pub(crate) struct Tune {
     pub config: Config,
     #[command(flatten)]
     pub voice: Voice,
-    /// What to reach at infinite width: `r=1.2` (geometric mean over layers), `regime=chaos`, `order` or `edge`, `scaled=0.1`
+    /// What to reach at infinite width: `r=1.2` (geometric mean over the depth), `regime=chaos`, `order` or `edge`, `scaled=0.1`
     /// (kernel between two inputs over their own), `checkerboard=0.1` (at most this share of the trace), `condition=2`
     /// (condition number of the kernel of orthogonal inputs).
     #[arg(long)]
@@ -542,10 +542,18 @@ pub(crate) struct Theory {
     /// Number of orthogonal inputs of expected condition numbers.
     #[arg(long, short, default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..=1_000_000_000))]
     pub n: u64,
+    /// Write both kernels of the limit at these inputs, arrays `nngp` and `ntk` of `kernels.npz` (before an output
+    /// nonlinearity): FILE.npy, FILE.npz[:ARRAY] or FILE.safetensors:TENSOR, as `fintan ntk --inputs`. With `--out FILE.npz`
+    /// that file alone.
+    #[arg(long, value_name = "FILE")]
+    pub inputs: Option<String>,
+    /// Between `--inputs` and these.
+    #[arg(long, value_name = "FILE", requires = "inputs")]
+    pub inputs2: Option<String>,
     /// A kernel that `fintan ntk` wrote for this network: say how far it is from its limit.
     #[arg(long, value_name = "KERNEL.npz")]
     pub compare: Option<PathBuf>,
-    /// Write the kernel between all pairs of pixels of an image, borders included (16 bytes a pair).
+    /// Write kernels between all pairs of pixels of an image, borders included (16 bytes a pair).
     #[arg(long)]
     pub positions: bool,
     /// Compare finite networks of these hidden widths with the limit, such as `32,64,128,256`.

@@ -12,6 +12,7 @@ mod moments;
 mod ntk;
 mod report;
 mod sample;
+mod settings_of_run;
 mod theory;
 mod train;
 mod tune;

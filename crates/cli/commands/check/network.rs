@@ -9,7 +9,7 @@ use fintan_net::Placement;
 use fintan_train::{Supervised, rates};
 use serde_json::json;
 
-use super::{Row, answer_cost, answer_table, bytes, table};
+use super::{Row, answer_cost, answer_table, bytes, overall, table};
 use crate::args::Check;
 use crate::device;
 use crate::failure::Failure;
@@ -21,7 +21,8 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
     let Some(experiment) = network.supervised() else {
         let rows = table(architecture, None);
         if args.voice.json {
-            answer_json(&json!({ "network": rows.iter().map(Row::json).collect::<Vec<_>>() }));
+            let rows: Vec<_> = rows.iter().map(Row::json).collect();
+            answer_json(&json!({ "network": rows, "regimes": { "network": overall(architecture) } }));
         } else {
             answer_table("network", architecture, &rows);
         }
@@ -34,6 +35,7 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
     if args.voice.json {
         let answer = json!({
             "network": rows.iter().map(Row::json).collect::<Vec<_>>(), "data": experiment.data, "task": task,
+            "regimes": { "network": overall(architecture) },
             "device": opened.name, "seconds_per_step": seconds, "memory_bytes": bytes,
         });
         answer_json(&answer);

@@ -4,13 +4,14 @@ mod features;
 mod measured;
 
 use fintan_artifact::{Evaluation, RunDir};
-use fintan_config::{Experiment, Subject};
+use fintan_config::{Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_train::{Halves, draw_latents, generate, real_samples};
 
 use self::features::{Brought, Cache, Extractor, Trained};
 use self::measured::{Measured, Sets};
 use super::sample::Source;
+use super::settings_of_run::subject_of_run;
 use super::train::load_images;
 use crate::args::{Eval, MetricChoice, Voice};
 use crate::device::{self, Opened};
@@ -24,7 +25,7 @@ pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
     if let Some(other) = args.set.iter().find(|set| !set.trim_start().starts_with("data.")) {
         return Err(Failure::input(format!("--set of `eval` changes `data.` only, got `{other}`")));
     }
-    let Subject::Gan(experiment) = Subject::load(&run.resolved_config(), &args.set)? else {
+    let Subject::Gan(experiment) = subject_of_run(&run, &args.set, args.on.device.bound(Held::Parameters))? else {
         let name = args.run.display();
         return Err(Failure::input(format!("`{name}` is a run of a network with a task; only GANs draw samples")));
     };

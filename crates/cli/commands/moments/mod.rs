@@ -162,7 +162,7 @@ fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
             )));
         }
         let values = array.to_f64();
-        if let Some(at) = values.iter().position(|v| v.abs() > f64::from(f32::MAX)) {
+        if let Some(at) = values.iter().position(|v| !(*v as f32).is_finite()) {
             return Err(Failure::input(format!("`{path}` holds {:e}, which single precision cannot", values[at])));
         }
         let values = values.into_iter().map(|v| v as f32).collect();
@@ -218,16 +218,25 @@ impl Part {
     fn read(run: RunDir) -> Result<Self, Failure> {
         let experiment = with_moments(Subject::load(&run.resolved_config(), &[])?, &run.resolved_config())?;
         let done: Vec<Realisation> = run.read_log()?;
-        let records = Plan::new(&experiment).expect("just seen").points().count();
+        let plan = Plan::new(&experiment).expect("just seen");
+        let points: Vec<_> = plan.points().collect();
         let mut numbers = HashSet::new();
         for realisation in &done {
             let number = realisation.number;
             let wrong = if !numbers.insert(number) {
                 format!("realisation {number} stands there twice")
-            } else if realisation.dead.is_none() && realisation.records.len() != records {
-                format!("realisation {number} has {} of {records} records", realisation.records.len())
+            } else if realisation.dead.is_none() && realisation.records.len() != points.len() {
+                format!("realisation {number} has {} of {} records", realisation.records.len(), points.len())
             } else {
-                continue;
+                // In any other order a record would be taken for one of another point.
+                let mut places = realisation.records.iter().zip(&points);
+                match places.find(|(record, point)| (record.depth, &record.loc) != (point.depth, &point.loc)) {
+                    None => continue,
+                    Some((_, point)) => format!(
+                        "realisation {number} has another record where `{}` of depth {} belongs",
+                        point.loc, point.depth
+                    ),
+                }
             };
             return Err(Failure::input(format!("`{}` is damaged: {wrong}", run.log().display())));
         }

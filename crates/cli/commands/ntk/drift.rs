@@ -6,7 +6,7 @@ use fintan_artifact::{RunDir, write_whole};
 use fintan_ntk::{Entries, Kernel, Spectrum, SpectrumError, TileSize, Values};
 use serde_json::json;
 
-use super::{About, Found, beside, finish, inputs, plan, problem};
+use super::{About, Found, beside, finish, inputs, overflow, plan, problem};
 use crate::args::Ntk;
 use crate::device::Opened;
 use crate::failure::Failure;
@@ -60,6 +60,9 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         }
         let plan = plan(args, &problem, TileSize::default())?;
         let mut kernel = Kernel::compute(&problem, &plan);
+        if !kernel.is_finite() {
+            return Err(overflow(&problem, Some(&kernel)));
+        }
         if args.mean {
             kernel.divide(kernel.outputs as f64);
         }

@@ -119,6 +119,12 @@ pub(in crate::commands) fn finish(
     let (outputs, symmetric) = (&about.outputs, about.symmetric);
     let shape = kernel.shape();
     let total = kernel.total();
+    if !total.is_finite() {
+        return Err(Failure::Failed(miette::miette!(
+            help = "`--f64` keeps it in double precision",
+            "the parts of the kernel are finite, but their sum overflows f32"
+        )));
+    }
     let names: Vec<String> = kernel.parts.iter().map(|part| format!("parts/{}", part.name)).collect();
     let mut arrays = vec![("ntk", array(&total, &shape))];
     if kernel.parts.len() > 1 {

@@ -237,7 +237,7 @@ fn table(args: &Tune, network: &Network, goal: &Goal, [before, after]: &[State; 
     answer!("  {:38} {:>18} {:>18}", "", "before", "after");
     row(knob(args.knob).name(), &|s| s.knob.to_string());
     let or_none = |x: Option<f64>, digits: usize| x.map_or("-".into(), |x| format!("{x:.digits$}"));
-    row("r, geometric mean over layers", &|s| or_none(s.standing.r, 3));
+    row("r, geometric mean over the depth", &|s| or_none(s.standing.r, 3));
     row("regime", &|s| s.standing.regime().map_or("-", Regime::word).into());
     row("scaled kernel of orthogonal inputs", &|s| format!("{:.4}", s.standing.scaled));
     row(&format!("condition number, {} inputs", args.inputs), &|s| match s.standing.condition {
@@ -283,6 +283,14 @@ fn notes(before: &Architecture, tuned: &Tuned) {
 
 impl From<TuneError> for Failure {
     fn from(e: TuneError) -> Self {
-        Self::input(e)
+        match e {
+            TuneError::Limit(e) => e.into(),
+            TuneError::Spectrum { .. }
+            | TuneError::OneLayer
+            | TuneError::OneInput
+            | TuneError::Goal { .. }
+            | TuneError::Knob { .. }
+            | TuneError::Unreachable { .. } => Self::input(e),
+        }
     }
 }

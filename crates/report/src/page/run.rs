@@ -65,7 +65,7 @@ impl<'a> Run<'a> {
             kernels: dir.read_kernels()?,
             evaluation: dir.evaluations()?.into_values().next_back(),
             metrics: json(&dir.metrics())?,
-            environment: json(&root.join("env.json"))?,
+            environment: machine(json(&root.join("env.json"))?),
             settings,
             dir,
             layers,
@@ -114,6 +114,14 @@ pub(super) fn picture(path: &Path) -> Result<Result<Picture, Markup>, RunError> 
         return Ok(not_shown("has more than 64 MiB"));
     }
     Ok(Picture::of(fs_err::read(path)?).map_or_else(|| not_shown("is neither a PNG nor an SVG file"), Ok))
+}
+
+/// What `env.json` says but for the settings, which the page shows anyway.
+fn machine(mut environment: Value) -> Value {
+    if let Some(fields) = environment.as_object_mut() {
+        fields.retain(|key, _| !["config", "settings"].contains(&key.as_str()));
+    }
+    environment
 }
 
 fn json(path: &Path) -> Result<Value, RunError> {
