@@ -196,7 +196,7 @@ mod tests {
         }
         assert_eq!(plain.matches(r"no\u{1b}[0m").count(), 1, "the cause is said once: {plain}");
         let lines: Vec<&str> = plain.lines().collect();
-        let at = lines.iter().position(|line| line.contains(r#"b\u{1b}[31m"#)).expect("the line");
+        let at = lines.iter().position(|line| line.contains(r"b\u{1b}[31m")).expect("the line");
         let column = |line: &str, of: char| line.chars().position(|c| c == of).expect("there");
         assert_eq!(column(lines[at + 1], '─'), column(lines[at], '"'), "{plain}");
     }
