@@ -54,6 +54,7 @@ snap:
 golden:
     python3 assets/golden/make_network_cases.py > assets/golden/network_cases.json
     python3 assets/golden/make_kernel_cases.py > assets/golden/kernel_cases.json
+    python3 assets/golden/make_evaluation_cases.py > assets/golden/evaluation_cases.json
     python3 assets/golden/make_metric_cases.py > assets/golden/metric_cases.json
 
 # The README's pictures, from the program itself

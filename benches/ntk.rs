@@ -38,7 +38,7 @@ fn main() {
     let architecture = architecture(&case);
     let tensors = read_safetensors(&fs_err::read(weights).expect("weights")).expect("safetensors");
     let network = Network::init(&architecture, &mut ChaCha20Rng::seed_from_u64(0), &placement);
-    let network = network.with_tensors(&tensors).expect("weights of this case");
+    let network = network.load(&tensors).and_then(|loaded| loaded.in_mode(Mode::Train)).expect("weights of this case");
     let Shape { channels, height, width } = architecture.input;
     let data = tensors["x"].clone();
     let n = data.shape()[0];

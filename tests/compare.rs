@@ -192,3 +192,19 @@ fn what_cannot_be_compared_is_refused_and_nothing_is_written() {
     assert!(said.contains("was trained with train.batch = 8, and tiny is to have 4"), "{said}");
     assert!(refused(&["all/tiny_seed_0", "all/other_seed_0", "--set", "train.batch=4"]).contains("of runs it changes"));
 }
+
+#[test]
+fn ranges_of_seeds_leave_their_end_out() {
+    let folder = folder();
+    pair(folder.path());
+    let table = compare(folder.path(), "all", &["tiny.toml", "--seeds", "7,3..5", "--set", "train.steps=2"]);
+    assert!(table.contains("tiny: seeds 7, 3, 4\n"), "{table}");
+    let folders = ["tiny_seed_3", "tiny_seed_4", "tiny_seed_5", "tiny_seed_7"]
+        .map(|run| folder.path().join("all").join(run).is_dir());
+    assert_eq!(folders, [true, true, false, true]);
+    assert!(refused(folder.path(), &["tiny.toml", "--seeds", "4,3..5"]).contains("--seeds has 4 twice"));
+    assert!(refused(folder.path(), &["tiny.toml", "--seeds", "3..3"]).contains("the range holds no seed"));
+    assert!(
+        refused(folder.path(), &["tiny.toml", "--seeds", "3-5"]).contains("a seed such as 3, or a range such as 3..5")
+    );
+}

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::supervised::TASK;
-use crate::support::{TINY, config, folder, run};
+use crate::support::{TINY, config, folder, run, succeed};
 
 /// Each change to a sound task.
 fn task_cases() -> Vec<(&'static str, String)> {
@@ -264,4 +264,81 @@ fn an_override_chooses_another_alternative() {
     assert!(stderr.contains("no-such-file.gz"), "{stderr}");
     let flags = ["check", "tiny.toml", "--device", "flex", "--set", "discriminator.optimizer.adam.rate=0.1"];
     assert_eq!(run(folder.path(), &flags).0, 0);
+}
+
+/// What the program says when it refuses, on one line.
+fn refused(folder: &std::path::Path, args: &[&str]) -> String {
+    let (code, stdout, stderr) = run(folder, args);
+    assert_eq!((code, stdout.as_str()), (2, ""), "{args:?}: {stderr}");
+    stderr.split_whitespace().filter(|w| *w != "│").collect::<Vec<_>>().join(" ")
+}
+
+/// `Is a directory (os error 21)` was all that was said, twice.
+#[test]
+fn a_run_directory_stands_for_its_configuration_or_says_what_it_is() {
+    let folder = folder();
+    let root = folder.path();
+    config(root, &TINY.replace("steps = 100", "steps = 1").replace(", norm = { batch = {} }", ""));
+    succeed(root, &["train", "tiny.toml", "--seed", "5", "--out", "run.a", "--device", "flex", "--quiet"]);
+    let said = succeed(root, &["check", "run.a", "--json", "--device", "flex", "--seeds", "1"]);
+    let json: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert!(json["generator"].as_array().is_some_and(|layers| !layers.is_empty()), "{json}");
+    assert!(succeed(root, &["cite", "run.a"]).contains("jacot2018ntk"));
+    assert!(succeed(root, &["data", "info", "run.a"]).contains("built-in shapes (256 drawings"));
+    // Named after the run, with its settings: the seed is one of them.
+    let tuned = succeed(root, &["tune", "run.a", "--goal", "r=1.1", "--knob", "mu"]);
+    assert!(tuned.contains("run.a.tuned.toml"), "{tuned}");
+    assert!(std::fs::read_to_string(root.join("run.a.tuned.toml")).expect("written").contains("seed = 5"));
+    assert!(succeed(root, &["theory", "run.a", "--quiet"]).ends_with("run.a.theory\n"));
+
+    let train = refused(root, &["train", "run.a"]);
+    assert!(train.contains("`run.a` is a run directory, not a configuration"), "{train}");
+    assert!(train.contains("`fintan resume run.a` goes on with it"), "{train}");
+    let moments = refused(root, &["moments", "run.a"]);
+    assert!(moments.contains("is a run directory"), "{moments}");
+    std::fs::create_dir(root.join("nothing")).expect("made");
+    let comparison = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/compare_bn.toml");
+    let said = refused(root, &["check", comparison.to_str().expect("UTF-8")]);
+    assert!(said.contains("`fintan compare` reads it"), "{said}");
+    for command in ["check", "train", "theory", "moments", "cite"] {
+        let said = refused(root, &[command, "nothing"]);
+        assert!(
+            said.contains("`nothing` is a folder: neither a configuration (.toml) nor a run directory"),
+            "{command}: {said}"
+        );
+        assert!(!said.contains("os error"), "{said}");
+    }
+    succeed(root, &["export", "run.a", "--out", "exported", "--device", "flex", "--quiet"]);
+    assert!(refused(root, &["check", "exported"]).contains("`fintan sample` reads it"));
+    // The other way round: a configuration where a run is wanted.
+    for command in ["resume", "eval", "sample", "flow", "report"] {
+        let said = refused(root, &[command, "tiny.toml"]);
+        assert!(
+            said.contains("`tiny.toml` is no run directory") && said.contains("it is a configuration: `fintan check`"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_windows_path_in_double_quotes_is_explained() {
+    let folder = folder();
+    for path in [r"C:\Users\me\pictures", r"C:\pictures", r"D:\data\x"] {
+        config(
+            folder.path(),
+            &format!("data.folder.path = \"{path}\"\n{}", TINY.replace("data.shapes.count = 256", "")),
+        );
+        let said = refused(folder.path(), &["check", "tiny.toml"]);
+        assert!(said.contains("write a Windows path in single quotes"), "{path}: {said}");
+        let set = format!("data.folder.path=\"{path}\"");
+        let said = refused(folder.path(), &["check", "tiny.toml", "--set", &set]);
+        assert!(said.contains("a Windows path stands without quotes"), "{path}: {said}");
+    }
+    config(folder.path(), TINY);
+    let said = refused(folder.path(), &["check", "tiny.toml", "--set", "data.cifar.files=[a.bin]"]);
+    assert!(said.contains("a shell takes quotes away"), "{said}");
+    // Without quotes it is taken as it stands.
+    let set = r"data.folder.path=C:\Users\me";
+    let (code, _, stderr) = run(folder.path(), &["train", "tiny.toml", "--device", "flex", "--set", set]);
+    assert!(code == 2 && stderr.contains(r"C:\Users\me"), "{stderr}");
 }

@@ -97,3 +97,57 @@ fn fully_connected_order_and_chaos_differ_in_the_nonlinearity_alone() {
     *scaling = Scaling::Normalized;
     assert_eq!(order, chaos);
 }
+
+/// Commands at the top of configurations and in the README, where each stands.
+#[cfg(unix)]
+fn commands() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut commands = Vec::new();
+    for path in configs() {
+        let (name, text) = (path.display().to_string(), std::fs::read_to_string(&path).expect("read"));
+        for line in text.lines().take_while(|line| line.starts_with('#')) {
+            match line.strip_prefix("#   fintan ") {
+                Some(command) => commands.push((name.clone(), command.to_owned())),
+                // A part of one cannot be copied.
+                None => assert!(!line.contains("--set") && !line.contains("fintan "), "{name}: {line}"),
+            }
+        }
+    }
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("read");
+    for block in readme.split("```console\n").skip(1) {
+        let lines = block.lines().take_while(|line| !line.starts_with("```"));
+        let ours =
+            lines.filter_map(|line| line.strip_prefix("fintan ").or(line.strip_prefix("cargo run --release -- ")));
+        commands.extend(ours.map(|command| ("README.md".to_owned(), command.to_owned())));
+    }
+    commands
+}
+
+#[test]
+#[cfg(unix)]
+fn commands_can_be_run_as_they_are_copied() {
+    let commands = commands();
+    assert!(commands.len() > 30, "{}", commands.len());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (place, command) in commands {
+        // A shell takes it apart, and the program says whether it knows all flags.
+        let script = format!(
+            "fintan() {{ \"$PROGRAM\" \"$@\" --help > /dev/null || exit; printf '%s\\0' \"$@\"; }}\nfintan {command}\n"
+        );
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &script]).env("PROGRAM", env!("CARGO_BIN_EXE_fintan")).current_dir(root);
+        let output = shell.output().expect("a shell");
+        assert!(output.status.success(), "{place}: {command}: {}", String::from_utf8_lossy(&output.stderr));
+        let words = String::from_utf8(output.stdout).expect("UTF-8");
+        let words: Vec<&str> = words.split_terminator('\0').collect();
+        let set: Vec<String> =
+            words.windows(2).filter(|pair| pair[0] == "--set").map(|pair| pair[1].to_owned()).collect();
+        for path in words.iter().filter(|word| word.starts_with("configs/")).map(|word| root.join(word)) {
+            let read = match ComparisonSettings::load(&path).unwrap_or_else(|e| panic!("{place}: {command}: {e}")) {
+                Some(comparison) => comparison.subject(0, &set).map(|(_, subject)| subject),
+                None => Subject::load(&path, &set),
+            };
+            read.unwrap_or_else(|e| panic!("{place}: {command}: {e:?}"));
+        }
+    }
+}

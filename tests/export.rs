@@ -223,7 +223,7 @@ fn the_loader_computes_what_the_network_does() {
     cases.push((framed, tensors));
     for (k, (architecture, tensors)) in cases.iter().enumerate() {
         let drawn = Network::init(architecture, &mut stream(1, Purpose::Generator, 0), &placement);
-        let network = drawn.with_tensors(tensors).expect("fits");
+        let network = drawn.load(tensors).and_then(|loaded| loaded.in_mode(Mode::Train)).expect("fits");
         let Shape { channels, height, width } = architecture.input;
         let x: Vec<f64> = tensors["x"].iter().collect();
         let n = x.len() / architecture.input.len();

@@ -11,14 +11,17 @@
 //! - [`includes`]: configurations that build on others
 //! - [`kernel_memory`]: kernels within a bound on memory
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
+//! - [`locks`]: one writer a folder, tiles that are shared, starts that are refused or killed
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
 //! - [`moments`], [`moments_explicit`]: moments through depth, however cut; of given weights on GPUs
 //! - [`observed`]: kernels beside training
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`report`]: runs on one page, read by a browser
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
+//! - [`running_statistics`]: batch norms in evaluation mode, with weights from elsewhere
 //! - [`samples`]: grids, single images, arrays, interpolations
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
+//! - [`terminal`]: full disks, closed pipes, hostile names on stdout and stderr
 //! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
 //! - [`tuning`]: a knob is solved for, and the tuned configuration written
 
@@ -35,6 +38,7 @@ mod health;
 mod includes;
 mod kernel_memory;
 mod kernels;
+mod locks;
 mod losses;
 mod moments;
 #[path = "../crates/moments/tests/explicit.rs"]
@@ -44,9 +48,11 @@ mod observed;
 mod reference;
 mod regimes;
 mod report;
+mod running_statistics;
 mod runs;
 mod samples;
 mod supervised;
 mod support;
+mod terminal;
 mod theory;
 mod tuning;

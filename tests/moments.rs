@@ -309,3 +309,38 @@ fn left_out_channels_change_neither_the_sensitivity_nor_its_limit() {
         assert!((theory - found).abs() < 0.1, "layer {depth}: {found} measured, {theory} at infinite width");
     }
 }
+
+/// Another program, a bad merge, an editor.
+#[test]
+fn lines_of_a_measurement_in_any_order_are_taken_or_named() {
+    let folder = folder();
+    config(
+        folder.path(),
+        "[network]\ninput = 6\nvanilla = { depth = 2, width = 8 }\n[moments]\nbatch = 4\nrealisations = 3\n",
+    );
+    measured(folder.path(), "run", &[]);
+    let log = folder.path().join("run/log.jsonl");
+    let text = std::fs::read_to_string(&log).expect("a log");
+    let lines: Vec<&str> = text.lines().collect();
+    let joined = |lines: &[&str]| lines.join("\n") + "\n";
+    let foreign = lines[1].replacen("\"loc\":\"loc2\"", "\"loc\":\"loc3\"", 1);
+    let huge = lines[0].replacen("\"number\":0", &format!("\"number\":{}", u64::MAX), 1);
+    assert!(foreign != lines[1] && huge != lines[0], "{text}");
+    for (changed, named) in [
+        (joined(&[lines[2], lines[1], lines[0]]), None),
+        (joined(&[lines[2], lines[0]]), None),
+        (joined(&[lines[0], lines[1], lines[0]]), Some("realisation 0 stands there twice")),
+        (joined(&[lines[0], &foreign]), Some("realisation 1 has another record where `loc2` of depth 1 belongs")),
+        (joined(&[&huge, lines[1]]), Some("holds realisation 18446744073709551615")),
+        (joined(&["{}", lines[1]]), Some("line 1")),
+    ] {
+        std::fs::write(&log, changed).expect("changed");
+        let args = ["moments", "tiny.toml", "--device", "flex", "--out", "run", "--resume", "--quiet"];
+        let (code, _, stderr) = run(folder.path(), &args);
+        let said = stderr.split_whitespace().filter(|w| *w != "│").collect::<Vec<_>>().join(" ");
+        match named {
+            None => assert_eq!(code, 0, "{said}"),
+            Some(named) => assert!(code == 2 && said.contains(named), "{named}: {said}"),
+        }
+    }
+}

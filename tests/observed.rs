@@ -128,11 +128,22 @@ fn another_probe_set_is_refused_and_the_run_is_left_as_it_is() {
         folder.path(),
         &["train", "tiny.toml", "--out", "a", "--device", "flex", "--quiet", "--set", "train.steps=50"],
     );
-    let resolved = folder.path().join("a/config.resolved.toml");
-    let text = std::fs::read_to_string(&resolved).expect("read");
-    assert!(text.contains("samples = 5"), "{text}");
-    std::fs::write(&resolved, text.replace("samples = 5", "samples = 6")).expect("changed");
-    let (code, _, stderr) = run(folder.path(), &["resume", "a", "--steps", "+50", "--device", "flex", "--quiet"]);
+    let resume = |more: &[&str]| {
+        run(folder.path(), &[&["resume", "a", "--steps", "+50", "--device", "flex", "--quiet"], more].concat())
+    };
+    let (code, _, stderr) = resume(&["--set", "observe.ntk.samples=6"]);
+    assert!(code == 2 && stderr.contains("`observe.ntk.samples` cannot change in a run that has begun"), "{stderr}");
+    // A probe that was put there by hand.
+    let probe = folder.path().join("a/ntk/probe.npz");
+    let mut arrays = read_arrays(&probe).expect("read");
+    for (name, array) in &mut arrays {
+        if name == "inputs" {
+            *array = Array::f64(&[5, 6], vec![1.0; 30]);
+        }
+    }
+    let named: Vec<(&str, Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
+    write_npz(&probe, &named).expect("written");
+    let (code, _, stderr) = resume(&[]);
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("holds other inputs than `observe.ntk`"), "{stderr}");
     assert_eq!(steps(&folder.path().join("a")), [0, 20, 40]);

@@ -34,7 +34,12 @@ fn self_contained(page: &str) {
         assert!(!page.contains(loads), "{loads}");
     }
     let sources: Vec<&str> = page.split("src=\"").skip(1).collect();
-    assert!(sources.iter().all(|source| source.starts_with("data:image/png;base64,")));
+    let inside = ["data:image/png;base64,", "data:image/svg+xml,"];
+    assert!(sources.iter().all(|source| inside.iter().any(|start| source.starts_with(start))));
+    // The browser is told so too.
+    assert!(page.contains("content=\"default-src 'none'; img-src data:; style-src 'sha256-"));
+    assert!(!page.contains("unsafe-") && !page.contains("<svg") && !page.contains(" style=\""));
+    assert_eq!(page.matches("<script").count(), 1);
 }
 
 /// A GAN with grids at steps 0, 50 and 100, kernels beside training and apart, a walk, and health that has something to say.
@@ -174,5 +179,191 @@ fn the_slider_moves_in_a_browser() {
         assert!(image(hidden).contains(" hidden"), "{fragment}");
         assert!(dom.contains(&format!("<output id=\"step-said\" for=\"step\">step {shown}</output>")), "{fragment}");
         assert!(dom.contains(&format!("<span class=\"at\">step {shown}</span>")), "{fragment}");
+    }
+}
+
+/// Texts that run a script where they become markup; each would change the title.
+const SCRIPTS: [&str; 5] = [
+    "<script>document.title='executed'</script>",
+    "\"><img src=x onerror=\"document.title='executed'\">",
+    "' onmouseover='x'></style></title></textarea></script><svg onload=\"document.title='executed'\">",
+    "<iframe srcdoc=\"<script>parent.document.title='executed'</script>\"></iframe>",
+    "]]>--><details open ontoggle=document.title='executed'>",
+];
+
+/// All of them in one.
+fn scripts() -> String {
+    SCRIPTS.concat()
+}
+
+/// Every text in a JSON value becomes scripts, but those under `kept`; a name is added to each table.
+fn spoil(value: &mut serde_json::Value, kept: &[&str], open: bool) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => *text = scripts(),
+        Value::Array(items) => items.iter_mut().for_each(|item| spoil(item, kept, open)),
+        Value::Object(table) => {
+            for (key, item) in table.iter_mut() {
+                if !kept.contains(&key.as_str()) {
+                    spoil(item, kept, open);
+                }
+            }
+            if open {
+                table.insert(scripts(), Value::String(scripts()));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn rewrite(path: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut value = serde_json::from_slice(&text).expect("JSON");
+    change(&mut value);
+    std::fs::write(path, value.to_string()).expect("written");
+}
+
+/// A drawing that does all that a drawing can.
+const DRAWING: &str = r#"<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="parent.document.title='executed'">
+<script>parent.document.title='executed';document.title='executed'</script><image href="x" onerror="document.title='executed'"/>
+<foreignObject><img xmlns="http://www.w3.org/1999/xhtml" src="x" onerror="parent.document.title='executed'"/></foreignObject></svg>"#;
+
+/// The page shows all of it as text, and nothing of it ran.
+fn runs_nothing(folder: &Path, page: &Path) {
+    let text = std::fs::read_to_string(page).expect("written");
+    self_contained(&text);
+    for script in SCRIPTS {
+        assert!(!text.contains(script), "{}: {script}", page.display());
+    }
+    let Some(dom) = in_browser(folder, page, "") else { return };
+    assert!(!dom.contains("<title>executed"), "{}", page.display());
+    let begun = |tag: &str| dom.matches(&format!("<{tag}")).count();
+    for tag in ["iframe", "svg", "object", "embed", "base", "link", "form"] {
+        assert_eq!(begun(tag), 0, "{tag}");
+    }
+    assert_eq!(begun("script"), 1);
+    // In tags; as text, `<` and quotes are escaped.
+    for handler in [" onerror=\"", " onload=\"", " ontoggle=", " onmouseover=\""] {
+        let inside = dom.split('<').filter_map(|tag| tag.split('>').next()).any(|tag| {
+            let outside_quotes: String = tag.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
+            outside_quotes.contains(handler.trim_end_matches('"'))
+        });
+        assert!(!inside, "{handler}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_from_someone_else_runs_nothing() {
+    let folder = folder();
+    let root = folder.path();
+    // A name can hold no slash.
+    let evil = scripts().replace('/', "-");
+    let short = evil.chars().take(80).collect::<String>();
+    let names = [format!("a{short}"), format!("b{short}"), format!("c{short}")];
+    let [gan, task, moments] = [0, 1, 2].map(|i| root.join(&names[i]));
+    config(root, &format!("{}\n[observe.ntk]\nevery = 2\nsamples = 4\n", TINY.replace("steps = 100", "steps = 4")));
+    succeed(root, &["train", "tiny.toml", "--out", &names[0], "--device", "flex", "--quiet"]);
+    succeed(root, &["eval", &names[0], "--metrics", "std,correlation", "-n", "16", "--quiet", "--device", "flex"]);
+    config(root, &TASK.replace("steps = 30", "steps = 2"));
+    succeed(root, &["train", "tiny.toml", "--out", &names[1], "--device", "flex", "--quiet"]);
+    config(root, MOMENTS);
+    succeed(root, &["moments", "tiny.toml", "--out", &names[2], "--device", "flex", "--quiet"]);
+
+    // Each field of each file that a page reads.
+    rewrite(&gan.join("metrics.json"), |metrics| spoil(metrics, &[], false));
+    for run in [&gan, &task, &moments] {
+        rewrite(&run.join("env.json"), |environment| spoil(environment, &[], true));
+        let resolved = run.join("config.resolved.toml");
+        let text = std::fs::read_to_string(&resolved).expect("read");
+        let cut = |table: &str| text.find(table).map(|at| (text[..at].to_owned(), text[at..].to_owned()));
+        if let Some((before, after)) = cut("[data.shapes]") {
+            let rest = after[1..].find("\n[").map_or("", |end| &after[end + 1..]);
+            let quoted = scripts().replace('\\', "").replace('"', "\\\"");
+            std::fs::write(&resolved, format!("{before}[data.folder]\npath = \"{quoted}\"\n{rest}")).expect("written");
+        }
+        std::fs::create_dir_all(run.join("samples")).expect("made");
+        for place in ["", "ntk", "flow", "samples", "grids"] {
+            std::fs::create_dir_all(run.join(place)).expect("made");
+            for (name, bytes) in
+                [(format!("{short}.svg"), DRAWING), ("x.svg".into(), DRAWING), (format!("{short}.png"), DRAWING)]
+            {
+                std::fs::write(run.join(place).join(name), bytes).expect("written");
+            }
+        }
+    }
+    // A picture that is a drawing, one that never ends, and a file of someone else.
+    std::fs::write(gan.join("grids/step_000003.png"), "junk").expect("written");
+    std::fs::write(root.join("secret.png"), "a secret").expect("written");
+    std::os::unix::fs::symlink(root.join("secret.png"), gan.join("samples/secret.png")).expect("linked");
+    std::os::unix::fs::symlink("/dev/zero", gan.join("samples/endless.png")).expect("linked");
+    let log = std::fs::read_to_string(gan.join("log.jsonl")).expect("read");
+    let event = serde_json::json!({ "step": 4, "event": "collapse", "message": scripts() });
+    std::fs::write(gan.join("log.jsonl"), format!("{log}{event}\n")).expect("written");
+    let observed = gan.join("ntk/observed.jsonl");
+    let lines: Vec<String> = std::fs::read_to_string(&observed)
+        .expect("read")
+        .lines()
+        .map(|line| {
+            let mut line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            line[scripts()] = scripts().into();
+            line["alignment"] = scripts().into();
+            line.to_string()
+        })
+        .collect();
+    std::fs::write(&observed, lines.join("\n") + "\n").expect("written");
+    let report = std::fs::read_to_string(moments.join("report.md")).expect("read");
+    let table = format!("| {0} | {0} |\n| --- | --- |\n| {0} | {0} |\n", scripts().replace('|', ""));
+    let more = format!("{0}\n\n# {0}\n\n![{0}]({0})\n\n```html\n{0}\n```\n{table}", scripts());
+    std::fs::write(moments.join("report.md"), format!("{report}\n{more}")).expect("written");
+    let comparison = root.join(format!("d{short}"));
+    std::fs::create_dir(&comparison).expect("made");
+    let said = serde_json::json!({
+        "metrics": ["std", scripts()],
+        "data": [{ "source": scripts(), "count": 16, "values": [1.0, 2.0] }],
+        "rows": [{
+            "name": scripts(), "data": 0, "differences": [scripts(), scripts()], "mean": [0.5, 0.5], "spread": [0.1, null],
+            "runs": [{ "run": gan.display().to_string(), "seed": 0, "step": 4, "values": [0.5, 0.5] }],
+        }],
+        "refused": [scripts()],
+    });
+    std::fs::write(comparison.join("compare.json"), said.to_string()).expect("written");
+
+    for (name, run) in [("gan", &gan), ("task", &task), ("moments", &moments), ("comparison", &comparison)] {
+        let page = root.join(format!("{name}.html"));
+        let (code, stdout, stderr) = run_report(root, run, &page);
+        assert_eq!(code, 0, "{name}: {stdout}{stderr}");
+        runs_nothing(root, &page);
+    }
+    let page = std::fs::read_to_string(root.join("gan.html")).expect("written");
+    assert!(page.contains("&lt;script&gt;document.title='executed'&lt;/script&gt;"), "names are shown");
+    assert!(page.contains("step_000003.png is neither a PNG nor an SVG file and is not shown"));
+    assert!(!page.contains("secret") && !page.contains("endless"), "what is not of the run is not on its page");
+}
+
+fn run_report(folder: &Path, shown: &Path, page: &Path) -> (i32, String, String) {
+    let [shown, page] = [shown, page].map(|path| path.to_str().expect("UTF-8"));
+    run(folder, &["report", shown, "--out", page])
+}
+
+/// What the tests above rely on: without escapes the browser runs all this, and the policy alone stops it.
+#[test]
+fn the_policy_stops_what_would_run() {
+    let folder = folder();
+    config(folder.path(), &TASK.replace("steps = 30", "steps = 1"));
+    succeed(folder.path(), &["train", "tiny.toml", "--out", "a", "--device", "flex", "--quiet"]);
+    succeed(folder.path(), &["report", "a"]);
+    let page = std::fs::read_to_string(folder.path().join("a/report.html")).expect("written");
+    let start = page.find("<meta http-equiv=\"Content-Security-Policy\"").expect("a policy");
+    let end = start + page[start..].find('>').expect("a tag") + 1;
+    for script in [SCRIPTS[0], SCRIPTS[1], SCRIPTS[2], SCRIPTS[3], SCRIPTS[4], DRAWING] {
+        for (policy, expected) in [(true, false), (false, true)] {
+            let head = if policy { &page[..end] } else { &page[..start] };
+            let spoilt = format!("{head}{}", page[end..].replacen("<main>", &format!("<main>{script}"), 1));
+            let path = folder.path().join("spoilt.html");
+            std::fs::write(&path, spoilt).expect("written");
+            let Some(dom) = in_browser(folder.path(), &path, "") else { return };
+            assert_eq!(dom.contains("<title>executed"), expected, "policy {policy}: {script}");
+        }
     }
 }

@@ -2,8 +2,13 @@
 
 use std::process::ExitCode;
 
-use crate::voice::tell;
-use fintan_artifact::RunError;
+use clap::Parser as _;
+
+use crate::args::Args;
+use crate::given::reader;
+use crate::shown::Shown;
+use crate::voice::{tell, tell_raw};
+use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
 use fintan_train::{CheckpointError, TrainError};
@@ -15,6 +20,8 @@ pub(crate) enum Failure {
     Input(miette::Report),
     /// The work itself failed: exit code 1.
     Failed(miette::Report),
+    /// Arguments that cannot be used: exit code 2.
+    Arguments(clap::Error),
     /// Stopped by Ctrl-C, state saved: exit code 130.
     Interrupted,
 }
@@ -30,10 +37,24 @@ impl Failure {
         let (report, code) = match self {
             Self::Input(report) => (report, 2),
             Self::Failed(report) => (report, 1),
+            Self::Arguments(error) => {
+                tell_arguments(&error);
+                return ExitCode::from(2);
+            }
             Self::Interrupted => return ExitCode::from(130),
         };
-        tell!("{report:?}");
+        tell_raw(&format!("{:?}\n", miette::Report::new(Shown::of(report.as_ref()))));
         ExitCode::from(code)
+    }
+}
+
+/// Says what is wrong with arguments, which the message quotes.
+fn tell_arguments(error: &clap::Error) {
+    // With every character visible they are wrong in the same way, and clap keeps its colours.
+    let shown = std::env::args_os().map(|arg| visible(&arg.to_string_lossy()).into_owned());
+    match Args::try_parse_from(shown) {
+        Err(shown) if shown.use_stderr() => drop(shown.print()),
+        _ => error.to_string().lines().for_each(|line| tell!("{line}")),
     }
 }
 
@@ -59,8 +80,11 @@ impl From<RunError> for Failure {
     fn from(e: RunError) -> Self {
         match e {
             RunError::Io(_) | RunError::Held { .. } => Self::Failed(miette::miette!("{e}")),
+            RunError::NotARun(ref path) => Self::Input(match reader(path) {
+                Some(help) => miette::miette!(help = help, "{e}"),
+                None => miette::miette!("{e}"),
+            }),
             RunError::Exists(_)
-            | RunError::NotARun(_)
             | RunError::NoCheckpoint(_)
             | RunError::NoSuchCheckpoint { .. }
             | RunError::Damaged { .. } => Self::input(e),
@@ -113,13 +137,13 @@ impl From<fintan_net::weights::WeightsError> for Failure {
 
 impl From<fintan_theory::LimitError> for Failure {
     fn from(e: fintan_theory::LimitError) -> Self {
-        Self::input(e)
-    }
-}
-
-impl From<fintan_theory::DualError> for Failure {
-    fn from(e: fintan_theory::DualError) -> Self {
-        Self::input(e)
+        use fintan_theory::LimitError;
+        match e {
+            LimitError::Layer { .. } | LimitError::Input { .. } => Self::input(e),
+            LimitError::Dual(_) | LimitError::Range { .. } | LimitError::NotFinite { .. } => {
+                Self::Failed(miette::miette!("{e}"))
+            }
+        }
     }
 }
 

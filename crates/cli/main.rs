@@ -4,17 +4,18 @@ mod args;
 mod commands;
 mod device;
 mod failure;
+mod given;
 mod memory;
 mod progress;
+mod shown;
 mod voice;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
     memory::keep();
-    match commands::run(args::Args::parse()) {
+    let done = args::read().and_then(|args| args.map_or(Ok(()), commands::run));
+    match done.and_then(|()| voice::all_answered()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

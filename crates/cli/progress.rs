@@ -5,12 +5,12 @@ use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use fintan_artifact::{Event, LogLine, SupervisedLine};
+use fintan_artifact::{Event, LogLine, SupervisedLine, visible};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::args::Voice;
-use crate::voice::{answer, tell};
+use crate::voice::{answer_json, tell};
 
 /// A line of a log that can be said in words.
 pub(crate) trait Line: Serialize {
@@ -99,7 +99,7 @@ impl Progress {
     /// A line of the log.
     pub(crate) fn line(&self, line: &impl Line) {
         if self.voice.json {
-            answer!("{}", serde_json::json!({ "event": "step", "line": line }));
+            answer_json(&serde_json::json!({ "event": "step", "line": line }));
             return;
         }
         match &self.bar {
@@ -112,7 +112,7 @@ impl Progress {
     /// Something that is not about the step alone.
     pub(crate) fn event(&self, event: &Event) {
         if self.voice.json {
-            answer!("{}", serde_json::json!(event));
+            answer_json(&serde_json::json!(event));
         } else if !self.voice.quiet {
             self.say(&format!("step {}: {}", event.step, event.message));
         }
@@ -121,7 +121,7 @@ impl Progress {
     /// A line for people, above the bar where there is one.
     fn say(&self, text: &str) {
         if let Some(bar) = &self.bar {
-            bar.println(text);
+            bar.println(visible(text));
         } else {
             tell!("{text}");
         }
@@ -154,7 +154,7 @@ impl Work {
             let bar = ProgressBar::new(total as u64);
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} ETA {eta} {msg}");
             bar.set_style(style.expect("the template is sound"));
-            bar.set_message(name.to_owned());
+            bar.set_message(visible(name).into_owned());
             bar
         });
         let begun = Instant::now();

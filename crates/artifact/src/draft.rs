@@ -102,7 +102,7 @@ impl Draft {
     /// # Errors
     /// [`RunError::Exists`], and those of the file system; nothing is left behind then.
     pub fn publish(self) -> Result<PathBuf, RunError> {
-        self.publish_locked().map(|(place, _)| place)
+        self.put(|draft| Ok(sync_folder(draft)?)).map(|(place, ..)| place)
     }
 
     /// Gives it its name, as a run that this process alone writes to.
@@ -110,44 +110,48 @@ impl Draft {
     /// # Errors
     /// As [`Draft::publish`].
     pub fn publish_run(self) -> Result<RunDir, RunError> {
-        self.publish_locked().map(|(root, lock)| RunDir::of(root, Some(lock)))
+        // The lock goes with the folder: there is no moment at which another process could take it.
+        let (root, here, there) = self.put(|draft| {
+            let lock = Lock::exclusive(draft)?;
+            sync_folder(draft)?;
+            Ok(lock)
+        })?;
+        let lock = here.or(there.map(|lock| lock.moved(root.clone())));
+        Ok(RunDir::of(root, lock))
     }
 
-    fn publish_locked(self) -> Result<(PathBuf, Lock), RunError> {
+    /// Its name, and the lock of the folder that was there already; else what `begin` makes of the draft before it is renamed.
+    fn put<L>(
+        self,
+        begin: impl FnOnce(&Path) -> Result<L, RunError>,
+    ) -> Result<(PathBuf, Option<Lock>, Option<L>), RunError> {
         let Self { mut unfinished, place, mut made } = self;
-        let (place, lock) = match place {
+        let put = match place {
             Place::Inside(place, lock) => {
                 move_out(unfinished.path(), &place)?;
-                (place, lock)
+                (place, Some(lock), None)
             }
             Place::Beside(place) => {
-                let lock = locked(unfinished.path())?;
+                let begun = begin(unfinished.path())?;
                 if !rename(&mut unfinished, &place)? {
                     return Err(RunError::Exists(place));
                 }
-                (place, lock)
+                (place, None, Some(begun))
             }
             Place::Numbered(parent, name) => {
-                let lock = locked(unfinished.path())?;
+                let begun = begin(unfinished.path())?;
                 let mut place = parent.join(&name);
                 let mut number = 2_u64;
                 while !rename(&mut unfinished, &place)? {
                     place = parent.join(format!("{name}-{number}"));
                     number += 1;
                 }
-                (place, lock)
+                (place, None, Some(begun))
             }
         };
         made.0.clear();
-        Ok((place.clone(), lock.moved(place)))
+        Ok(put)
     }
-}
-
-/// The lock of a draft goes with it: there is no moment at which another process could take it.
-fn locked(draft: &Path) -> Result<Lock, RunError> {
-    let lock = Lock::exclusive(draft)?;
-    sync_folder(draft)?;
-    Ok(lock)
 }
 
 /// A new folder under a temporary name.

@@ -15,6 +15,7 @@ mod log;
 mod rewind;
 mod run_dir;
 mod settings;
+mod visible;
 mod whole;
 mod writer;
 
@@ -28,5 +29,6 @@ pub use log::{Event, EventKind, LogLine, SupervisedLine, number};
 pub use rewind::Undo;
 pub use run_dir::{RunDir, RunError};
 pub use settings::{Settings, differing_keys, settings_of};
+pub use visible::{visible, visible_json};
 pub use whole::write_whole;
 pub use writer::Writer;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::run_dir::RunError;
 use crate::whole::make_folder;
-use crate::writer::{Life, Writer};
+use crate::writer::{Life, Writer, plain};
 
 /// The name of the file.
 pub(crate) const LOCK: &str = ".fintan.lock";
@@ -68,8 +68,10 @@ impl fmt::Display for LockWarning {
         match self {
             Self::OtherHost { folder, writer } => write!(
                 f,
-                "`{}` was left locked by {writer}; this host cannot see whether that process still writes there",
-                folder.display()
+                "`{}` was locked by {writer} at {} and not released; this host cannot see whether that process still writes \
+                 there",
+                folder.display(),
+                plain(&writer.since)
             ),
             Self::NoLocks { folder, reason } => write!(
                 f,
@@ -325,7 +327,7 @@ mod tests {
         fs_err::write(&path, said(&[of_another_host()])).expect("written");
         let lock = Lock::exclusive(folder.path()).expect("not refused");
         let warning = lock.warning().expect("a warning").to_string();
-        assert!(warning.contains("was left locked by process") && warning.contains("`elsewhere`"), "{warning}");
+        assert!(warning.contains("was locked by process") && warning.contains("`elsewhere`"), "{warning}");
         drop(lock);
         assert_eq!(Lock::exclusive(folder.path()).expect("told once").warning(), None);
     }

@@ -23,7 +23,7 @@ use crate::lines;
 use crate::lock::{Lock, LockWarning};
 use crate::log::Event;
 use crate::whole::{Unfinished, sweep, sync_folder, write_whole};
-use crate::writer::{Life, Writer};
+use crate::writer::{Life, Writer, plain};
 
 /// The file that makes a folder a run.
 pub(crate) const CONFIGURATION: &str = "config.resolved.toml";
@@ -38,7 +38,7 @@ pub enum RunError {
     #[error("`{}` exists already; a run never overwrites another", .0.display())]
     Exists(PathBuf),
     /// Another process writes there.
-    #[error("`{}` is in use: {} writes there; wait until it ends, or end it", folder.display(), named(writer.as_ref()))]
+    #[error("`{}` is in use: {}; wait until it ends, or end it", folder.display(), writes(writer.as_ref()))]
     Held {
         /// The folder.
         folder: PathBuf,
@@ -71,8 +71,11 @@ pub enum RunError {
     },
 }
 
-fn named(writer: Option<&Writer>) -> String {
-    writer.map_or_else(|| "another process".into(), Writer::to_string)
+fn writes(writer: Option<&Writer>) -> String {
+    writer.map_or_else(
+        || "another process writes there".into(),
+        |writer| format!("{writer} has been writing there since {}", plain(&writer.since)),
+    )
 }
 
 /// A run directory.

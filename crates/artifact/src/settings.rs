@@ -10,14 +10,25 @@ use crate::run_dir::{RunDir, RunError};
 pub type Settings = BTreeMap<String, String>;
 
 impl RunDir {
+    /// The resolved configuration that the run was trained with: as `env.json` keeps it, else as the file has it.
+    ///
+    /// # Errors
+    /// An `env.json` that is damaged, a configuration that cannot be read.
+    pub fn configuration(&self) -> Result<String, RunError> {
+        match self.environment()?.settings {
+            Some(settings) => Ok(settings),
+            // Before the first step, or of an older program: there is nothing else to go by.
+            None => Ok(fs_err::read_to_string(self.resolved_config())?),
+        }
+    }
+
     /// Every setting of the run, defaults included.
     ///
     /// # Errors
-    /// A configuration that is no TOML.
+    /// As [`RunDir::configuration`], and a configuration that is no TOML.
     pub fn settings(&self) -> Result<Settings, RunError> {
-        let path = self.resolved_config();
-        let text = fs_err::read_to_string(&path)?;
-        settings_of(&text).map_err(|message| RunError::Damaged { path, message })
+        let text = self.configuration()?;
+        settings_of(&text).map_err(|message| RunError::Damaged { path: self.resolved_config(), message })
     }
 }
 

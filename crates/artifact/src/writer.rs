@@ -76,16 +76,14 @@ impl Writer {
 
 impl fmt::Display for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The file may come from anywhere: nothing of it may steer a terminal.
-        let plain = |text: &str| -> String {
-            text.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(64).collect()
-        };
         write!(f, "process {}", self.pid)?;
-        if !self.host.is_empty() {
-            write!(f, " on host `{}`", plain(&self.host))?;
-        }
-        write!(f, ", since {}", plain(&self.since))
+        if self.host.is_empty() { Ok(()) } else { write!(f, " on host `{}`", plain(&self.host)) }
     }
+}
+
+/// A word of a lock file, which may come from anywhere: nothing of it may steer a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(64).collect()
 }
 
 /// A process as names of files tell it.
@@ -218,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_a_file_says_of_a_process_cannot_steer_a_terminal() {
-        let writer = Writer { host: "a\u{1b}[31mb\n".into(), since: "\u{7}now".into(), ..Writer::this().clone() };
-        assert_eq!(writer.to_string(), format!("process {} on host `a31mb`, since now", writer.pid));
+        let writer = Writer { host: "a\u{1b}[31mb\n".into(), ..Writer::this().clone() };
+        assert_eq!(writer.to_string(), format!("process {} on host `a31mb`", writer.pid));
     }
 }

@@ -1,12 +1,16 @@
 //! The command line. Doc comments are the help.
 
 mod ntk;
+mod read;
+mod seeds;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::ntk::{EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand};
+pub(crate) use self::read::read;
+pub(crate) use self::seeds::SeedRange;
 use crate::device::Choice;
 
 /// Order and chaos in neural networks: train GANs without BatchNorm, and know beforehand whether they will collapse.
@@ -73,7 +77,7 @@ pub(crate) struct Voice {
 /// Which configuration, and what to change in it.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Config {
-    /// The configuration, a TOML file.
+    /// The configuration, a TOML file; where nothing is trained, a run directory stands for its own.
     #[arg(value_name = "CONFIG")]
     pub path: PathBuf,
     /// Change a setting, such as `train.steps=200` or `data.idx.images=train-images.gz`. Can be given many times.
@@ -330,10 +334,10 @@ pub(crate) struct Compare {
     pub on: On,
     #[command(flatten)]
     pub voice: Voice,
-    /// Seeds of weights, latents and data order to train each configuration with, separated by commas; by default the one
-    /// that the configurations have.
+    /// Seeds of weights, latents and data order to train each configuration with: `0,1,2`, `0..3` (3 left out), or a mixture;
+    /// by default the one that the configurations have.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    pub seeds: Vec<u64>,
+    pub seeds: Vec<SeedRange>,
     /// Change a setting of all configurations; of runs, where the data are (`data.`). Can be given many times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -406,7 +410,7 @@ pub(crate) struct Tune {
     pub config: Config,
     #[command(flatten)]
     pub voice: Voice,
-    /// What to reach at infinite width: `r=1.2` (geometric mean over layers), `regime=chaos`, `order` or `edge`, `scaled=0.1`
+    /// What to reach at infinite width: `r=1.2` (geometric mean over the depth), `regime=chaos`, `order` or `edge`, `scaled=0.1`
     /// (kernel between two inputs over their own), `checkerboard=0.1` (at most this share of the trace), `condition=2`
     /// (condition number of the kernel of orthogonal inputs).
     #[arg(long)]
@@ -538,10 +542,18 @@ pub(crate) struct Theory {
     /// Number of orthogonal inputs of expected condition numbers.
     #[arg(long, short, default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..=1_000_000_000))]
     pub n: u64,
+    /// Write both kernels of the limit at these inputs, arrays `nngp` and `ntk` of `kernels.npz` (before an output
+    /// nonlinearity): FILE.npy, FILE.npz[:ARRAY] or FILE.safetensors:TENSOR, as `fintan ntk --inputs`. With `--out FILE.npz`
+    /// that file alone.
+    #[arg(long, value_name = "FILE")]
+    pub inputs: Option<String>,
+    /// Between `--inputs` and these.
+    #[arg(long, value_name = "FILE", requires = "inputs")]
+    pub inputs2: Option<String>,
     /// A kernel that `fintan ntk` wrote for this network: say how far it is from its limit.
     #[arg(long, value_name = "KERNEL.npz")]
     pub compare: Option<PathBuf>,
-    /// Write the kernel between all pairs of pixels of an image, borders included (16 bytes a pair).
+    /// Write kernels between all pairs of pixels of an image, borders included (16 bytes a pair).
     #[arg(long)]
     pub positions: bool,
     /// Compare finite networks of these hidden widths with the limit, such as `32,64,128,256`.
@@ -568,7 +580,7 @@ pub(crate) enum DataCommand {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DataArgs {
     /// A folder of images, a .tar or .zip of images, an .npy or .npz array, an IDX file, CIFAR .bin batches (file or folder),
-    /// or a configuration (.toml).
+    /// or a configuration (.toml) or run directory for the data that it names.
     pub path: PathBuf,
     #[command(flatten)]
     pub voice: Voice,

@@ -1,10 +1,10 @@
 //! `fintan cite`
 
-use fintan_artifact::RunDir;
 use fintan_config::{Adversarial, Architecture, Function, Layer, Optimizer, Parametrization, Subject};
 
 use crate::args::Cite;
 use crate::failure::Failure;
+use crate::given::configuration;
 use crate::voice::answer;
 
 /// A publication: key, kind, and its fields.
@@ -270,8 +270,7 @@ const MOMENTS: Entry = Entry(
 
 /// Prints the publications behind a configuration or a run.
 pub(super) fn cite(args: &Cite) -> Result<(), Failure> {
-    let path = if args.path.is_dir() { RunDir::open(&args.path)?.resolved_config() } else { args.path.clone() };
-    let (mut entries, networks) = match Subject::load(&path, &[])? {
+    let (mut entries, networks) = match Subject::load(&configuration(&args.path)?, &[])? {
         Subject::Gan(gan) => {
             let mut entries = vec![&NTK, &FREEZE, &FAST, &GAN];
             if gan.settings.generator.dcgan.is_some() || gan.settings.discriminator.dcgan.is_some() {

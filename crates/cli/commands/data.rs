@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use fintan_artifact::write_whole;
+use fintan_artifact::{RunDir, write_whole};
 use fintan_config::{Cifar, Data, Files, Fit, Idx, Image, Npy, Npz, Subject};
 use fintan_data::{Images, Order};
 use fintan_report::grid_png;
 
 use crate::args::{DataArgs, DataCommand};
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Loads a data set and says what it is.
 pub(super) fn data(command: &DataCommand) -> Result<(), Failure> {
@@ -48,7 +48,7 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
             "source": images.source, "images": images.len(), "size": images.size, "channels": images.channels,
             "class_counts": classes, "class_names": images.classes, "unreadable": unreadable,
         });
-        answer!("{answer}");
+        answer_json(&answer);
         return Ok(images);
     }
     answer!("source    {}", images.source);
@@ -66,10 +66,11 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
 
 /// What kind of data lies at a path.
 fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
-    let path = args.path.clone();
-    if !path.exists() {
-        return Err(Failure::input(format!("`{}` does not exist", path.display())));
+    if !args.path.exists() {
+        return Err(Failure::input(format!("`{}` does not exist", args.path.display())));
     }
+    // A run directory has pictures in it, but is asked for the data that it was trained on.
+    let path = RunDir::open(&args.path).map_or_else(|_| args.path.clone(), |run| run.resolved_config());
     if path.extension().is_some_and(|e| e == "toml") {
         return match Subject::load(&path, &[])? {
             Subject::Gan(experiment) => Ok((experiment.settings.data, experiment.settings.image)),

@@ -2,7 +2,7 @@
 
 use crate::args::Devices;
 use crate::device::{Choice, adapters, open, threads};
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Lists what there is. GPUs are opened, so that what is listed also works.
 pub(super) fn devices(args: &Devices) {
@@ -20,7 +20,7 @@ pub(super) fn devices(args: &Devices) {
     if args.voice.json {
         let rows: Vec<_> =
             rows.iter().map(|(device, name)| serde_json::json!({"device": device, "name": name})).collect();
-        answer!("{}", serde_json::json!({ "devices": rows, "auto": auto }));
+        answer_json(&serde_json::json!({ "devices": rows, "auto": auto }));
         return;
     }
     for (device, name) in rows {

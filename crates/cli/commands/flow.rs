@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::{RunDir, SupervisedLine, read_arrays};
-use fintan_config::{Architecture, Layer, LayerRates, LossFunction, Optimizer, Shape, Subject};
+use fintan_config::{Architecture, Held, Layer, LayerRates, LossFunction, MemoryBound, Optimizer, Shape, Subject};
 use fintan_net::{Mode, Placement, channels_last};
 use fintan_ntk::{Entries, Kernel, Plan, Problem};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
@@ -12,12 +12,13 @@ use fintan_theory::{Flow, Limit, LimitError, LimitKernel, Request, Time};
 use fintan_train::read_network;
 use serde_json::json;
 
+use super::settings_of_run::subject_of_run;
 use super::theory::{write, write_table};
 use super::train::task_of;
 use crate::args;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Predicts the losses of finished runs from kernels, beside the losses they had.
 pub(super) fn flow(args: &args::Flow) -> Result<(), Failure> {
@@ -51,7 +52,7 @@ pub(super) fn flow(args: &args::Flow) -> Result<(), Failure> {
     }
     write(&out, curves_svg(&axes, &curves)?.as_bytes())?;
     if args.voice.json {
-        answer!("{}", json!({ "plot": out, "runs": answers }));
+        answer_json(&json!({ "plot": out.display().to_string(), "runs": answers }));
     } else {
         answer!("{}", out.display());
     }
@@ -88,7 +89,8 @@ impl Predicted {
     fn of(path: &Path, placement: &Placement) -> Result<Self, Failure> {
         let run = RunDir::open(path)?;
         let wrong = |message: &str| Failure::input(format!("`{}`: {message}", path.display()));
-        let Subject::Network(network) = Subject::load(&run.resolved_config(), &[])? else {
+        let memory = MemoryBound { held: Held::Layer, free: crate::memory::free() };
+        let Subject::Network(network) = subject_of_run(&run, &[], memory)? else {
             return Err(wrong("losses can be predicted for a network with a task, not for a GAN"));
         };
         let experiment = task_of(&network, &path.display().to_string())?;
@@ -110,8 +112,8 @@ impl Predicted {
                 ));
             }
         };
-        let data = Data::read(&run.root().join("data.npz"), &wrong)?;
         let architecture = &network.network;
+        let data = Data::read(&run.root().join("data.npz"), architecture, &wrong)?;
         let single = Placement { dtype: DType::F32, ..placement.clone() };
         let start =
             read_network(&run.checkpoint(run.find_checkpoint(Some(0))?), architecture, &single)?.moved(placement);
@@ -225,7 +227,9 @@ impl Predicted {
 }
 
 impl Data {
-    fn read(path: &Path, wrong: &dyn Fn(&str) -> Failure) -> Result<Self, Failure> {
+    /// Inputs, targets and first outputs of a network with these shapes.
+    fn read(path: &Path, architecture: &Architecture, wrong: &dyn Fn(&str) -> Failure) -> Result<Self, Failure> {
+        let (len, outputs) = (architecture.input.len(), architecture.output().len());
         let arrays = read_arrays(path).map_err(Failure::input)?;
         let array = |name: String| {
             let found = arrays.iter().find(|(found, _)| *found == name).map(|(_, array)| array);
@@ -233,13 +237,25 @@ impl Data {
         };
         let side = |name: &str| -> Result<Side, Failure> {
             let [inputs, targets, start] = ["inputs", "targets", "outputs"].map(|what| array(format!("{name}_{what}")));
-            let (inputs, targets, start) = (inputs?, targets?, start?);
-            let count = targets.shape[0];
-            Ok(Side { inputs: inputs.to_f64(), targets: targets.to_f64(), start: start.to_f64(), count })
+            let arrays = [("inputs", inputs?, len), ("targets", targets?, outputs), ("outputs", start?, outputs)];
+            let count = arrays[1].1.shape.first().copied().unwrap_or(0);
+            for (what, array, each) in arrays {
+                let (found, numbers) = (&array.shape, array.to_f64());
+                if count == 0 || found.first() != Some(&count) || found[1..].iter().product::<usize>() != each {
+                    let message = format!(
+                        "array `{name}_{what}` of its data.npz must hold {each} numbers for each of the samples in \
+                         `{name}_targets`, got shape {found:?}"
+                    );
+                    return Err(wrong(&message));
+                }
+                if !numbers.iter().all(|value| value.is_finite()) {
+                    return Err(wrong(&format!("array `{name}_{what}` of its data.npz holds a value that is not finite")));
+                }
+            }
+            let [inputs, targets, start] = arrays.map(|(_, array, _)| array.to_f64());
+            Ok(Side { inputs, targets, start, count })
         };
-        let (train, test) = (side("train")?, side("test")?);
-        let outputs = train.targets.len() / train.count;
-        Ok(Self { train, test, outputs })
+        Ok(Self { train: side("train")?, test: side("test")?, outputs })
     }
 
     /// `Σ |f - y|² / (2N)` of the training and the test samples at a time. A kernel over inputs alone is the same for every

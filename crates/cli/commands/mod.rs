@@ -12,12 +12,14 @@ mod moments;
 mod ntk;
 mod report;
 mod sample;
+mod settings_of_run;
 mod theory;
 mod train;
 mod tune;
 
 use fintan_artifact::LockWarning;
 
+pub(crate) use self::export::is_export;
 use crate::args::{Args, Command, Voice};
 use crate::failure::Failure;
 use crate::voice::tell;

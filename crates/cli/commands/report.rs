@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Comparison, RunDir, write_whole};
-use fintan_config::{Architecture, Subject};
+use fintan_config::{Architecture, MemoryBound, Subject};
 use fintan_report::{Layer, Shown, page};
 use fintan_theory::{Regime, regimes};
 
+use super::settings_of_run::subject_of_run;
 use crate::args::Report;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Puts runs on one page.
 pub(super) fn report(args: &Report) -> Result<(), Failure> {
@@ -35,7 +36,8 @@ pub(super) fn report(args: &Report) -> Result<(), Failure> {
     }
     write(&roots, comparison.as_ref(), &out)?;
     if args.voice.json {
-        answer!("{}", serde_json::json!({ "report": out, "runs": roots }));
+        let names: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+        answer_json(&serde_json::json!({ "report": out.display().to_string(), "runs": names }));
     } else {
         answer!("{}", out.display());
     }
@@ -66,7 +68,7 @@ fn write(roots: &[PathBuf], comparison: Option<&Comparison>, out: &Path) -> Resu
             return Err(Failure::input(format!("`{}` is named twice", root.display())));
         }
         seen.push(real);
-        let layers = match Subject::load(&run.resolved_config(), &[])? {
+        let layers = match subject_of_run(&run, &[], MemoryBound::none())? {
             Subject::Gan(experiment) => {
                 [layers("generator", &experiment.generator), layers("discriminator", &experiment.discriminator)]
                     .concat()
@@ -82,18 +84,19 @@ fn write(roots: &[PathBuf], comparison: Option<&Comparison>, out: &Path) -> Resu
     Ok(write_whole(out, html.as_bytes())?)
 }
 
-/// The layers of a network that draw weights, with their regimes at infinite width.
+/// The linear layers and residual blocks of a network, with their regimes at infinite width.
 fn layers(name: &str, network: &Architecture) -> Vec<Layer> {
     let regimes = regimes(network);
-    let layers = network.flat().into_iter().filter_map(|node| {
-        let regime = regimes.iter().find(|regime| Some(regime.index) == node.index)?;
-        Some(Layer {
-            network: name.into(),
-            layer: node.layer.name().into(),
-            r: regime.r,
-            regime: regime.r.map(|r| Regime::of(r).word().into()),
-            behind_batch_norm: regime.behind_batch_norm,
-        })
+    let pieces = network
+        .nodes
+        .iter()
+        .filter(|node| node.fan_in().is_some() || matches!(node.layer, fintan_config::Layer::Residual(_)));
+    let layers = pieces.zip(regimes).map(|(node, piece)| Layer {
+        network: name.into(),
+        layer: node.layer.name().into(),
+        r: piece.r,
+        regime: piece.r.map(|r| Regime::of(r).word().into()),
+        behind_batch_norm: piece.behind_batch_norm,
     });
     layers.collect()
 }

@@ -57,6 +57,18 @@ pub enum ConfigError {
         #[help]
         help: Option<String>,
     },
+    /// An override whose value begins like TOML and is none.
+    #[error("`--set {given}`: the value is no TOML: {why}")]
+    #[diagnostic(help(
+        "a shell takes quotes away: put all of it in single quotes, as in --set 'data.cifar.files=[\"batch.bin\"]'. In double \
+         quotes a backslash begins an escape; a Windows path stands without quotes, as in --set data.folder.path='C:\\pictures'"
+    ))]
+    Value {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An override is no `key=value`.
     #[error("`--set {given}` is no `key.path=value`")]
     #[diagnostic(help("for instance --set train.steps=200, or --set data.idx.images=images.gz"))]
@@ -97,6 +109,9 @@ pub(crate) fn in_plain_words(message: &str) -> (String, Option<String>) {
                 .into(),
         ),
         "missing field `optimizer`" => Some("for instance optimizer.adam.rate = 2e-4".into()),
+        _ if message.starts_with("unknown field `compare`") => {
+            Some("a file with [compare] is a comparison: `fintan compare` reads it".into())
+        }
         _ if message.starts_with("unknown field `include`") => {
             Some("`include` stands at the top of a file, before any table".into())
         }

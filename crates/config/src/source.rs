@@ -143,7 +143,7 @@ impl Whole {
             let (message, help) = in_plain_words(e.message());
             self.error(e.span(), message, help)
         };
-        let parse = |document| DeTable::parse(document).map_err(|e| wrong(&e));
+        let parse = |document| DeTable::parse(document).map_err(|e| self.unreadable(&e));
         let (files, overrides) = self.layers.split_at(self.layers.len() - self.overrides);
         let (mut root, mut place) = (DeTable::new(), 0..0);
         for (k, document) in files.iter().enumerate() {
@@ -170,6 +170,20 @@ impl Whole {
         check(settings).map_err(|Invalid { key, message, help }| self.error(span_of(&spans, &key), message, help))
     }
 
+    /// A text that is no TOML.
+    fn unreadable(&self, e: &toml::de::Error) -> ConfigError {
+        let (message, help) = in_plain_words(e.message());
+        let inside = |place: Range<usize>| {
+            let (_, text, start) = self.files.iter().rfind(|(.., start)| *start <= place.start)?;
+            text.get(..place.start - start)?.rsplit('\n').next().zip(text.get(place.start - start..)?.lines().next())
+        };
+        let escapes = e
+            .span()
+            .and_then(inside)
+            .is_some_and(|(before, after)| before.contains('"') && (before.contains('\\') || after.contains('\\')));
+        self.error(e.span(), message, help.or_else(|| escapes.then(|| ESCAPES.to_owned())))
+    }
+
     /// An error in the file that a place lies in.
     fn error(&self, place: Option<Range<usize>>, message: String, help: Option<String>) -> ConfigError {
         let inside = |place: &Range<usize>| self.files.iter().rfind(|(.., start)| *start <= place.start);
@@ -190,6 +204,10 @@ impl Settings {
     }
 }
 
+/// What to do about a backslash that begins no escape.
+const ESCAPES: &str =
+    "in double quotes a backslash begins an escape; write a Windows path in single quotes, as in 'C:\\pictures'";
+
 /// An override `key.path=value` as a line of TOML; what is no TOML value becomes a string.
 ///
 /// # Errors
@@ -200,8 +218,15 @@ pub fn override_line(given: &str) -> Result<String, ConfigError> {
         .filter(|(key, _)| !key.trim().is_empty())
         .ok_or_else(|| ConfigError::Override { given: given.to_owned() })?;
     let (key, value) = (key.trim(), value.trim());
-    let is_toml = format!("x = {value}").parse::<toml::Table>().is_ok();
-    let value = if is_toml { value.to_owned() } else { toml::Value::String(value.to_owned()).to_string() };
+    let value = match format!("x = {value}").parse::<toml::Table>() {
+        Ok(_) => value.to_owned(),
+        // Meant as TOML: as a string it would have the quotes or brackets in it.
+        Err(e) if value.starts_with(['"', '\'', '[', '{']) => {
+            let why = e.message().lines().collect::<Vec<_>>().join("; ");
+            return Err(ConfigError::Value { given: given.to_owned(), why });
+        }
+        Err(_) => toml::Value::String(value.to_owned()).to_string(),
+    };
     let line = format!("{key} = {value}");
     if line.contains('\n') || line.parse::<toml::Table>().is_err() {
         return Err(ConfigError::Override { given: given.to_owned() });

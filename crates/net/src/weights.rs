@@ -8,16 +8,24 @@
 //! | batch_norm, layer_norm over features | `[channels]` | `[channels]` |
 //! | layer_norm over channels and positions | `[channels, rows, columns]` | the same |
 //!
-//! i counts the layers that hold parameters, from 0. Running statistics of the k-th batch norm are `running.{k}.mean` and
-//! `running.{k}.variance`.
+//! i counts the layers that hold parameters, from 0. Running statistics of a batch norm have two names, and files may have
+//! either; this program writes its own:
+//!
+//! | running | PyTorch's name | this program's name |
+//! | --- | --- | --- |
+//! | mean | `{i}.running_mean` | `running.{k}.mean` |
+//! | variance | `{i}.running_var` | `running.{k}.variance` |
+//!
+//! k counts the batch norms, from 0. One without scale and shift (`affine = false`) has no i, and only the second name.
+//! PyTorch's counter `{i}.num_batches_tracked` is accepted; nothing depends on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData, bf16, f16};
 use fintan_config::{Layer, LayerNorm, Node, NormAxes};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::network::Network;
+use crate::network::{Mode, Network};
 
 /// Named tensors on the host.
 pub type Tensors = BTreeMap<String, TensorData>;
@@ -38,7 +46,20 @@ pub enum WeightsError {
         /// What is there.
         present: String,
     },
-    /// A parameter that the network does not have.
+    /// A running statistic that the network needs in evaluation mode is not there.
+    #[error(
+        "tensor `{name}`, running statistics of a batch norm, is missing{}; there are: {present}",
+        .torch.as_ref().map(|torch| format!(", and so is `{torch}`, PyTorch's name for it")).unwrap_or_default()
+    )]
+    MissingStatistics {
+        /// This program's name for it.
+        name: String,
+        /// PyTorch's name for it, if it has one.
+        torch: Option<String>,
+        /// What is there.
+        present: String,
+    },
+    /// A tensor of a name that the network does not have.
     #[error("tensor `{name}` is no parameter of the network, which has {expected} tensors up to `{last}`")]
     Extra {
         /// Its name.
@@ -47,6 +68,14 @@ pub enum WeightsError {
         expected: usize,
         /// Last parameter of the network.
         last: String,
+    },
+    /// A running statistic under both of its names.
+    #[error("tensors `{name}` and `{torch}` are two names for one running statistic; leave one of them out")]
+    Twice {
+        /// This program's name for it.
+        name: String,
+        /// PyTorch's name for it.
+        torch: String,
     },
     /// Another shape.
     #[error("tensor `{name}` must have shape {expected:?}, got {found:?}")]
@@ -58,8 +87,18 @@ pub enum WeightsError {
         /// What was found.
         found: Vec<usize>,
     },
-    /// Another type.
-    #[error("tensor `{name}` must be F32 or F64, got {found}")]
+    /// No tensor of the name that was asked for.
+    #[error("there is no tensor `{name}`, only {present}")]
+    Unnamed {
+        /// The name.
+        name: String,
+        /// What is there.
+        present: String,
+    },
+    /// A type that is not read.
+    #[error(
+        "tensor `{name}` is of type {found}, which is unsupported; F64, F32, F16, BF16, integers and BOOL are read"
+    )]
     Type {
         /// Its name.
         name: String,
@@ -72,29 +111,113 @@ pub enum WeightsError {
         /// Its name.
         name: String,
     },
+    /// A number beyond the range of the network's precision.
+    #[error("tensor `{name}` holds {value:e}, which is too large for {precision}")]
+    TooLarge {
+        /// Its name.
+        name: String,
+        /// The value.
+        value: f64,
+        /// The network's precision.
+        precision: &'static str,
+    },
+    /// A variance, or a mean of squares, below zero.
+    #[error("tensor `{name}` holds {value}; a variance is never negative")]
+    Negative {
+        /// Its name.
+        name: String,
+        /// The value.
+        value: f64,
+    },
+    /// A counter of steps that is no whole number from 1 on.
+    #[error("tensor `{name}` counts steps and must be a whole number from 1 on, got {value}")]
+    Count {
+        /// Its name.
+        name: String,
+        /// The value.
+        value: f64,
+    },
 }
 
-/// Reads the F32 and F64 tensors of a safetensors file.
+/// Reads the tensors of a safetensors file: F64 as they are, integers and Booleans as F64, F32 and both half precisions as F32.
+///
+/// Tensors of other types are passed over where they cannot be meant: where their names are none of a network's parameters or
+/// statistics.
 ///
 /// # Errors
-/// [`WeightsError::Format`] and [`WeightsError::Type`].
+/// [`WeightsError::Format`], and [`WeightsError::Type`] of a tensor that a network may need.
 pub fn read_safetensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
-    file.tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            let shape = view.shape().to_vec();
-            let data = match view.dtype() {
-                Dtype::F32 => TensorData::new(numbers(view.data(), f32::from_le_bytes), shape),
-                Dtype::F64 => TensorData::new(numbers(view.data(), f64::from_le_bytes), shape),
-                found => return Err(WeightsError::Type { name, found: format!("{found:?}") }),
-            };
-            Ok((name, data))
-        })
-        .collect()
+    let mut tensors = Tensors::new();
+    for (name, view) in file.tensors() {
+        match numbers(&view) {
+            Some(data) => {
+                tensors.insert(name, data);
+            }
+            None if may_be_needed(&name) => {
+                return Err(WeightsError::Type { name, found: format!("{:?}", view.dtype()) });
+            }
+            None => {}
+        }
+    }
+    Ok(tensors)
 }
 
-/// Writes F32 and F64 tensors as a safetensors file; equal tensors give equal bytes.
+/// Reads one tensor of a safetensors file, with the types of [`read_safetensors`]; the others may be of any.
+///
+/// # Errors
+/// [`WeightsError::Format`], [`WeightsError::Unnamed`] and [`WeightsError::Type`].
+pub fn read_tensor(bytes: &[u8], name: &str) -> Result<TensorData, WeightsError> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
+    let Ok(view) = file.tensor(name) else {
+        let mut names = file.names();
+        names.sort_unstable();
+        return Err(WeightsError::Unnamed { name: name.into(), present: names.join(", ") });
+    };
+    numbers(&view).ok_or_else(|| WeightsError::Type { name: name.into(), found: format!("{:?}", view.dtype()) })
+}
+
+/// Whether a name is one of those that networks have: `{i}.weight`, `{i}.bias`, and statistics of batch norms.
+fn may_be_needed(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    matches!(last, "weight" | "bias" | "mean" | "variance" | "running_mean" | "running_var")
+}
+
+/// The values of a tensor, if they are numbers of a type that is read.
+fn numbers(view: &TensorView) -> Option<TensorData> {
+    let (bytes, shape) = (view.data(), view.shape().to_vec());
+    macro_rules! read {
+        ($number:ty as $to:ty) => {{
+            let (chunks, _) = bytes.as_chunks();
+            let values: Vec<$to> = chunks.iter().map(|chunk| <$number>::from_le_bytes(*chunk) as $to).collect();
+            TensorData::new(values, shape)
+        }};
+    }
+    Some(match view.dtype() {
+        Dtype::F64 => read!(f64 as f64),
+        Dtype::F32 => read!(f32 as f32),
+        Dtype::F16 => half(bytes, shape, |bits| f16::from_bits(bits).to_f32()),
+        Dtype::BF16 => half(bytes, shape, |bits| bf16::from_bits(bits).to_f32()),
+        Dtype::I64 => read!(i64 as f64),
+        Dtype::I32 => read!(i32 as f64),
+        Dtype::I16 => read!(i16 as f64),
+        Dtype::I8 => read!(i8 as f64),
+        Dtype::U64 => read!(u64 as f64),
+        Dtype::U32 => read!(u32 as f64),
+        Dtype::U16 => read!(u16 as f64),
+        Dtype::U8 | Dtype::BOOL => read!(u8 as f64),
+        // Eight bits and less, complex numbers, and what later versions of the format bring.
+        _ => return None,
+    })
+}
+
+fn half(bytes: &[u8], shape: Vec<usize>, number: impl Fn(u16) -> f32) -> TensorData {
+    let (chunks, _) = bytes.as_chunks();
+    let values: Vec<f32> = chunks.iter().map(|chunk| number(u16::from_le_bytes(*chunk))).collect();
+    TensorData::new(values, shape)
+}
+
+/// Writes F32, F64, I64 and U64 tensors as a safetensors file; equal tensors give equal bytes.
 ///
 /// # Panics
 /// On another type of tensor.
@@ -104,17 +227,14 @@ pub fn write_safetensors(tensors: &Tensors) -> Vec<u8> {
         let dtype = match data.dtype() {
             DType::F32 => Dtype::F32,
             DType::F64 => Dtype::F64,
+            DType::I64 => Dtype::I64,
+            DType::U64 => Dtype::U64,
             other => panic!("tensor `{name}` has type {other:?}"),
         };
         let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes()).expect("shape and bytes agree");
         (name.clone(), view)
     });
     safetensors::serialize(views, None).expect("names are unique")
-}
-
-fn numbers<const W: usize, T>(bytes: &[u8], from: fn([u8; W]) -> T) -> Vec<T> {
-    let (chunks, _) = bytes.as_chunks::<W>();
-    chunks.iter().map(|chunk| from(*chunk)).collect()
 }
 
 impl Network {
@@ -137,26 +257,27 @@ impl Network {
         tensors
     }
 
-    /// The same network with these parameters and, where given, running statistics.
-    ///
-    /// Names that are neither (`x`, `y`, ..) are left alone.
+    /// This network with other parameters and running statistics, which are all there is in `tensors`.
     ///
     /// # Errors
-    /// The first tensor that is missing, too many, of another shape or type, or not finite.
+    /// The first tensor that is missing, that the network does not have, of another shape, not finite, or a variance below
+    /// zero.
     pub fn with_tensors(&self, tensors: &Tensors) -> Result<Self, WeightsError> {
-        let names = self.parameter_names();
-        let extra = tensors.keys().find(|name| {
-            let mut parts = name.split('.');
-            let numbered = parts.next().is_some_and(|i| i.parse::<usize>().is_ok());
-            numbered
-                && matches!(parts.next(), Some("weight" | "bias"))
-                && parts.next().is_none()
-                && !names.contains(name)
-        });
-        if let Some(name) = extra {
-            let last = names.last().cloned().unwrap_or_default();
-            return Err(WeightsError::Extra { name: name.clone(), expected: names.len(), last });
+        let loaded = self.load(tensors)?;
+        if let Some(name) = loaded.unused.first() {
+            return Err(self.extra(name));
         }
+        loaded.in_mode(Mode::Eval)
+    }
+
+    /// This network with the parameters in `tensors` and the running statistics, if there are any.
+    ///
+    /// Other tensors may lie beside them ([`Loaded::unused`]), unless their names are those of parameters or statistics.
+    ///
+    /// # Errors
+    /// As [`Self::with_tensors`]; running statistics may be missing, but only all of them.
+    pub fn load(&self, tensors: &Tensors) -> Result<Loaded, WeightsError> {
+        let mut used = BTreeSet::new();
         let old = self.parameters();
         let mut parameters = Vec::with_capacity(old.len());
         for node in self.architecture().flat() {
@@ -170,41 +291,178 @@ impl Network {
                 ),
                 ("bias", &old[2 * i + 1], bias_torch_shape(node), bias_from_torch),
             ] {
-                let data = fitting(tensors, &format!("{i}.{name}"), &torch, like.dtype())?;
+                let name = format!("{i}.{name}");
+                let data = fitting(tensors, &name, &torch, like.dtype())?;
                 let flat = Tensor::from_data(data, (&like.device(), like.dtype()));
                 parameters.push(from(node, flat));
+                used.insert(name);
             }
         }
-        let mut statistics = self.running_statistics();
-        for (k, pair) in statistics.iter_mut().enumerate() {
-            for (name, tensor) in ["mean", "variance"].into_iter().zip(pair) {
-                let key = format!("running.{k}.{name}");
-                if tensors.contains_key(&key) {
-                    let [_, channels] = tensor.dims();
-                    let data = fitting(tensors, &key, &[channels], tensor.dtype())?;
-                    let flat: Tensor<1> = Tensor::from_data(data, (&tensor.device(), tensor.dtype()));
-                    *tensor = flat.reshape([1, channels]);
+        let (mut statistics, mut missing, mut found) = (self.running_statistics(), None, 0);
+        for (names, pair) in self.statistics_names().iter().zip(&mut statistics) {
+            used.extend(names.counter());
+            for (statistic, tensor) in names.both().into_iter().zip(pair) {
+                let Some(name) = statistic.given(tensors)? else {
+                    missing.get_or_insert_with(|| statistic.missing(tensors));
+                    continue;
+                };
+                let [_, channels] = tensor.dims();
+                let data = fitting(tensors, &name, &[channels], tensor.dtype())?;
+                if statistic.is_variance {
+                    never_negative(&name, &data)?;
                 }
+                let flat: Tensor<1> = Tensor::from_data(data, (&tensor.device(), tensor.dtype()));
+                *tensor = flat.reshape([1, channels]);
+                found += 1;
+                used.insert(name);
             }
         }
-        Ok(self.with_parameters(parameters).with_running_statistics(statistics))
+        if let Some(missing) = missing.take_if(|_| found > 0) {
+            return Err(missing);
+        }
+        let (mine, unused): (Vec<String>, Vec<String>) =
+            tensors.keys().filter(|name| !used.contains(*name)).cloned().partition(|name| is_state(name));
+        if let Some(name) = mine.first() {
+            return Err(self.extra(name));
+        }
+        Ok(Loaded { network: self.with_parameters(parameters).with_running_statistics(statistics), missing, unused })
+    }
+
+    fn extra(&self, name: &str) -> WeightsError {
+        let names = self.parameter_names();
+        let last = names.last().cloned().unwrap_or_default();
+        WeightsError::Extra { name: name.into(), expected: names.len(), last }
+    }
+
+    /// Names of the running statistics of each batch norm.
+    fn statistics_names(&self) -> Vec<StatisticsNames> {
+        let norms = self.architecture().flat().into_iter().filter(|node| matches!(node.layer, Layer::BatchNorm(_)));
+        norms.enumerate().map(|(norm, node)| StatisticsNames { norm, index: node.index }).collect()
     }
 }
 
-/// The tensor `name` as a flat list, if it has the shape and only finite values.
-fn fitting(tensors: &Tensors, name: &str, shape: &[usize], dtype: DType) -> Result<TensorData, WeightsError> {
+/// A network with tensors from elsewhere, which may have come without running statistics.
+#[derive(Debug)]
+pub struct Loaded {
+    network: Network,
+    missing: Option<WeightsError>,
+    unused: Vec<String>,
+}
+
+impl Loaded {
+    /// Names of the tensors that are neither parameters nor running statistics.
+    #[must_use]
+    pub fn unused(&self) -> &[String] {
+        &self.unused
+    }
+
+    /// The network for passes in this mode.
+    ///
+    /// # Errors
+    /// [`WeightsError::MissingStatistics`] if the mode needs running statistics that are not there.
+    pub fn in_mode(self, mode: Mode) -> Result<Network, WeightsError> {
+        match (mode, self.missing) {
+            (Mode::Eval, Some(missing)) => Err(missing),
+            (Mode::Eval, None) | (Mode::Train, _) => Ok(self.network),
+        }
+    }
+}
+
+/// What the running statistics of a batch norm are called.
+struct StatisticsNames {
+    /// k
+    norm: usize,
+    /// i, of one with scale and shift.
+    index: Option<usize>,
+}
+
+/// What one of them is called.
+struct Statistic {
+    name: String,
+    torch: Option<String>,
+    is_variance: bool,
+}
+
+impl StatisticsNames {
+    /// Mean and variance.
+    fn both(&self) -> [Statistic; 2] {
+        let Self { norm, index } = self;
+        [("mean", "running_mean", false), ("variance", "running_var", true)].map(|(name, torch, is_variance)| {
+            Statistic {
+                name: format!("running.{norm}.{name}"),
+                torch: index.map(|i| format!("{i}.{torch}")),
+                is_variance,
+            }
+        })
+    }
+
+    /// PyTorch's counter of batches.
+    fn counter(&self) -> Option<String> {
+        self.index.map(|i| format!("{i}.num_batches_tracked"))
+    }
+}
+
+impl Statistic {
+    /// The name under which it is given, if it is.
+    fn given(&self, tensors: &Tensors) -> Result<Option<String>, WeightsError> {
+        let own = tensors.contains_key(&self.name).then(|| self.name.clone());
+        match (own, self.torch.clone().filter(|torch| tensors.contains_key(torch))) {
+            (Some(name), Some(torch)) => Err(WeightsError::Twice { name, torch }),
+            (Some(name), None) | (None, Some(name)) => Ok(Some(name)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn missing(&self, tensors: &Tensors) -> WeightsError {
+        let (name, torch) = (self.name.clone(), self.torch.clone());
+        WeightsError::MissingStatistics { name, torch, present: some_of(tensors) }
+    }
+}
+
+/// Whether a name is one of parameters or running statistics, of this network or of another.
+fn is_state(name: &str) -> bool {
+    let Some((first, rest)) = name.split_once('.') else { return false };
+    let last = rest.rsplit('.').next().unwrap_or(rest);
+    let of_layer = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"].contains(&last);
+    first == "running" || (first.parse::<usize>().is_ok() && of_layer)
+}
+
+/// Refuses a value below zero.
+///
+/// # Errors
+/// [`WeightsError::Negative`]
+pub fn never_negative(name: &str, data: &TensorData) -> Result<(), WeightsError> {
+    let found = data.iter::<f64>().find(|&value| value < 0.0);
+    found.map_or(Ok(()), |value| Err(WeightsError::Negative { name: name.into(), value }))
+}
+
+/// The first names, for an error.
+fn some_of(tensors: &Tensors) -> String {
+    let names: Vec<&str> = tensors.keys().map(String::as_str).take(12).collect();
+    let more = if tensors.len() > 12 { ", .." } else { "" };
+    if names.is_empty() { "none".into() } else { format!("{}{more}", names.join(", ")) }
+}
+
+/// The tensor `name` of a state, if it has the shape and only values that are finite in the precision `dtype`.
+///
+/// # Errors
+/// [`WeightsError`] that names the tensor.
+pub fn fitting(tensors: &Tensors, name: &str, shape: &[usize], dtype: DType) -> Result<TensorData, WeightsError> {
     let Some(data) = tensors.get(name) else {
-        let present: Vec<&str> = tensors.keys().map(String::as_str).take(12).collect();
-        let more = if tensors.len() > 12 { ", .." } else { "" };
-        let present = if present.is_empty() { "none".into() } else { format!("{}{more}", present.join(", ")) };
+        let present = some_of(tensors);
         return Err(WeightsError::Missing { name: name.into(), expected: shape.to_vec(), present });
     };
     if data.shape().to_vec() != shape {
         let found = data.shape().to_vec();
         return Err(WeightsError::Shape { name: name.into(), expected: shape.to_vec(), found });
     }
-    if data.iter::<f64>().any(|x| !x.is_finite()) {
-        return Err(WeightsError::NotFinite { name: name.into() });
+    for value in data.iter::<f64>() {
+        if !value.is_finite() {
+            return Err(WeightsError::NotFinite { name: name.into() });
+        }
+        if dtype == DType::F32 && !(value as f32).is_finite() {
+            return Err(WeightsError::TooLarge { name: name.into(), value, precision: "F32" });
+        }
     }
     let data = data.clone().convert_dtype(dtype);
     let count = shape.iter().product::<usize>();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::Tensors;
-use fintan_net::{Lowering, Network, Placement};
+use fintan_net::{Lowering, Mode, Network, Placement};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -71,7 +71,8 @@ pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
 impl Case {
     pub(crate) fn network(&self, placement: &Placement) -> Network {
         let network = Network::init(&self.architecture, &mut rng(0), placement);
-        network.with_tensors(&self.tensors).unwrap_or_else(|e| panic!("{}: {e}", self.name))
+        let loaded = network.load(&self.tensors).and_then(|loaded| loaded.in_mode(Mode::Train));
+        loaded.unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
     pub(crate) fn input(&self, placement: &Placement) -> Tensor<4> {

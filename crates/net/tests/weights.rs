@@ -1,8 +1,9 @@
 //! Weights in and out, and what does not fit.
 
 use burn::tensor::TensorData;
-use fintan_net::Network;
+use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::{Tensors, read_safetensors, write_safetensors};
+use fintan_net::{Mode, Network};
 
 use crate::support::{Case, flex, golden, rng};
 
@@ -51,6 +52,34 @@ fn what_does_not_fit_is_named() {
     assert_eq!(nan, "tensor `0.bias` holds a value that is not finite");
     let running = fails(&|t| drop(t.insert("running.0.mean".into(), TensorData::new(vec![0.0; 5], [5]))));
     assert_eq!(running, "tensor `running.0.mean` must have shape [6], got [5]");
+    let beside = fails(&|t| drop(t.insert("x".into(), TensorData::new(vec![0.0], [1]))));
+    assert_eq!(beside, "tensor `x` is no parameter of the network, which has 12 tensors up to `5.bias`");
+    let half = fails(&|t| drop(t.remove("running.1.variance")));
+    assert!(
+        half.starts_with("tensor `running.1.variance`, running statistics of a batch norm, is missing; there"),
+        "{half}"
+    );
+}
+
+/// Half precision and integers are numbers too, and PyTorch counts batches in an integer tensor.
+#[test]
+fn tensors_of_other_types_are_read() {
+    let layers: Vec<Layer> = serde_json::from_str(r#"[{"dense":{"out":2}},{"batch_norm":{}}]"#).expect("layers");
+    let architecture = Architecture::new(Shape::vector(1), &layers, Parametrization::default()).expect("sound");
+    let network = Network::init(&architecture, &mut rng(0), &flex());
+    let header = r#"{"0.weight":{"dtype":"F16","shape":[2,1],"data_offsets":[0,4]},"0.bias":{"dtype":"BF16","shape":[2],"data_offsets":[4,8]},"1.weight":{"dtype":"I32","shape":[2],"data_offsets":[8,16]},"1.bias":{"dtype":"U8","shape":[2],"data_offsets":[16,18]},"1.running_mean":{"dtype":"I8","shape":[2],"data_offsets":[18,20]},"1.running_var":{"dtype":"F32","shape":[2],"data_offsets":[20,28]},"1.num_batches_tracked":{"dtype":"I64","shape":[],"data_offsets":[28,36]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    // 1 and -0.5; 2 and -3; 4 and -5; 6 and 7; -8 and 9; 0.5 and 10; 11.
+    bytes.extend([0x00, 0x3c, 0x00, 0xb8, 0x00, 0x40, 0x40, 0xc0, 4, 0, 0, 0, 0xfb, 0xff, 0xff, 0xff, 6, 7, 0xf8, 9]);
+    bytes.extend([0.5_f32, 10.0].map(f32::to_le_bytes).concat());
+    bytes.extend(11_i64.to_le_bytes());
+    let tensors = read_safetensors(&bytes).expect("read");
+    let loaded = network.load(&tensors).expect("fits");
+    assert!(loaded.unused().is_empty());
+    let found = loaded.in_mode(Mode::Eval).expect("whole").to_tensors();
+    let numbers: Vec<f64> = found.values().flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect();
+    assert_eq!(numbers, [2.0, -3.0, 1.0, -0.5, 6.0, 7.0, 4.0, -5.0, -8.0, 9.0, 0.5, 10.0]);
 }
 
 #[test]

@@ -29,6 +29,31 @@ impl Entries {
             Self::Diagonal => vec![n1, n2, outputs],
         }
     }
+
+    /// Numbers of a tile's block, for each part; see [`Block`].
+    #[must_use]
+    pub fn block_len(self, Tile { samples: [a, b], outputs: [rows, columns] }: &Tile) -> usize {
+        a.len()
+            * b.len()
+            * match self {
+                Self::Full => rows.len() * columns.len(),
+                Self::Traced => 1,
+                Self::Diagonal => rows.len(),
+            }
+    }
+}
+
+/// Which entries a kernel has, between how many samples, over how many outputs: all that its tiles depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelShape {
+    /// Which entries.
+    pub entries: Entries,
+    /// Samples of either side.
+    pub samples: [usize; 2],
+    /// Number of outputs.
+    pub outputs: usize,
+    /// Whether both sides are the same samples.
+    pub symmetric: bool,
 }
 
 /// Numbers of a kernel: f64, or f32 where a full kernel was computed in f32, because it may be large.
@@ -62,6 +87,15 @@ impl Values {
         self.len() == 0
     }
 
+    /// Whether all of them are finite.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::F32(values) => values.par_iter().all(|v| v.is_finite()),
+            Self::F64(values) => values.par_iter().all(|v| v.is_finite()),
+        }
+    }
+
     /// One of them.
     #[must_use]
     pub fn at(&self, i: usize) -> f64 {
@@ -92,7 +126,9 @@ impl Values {
         match (self, others) {
             (Self::F64(here), Self::F64(there)) => add_run(&mut here[to..], stride, &there[from..from + len]),
             (Self::F32(here), Self::F32(there)) => add_run(&mut here[to..], stride, &there[from..from + len]),
-            _ => unreachable!("a kernel and its blocks have one precision"),
+            (Self::F64(_), Self::F32(_)) | (Self::F32(_), Self::F64(_)) => {
+                panic!("a kernel and its blocks have one precision")
+            }
         }
     }
 }
@@ -163,6 +199,12 @@ impl Kernel {
     pub fn of(problem: &Problem) -> Self {
         let (outputs, names) = (problem.outputs().len(), problem.part_names());
         Self::zeros(problem.entries(), problem.samples(), outputs, &names, problem.is_double())
+    }
+
+    /// Whether all entries are finite; if not, [`crate::Overflow::of`] says why.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.parts.iter().all(|part| part.values.is_finite())
     }
 
     /// Lengths of the axes.
@@ -276,9 +318,16 @@ impl Kernel {
     /// Adds a tile's block to its place.
     ///
     /// `symmetric`: what lies off the diagonal is added to its mirror image too.
+    ///
+    /// # Panics
+    /// If the block has not one matrix a part, of [`Entries::block_len`] numbers in the kernel's precision: who reads it from
+    /// a file has to check that.
     pub fn insert(&mut self, tile: &Tile, block: &Block, symmetric: bool) {
         let mirrored = symmetric && !tile.is_diagonal();
         let (entries, samples, outputs) = (self.entries, self.samples, self.outputs);
+        let len = entries.block_len(tile);
+        assert_eq!(block.parts.len(), self.parts.len(), "one matrix a part");
+        assert!(block.parts.iter().all(|values| values.len() == len), "matrices of the tile's size");
         for (part, values) in self.parts.iter_mut().zip(&block.parts) {
             let mut from = 0;
             runs(entries, samples, outputs, tile, &mut |len, [(to, stride), mirror]| {
@@ -328,14 +377,16 @@ fn runs(
 impl Block {
     /// A block of zeros between outputs of rows and of columns.
     pub(crate) fn zeros(problem: &Problem, outputs: &[Range<usize>; 2]) -> Self {
-        let ([n1, n2], [rows, columns]) = (problem.samples(), [outputs[0].len(), outputs[1].len()]);
-        let len = match problem.entries() {
-            Entries::Full => n1 * rows * n2 * columns,
-            Entries::Traced => n1 * n2,
-            Entries::Diagonal => rows * n1 * n2,
-        };
+        let tile = Tile { samples: problem.samples().map(|n| 0..n), outputs: outputs.clone() };
+        let len = problem.entries().block_len(&tile);
         let zeros = |_| Values::zeros(len, problem.is_double());
         Self { parts: problem.part_names().into_iter().map(zeros).collect() }
+    }
+
+    /// Whether all entries are finite.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.parts.iter().all(Values::is_finite)
     }
 
     /// Adds what several parameters contribute.

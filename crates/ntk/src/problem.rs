@@ -7,7 +7,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::Shape;
 use fintan_net::{Mode, Network, Tape};
 
-use crate::kernel::Entries;
+use crate::kernel::{Entries, KernelShape};
 use crate::plan;
 
 /// A kernel to compute.
@@ -148,6 +148,14 @@ impl Problem {
         self
     }
 
+    /// The kernel with other entries.
+    #[must_use]
+    pub fn with_entries(mut self, entries: Entries) -> Self {
+        self.entries = entries;
+        self.on_cones = OnceLock::new();
+        self
+    }
+
     /// The same kernel with exactly so many of the convolutions at the end of the network on cones (all, if there are fewer),
     /// where by default the number that is fastest is chosen.
     #[must_use]
@@ -196,6 +204,17 @@ impl Problem {
     #[must_use]
     pub fn entries(&self) -> Entries {
         self.entries
+    }
+
+    /// What the tiles of the kernel depend on.
+    #[must_use]
+    pub fn shape(&self) -> KernelShape {
+        KernelShape {
+            entries: self.entries,
+            samples: self.samples(),
+            outputs: self.outputs.len(),
+            symmetric: self.is_symmetric(),
+        }
     }
 
     /// The inputs of one side, or of both.

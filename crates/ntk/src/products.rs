@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Element, Tensor};
 use faer::linalg::matmul::{matmul, triangular};
 use faer::{Accum, MatMut, MatRef, Par};
+use gemm_common::cache::{CACHE_INFO, kernel_params};
 use rayon::prelude::*;
 use triangular::BlockStructure::{Rectangular, TriangularLower};
 
@@ -16,6 +17,24 @@ const BLOCK: usize = 4096;
 
 /// Multiply-adds of a product that are worth several threads.
 const PARALLEL: usize = 1 << 23;
+
+/// Bytes that a thread keeps for matrix products, of this program's loops and of Burn's: one second-level cache.
+pub(crate) fn kept_by_thread() -> f64 {
+    CACHE_INFO[1].cache_bytes as f64
+}
+
+/// Bytes of the copies that a product `[m, k] [k, n]` of numbers of `size` bytes makes: of one factor, some terms at a time,
+/// and of a few rows of the other. A bound: which factor it is depends on their layouts, the number of terms on the caches.
+pub(crate) fn packed(m: usize, n: usize, k: usize, size: usize) -> f64 {
+    let k = k.min(BLOCK);
+    if m == 0 || n == 0 || k == 0 {
+        return 0.0;
+    }
+    // The largest register blocks, of 512-bit vectors.
+    let (rows, columns) = (192 / size, 8);
+    let params = kernel_params(m.max(n), m.max(n), k, rows, columns, size);
+    ((m.max(n) + columns + 2 * params.mc) * params.kc * size) as f64
+}
 
 /// Who multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

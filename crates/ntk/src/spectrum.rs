@@ -5,8 +5,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-use crate::kernel::{Kernel, Values};
+use crate::kernel::{Entries, Kernel, Values};
 use crate::operator::Operator;
+use crate::plan::{Plan, PlanError};
+use crate::problem::Problem;
 
 /// Eigenpairs of a symmetric kernel, the largest first.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,9 +30,12 @@ pub enum SpectrumError {
     /// A kernel without a matrix.
     #[error("a diagonal kernel is a list of matrices; take a full or a traced one for eigenvalues")]
     Diagonal,
-    /// Numbers that are none.
-    #[error("the kernel holds values that are not finite, or its decomposition did not converge")]
+    /// Numbers that are none; [`crate::Overflow::of`] says where they come from.
+    #[error("the kernel holds values that are not finite")]
     NotFinite,
+    /// The decomposition of a finite matrix failed.
+    #[error("the kernel is finite, but the decomposition into eigenvalues did not converge")]
+    NotDecomposed,
     /// The iteration ended before a second start confirmed what had converged.
     #[error(
         "after {products} products with the kernel its eigenpairs have converged, but others of the same eigenvalues may be \
@@ -93,7 +98,7 @@ impl Kernel {
         }
         let faer = Mat::from_fn(rows, rows, |i, j| matrix[i * rows + j]);
         drop(matrix);
-        let mut values = faer.self_adjoint_eigenvalues(Side::Lower).map_err(|_| SpectrumError::NotFinite)?;
+        let mut values = faer.self_adjoint_eigenvalues(Side::Lower).map_err(|_| SpectrumError::NotDecomposed)?;
         values.reverse();
         Ok(Spectrum { values, vectors: Vec::new(), residuals: Vec::new() })
     }
@@ -116,7 +121,7 @@ impl Spectrum {
         }
         let rows = n;
         let matrix = Mat::from_fn(rows, rows, |i, j| matrix[i * rows + j]);
-        let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| SpectrumError::NotFinite)?;
+        let eigen = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| SpectrumError::NotDecomposed)?;
         let (u, s) = (eigen.U(), eigen.S().column_vector());
         let values: Vec<f64> = (0..rows).rev().map(|i| s[i]).collect();
         let vectors = (0..rows).rev().map(|i| (0..rows).map(|r| u[(r, i)]).collect()).collect();
@@ -183,7 +188,7 @@ pub fn largest_eigenpairs(
         let closed = left < 1e-12 * space.scale;
         next = rest.iter().map(|v| v / left).collect();
         if last || (size >= count && size.is_multiple_of(8)) {
-            let spectrum = space.ritz(count).ok_or(SpectrumError::NotFinite)?;
+            let spectrum = space.ritz(count).ok_or(SpectrumError::NotDecomposed)?;
             let worst = spectrum.residuals.iter().copied().fold(0.0, f64::max);
             if last && (worst >= tolerance && size < rows) {
                 return Err(SpectrumError::NotConverged { products, residual: worst, wanted: tolerance });
@@ -284,22 +289,63 @@ impl Space {
     }
 }
 
-/// An estimate of the trace of a full kernel that is never formed, and its standard error.
-///
-/// Hutchinson's: the mean of |Jᵀ v|² over `draws` vectors of random signs.
-#[must_use]
-pub fn stochastic_trace(operator: &Operator, draws: usize, seed: u64) -> [f64; 2] {
-    let rows = operator.rows();
-    let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let squares: Vec<f64> = (0..draws)
-        .map(|_| {
-            let signs: Vec<f64> = (0..rows).map(|_| if rng.random_bool(0.5) { 1.0 } else { -1.0 }).collect();
-            operator.form(&signs)
-        })
-        .collect();
-    let mean = squares.iter().sum::<f64>() / draws as f64;
-    let variance = squares.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (draws.max(2) - 1) as f64;
-    [mean, (variance / draws as f64).sqrt()]
+/// The trace of a full kernel that is never formed, and the standard error of its estimate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trace {
+    /// Σ_n Σ_o Θ[(n, o), (n, o)], never less than the sum of the eigenvalues that are known.
+    pub value: f64,
+    /// 0 if the value is exact to rounding.
+    pub standard_error: f64,
+}
+
+impl Trace {
+    /// The exact trace: the sum of all eigenvalues if they are known, else of one traced kernel a sample, each in at most
+    /// `memory` bytes.
+    ///
+    /// # Errors
+    /// [`PlanError`] if that is too little.
+    pub fn exact(problem: &Problem, found: &Spectrum, memory: f64) -> Result<Self, PlanError> {
+        let (n, sum) = (problem.samples()[0], found.values.iter().sum::<f64>());
+        if found.values.len() == n * problem.outputs().len() {
+            return Ok(Self { value: sum, standard_error: 0.0 });
+        }
+        let traced = problem.clone().summed().with_entries(Entries::Traced);
+        let mut value = 0.0;
+        for i in 0..n {
+            let one = traced.among(&[i..i + 1, i..i + 1]);
+            let kernel = Kernel::compute(&one, &Plan::new(&one, None, memory)?);
+            value += kernel.trace(&kernel.total());
+        }
+        Ok(Self { value: value.max(sum), standard_error: 0.0 })
+    }
+
+    /// An estimate by Hutchinson's method in the complement of the eigenvectors that are known: Σ λ + the mean of |Jᵀ v|² over
+    /// `draws` vectors of random signs without their shares along the eigenvectors (Meyer et al., 2021).
+    #[must_use]
+    pub fn estimate(operator: &Operator, found: &Spectrum, draws: usize, seed: u64) -> Self {
+        let rows = operator.rows();
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let squares: Vec<f64> = (0..draws)
+            .map(|_| {
+                let mut v: Vec<f64> = (0..rows).map(|_| if rng.random_bool(0.5) { 1.0 } else { -1.0 }).collect();
+                for q in &found.vectors {
+                    let share = dot(q, &v);
+                    v.iter_mut().zip(q).for_each(|(v, q)| *v -= share * q);
+                }
+                operator.form(&v)
+            })
+            .collect();
+        let mean = squares.iter().sum::<f64>() / draws as f64;
+        let variance = squares.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (draws.max(2) - 1) as f64;
+        Self { value: found.values.iter().sum::<f64>() + mean, standard_error: (variance / draws as f64).sqrt() }
+    }
+
+    /// An eigenvalue as a share of the trace, and the standard error of the share.
+    #[must_use]
+    pub fn share(&self, eigenvalue: f64) -> [f64; 2] {
+        let share = eigenvalue / self.value;
+        [share, share * self.standard_error / self.value]
+    }
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use fintan_config::Shape;
 use fintan_ntk::{
-    Entries, Kernel, Method, Operator, Part, Plan, PlanError, SpectrumError, Values, largest_eigenpairs,
-    stochastic_trace,
+    Entries, Kernel, Method, Operator, Overflow, Part, Plan, PlanError, SpectrumError, Trace, Values,
+    largest_eigenpairs,
 };
 
 use crate::networks::{normal, rng};
@@ -63,8 +63,13 @@ fn eigenpairs_of_a_kernel_never_formed_are_those_of_the_formed_one() {
                 found.residuals[i]
             );
         }
-        let [estimate, error] = stochastic_trace(&operator, 400, 2);
-        assert!((estimate - trace).abs() <= 5.0 * error + 1e-11 * trace, "seed {seed}: {estimate} ± {error}, {trace}");
+        let exact = Trace::exact(&problem, &found, f64::INFINITY).expect("no bound");
+        assert!((exact.value - trace).abs() < 1e-11 * trace && exact.standard_error == 0.0, "seed {seed}: {exact:?}");
+        let estimate = Trace::estimate(&operator, &found, 400, 2);
+        let (value, error) = (estimate.value, estimate.standard_error);
+        assert!((value - trace).abs() <= 5.0 * error + 1e-11 * trace, "seed {seed}: {value} ± {error}, {trace}");
+        // What is not found is never negative: shares stay below the whole whatever is drawn.
+        assert!(value >= found.values.iter().sum::<f64>(), "seed {seed}");
     }
 }
 

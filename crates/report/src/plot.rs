@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use fintan_artifact::visible;
 use image::{ImageFormat, RgbImage};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
@@ -67,7 +68,7 @@ pub enum Stands {
 }
 
 /// Colours that stay apart for most eyes (Okabe and Ito 2008).
-const COLOURS: [RGBColor; 7] = [
+pub(crate) const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -115,7 +116,12 @@ where
     };
     let curves: Vec<Curve> = curves
         .iter()
-        .map(|curve| Curve { points: curve.points.iter().copied().filter(shown).collect(), ..curve.clone() })
+        .map(|curve| Curve {
+            // Control characters, which a name of a file can have, are no XML.
+            name: visible(&curve.name).into_owned(),
+            points: curve.points.iter().copied().filter(shown).collect(),
+            ..*curve
+        })
         .filter(|curve| on_page(axes) || !curve.points.is_empty())
         .collect();
     let ends = |log: bool, get: fn(&(f64, f64)) -> f64| -> (f64, f64) {

@@ -6,11 +6,10 @@
 //!
 //! (Jacot, Gabriel, Hongler, NeurIPS 2018). The scaled kernel is `ϑ = Θ(x, y) / √(Θ(x, x) Θ(y, y))`.
 
-use rayon::prelude::*;
-
-use crate::dual::{Dual, DualError, Duals, Moments, Pair};
+use crate::bulk::Rule;
+use crate::dual::{Dual, DualError};
 use crate::mean_field::MeanField;
-use crate::series::Known;
+use crate::wide::Wide;
 
 /// The kernels of a network with a number of linear layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,20 +17,20 @@ pub struct AtDepth {
     /// Linear layers L.
     pub layers: usize,
     /// Σ(x, x)
-    pub variance: f64,
+    pub variance: Wide,
     /// 1 - c of the outputs, exact where c is close to 1.
     pub one_minus_correlation: f64,
     /// Θ(x, x)
-    pub own_ntk: f64,
+    pub own_ntk: Wide,
     /// Θ(x, y)
-    pub ntk: f64,
+    pub ntk: Wide,
 }
 
 impl AtDepth {
     /// ϑ(x, y).
     #[must_use]
     pub fn scaled(&self) -> f64 {
-        self.ntk / self.own_ntk
+        self.ntk.over(self.own_ntk)
     }
 
     /// Condition number of the kernel of n inputs whose pairs are all as this one: `(Θ_xx + (n-1) Θ_xy) / (Θ_xx - Θ_xy)`, or
@@ -45,6 +44,12 @@ impl AtDepth {
 /// Share of the diagonal below which an eigenvalue is rounding.
 const ROUNDING: f64 = 1e-14;
 
+/// Condition numbers of kernels of n inputs above that are not known: the smallest eigenvalue is rounding.
+#[must_use]
+pub fn condition_bound(n: usize) -> f64 {
+    n as f64 / ROUNDING
+}
+
 /// Of the n-by-n matrix of 1 on and ϑ off the diagonal: `(1 + (n-1) ϑ) / (1 - ϑ)`, or its inverse where ϑ < 0.
 pub(crate) fn condition(scaled: f64, n: usize) -> f64 {
     let (one, rest) = (1.0 + (n as f64 - 1.0) * scaled, 1.0 - scaled);
@@ -57,49 +62,22 @@ pub(crate) fn condition(scaled: f64, n: usize) -> f64 {
 /// # Errors
 /// A dual activation that quadrature does not reach.
 pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usize) -> Result<Vec<AtDepth>, DualError> {
-    let of = |pair: Pair| Ok((dual.pair(pair)?, dual.moments(pair.q1)));
-    sweep(of, weights, biases, gap, layers)
-}
-
-/// The same for many gaps: variances do not depend on them, and what is worked out for one serves all.
-///
-/// # Errors
-/// As [`depth_sweep`].
-pub fn depth_sweeps(
-    dual: &Dual,
-    weights: f64,
-    biases: f64,
-    gaps: &[f64],
-    layers: usize,
-) -> Result<Vec<Vec<AtDepth>>, DualError> {
-    let known = Known::default();
-    let of = |pair: Pair| {
-        let series = if dual.is_quadrature() { known.pair(dual, pair) } else { None };
-        Ok((series.map_or_else(|| dual.pair(pair), Ok)?, known.moments(dual, pair.q1)))
-    };
-    gaps.par_iter().map(|&gap| sweep(of, weights, biases, gap, layers)).collect()
-}
-
-fn sweep(
-    of: impl Fn(Pair) -> Result<(Duals, Moments), DualError>,
-    weights: f64,
-    biases: f64,
-    gap: f64,
-    layers: usize,
-) -> Result<Vec<AtDepth>, DualError> {
-    let (mut q, mut gap) = (weights + biases, weights * gap);
+    let (mut q, mut gap) = (Wide::new(weights + biases), Wide::new(weights * gap));
     let (mut own, mut ntk) = (q, q - gap);
     let mut found = Vec::with_capacity(layers);
     for l in 1..=layers {
-        found.push(AtDepth { layers: l, variance: q, one_minus_correlation: gap / q, own_ntk: own, ntk });
+        found.push(AtDepth { layers: l, variance: q, one_minus_correlation: gap.over(q), own_ntk: own, ntk });
         if l == layers {
             break;
         }
-        let (duals, moments) = of(Pair { q1: q, q2: q, gap })?;
-        (q, gap) = (biases + weights * moments.second, weights * duals.gap);
-        (own, ntk) = (weights * moments.slope * own + q, weights * duals.slope * ntk + q - gap);
+        let moments = dual.wide_moments(q);
+        let [lost, slope] = dual.wide_gap(q, gap)?;
+        (q, gap) = (moments.second * weights + Wide::new(biases), lost * weights);
+        (own, ntk) = (moments.slope * weights * own + q, slope * weights * ntk + q - gap);
         // Deep in order the two differ by less than their rounding.
-        ntk = ntk.min(own);
+        if (own - ntk).value() < 0.0 {
+            ntk = own;
+        }
     }
     Ok(found)
 }
@@ -117,10 +95,11 @@ pub enum Law {
     SmoothEdge,
     /// ϑ stays: a linear network at the edge.
     Linear,
-    /// `ϑ r^L` tends to `a (r - 1) / (1 - χ)`, with a the limit of correlations and χ the slope of their map there.
+    /// `ϑ r^L` tends to a constant; of dense networks of one nonlinearity `a (r - 1) / (1 - χ)`, with a the limit of
+    /// correlations and χ the slope of their map there.
     Chaos {
-        /// The limit of ϑ r^L.
-        prefactor: f64,
+        /// The limit of ϑ r^L, where it is known.
+        prefactor: Option<f64>,
     },
     /// ϑ vanishes faster, like `(χ/r)^L` up to powers of L: chaos whose correlations go to 0.
     CentredChaos {
@@ -134,14 +113,19 @@ pub enum Law {
 const AT_THE_EDGE: f64 = 1e-6;
 
 impl Law {
-    /// Of a nonlinearity at its fixed point.
+    /// Of dense networks of one nonlinearity, at its fixed point.
     #[must_use]
     pub fn of(dual: &Dual, at: &MeanField) -> Self {
-        let activation = dual.activation();
-        let kink = activation.raw_slope(1e-300) != activation.raw_slope(-1e-300);
+        Self::of_block(&[Rule::Activation(dual.clone())], at, true)
+    }
+
+    /// Of a block that is repeated L times; `is_plain`: of one nonlinearity and a dense layer, as all the network is.
+    pub(crate) fn of_block(block: &[Rule], at: &MeanField, is_plain: bool) -> Self {
+        let kink = block.iter().any(|rule| rule.any_activation(&Dual::has_kink));
+        let linear = !block.iter().any(|rule| rule.any_activation(&|dual: &Dual| !dual.is_linear()));
         if (at.chi - 1.0).abs() < AT_THE_EDGE {
             return match kink {
-                _ if dual.is_linear() => Self::Linear,
+                _ if linear => Self::Linear,
                 true => Self::KinkedEdge,
                 false => Self::SmoothEdge,
             };
@@ -149,7 +133,9 @@ impl Law {
         match at.chi < 1.0 {
             true if kink => Self::Kinked,
             true => Self::Smooth,
-            false if at.c > 1e-9 => Self::Chaos { prefactor: at.c * (at.chi - 1.0) / (1.0 - at.chi_c) },
+            false if at.c > 1e-9 => {
+                Self::Chaos { prefactor: is_plain.then(|| at.c * (at.chi - 1.0) / (1.0 - at.chi_c)) }
+            }
             false => Self::CentredChaos { rate: at.chi_c / at.chi },
         }
     }
@@ -163,7 +149,8 @@ impl Law {
             Self::KinkedEdge => "ϑ tends to 1/4 like log(L)/L".into(),
             Self::SmoothEdge => "ϑ tends to 1/3 like log(L)/L".into(),
             Self::Linear => "ϑ stays as it is".into(),
-            Self::Chaos { prefactor } => format!("ϑ shrinks like {prefactor:.4} r^-L"),
+            Self::Chaos { prefactor: Some(prefactor) } => format!("ϑ shrinks like {prefactor:.4} r^-L"),
+            Self::Chaos { prefactor: None } => "ϑ shrinks like r^-L".into(),
             Self::CentredChaos { rate } => format!("ϑ shrinks like {rate:.4}^L, up to powers of L"),
         }
     }

@@ -7,6 +7,10 @@
 //! Pairs carry their *gap* `½ E[(u - v)²] = (q1 + q2)/2 - k` rather than their covariance, because deep in order
 //! correlations tend to 1 and 1 - c would be lost in rounding: 1 - c = gap / q where q1 = q2 = q.
 //!
+//! Scale is kept apart from correlation. Relu, leaky relu, abs and the identity are homogeneous, f(a x) = a f(x) for a > 0, so
+//! that they are evaluated at variances of any size ([`Wide`]). Other functions are their tangent at 0 where variances
+//! are so small that nothing else is left of them, and their asymptotes where variances are so large.
+//!
 //! | f | closed form | source |
 //! | --- | --- | --- |
 //! | relu, leaky relu, abs, identity | arc-cosine kernels of order 0 and 1 | Cho and Saul, NeurIPS 2009 |
@@ -16,9 +20,10 @@
 
 use std::f64::consts::{FRAC_2_PI, PI};
 
-use fintan_config::{Activation, Function, expectation};
+use fintan_config::{Activation, Function, SELU, expectation};
 
 use crate::quadrature::bivariate;
+use crate::wide::Wide;
 
 /// Second moments of a pair of centred Gaussians.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,6 +65,11 @@ impl Pair {
     fn scaled(self, factor: f64) -> Self {
         Self { q1: factor * self.q1, q2: factor * self.q2, gap: factor * self.gap }
     }
+
+    /// √(q1 q2), where the product may leave the range of f64.
+    pub(crate) fn size(&self) -> f64 {
+        self.q1.sqrt() * self.q2.sqrt()
+    }
 }
 
 /// Moments of one activated value σ(u), u ~ N(0, q).
@@ -72,6 +82,62 @@ pub struct Moments {
     /// E\[σ'(u)²\]
     pub slope: f64,
 }
+
+/// [`Moments`] of any size, and how they change with the variance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct WideMoments {
+    pub(crate) mean: Wide,
+    pub(crate) second: Wide,
+    pub(crate) slope: Wide,
+}
+
+/// A nonlinearity where it is a broken line and a constant: `σ(u) = factor · line(u) + constant`, with a line through 0 of
+/// slope `up` above it and `down` below.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) up: f64,
+    pub(crate) down: f64,
+    pub(crate) factor: Wide,
+    pub(crate) constant: f64,
+}
+
+impl Line {
+    /// E\[line(u)²\] / q and E\[line'(u)²\].
+    fn both(&self) -> f64 {
+        0.5 * (self.up * self.up + self.down * self.down)
+    }
+
+    fn mean(&self, q: Wide) -> Wide {
+        (q * (1.0 / (2.0 * PI))).sqrt() * self.factor * (self.up - self.down)
+    }
+
+    fn moments(&self, q: Wide) -> WideMoments {
+        let (mean, c) = (self.mean(q), Wide::new(self.constant));
+        let slope = self.factor * self.factor * self.both();
+        WideMoments { mean: mean + c, second: slope * q + (mean * 2.0 + c) * c, slope }
+    }
+
+    /// Derivatives of the mean and the second moment in q.
+    fn rates(&self, q: Wide) -> [Wide; 2] {
+        let mean = if self.up == self.down { Wide::ZERO } else { self.mean(q) / (q * 2.0) };
+        [mean, self.factor * self.factor * self.both() + mean * 2.0 * self.constant]
+    }
+
+    /// E\[line(u)\] and E\[line(u)²\]: factor and constant are left out.
+    pub(crate) fn own(&self, q: f64) -> [f64; 2] {
+        [(self.up - self.down) * (q / (2.0 * PI)).sqrt(), self.both() * q]
+    }
+
+    /// Of a pair, the line alone: factor and constant are left out.
+    pub(crate) fn pair(&self, pair: Pair) -> Duals {
+        broken_line(pair, self.up, self.down)
+    }
+}
+
+/// log₂ of the variances of g u below which a function is its tangent at 0, and above which it is its asymptotes: what is
+/// left out is of relative size √q and 1/√q.
+const TANGENT: f64 = -120.0;
+const ASYMPTOTES: f64 = 120.0;
 
 /// Moments of an activated pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,39 +205,121 @@ impl Dual {
         self.broken_line().is_some_and(|(up, down)| up == down)
     }
 
+    /// Whether `σ(a x) = a σ(x)` for a > 0.
+    pub(crate) fn is_homogeneous(&self) -> bool {
+        self.broken_line().is_some() && self.centre == 0.0
+    }
+
+    /// Whether the slope jumps at 0.
+    pub(crate) fn has_kink(&self) -> bool {
+        self.activation.raw_slope(1e-300) != self.activation.raw_slope(-1e-300)
+    }
+
     /// Whether pairs are evaluated by quadrature.
     #[must_use]
     pub fn is_quadrature(&self) -> bool {
         self.broken_line().is_none() && !matches!(self.activation.function, Function::Erf | Function::Sin)
     }
 
+    /// The nonlinearity as a broken line, where it is one at all variances between 2^least and 2^most that are not 0.
+    pub(crate) fn line(&self, least: f64, most: f64) -> Option<Line> {
+        let (f, steep) = (&self.activation, 2.0 * self.activation.gain.log2());
+        let line = |up, down, at_zero: f64| Line {
+            up,
+            down,
+            factor: Wide::new(f.gain) / Wide::new(self.scale),
+            constant: (at_zero - self.centre) / self.scale,
+        };
+        if let Some((up, down)) = self.broken_line() {
+            return Some(line(up, down, 0.0));
+        }
+        if most + steep < TANGENT {
+            let beside = 1e-300 / f.gain;
+            return Some(line(f.raw_slope(beside) / f.gain, f.raw_slope(-beside) / f.gain, f.raw_value(0.0)));
+        }
+        let up = match f.function {
+            Function::Elu | Function::Gelu | Function::Silu | Function::Softplus => 1.0,
+            Function::Selu => SELU.1,
+            // Bounded, or homogeneous and met above.
+            Function::Tanh
+            | Function::Erf
+            | Function::Sigmoid
+            | Function::Sin
+            | Function::Relu
+            | Function::LeakyRelu
+            | Function::Abs
+            | Function::Identity => return None,
+        };
+        (least + steep > ASYMPTOTES).then(|| line(up, 0.0, 0.0))
+    }
+
     /// Moments at a variance.
     #[must_use]
     pub fn moments(&self, q: f64) -> Moments {
-        let raw = self.raw_moments(q);
+        let WideMoments { mean, second, slope } = self.wide_moments(Wide::new(q));
+        Moments { mean: mean.value(), second: second.value(), slope: slope.value() }
+    }
+
+    /// Moments at a variance of any size.
+    pub(crate) fn wide_moments(&self, q: Wide) -> WideMoments {
+        if let Some(line) = self.line(q.log2(), q.log2()) {
+            return line.moments(q);
+        }
+        let (within, beyond) = self.within(q);
+        let raw = self.raw_moments(within);
         let (m, s) = (self.centre, self.scale);
-        Moments {
-            mean: (raw.mean - m) / s,
-            second: (raw.second - 2.0 * m * raw.mean + m * m) / (s * s),
-            slope: raw.slope / (s * s),
+        WideMoments {
+            mean: Wide::new((raw.mean - m) / s),
+            second: Wide::new((raw.second - 2.0 * m * raw.mean + m * m) / (s * s)),
+            slope: beyond * (raw.slope / (s * s)),
         }
     }
 
-    /// E\[σ(u)²\] alone, u ~ N(0, q).
-    pub(crate) fn second_moment(&self, q: f64) -> f64 {
-        if !self.is_quadrature() {
-            return self.moments(q).second;
+    /// `½ E[(σ(u) - σ(v))²]` and `E[σ'(u) σ'(v)]` of a pair of equal variances of any size.
+    pub(crate) fn wide_gap(&self, q: Wide, gap: Wide) -> Result<[Wide; 2], DualError> {
+        if let Some(line) = self.line(q.log2(), q.log2()) {
+            let (duals, square) = (line.pair(Pair { q1: 1.0, q2: 1.0, gap: gap.over(q) }), line.factor * line.factor);
+            return Ok([square * q * duals.gap, square * duals.slope]);
         }
-        let (std, f) = (q.sqrt(), &self.activation);
-        expectation(|z| ((f.raw_value(std * z) - self.centre) / self.scale).powi(2), f.kinks())
+        let duals = self.pair(Pair { q1: q.value(), q2: q.value(), gap: gap.value() })?;
+        Ok([Wide::new(duals.gap), Wide::new(duals.slope)])
     }
 
+    /// The variance, no larger than where a bounded function is a step; there its mean and second moment stay, and
+    /// E\[σ'²\] falls like 1/√q, by the factor that is given.
+    fn within(&self, q: Wide) -> (f64, Wide) {
+        let most = Wide::scaled(1.0, ASYMPTOTES as i64) / (Wide::new(self.activation.gain) * self.activation.gain);
+        if q.log2() <= most.log2() || self.activation.function == Function::Sin {
+            return (q.value(), Wide::new(1.0));
+        }
+        (most.value(), (most / q).sqrt())
+    }
+
+    /// Derivatives of E\[σ(u)\] and E\[σ(u)²\] in the variance of u.
+    pub(crate) fn rates(&self, q: Wide) -> [Wide; 2] {
+        if let Some(line) = self.line(q.log2(), q.log2()) {
+            return line.rates(q);
+        }
+        // By Stein's lemma d/dq E[g(√q Z)] = E[(Z² - 1) g(√q Z)] / (2q): no second derivative at kinks.
+        let std = self.within(q).0.sqrt();
+        let value = |z: f64| (self.activation.raw_value(std * z) - self.centre) / self.scale;
+        let cuts = self.cuts(std);
+        let of = |g: &dyn Fn(f64) -> f64| Wide::new(expectation(|z| (z * z - 1.0) * g(value(z)), &cuts)) / (q * 2.0);
+        [of(&|v| v), of(&|v| v * v)]
+    }
+
+    /// Where integrals over z of f(std z) are cut: at kinks, and ever closer to 0 where f is steep there.
+    fn cuts(&self, std: f64) -> Vec<f64> {
+        // `expectation` itself is for steepness up to 2^9.
+        let halvings = (std * self.activation.gain).log2().clamp(0.0, 80.0) as i32;
+        let last = if halvings > 9 { 12 + halvings } else { 0 };
+        let finer = (13..=last).flat_map(|k| [-0.5_f64.powi(k), 0.5_f64.powi(k)]);
+        self.activation.kinks().iter().copied().chain(finer).collect()
+    }
+
+    /// Of what is no broken line.
     pub(crate) fn raw_moments(&self, q: f64) -> Moments {
         let gg = self.activation.gain * self.activation.gain;
-        if let Some((up, down)) = self.broken_line() {
-            let both = 0.5 * (up * up + down * down) * gg;
-            return Moments { mean: (up - down) * (gg * q / (2.0 * PI)).sqrt(), second: both * q, slope: both };
-        }
         let t = gg * q;
         match self.activation.function {
             Function::Erf => Moments {
@@ -185,7 +333,8 @@ impl Dual {
             }
             _ => {
                 let (std, f) = (q.sqrt(), &self.activation);
-                let of = |g: &dyn Fn(f64) -> f64| expectation(|z| g(std * z), f.kinks());
+                let cuts = self.cuts(std);
+                let of = |g: &dyn Fn(f64) -> f64| expectation(|z| g(std * z), &cuts);
                 Moments {
                     mean: of(&|x| f.raw_value(x)),
                     second: of(&|x| f.raw_value(x).powi(2)),
@@ -201,26 +350,33 @@ impl Dual {
     /// A quadrature whose error stays above [`LARGEST_ERROR`], as for steep functions at large variances, and moments that are
     /// not finite.
     pub fn pair(&self, pair: Pair) -> Result<Duals, DualError> {
-        let raw = if pair.q1 == 0.0 || pair.q2 == 0.0 { self.at_zero(pair) } else { self.raw_pair(pair) };
-        let (name, q1, q2) = (self.activation.function.name(), pair.q1, pair.q2);
+        let Pair { q1, q2, .. } = pair;
+        let (least, most) = (q1.min(q2), q1.max(q2));
+        let raw = if let Some(line) = self.line(if least == 0.0 { most } else { least }.log2(), most.log2()) {
+            let (raw, square) = (line.pair(pair), (line.factor * line.factor).value());
+            Duals { gap: square * raw.gap, slope: square * raw.slope, ..raw }
+        } else {
+            let raw = if least == 0.0 { self.at_zero(pair) } else { self.raw_pair(pair) };
+            let ss = self.scale * self.scale;
+            Duals { gap: raw.gap / ss, slope: raw.slope / ss, ..raw }
+        };
+        let name = self.activation.function.name();
         if raw.error.is_nan() || raw.error >= LARGEST_ERROR {
             return Err(DualError { name, q1, q2, error: raw.error });
         }
-        let first = self.raw_moments(q1);
-        let second = if q1 == q2 { first } else { self.raw_moments(q2) };
-        let found = self.scaled([first, second], raw);
+        let first = self.moments(q1).second;
+        let second = if q1 == q2 { first } else { self.moments(q2).second };
+        let found = Duals::of_gap(first, second, raw);
         if [found.value, found.gap, found.slope].iter().any(|v| !v.is_finite()) {
             return Err(DualError { name, q1, q2, error: f64::INFINITY });
         }
         Ok(found)
     }
 
-    /// From moments of the raw function, of either value and of the pair, to those of the scaled one.
-    pub(crate) fn scaled(&self, [first, second]: [Moments; 2], raw: Duals) -> Duals {
-        let (m, ss) = (self.centre, self.scale * self.scale);
-        // Not from E[f f]: this way a pair of equals has exactly the second moment of each.
-        let half = f64::midpoint(first.second, second.second) - m * (first.mean + second.mean) + m * m;
-        Duals { value: (half - raw.gap) / ss, gap: raw.gap / ss, slope: raw.slope / ss, error: raw.error }
+    /// From gap and slope of the raw function to those of the scaled one, whose second moments are given.
+    pub(crate) fn scaled(&self, [first, second]: [f64; 2], raw: Duals) -> Duals {
+        let ss = self.scale * self.scale;
+        Duals::of_gap(first, second, Duals { gap: raw.gap / ss, slope: raw.slope / ss, ..raw })
     }
 
     /// One of the two is 0 and not random.
@@ -237,11 +393,9 @@ impl Dual {
         }
     }
 
+    /// Of what is no broken line.
     fn raw_pair(&self, pair: Pair) -> Duals {
         let gg = self.activation.gain * self.activation.gain;
-        if let Some((up, down)) = self.broken_line() {
-            return broken_line(pair, up, down, gg);
-        }
         match self.activation.function {
             Function::Erf => erf(pair.scaled(gg), gg),
             Function::Sin => sin(pair.scaled(gg), gg),
@@ -258,17 +412,31 @@ impl Dual {
     }
 }
 
+impl Duals {
+    /// With the value that follows from second moments and gap. Not from E\[σ σ\]: this way a pair of equals has exactly the
+    /// second moment of each.
+    fn of_gap(first: f64, second: f64, rest: Self) -> Self {
+        Self { value: f64::midpoint(first, second) - rest.gap, ..rest }
+    }
+}
+
 /// f(x) = α x + γ |x| with α, γ = (up ± down)/2, and cos θ = c:
 /// `E[f f] = α² k + γ² √(q1 q2) (2/π)(√(1-c²) + c asin c)`, `E[f' f'] = α² + γ² (2/π) asin c`.
-fn broken_line(pair: Pair, up: f64, down: f64, gg: f64) -> Duals {
+///
+/// The slope at 0 is the left one, for a value that is 0 and not random.
+fn broken_line(pair: Pair, up: f64, down: f64) -> Duals {
     let (odd, even) = ((0.5 * (up + down)).powi(2), (0.5 * (up - down)).powi(2));
     let theta = 2.0 * (0.5 * pair.one_minus_correlation()).sqrt().min(1.0).asin();
-    let size = (pair.q1 * pair.q2).sqrt();
-    let lost = even * size * FRAC_2_PI * sin_minus_theta_cos(theta);
+    let lost = even * pair.size() * FRAC_2_PI * sin_minus_theta_cos(theta);
+    let slope = match [pair.q1 == 0.0, pair.q2 == 0.0] {
+        [false, false] => odd + even - even * FRAC_2_PI * theta,
+        [true, true] => down * down,
+        [true, false] | [false, true] => down * 0.5 * (up + down),
+    };
     Duals {
-        value: gg * ((odd + even) * pair.covariance() + lost),
-        gap: gg * ((odd + even) * pair.gap - lost),
-        slope: gg * (odd + even - even * FRAC_2_PI * theta),
+        value: (odd + even) * pair.covariance() + lost,
+        gap: (odd + even) * pair.gap - lost,
+        slope,
         error: f64::EPSILON,
     }
 }
@@ -286,8 +454,10 @@ fn sin_minus_theta_cos(theta: f64) -> f64 {
 
 fn erf(pair: Pair, gg: f64) -> Duals {
     let (a, b) = (1.0 + 2.0 * pair.q1, 1.0 + 2.0 * pair.q2);
-    let (k, root) = (pair.covariance(), (a * b).sqrt());
+    let (k, root) = (pair.covariance(), a.sqrt() * b.sqrt());
     let ratio = 2.0 * k / root;
+    // root - 2k, without cancellation where the two are alike.
+    let away = 1.0 + 2.0 * pair.gap - 0.5 * (a.sqrt() - b.sqrt()).powi(2);
     // asin x - asin y for x, y of one sign, without cancellation, given x - y.
     let difference = |x: f64, y: f64, x_minus_y: f64| {
         let (cx, cy) = ((1.0 - x * x).sqrt(), (1.0 - y * y).sqrt());
@@ -306,7 +476,7 @@ fn erf(pair: Pair, gg: f64) -> Duals {
     Duals {
         value: FRAC_2_PI * ratio.asin(),
         gap: FRAC_2_PI * gap,
-        slope: gg * 2.0 * FRAC_2_PI / (a * b - 4.0 * k * k).sqrt(),
+        slope: gg * 2.0 * FRAC_2_PI / (away.sqrt() * (root + 2.0 * k).sqrt()),
         error: f64::EPSILON,
     }
 }

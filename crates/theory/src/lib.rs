@@ -14,7 +14,7 @@
 //! 4. a transposed convolution shares a tap between p and p' only if its stride divides p' - p, which makes the interior's
 //!    kernel ultrametric, and its eigenvectors checkerboards: [`Ultrametric`];
 //! 5. on the sphere all this depends on one number, the correlation c ↦ `(b² + w s(c))/q`, whose slope at 1 is r: its fixed
-//!    points and slopes are [`MeanField`], how Θ follows them is [`depth_sweep`] and [`Law`].
+//!    points and slopes are [`MeanField`], how Θ follows them is [`Family`], [`depth_sweep`] and [`Law`].
 //!
 //! | formula | source | here |
 //! | --- | --- | --- |
@@ -29,8 +29,10 @@
 //! | the edge of chaos: ϑ → 1/4 (kinks), 1/3 (smooth) | Hayou, Doucet, Rousseau 2019 (arXiv 1905.13654) | [`Law`] |
 //! | layer-dependent rates multiply parts of Θ | arXiv 1907.05715; exponents are a setting | [`Request::rates`], [`Ultrametric::with_rates`] |
 
+mod bulk;
 mod depth;
 mod dual;
+mod family;
 mod flow;
 mod limit;
 mod mean_field;
@@ -42,15 +44,18 @@ mod signal_noise;
 mod tune;
 mod valuation;
 mod variances;
+mod wide;
 
-pub use depth::{AtDepth, Law, depth_sweep, depth_sweeps};
+pub use depth::{AtDepth, Law, condition_bound, depth_sweep};
 pub use dual::{Dual, DualError, Duals, LARGEST_ERROR, Moments, Pair};
+pub use family::{Family, Sweep, correlated_inputs};
 pub use flow::{Flow, FlowError, Time};
-pub use limit::{Limit, LimitError, LimitKernel, Request};
-pub use mean_field::{MeanField, critical_line, critical_weights};
-pub use regime::{LayerRegime, Regime, regimes};
+pub use limit::{Limit, LimitError, LimitKernel, Relation, Request};
+pub use mean_field::{Fate, MeanField, critical_line, critical_weights};
+pub use regime::{PieceRegime, Regime, mean_r, regimes};
 pub use signal_noise::{
     SignalNoise, gaussian_increment, noise_diffusion, residual_exponent, signal_diffusion, signal_noise,
 };
 pub use tune::{Block, Goal, Knob, NONLINEARITIES, Setting, Standing, TuneError, Tuned, border_ratio, tune};
 pub use valuation::Ultrametric;
+pub use wide::Wide;

@@ -1,9 +1,11 @@
-//! Order or chaos, layer by layer.
+//! Order or chaos, piece by piece.
 
-use fintan_config::{Architecture, Layer, Node, Parametrization};
+use std::ops::Range;
 
-use crate::dual::{Dual, Moments};
-use crate::variances::Variances;
+use fintan_config::{Architecture, Layer, Node};
+
+use crate::bulk::{Bulk, Rule};
+use crate::wide::Wide;
 
 /// What becomes of small differences between inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,84 +42,83 @@ impl Regime {
     }
 }
 
-/// The regime of one layer that draws weights.
+/// The regime of one piece of a network: a linear layer with what stands before it, or a residual block.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LayerRegime {
-    /// Index of the layer's parameters.
-    pub index: usize,
-    /// Variance of its output at infinite width, away from borders, for inputs of unit variance.
-    pub variance: f64,
-    /// Slope of the correlation map at 1 from the previous pre-activation to this one; none for the first layer, which
-    /// is linear in the input.
+pub struct PieceRegime {
+    /// Indices of its parameters: that of the linear layer, or all of a residual block.
+    pub indices: Range<usize>,
+    /// Whether it is a residual block.
+    pub is_block: bool,
+    /// Variance of its output at infinite width, away from borders, for inputs of unit variance; none behind a layer that
+    /// has no limit.
+    pub variance: Option<Wide>,
+    /// Slope of the correlation map through the piece at equal inputs; none for a first linear layer, which is linear in the
+    /// input, and behind a layer that has no limit.
     pub r: Option<f64>,
-    /// Whether a batch norm stands between: it recentres over the batch, which r does not see.
+    /// Whether a batch norm stands in it: it recentres over the batch, which r does not see.
     pub behind_batch_norm: bool,
 }
 
-/// Characteristic values of a network at its initialisation, in the limit of infinite width.
+/// Characteristic values of a network at its initialisation, in the limit of infinite width, in the order of its layers.
 ///
-/// With q the variance of a pre-activation, W of variance σ_w² / fan-in and b of variance σ_b²,
+/// With q a variance and d half of a small mean square distance between two inputs, a piece maps (q, d) to (q', d'), and
+/// `r = (d'/q') / (d/q)`. Of W with variance σ_w² / fan-in and b with variance σ_b² behind a nonlinearity
 ///
 /// `q' = σ_w² E[σ(√q Z)²] + σ_b²`, `r = σ_w² E[σ'(√q Z)²] q / q'`
 ///
-/// which for a standardized σ and σ_w² = 1 - β², σ_b² = β² is `r = (1 - β²) E[σ'(Z)²]`. A norm before the nonlinearity
-/// sets q to 1; a norm after it replaces σ by its centred and standardized version (arXiv 1907.05715: exact for layer
-/// norms). Residual blocks are passed over. Layers are returned in the order of their parameters.
+/// which for a standardized σ and σ_w² = 1 - β², σ_b² = β² is `r = (1 - β²) E[σ'(Z)²]`. A norm divides both by the variance
+/// (arXiv 1907.05715: exact for layer norms). In a residual block branch and shortcut add up, in q and in d.
 #[must_use]
-pub fn regimes(architecture: &Architecture) -> Vec<LayerRegime> {
+pub fn regimes(architecture: &Architecture) -> Vec<PieceRegime> {
     let mut found = Vec::new();
-    let mut flow = Flow { variance: 1.0, activated: None, behind_batch_norm: false };
+    let mut here = Some(Bulk::of(Wide::new(1.0)));
+    // Where the piece began, and whether a batch norm was met since.
+    let (mut before, mut behind_batch_norm) = (here, false);
     for node in &architecture.nodes {
-        flow.pass(node, architecture.parametrization, &mut found);
+        let coupled = |node: &Node| matches!(node.layer, Layer::BatchNorm(_));
+        behind_batch_norm |= coupled(node) || inner(node).iter().any(|node| coupled(node));
+        // What has no limit leaves nothing known behind it.
+        here = here.and_then(|bulk| bulk.step(&Rule::of(node, architecture.parametrization)).ok());
+        let is_block = matches!(node.layer, Layer::Residual(_));
+        if node.fan_in().is_none() && !is_block {
+            continue;
+        }
+        let indices: Vec<usize> = inner(node).iter().filter_map(|node| node.index).chain(node.index).collect();
+        let first = indices.iter().copied().min().unwrap_or(0);
+        let indices = first..indices.into_iter().max().map_or(first, |last| last + 1);
+        let r = before.zip(here).map(|(before, here)| (here.slope / here.q).over(Wide::new(1.0) / before.q));
+        let r = r.filter(|r| r.is_finite() && (is_block || !found.is_empty()));
+        found.push(PieceRegime { indices, is_block, variance: here.map(|here| here.q), r, behind_batch_norm });
+        here = here.map(Bulk::restarted);
+        (before, behind_batch_norm) = (here, false);
     }
     found
 }
 
-/// The signal on its way from one linear layer to the next.
-struct Flow {
-    /// q of the last pre-activation (1 for the input).
-    variance: f64,
-    /// What the nonlinearity made of it.
-    activated: Option<Moments>,
-    behind_batch_norm: bool,
+/// All nodes inside a residual block.
+fn inner(node: &Node) -> Vec<&Node> {
+    node.branch.iter().chain(&node.shortcut).flat_map(|node| std::iter::once(node).chain(inner(node))).collect()
 }
 
-/// What a normalization makes of them: mean 0 and second moment 1.
-fn normalized(m: Moments) -> Moments {
-    let variance = m.second - m.mean * m.mean;
-    Moments { mean: 0.0, second: 1.0, slope: m.slope / variance }
-}
-
-impl Flow {
-    fn pass(&mut self, node: &Node, parametrization: Parametrization, found: &mut Vec<LayerRegime>) {
-        match &node.layer {
-            Layer::Activation(activation) => self.activated = Some(Dual::new(*activation).moments(self.variance)),
-            Layer::BatchNorm(_) | Layer::LayerNorm(_) => {
-                self.behind_batch_norm |= matches!(node.layer, Layer::BatchNorm(_));
-                match &mut self.activated {
-                    None => self.variance = 1.0,
-                    Some(moments) => *moments = normalized(*moments),
-                }
-            }
-            _ => {}
-        }
-        let (Some(_), Some(index)) = (node.fan_in(), node.index) else { return };
-        let Variances { weights, biases, .. } = Variances::of(node, parametrization);
-        let linear = Moments { mean: 0.0, second: self.variance, slope: 1.0 };
-        let Moments { second, slope, .. } = self.activated.take().unwrap_or(linear);
-        let variance = weights * second + biases;
-        let r = (!found.is_empty() && variance > 0.0).then(|| weights * slope * self.variance / variance);
-        found.push(LayerRegime { index, variance, r, behind_batch_norm: self.behind_batch_norm });
-        (self.variance, self.behind_batch_norm) = (variance, false);
+/// Geometric mean of r over the pieces that have one: the regime of the product over the depth.
+#[must_use]
+pub fn mean_r(pieces: &[PieceRegime]) -> Option<f64> {
+    if pieces.iter().any(|piece| piece.variance.is_none()) {
+        return None;
     }
+    let logs: Vec<f64> = pieces.iter().filter_map(|piece| piece.r).map(f64::ln).collect();
+    (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fintan_config::{Activation, BatchNorm, Beta, Function, Init, LayerNorm, NormAxes, Scaling, Shape, Standard};
+    use fintan_config::{
+        Activation, BatchNorm, Beta, Function, Init, LayerNorm, NormAxes, Parametrization, Residual, Scaling, Shape,
+        Standard,
+    };
 
-    fn net(activation: Activation, norm: Option<&(bool, Layer)>, parametrization: Parametrization) -> Vec<LayerRegime> {
+    fn net(activation: Activation, norm: Option<&(bool, Layer)>, parametrization: Parametrization) -> Vec<PieceRegime> {
         let mut layers = Vec::new();
         for _ in 0..3 {
             layers.push(Layer::Dense(8.into()));
@@ -143,7 +144,7 @@ mod tests {
                 let found = net(activation, None, Parametrization::Ntk(Beta { beta: 0.3 }));
                 assert_eq!(found[0].r, None);
                 for layer in &found[1..] {
-                    assert!((layer.variance - 1.0).abs() < 1e-12);
+                    assert!(layer.variance.is_some_and(|q| (q.value() - 1.0).abs() < 1e-12));
                     near(layer.r, activation.characteristic_value(0.3));
                 }
             }
@@ -164,8 +165,8 @@ mod tests {
     fn a_norm_after_the_nonlinearity_normalizes_it_and_one_before_does_not() {
         let relu = Activation::raw(Function::Relu);
         let ntk = Parametrization::Ntk(Beta { beta: 0.1 });
-        let layer_norm = Layer::LayerNorm(LayerNorm { over: NormAxes::Chw, affine: false, eps: 1e-5 });
-        let batch_norm = Layer::BatchNorm(BatchNorm { affine: false, eps: 1e-5, momentum: 0.1 });
+        let layer_norm = Layer::LayerNorm(LayerNorm { over: NormAxes::Chw, affine: false, eps: 1e-300 });
+        let batch_norm = Layer::BatchNorm(BatchNorm { affine: false, eps: 1e-300, momentum: 0.1 });
         let normalized = relu.with_scaling(Scaling::Normalized).characteristic_value(0.1);
         for norm in [layer_norm, batch_norm.clone()] {
             near(net(relu, Some(&(false, norm)), ntk)[2].r, normalized);
@@ -174,5 +175,54 @@ mod tests {
         assert!(before[2].behind_batch_norm);
         // q = 1 before the raw ReLU: r = 0.99 · 0.5 / (0.99 · 0.5 + 0.01).
         near(before[2].r, 0.495 / 0.505);
+    }
+
+    /// A residual block is a piece: dense, n times residual{normalized ReLU, dense, scale 1/√2}, dense under β = 0.1 has a
+    /// slope of (1 + 0.99 π/(π - 1))/2 = 1.226 a block, and is in chaos.
+    #[test]
+    fn residual_blocks_are_seen_by_r() {
+        let sigma = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Normalized));
+        let block = Layer::Residual(Residual {
+            layers: vec![sigma, Layer::Dense(8.into())],
+            shortcut: Vec::new(),
+            scale: std::f64::consts::FRAC_1_SQRT_2,
+        });
+        let of = |n: usize| {
+            let layers = [vec![Layer::Dense(8.into())], vec![block.clone(); n], vec![Layer::Dense(1.into())]].concat();
+            regimes(
+                &Architecture::new(Shape::vector(8), &layers, Parametrization::Ntk(Beta { beta: 0.1 })).expect("sound"),
+            )
+        };
+        let pi = std::f64::consts::PI;
+        let slope = 0.5 * (1.0 + 0.99 * pi / (pi - 1.0));
+        let found = of(4);
+        assert_eq!(
+            found.iter().map(|piece| piece.is_block).collect::<Vec<_>>(),
+            [false, true, true, true, true, false]
+        );
+        for piece in &found[1..5] {
+            near(piece.r, slope);
+        }
+        assert_eq!(found[2].indices, 2..3);
+        near(found[5].r, 0.99);
+        near(mean_r(&found), (slope.powi(4) * 0.99).powf(0.2));
+        assert_eq!(mean_r(&found).map(Regime::of), Some(Regime::Chaos));
+    }
+
+    /// r knows no scale where all is homogeneous, however far variances leave the range of f64.
+    #[test]
+    fn r_of_deep_networks_with_tiny_or_huge_weights() {
+        for variance in [1e-3, 1e6] {
+            let mut layers = Vec::new();
+            for _ in 0..2000 {
+                layers.extend([Layer::Dense(4.into()), Layer::Activation(Activation::raw(Function::Relu))]);
+            }
+            layers.push(Layer::Dense(1.into()));
+            let standard = Parametrization::Standard(Standard { init: Init::Variance(variance), bias_std: 0.0 });
+            let found = regimes(&Architecture::new(Shape::vector(4), &layers, standard).expect("sound"));
+            let q = found[2000].variance.expect("a limit");
+            assert!((q.log10() - 2000.0 * (0.5 * variance).log10() - variance.log10()).abs() < 1e-8, "{q}");
+            near(mean_r(&found), 1.0);
+        }
     }
 }

@@ -24,14 +24,15 @@ const MISSING: f64 = 1e-12;
 pub(crate) struct Series {
     /// a_0, a_1, ...
     coefficients: Vec<f64>,
-    moments: Moments,
+    /// E\[σ²\] of the scaled function.
+    second: f64,
 }
 
 impl Series {
     /// Of the raw function at a variance; none where so many terms are too few.
     fn of(dual: &Dual, q: f64) -> Option<Self> {
         let f = dual.activation();
-        if q == 0.0 || !f.kinks().is_empty() {
+        if q == 0.0 || !f.kinks().is_empty() || dual.line(q.log2(), q.log2()).is_some() {
             return None;
         }
         // √density times polynomials is bounded: what is beyond 13 is below rounding. Polynomials of that degree have half a
@@ -54,7 +55,8 @@ impl Series {
         let square: f64 = coefficients.iter().map(|a| a * a).sum();
         let slope: f64 = coefficients.iter().enumerate().map(|(i, a)| i as f64 * a * a).sum::<f64>() / q;
         let missing = |sum: f64, whole: f64| (sum / whole - 1.0).abs() > MISSING;
-        (!missing(square, moments.second) && !missing(slope, moments.slope)).then_some(Self { coefficients, moments })
+        let second = dual.moments(q).second;
+        (!missing(square, moments.second) && !missing(slope, moments.slope)).then_some(Self { coefficients, second })
     }
 
     /// Raw moments of a pair: value, gap and slope.
@@ -79,7 +81,7 @@ impl Series {
             let lost = if h < 0.5 { -(i as f64 * log).exp_m1() } else { 1.0 - power };
             gap += 0.5 * (a - b) * (a - b) + product * lost;
         }
-        [value, gap, slope / (pair.q1 * pair.q2).sqrt()]
+        [value, gap, slope / pair.size()]
     }
 }
 
@@ -101,7 +103,7 @@ impl Known {
         let at = |q: f64| look_up(&self.series, q, || Series::of(dual, q).map(Arc::new));
         let (first, second) = (at(pair.q1)?, at(pair.q2)?);
         let [value, gap, slope] = first.pair(&second, pair);
-        Some(dual.scaled([first.moments, second.moments], Duals { value, gap, slope, error: MISSING }))
+        Some(dual.scaled([first.second, second.second], Duals { value, gap, slope, error: MISSING }))
     }
 }
 

@@ -63,7 +63,9 @@ fn chaos_has_the_prefactor_of_its_fixed_point() {
         if let Some(a) = a {
             near(at.c, a, 5e-8, "a*");
         }
-        let Law::Chaos { prefactor } = Law::of(&Dual::new(normalized_relu()), &at) else { panic!("chaos") };
+        let Law::Chaos { prefactor: Some(prefactor) } = Law::of(&Dual::new(normalized_relu()), &at) else {
+            panic!("chaos")
+        };
         // The published constant was read off a recursion.
         near(prefactor, constant, 1e-5, "the constant");
         let found = sweep(normalized_relu(), beta, 120);
@@ -144,7 +146,7 @@ fn fixed_points_and_the_critical_line() {
     for (key, want) in fixture["critical"].as_object().expect("a table") {
         let (name, b) = key.split_once(" sb2=").expect("named so");
         let dual = Dual::new(Activation::raw(function(name)));
-        let got = critical_weights(&dual, b.parse().expect("a number")).expect("critical");
+        let got = critical_weights(&dual, b.parse().expect("a number")).expect("smooth").expect("critical");
         // As above: q* grows with the variance of the biases.
         near(got, want.as_f64().expect("a number"), 1e-5, key);
     }
@@ -158,7 +160,7 @@ fn condition_numbers_deep_in_order_grow_to_infinity() {
     for (l, pair) in numbers.windows(2).enumerate() {
         assert!(pair[0] >= 1.0 && pair[1] >= pair[0], "L {}: {pair:?}", l + 1);
     }
-    assert!(found.iter().all(|at| at.ntk <= at.own_ntk));
+    assert!(found.iter().all(|at| (at.own_ntk - at.ntk).value() >= 0.0));
     assert_eq!(numbers[79], f64::INFINITY);
 }
 
@@ -176,29 +178,18 @@ fn laws_of_the_edge_hold_at_the_edge_alone() {
 #[test]
 fn the_critical_line_reaches_biases_of_zero() {
     for (f, want) in [(Function::Tanh, 1.0), (Function::Erf, std::f64::consts::FRAC_PI_4), (Function::Relu, 2.0)] {
-        let got = critical_weights(&Dual::new(Activation::raw(f)), 0.0).expect("critical");
+        let got = critical_weights(&Dual::new(Activation::raw(f)), 0.0).expect("smooth").expect("critical");
         // Above it r - 1 is quadratic in what w is above.
         near(got, want, 1e-7, f.name());
     }
-    let near_zero = critical_weights(&Dual::new(Activation::raw(Function::Tanh)), 1e-8).expect("critical");
+    let near_zero =
+        critical_weights(&Dual::new(Activation::raw(Function::Tanh)), 1e-8).expect("smooth").expect("critical");
     near(near_zero, 1.0, 1e-2, "continuous");
 }
 
 #[test]
-fn many_sweeps_are_each_of_them() {
-    for sigma in [tanh(), normalized_relu(), activation(Function::Selu, Scaling::Raw)] {
-        let dual = Dual::new(sigma);
-        let gaps = [0.0, 1e-9, 0.3, 1.0, 2.0];
-        let all = fintan_theory::depth_sweeps(&dual, 0.96, 0.04, &gaps, 6).expect("smooth");
-        for (gap, found) in gaps.into_iter().zip(all) {
-            let one = depth_sweep(&dual, 0.96, 0.04, gap, 6).expect("smooth");
-            for (a, b) in found.iter().zip(&one) {
-                near(a.ntk, b.ntk, 1e-10, &format!("{sigma:?} {gap}"));
-                near(a.one_minus_correlation, b.one_minus_correlation, 1e-10, &format!("{sigma:?} {gap}"));
-            }
-        }
-    }
+fn critical_lines_are_of_many_biases() {
     let dual = Dual::new(tanh());
-    let line = fintan_theory::critical_line(&dual, &[0.1, 0.5]);
-    assert_eq!(line, [critical_weights(&dual, 0.1), critical_weights(&dual, 0.5)]);
+    let line = fintan_theory::critical_line(&dual, &[0.1, 0.5]).expect("smooth");
+    assert_eq!(line, [0.1, 0.5].map(|b| critical_weights(&dual, b).expect("smooth")));
 }

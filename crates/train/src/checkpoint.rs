@@ -63,12 +63,6 @@ impl DataFingerprint {
     }
 }
 
-impl std::fmt::Display for DataFingerprint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} images or samples, fingerprint {}", self.count, self.fingerprint)
-    }
-}
-
 /// What a checkpoint says of the data that it was trained on; none in older checkpoints.
 ///
 /// # Errors
@@ -144,9 +138,9 @@ impl Gan {
         if let Some(average) = &gan.average {
             gan.average = Some(network(folder, "average", average)?);
         }
-        gan.generator_optimizer = optimizer(folder, "generator", gan.generator_optimizer, &gan.generator)?;
+        gan.generator_optimizer = optimizer(folder, "generator", gan.generator_optimizer, &gan.generator, state.step)?;
         gan.discriminator_optimizer =
-            optimizer(folder, "discriminator", gan.discriminator_optimizer, &gan.discriminator)?;
+            optimizer(folder, "discriminator", gan.discriminator_optimizer, &gan.discriminator, state.step)?;
         gan.order = Order::new(experiment.settings.seed, images, state.images_seen);
         gan.step = state.step;
         gan.data = state.data;
@@ -167,7 +161,7 @@ impl Supervised {
         let state = read_state(folder)?;
         let mut trainee = Self::new(experiment, placement);
         trainee.network = network(folder, "network", &trainee.network)?;
-        trainee.optimizer = optimizer(folder, "network", trainee.optimizer, &trainee.network)?;
+        trainee.optimizer = optimizer(folder, "network", trainee.optimizer, &trainee.network, state.step)?;
         trainee.order = Order::new(experiment.seed, experiment.task.train, state.images_seen);
         trainee.step = state.step;
         trainee.data = state.data;
@@ -236,9 +230,15 @@ fn network(folder: &Path, name: &str, like: &Network) -> Result<Network, Checkpo
     like.with_tensors(&tensors).map_err(damaged)
 }
 
-fn optimizer(folder: &Path, name: &str, new: Optimizer, of: &Network) -> Result<Optimizer, CheckpointError> {
+fn optimizer(
+    folder: &Path,
+    name: &str,
+    new: Optimizer,
+    of: &Network,
+    steps: u64,
+) -> Result<Optimizer, CheckpointError> {
     let (tensors, damaged) = tensors(folder, &format!("{name}_optimizer.safetensors"))?;
-    new.with_tensors(&tensors, &of.parameters()).map_err(damaged)
+    new.with_tensors(&tensors, &of.parameters(), steps).map_err(damaged)
 }
 
 /// The tensors of a file, and what to call an error in them.

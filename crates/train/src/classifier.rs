@@ -1,13 +1,13 @@
 //! A small classifier trained on the data set itself: features and classes of samples where no other network is at hand.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::{
     Activation, Adam, Architecture, Convolution, Empty, Function, Init, Layer, LayerRates, LossFunction,
     Optimizer as Settings, Parametrization, Shape, Standard,
 };
 use fintan_data::{DataError, Images, Order};
 use fintan_metrics::{Features, Samples, Tick};
-use fintan_net::weights::{Tensors, WeightsError};
+use fintan_net::weights::{Tensors, WeightsError, fitting};
 use fintan_net::{Mode, Network, Placement};
 
 use crate::gan::real_samples;
@@ -211,16 +211,18 @@ impl Classifier {
         tensors: &Tensors,
     ) -> Result<Result<Self, WeightsError>, DataError> {
         let mut classifier = Self::untrained(images, halves, settings, placement)?;
-        let number = |name: &str| tensors.get(name).and_then(|data| data.iter::<f64>().next());
-        let (Some(accuracy), Some(tested)) = (number("accuracy"), number("tested")) else {
-            return Ok(Err(WeightsError::Format("`accuracy` or `tested` is missing".into())));
-        };
-        (classifier.accuracy, classifier.tested) = (accuracy, tested as usize);
-        Ok(classifier.network.with_tensors(tensors).map(|network| {
-            classifier.network = network;
+        let number =
+            |name: &str| Ok(fitting(tensors, name, &[1], DType::F64)?.iter::<f64>().next().unwrap_or(f64::NAN));
+        let mut weights = tensors.clone();
+        ["accuracy", "tested"].map(|name| weights.remove(name));
+        let fit = || -> Result<Self, WeightsError> {
+            classifier.accuracy = number("accuracy")?;
+            classifier.tested = number("tested")? as usize;
+            classifier.network = classifier.network.with_tensors(&weights)?;
             classifier.share_trunk();
-            classifier
-        }))
+            Ok(classifier)
+        };
+        Ok(fit())
     }
 
     /// Features and classes of images. Classes are numbers in the order of [`Classifier::labels`].

@@ -10,7 +10,7 @@ use burn::optim::{Adam, AdamConfig, AdamState, Optimizer as _, RecordState as _,
 use burn::optim::{StateSink, StateSource};
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, LayerRates, Optimizer as Settings};
-use fintan_net::weights::{Tensors, WeightsError};
+use fintan_net::weights::{Tensors, WeightsError, fitting, never_negative};
 
 /// An optimiser with its state.
 #[derive(Clone)]
@@ -118,28 +118,49 @@ impl Optimizer {
         self.to_tensors().values().all(|data| data.iter::<f64>().all(f64::is_finite))
     }
 
-    /// The same optimiser in a state that was stored.
+    /// This optimiser in a state that was stored after `steps` steps.
     ///
     /// # Errors
-    /// A state of other shapes than the parameters.
-    pub fn with_tensors(mut self, tensors: &Tensors, parameters: &[Tensor<2>]) -> Result<Self, WeightsError> {
-        let mut counters = BTreeMap::new();
-        for (name, data) in tensors {
-            if data.shape().to_vec() == [1] {
-                let count = data.iter::<f64>().next().unwrap_or_default();
+    /// [`WeightsError`]: a tensor that is missing, that this optimiser does not have, of another shape than its parameter, not
+    /// finite, a negative mean of squares, or a counter that is no whole number.
+    pub fn with_tensors(
+        mut self,
+        tensors: &Tensors,
+        parameters: &[Tensor<2>],
+        steps: u64,
+    ) -> Result<Self, WeightsError> {
+        // What the state of these parameters looks like, by Burn's own names: after a step that moves nothing.
+        let mut moved = Self { states: vec![None; self.rates.len()], ..self.clone() };
+        let still = parameters.iter().map(Tensor::zeros_like).collect();
+        let _ = moved.step(parameters.to_vec(), still, 0.0);
+        let expected = moved.to_tensors();
+        if let Some(name) = tensors.keys().find(|name| !expected.contains_key(*name)) {
+            let last = expected.keys().next_back().cloned().unwrap_or_default();
+            return Err(WeightsError::Extra { name: name.clone(), expected: expected.len(), last });
+        }
+        if tensors.is_empty() && steps == 0 {
+            return Ok(self);
+        }
+        let (mut counters, mut moments) = (BTreeMap::new(), Vec::new());
+        for (name, like) in &expected {
+            let shape = like.shape().to_vec();
+            let data = fitting(tensors, name, &shape, like.dtype())?;
+            if shape.len() == 1 {
+                let count = data.iter::<f64>().next().unwrap_or(f64::NAN);
+                if !(count >= 1.0 && count.fract() == 0.0) {
+                    return Err(WeightsError::Count { name: name.clone(), value: count });
+                }
                 counters.insert(name.clone(), (count as usize).into());
+                continue;
             }
+            if name.ends_with("moment_2") {
+                never_negative(name, &data)?;
+            }
+            let (bytes, _, dtype) = data.into_parts();
+            moments.push((name.clone(), TensorData::from_bytes(bytes, shape, dtype)));
         }
         let mut source = StateSource::new(counters);
-        for (name, data) in tensors.iter().filter(|(_, data)| data.shape().len() == 2) {
-            let parameter = name.split('.').next().and_then(|i| parameters.get(i.parse::<usize>().ok()?));
-            let expected = parameter.map_or(vec![], |p| p.dims().to_vec());
-            if data.shape().to_vec() != expected {
-                let found = data.shape().to_vec();
-                return Err(WeightsError::Shape { name: name.clone(), expected, found });
-            }
-            source.insert_tensor(name.clone(), data.clone());
-        }
+        moments.into_iter().for_each(|(name, data)| source.insert_tensor(name, data));
         for (i, (state, parameter)) in self.states.iter_mut().zip(parameters).enumerate() {
             let (prefix, device) = (i.to_string(), parameter.device());
             *state = match self.rule {

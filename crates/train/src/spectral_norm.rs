@@ -10,7 +10,7 @@
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::Layer;
 use fintan_net::Network;
-use fintan_net::weights::{Tensors, WeightsError};
+use fintan_net::weights::{Tensors, WeightsError, fitting};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
@@ -115,23 +115,19 @@ impl SpectralNorm {
     /// # Errors
     /// Tensors that are missing or of other shapes.
     pub(crate) fn with_tensors(mut self, tensors: &Tensors, network: &Network) -> Result<Self, WeightsError> {
-        self.raw = network.with_tensors(tensors)?.parameters();
+        let mut weights = tensors.clone();
+        for Singular { parameter, .. } in &self.layers {
+            for name in ["u", "v"] {
+                weights.remove(&format!("{}.{name}", *parameter / 2));
+            }
+        }
+        self.raw = network.with_tensors(&weights)?.parameters();
         for Singular { parameter, u, v, sigma } in &mut self.layers {
             let w = &self.raw[*parameter];
             for (name, vector) in [("u", &mut *u), ("v", &mut *v)] {
-                let (name, expected) = (format!("{}.{name}", *parameter / 2), vec![vector.dims()[0]]);
-                let Some(data) = tensors.get(&name) else {
-                    let present = tensors.keys().cloned().collect::<Vec<_>>().join(", ");
-                    return Err(WeightsError::Missing { name, expected, present });
-                };
-                if data.shape().to_vec() != expected {
-                    return Err(WeightsError::Shape { name, expected, found: data.shape().to_vec() });
-                }
-                if data.iter::<f64>().any(|value| !value.is_finite()) {
-                    return Err(WeightsError::NotFinite { name });
-                }
-                let data = data.clone().convert_dtype(w.dtype());
-                *vector = Tensor::<1>::from_data(data, (&w.device(), w.dtype())).reshape([expected[0], 1]);
+                let (name, len) = (format!("{}.{name}", *parameter / 2), vector.dims()[0]);
+                let data = fitting(tensors, &name, &[len], w.dtype())?;
+                *vector = Tensor::<1>::from_data(data, (&w.device(), w.dtype())).reshape([len, 1]);
             }
             *sigma = value(w, u, v);
         }

@@ -2,25 +2,28 @@
 
 mod network;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan_config::{Architecture, Experiment, Held, Subject};
+use fintan_config::{Architecture, Experiment, Held, Node, Subject};
 use fintan_data::Images;
 use fintan_metrics::Measures;
 use fintan_net::{Mode, Network};
-use fintan_theory::{Regime, regimes};
+use fintan_theory::{PieceRegime, Regime, mean_r, regimes};
 use fintan_train::{Gan, Purpose, rates, sample, stream};
 use serde_json::json;
 
 use crate::args::Check;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::given::configuration;
+use crate::voice::{answer, answer_json};
 
 /// Says what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
-    match Subject::load_within(&args.config.path, &args.config.overrides(), args.on.device.bound(Held::Training))? {
+    let (path, bound) = (configuration(&args.config.path)?, args.on.device.bound(Held::Training));
+    match Subject::load_within(&path, &args.config.overrides(), bound)? {
         Subject::Gan(experiment) => gan(&experiment, args),
         Subject::Network(network) => network::check(&network, args),
     }
@@ -42,9 +45,12 @@ fn gan(experiment: &Experiment, args: &Check) -> Result<(), Failure> {
         let answer = json!({
             "generator": tables[0].iter().map(Row::json).collect::<Vec<_>>(),
             "discriminator": tables[1].iter().map(Row::json).collect::<Vec<_>>(),
+            "regimes": {
+                "generator": overall(&experiment.generator), "discriminator": overall(&experiment.discriminator),
+            },
             "device": opened.name, "seconds_per_step": seconds, "memory_bytes": bytes, "untrained": untrained,
         });
-        answer!("{answer}");
+        answer_json(&answer);
         return Ok(());
     }
     answer_table("generator", &experiment.generator, &tables[0]);
@@ -79,17 +85,22 @@ fn answer_table(name: &str, architecture: &Architecture, rows: &[Row]) {
     );
     answer!("{}", head.trim_end());
     for row in rows {
+        let index = match &row.block {
+            Some(block) if block.len() > 1 => format!("{}-{}", block.start, block.end - 1),
+            Some(_) | None => row.index.to_string(),
+        };
+        let layer = if row.is_inside { format!("  {}", row.layer) } else { row.layer.to_owned() };
         let fan_in = row.fan_in.map_or(String::new(), |f| format!("{f:.0}"));
         let (r, word) = row.r.map_or((String::new(), ""), |r| (format!("{r:.3}"), Regime::of(r).word()));
         let star = if row.behind_batch_norm { "*" } else { " " };
         let rates = row.rates.map_or(String::new(), |[w, b]| format!("  {w:>9.2e} {b:>9.2e}"));
         let line = format!(
-            "  {:>3}  {:12} {:>12} {:>10} {fan_in:>8}  {r:>6}{star}{word:5}{rates}",
-            row.index, row.layer, row.output, row.parameters
+            "  {index:>3}  {layer:12} {:>12} {:>10} {fan_in:>8}  {r:>6}{star}{word:5}{rates}",
+            row.output, row.parameters
         );
         answer!("{}", line.trim_end());
     }
-    let word = overall(rows).map_or(String::new(), |r| {
+    let word = mean_r(&regimes(architecture)).map_or(String::new(), |r| {
         format!("  at the start, by infinite-width theory: {} (mean r {r:.3})", Regime::of(r).word())
     });
     answer!("{word}");
@@ -109,9 +120,13 @@ fn answer_cost(device: &str, seconds: f64, bytes: usize, steps: u64) {
     );
 }
 
-/// A layer with parameters.
+/// A layer with parameters, or a residual block.
 struct Row {
     index: usize,
+    /// Of a residual block, the indices inside; its layers follow.
+    block: Option<Range<usize>>,
+    /// Whether it stands inside one.
+    is_inside: bool,
     layer: &'static str,
     output: String,
     parameters: usize,
@@ -124,39 +139,74 @@ struct Row {
 
 impl Row {
     fn json(&self) -> serde_json::Value {
-        json!({
+        let mut row = json!({
             "index": self.index, "layer": self.layer, "output": self.output, "parameters": self.parameters,
             "fan_in": self.fan_in, "r": self.r, "regime": self.r.map(|r| Regime::of(r).word()),
             "behind_batch_norm": self.behind_batch_norm,
             "rates": self.rates.map(|[weight, bias]| json!({ "weight": weight, "bias": bias })),
-        })
+        });
+        if let Some(block) = &self.block {
+            row["indices"] = json!([block.start, block.end]);
+        }
+        row
     }
 }
 
 fn table(architecture: &Architecture, rates: Option<&[f64]>) -> Vec<Row> {
     let regimes = regimes(architecture);
-    let layers = architecture.flat().into_iter().filter_map(|node| node.index.map(|index| (index, node)));
-    layers
-        .map(|(index, node)| {
-            let regime = regimes.iter().find(|regime| regime.index == index);
-            Row {
-                index,
-                layer: node.layer.name(),
-                output: node.output.to_string(),
-                parameters: node.weight_count() + node.bias_count(),
-                fan_in: node.fan_in(),
-                r: regime.and_then(|regime| regime.r),
-                behind_batch_norm: regime.is_some_and(|regime| regime.behind_batch_norm),
-                rates: rates.map(|rates| [rates[2 * index], rates[2 * index + 1]]),
-            }
-        })
-        .collect()
+    let mut rows = Vec::new();
+    for node in &architecture.nodes {
+        fill(node, false, &regimes, rates, &mut rows);
+    }
+    rows
 }
 
-/// Geometric mean of r over the layers that have one.
-fn overall(rows: &[Row]) -> Option<f64> {
-    let logs: Vec<f64> = rows.iter().filter_map(|row| row.r).map(f64::ln).collect();
-    (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
+/// The rows of a layer: of a residual block its own first.
+fn fill(node: &Node, is_inside: bool, regimes: &[PieceRegime], rates: Option<&[f64]>, rows: &mut Vec<Row>) {
+    let inner: Vec<&Node> = node.branch.iter().chain(&node.shortcut).collect();
+    let mut own = Row {
+        index: 0,
+        block: None,
+        is_inside,
+        layer: node.layer.name(),
+        output: node.output.to_string(),
+        parameters: node.weight_count() + node.bias_count(),
+        fan_in: node.fan_in(),
+        r: None,
+        behind_batch_norm: false,
+        rates: None,
+    };
+    if let Some(index) = node.index {
+        let piece = regimes.iter().find(|piece| !piece.is_block && piece.indices.start == index);
+        own.index = index;
+        own.r = piece.and_then(|piece| piece.r);
+        own.behind_batch_norm = piece.is_some_and(|piece| piece.behind_batch_norm);
+        own.rates = rates.map(|rates| [rates[2 * index], rates[2 * index + 1]]);
+        rows.push(own);
+    } else if !inner.is_empty() {
+        let mut inside = Vec::new();
+        for node in inner {
+            fill(node, true, regimes, rates, &mut inside);
+        }
+        // Norms with parameters may come first: a block is known by any of its layers.
+        if let Some(first) = inside.iter().map(|row| row.index).min() {
+            let piece = regimes.iter().find(|piece| piece.is_block && piece.indices.contains(&first));
+            let last = inside.iter().map(|row| row.index).max().unwrap_or(first);
+            own.index = first;
+            own.block = Some(first..last + 1);
+            own.parameters = inside.iter().filter(|row| row.block.is_none()).map(|row| row.parameters).sum();
+            own.r = piece.and_then(|piece| piece.r);
+            own.behind_batch_norm = piece.is_some_and(|piece| piece.behind_batch_norm);
+            rows.push(own);
+            rows.append(&mut inside);
+        }
+    }
+}
+
+/// The regime of a whole network, as JSON.
+fn overall(architecture: &Architecture) -> serde_json::Value {
+    let r = mean_r(&regimes(architecture));
+    json!({ "r": r, "regime": r.map(|r| Regime::of(r).word()) })
 }
 
 /// Seconds a step, timed on drawn images, and bytes, counted.

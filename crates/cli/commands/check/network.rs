@@ -9,11 +9,11 @@ use fintan_net::Placement;
 use fintan_train::{Supervised, rates};
 use serde_json::json;
 
-use super::{Row, answer_cost, answer_table, bytes, table};
+use super::{Row, answer_cost, answer_table, bytes, overall, table};
 use crate::args::Check;
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Regime of each layer; with a task, its lines and its cost.
 pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Failure> {
@@ -21,7 +21,8 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
     let Some(experiment) = network.supervised() else {
         let rows = table(architecture, None);
         if args.voice.json {
-            answer!("{}", json!({ "network": rows.iter().map(Row::json).collect::<Vec<_>>() }));
+            let rows: Vec<_> = rows.iter().map(Row::json).collect();
+            answer_json(&json!({ "network": rows, "regimes": { "network": overall(architecture) } }));
         } else {
             answer_table("network", architecture, &rows);
         }
@@ -34,9 +35,10 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
     if args.voice.json {
         let answer = json!({
             "network": rows.iter().map(Row::json).collect::<Vec<_>>(), "data": experiment.data, "task": task,
+            "regimes": { "network": overall(architecture) },
             "device": opened.name, "seconds_per_step": seconds, "memory_bytes": bytes,
         });
-        answer!("{answer}");
+        answer_json(&answer);
         return Ok(());
     }
     answer_table("network", architecture, &rows);

@@ -1,12 +1,15 @@
 //! What is compared: configurations with their seeds, and runs that are there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{RunDir, Settings, settings_of};
 use fintan_config::{ComparisonSettings, Experiment, Held, Subject};
 
 use crate::args::Compare;
+use crate::commands::settings_of_run::subject_of_run;
 use crate::failure::Failure;
+use crate::given::make_absolute;
 
 /// A configuration with all its runs.
 pub(super) struct Row {
@@ -59,7 +62,9 @@ pub(super) fn slug(name: &str) -> String {
 
 /// Everything that is to be compared, the same settings in one row.
 pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
-    if let Some(seed) = args.seeds.iter().enumerate().find_map(|(i, s)| args.seeds[..i].contains(s).then_some(s)) {
+    let wanted: Vec<u64> = args.seeds.iter().flat_map(|range| range.seeds()).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(seed) = wanted.iter().find(|seed| !seen.insert(**seed)) {
         return Err(Failure::input(format!("--seeds has {seed} twice")));
     }
     let mut rows = Vec::new();
@@ -87,12 +92,9 @@ pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
         };
         let own = comparison.map(|settings| settings.seeds).unwrap_or_default();
         for (name, written, mut subject) in planned {
-            // So that a run can be resumed from any folder.
-            for named in subject.paths_mut() {
-                *named = std::path::absolute(&*named).map_err(Failure::input)?;
-            }
+            make_absolute(&mut subject)?;
             let Subject::Gan(experiment) = subject else { return Err(no_gan(&written)) };
-            let seeds = match (&args.seeds[..], &own[..]) {
+            let seeds = match (&wanted[..], &own[..]) {
                 ([], []) => {
                     unsaid.push((name.clone(), experiment.settings.seed));
                     vec![experiment.settings.seed]
@@ -132,7 +134,7 @@ fn no_gan(path: &Path) -> Failure {
 fn read_run(path: &Path, args: &Compare, rows: &mut Vec<Row>) -> Result<(), Failure> {
     let run = RunDir::open(path)?;
     let set: Vec<String> = args.set.iter().filter(|set| set.trim_start().starts_with("data.")).cloned().collect();
-    let Subject::Gan(experiment) = Subject::load(&run.resolved_config(), &set)? else { return Err(no_gan(path)) };
+    let Subject::Gan(experiment) = subject_of_run(&run, &set, args.on.device.bound(Held::Training))? else { return Err(no_gan(path)) };
     run.find_checkpoint(None)?;
     let root = fs_err::canonicalize(path).map_err(Failure::input)?;
     let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();

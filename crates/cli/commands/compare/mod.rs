@@ -19,7 +19,7 @@ use super::warn_of_lock;
 use crate::args::{Compare, Eval, Voice};
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Trains what is missing, measures everything alike, and says so in one table.
 pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
@@ -107,8 +107,8 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
     }
     let (file, report) = (out.join("compare.json"), of_comparison(&comparison, &out)?);
     if args.voice.json {
-        let said = serde_json::json!({ "event": "compared", "file": file, "report": report, "comparison": comparison });
-        answer!("{said}");
+        let said = serde_json::json!({ "event": "compared", "file": file.display().to_string(), "report": report.display().to_string(), "comparison": comparison });
+        answer_json(&said);
     } else {
         answer_table(&comparison);
         answer!("{}", report.display());
@@ -122,7 +122,9 @@ fn all_there(rows: &[Row]) -> bool {
 
 fn announce(voice: &Voice, name: &str, seed: u64, [i, total]: [usize; 2], root: &Path) {
     if voice.json {
-        answer!("{}", serde_json::json!({ "event": "run", "name": name, "seed": seed, "run": root }));
+        answer_json(
+            &serde_json::json!({ "event": "run", "name": name, "seed": seed, "run": root.display().to_string() }),
+        );
     } else if !voice.quiet {
         tell!("[{i}/{total}]     {name}, seed {seed}");
     }

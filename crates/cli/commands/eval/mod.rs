@@ -4,19 +4,20 @@ mod features;
 mod measured;
 
 use fintan_artifact::{Evaluation, RunDir};
-use fintan_config::{Experiment, Subject};
+use fintan_config::{Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_train::{Halves, draw_latents, generate, real_samples};
 
 use self::features::{Brought, Cache, Extractor, Trained};
 use self::measured::{Measured, Sets};
 use super::sample::Source;
+use super::settings_of_run::subject_of_run;
 use super::train::load_images;
 use crate::args::{Eval, MetricChoice, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
 use crate::progress::Work;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Measures a checkpoint.
 pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
@@ -24,7 +25,7 @@ pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
     if let Some(other) = args.set.iter().find(|set| !set.trim_start().starts_with("data.")) {
         return Err(Failure::input(format!("--set of `eval` changes `data.` only, got `{other}`")));
     }
-    let Subject::Gan(experiment) = Subject::load(&run.resolved_config(), &args.set)? else {
+    let Subject::Gan(experiment) = subject_of_run(&run, &args.set, args.on.device.bound(Held::Parameters))? else {
         let name = args.run.display();
         return Err(Failure::input(format!("`{name}` is a run of a network with a task; only GANs draw samples")));
     };
@@ -172,7 +173,9 @@ fn seen(
 
 fn say(evaluation: &Evaluation, run: &RunDir, voice: &Voice) {
     if voice.json {
-        answer!("{}", serde_json::json!({ "run": run.root(), "file": run.metrics(), "evaluation": evaluation }));
+        answer_json(
+            &serde_json::json!({ "run": run.root().display().to_string(), "file": run.metrics().display().to_string(), "evaluation": evaluation }),
+        );
         return;
     }
     if !voice.quiet {

@@ -22,7 +22,8 @@ use super::warn_of_lock;
 use crate::args::{MergeMoments, Moments, MomentsCommand, MomentsSubcommand, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::given::{make_absolute, no_run};
+use crate::voice::{answer, answer_json, tell};
 
 pub(super) fn command(args: &MomentsCommand) -> Result<(), Failure> {
     match &args.command {
@@ -34,12 +35,15 @@ pub(super) fn command(args: &MomentsCommand) -> Result<(), Failure> {
 /// Realisations to be done, and where they are kept.
 fn measure(args: &Moments) -> Result<(), Failure> {
     let path = args.path.as_ref().expect("clap asks for it");
+    no_run(path, |run, resolved| {
+        format!(
+            "`fintan moments {resolved} --resume --out {run}` goes on with one of moments, and `fintan report {run}` shows it"
+        )
+    })?;
     let mut overrides = args.set.clone();
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
     let mut subject = Subject::load_within(path, &overrides, args.on.device.bound(Held::Layer))?;
-    for named in subject.paths_mut() {
-        *named = std::path::absolute(&*named).map_err(Failure::input)?;
-    }
+    make_absolute(&mut subject)?;
     let experiment = with_moments(subject, path)?;
     let plan = Plan::new(&experiment).expect("just seen");
     let settings = plan.settings();
@@ -158,7 +162,7 @@ fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
             )));
         }
         let values = array.to_f64();
-        if let Some(at) = values.iter().position(|v| v.abs() > f64::from(f32::MAX)) {
+        if let Some(at) = values.iter().position(|v| !(*v as f32).is_finite()) {
             return Err(Failure::input(format!("`{path}` holds {:e}, which single precision cannot", values[at])));
         }
         let values = values.into_iter().map(|v| v as f32).collect();
@@ -214,16 +218,25 @@ impl Part {
     fn read(run: RunDir) -> Result<Self, Failure> {
         let experiment = with_moments(Subject::load(&run.resolved_config(), &[])?, &run.resolved_config())?;
         let done: Vec<Realisation> = run.read_log()?;
-        let records = Plan::new(&experiment).expect("just seen").points().count();
+        let plan = Plan::new(&experiment).expect("just seen");
+        let points: Vec<_> = plan.points().collect();
         let mut numbers = HashSet::new();
         for realisation in &done {
             let number = realisation.number;
             let wrong = if !numbers.insert(number) {
                 format!("realisation {number} stands there twice")
-            } else if realisation.dead.is_none() && realisation.records.len() != records {
-                format!("realisation {number} has {} of {records} records", realisation.records.len())
+            } else if realisation.dead.is_none() && realisation.records.len() != points.len() {
+                format!("realisation {number} has {} of {} records", realisation.records.len(), points.len())
             } else {
-                continue;
+                // In any other order a record would be taken for one of another point.
+                let mut places = realisation.records.iter().zip(&points);
+                match places.find(|(record, point)| (record.depth, &record.loc) != (point.depth, &point.loc)) {
+                    None => continue,
+                    Some((_, point)) => format!(
+                        "realisation {number} has another record where `{}` of depth {} belongs",
+                        point.loc, point.depth
+                    ),
+                }
             };
             return Err(Failure::input(format!("`{}` is damaged: {wrong}", run.log().display())));
         }
@@ -391,11 +404,11 @@ struct Summary {
 impl Summary {
     fn say(self, root: &Path, voice: &Voice) {
         if voice.json {
-            let mut said = json!({ "run": root });
+            let mut said = json!({ "run": root.display().to_string() });
             if let (Some(said), serde_json::Value::Object(json)) = (said.as_object_mut(), self.json) {
                 said.extend(json);
             }
-            answer!("{said}");
+            answer_json(&said);
             return;
         }
         if !voice.quiet {

@@ -6,11 +6,11 @@ use fintan_artifact::{RunDir, write_whole};
 use fintan_ntk::{Entries, Kernel, Spectrum, SpectrumError, TileSize, Values};
 use serde_json::json;
 
-use super::{About, Found, beside, finish, inputs, plan, problem};
+use super::{About, Found, beside, finish, inputs, overflow, plan, problem};
 use crate::args::Ntk;
 use crate::device::Opened;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// The kernel that others are compared with.
 pub(in crate::commands) struct Reference {
@@ -60,6 +60,9 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         }
         let plan = plan(args, &problem, TileSize::default())?;
         let mut kernel = Kernel::compute(&problem, &plan);
+        if !kernel.is_finite() {
+            return Err(overflow(&problem, Some(&kernel)));
+        }
         if args.mean {
             kernel.divide(kernel.outputs as f64);
         }
@@ -78,7 +81,7 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
     let place = beside(&run.root().join("ntk").join(format!("drift_{network}.npz")), args).with_extension("csv");
     write_whole(&place, table.as_bytes())?;
     if args.voice.json {
-        answer!("{}", json!({ "table": place, "steps": rows }));
+        answer_json(&json!({ "table": place.display().to_string(), "steps": rows }));
     } else {
         answer!("{}", place.display());
     }

@@ -6,14 +6,16 @@ use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::{RunDir, read_arrays};
 use fintan_config::{Architecture, Bytes, Held, NetworkExperiment, Settings, Shape, Subject};
 use fintan_data::{Images, Order, TaskData};
-use fintan_net::weights::read_safetensors;
-use fintan_net::{Network, Placement, channels_last};
+use fintan_net::weights::{WeightsError, read_safetensors};
+use fintan_net::{Mode, Network, Placement, channels_last};
 use fintan_train::{Purpose, latents, read_discriminator, read_network, read_sampler, stream};
 use rand_distr::{Distribution as _, StandardNormal};
 
-use crate::args::{Ntk, Which};
+use crate::args::{BatchNormMode, Ntk, Which};
+use crate::commands::settings_of_run::subject_of_run;
 use crate::commands::train::task_of;
 use crate::failure::Failure;
+use crate::voice::tell;
 
 /// The network that was asked for, and what belongs to it.
 pub(super) struct Found {
@@ -86,12 +88,7 @@ impl Found {
             of_config(args, path, &overrides, placement)?
         };
         if let Some(path) = &args.weights {
-            let bytes = fs_err::read(path).map_err(Failure::input)?;
-            let tensors = read_safetensors(&bytes).map_err(|e| Failure::input(format!("`{}`: {e}", path.display())))?;
-            found.network = found
-                .network
-                .with_tensors(&tensors)
-                .map_err(|e| Failure::input(format!("`{}`: {e}", path.display())))?;
+            found.network = with_weights(&found.network, path, args)?;
         }
         if args.before_output {
             let (whole, before) = (&found.network, found.network.architecture().before_output());
@@ -190,7 +187,7 @@ fn of_run(
     placement: &Placement,
 ) -> Result<Found, Failure> {
     let run = RunDir::open(path)?;
-    let subject = Subject::load_within(&run.resolved_config(), overrides, args.on.device.bound(Held::Parameters))?;
+    let subject = subject_of_run(&run, overrides, args.on.device.bound(Held::Parameters))?;
     let step = run.find_checkpoint(step)?;
     let folder = run.checkpoint(step);
     let single = Placement { dtype: DType::F32, ..placement.clone() };
@@ -220,6 +217,32 @@ impl Drawn {
     }
 }
 
+/// The network with the weights of a file, and with its running statistics where the kernel is one of evaluation.
+fn with_weights(network: &Network, path: &Path, args: &Ntk) -> Result<Network, Failure> {
+    let name = path.display();
+    let wrong = |e: WeightsError| match e {
+        WeightsError::MissingStatistics { .. } => Failure::Input(miette::miette!(
+            help = "`--bn running` needs the mean and the variance of every batch norm; `--bn batch` takes those of the batch",
+            "`{name}`: {e}"
+        )),
+        e => Failure::input(format!("`{name}`: {e}")),
+    };
+    let bytes = fs_err::read(path).map_err(Failure::input)?;
+    let loaded = read_safetensors(&bytes).and_then(|tensors| network.load(&tensors)).map_err(wrong)?;
+    if !loaded.unused().is_empty() && !args.voice.quiet {
+        tell!("`{name}`: not read, since the network has no such tensors: {}", loaded.unused().join(", "));
+    }
+    loaded.in_mode(mode(args)).map_err(wrong)
+}
+
+/// Which statistics batch norms take.
+pub(super) fn mode(args: &Ntk) -> Mode {
+    match args.bn {
+        BatchNormMode::Batch => Mode::Train,
+        BatchNormMode::Running => Mode::Eval,
+    }
+}
+
 /// What a network is called in files.
 fn word_of(which: Which, subject: &Subject) -> &'static str {
     match (subject, which) {
@@ -238,6 +261,20 @@ fn drawn(which: Which, settings: Settings) -> Drawn {
 
 /// Inputs of a file, as channels-last samples.
 fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor<4>, Failure> {
+    let values = read_samples(file, shape)?;
+    let single = placement.dtype == DType::F32;
+    if let Some(at) = values.iter().position(|&v| single && !(v as f32).is_finite()) {
+        let (sample, value) = (at / shape.len(), values[at]);
+        return Err(Failure::input(format!(
+            "inputs `{file}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
+        )));
+    }
+    let n = values.len() / shape.len();
+    Ok(samples(TensorData::new(values, [n * shape.len()]), n, shape, placement))
+}
+
+/// Values of the samples of a file, each in channel, row, column order.
+pub(crate) fn read_samples(file: &str, shape: Shape) -> Result<Vec<f64>, Failure> {
     let wrong = |message: String| Failure::input(format!("inputs `{file}`: {message}"));
     let (found, values) = if let Some((path, name)) = file.rsplit_once(".safetensors:") {
         let path = format!("{path}.safetensors");
@@ -281,7 +318,7 @@ fn read_inputs(file: &str, shape: Shape, placement: &Placement) -> Result<Tensor
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         return Err(wrong(format!("sample {} holds a value that is not finite", at / shape.len())));
     }
-    Ok(samples(TensorData::new(values, [found.iter().product::<usize>()]), found[0], shape, placement))
+    Ok(values)
 }
 
 fn samples(data: TensorData, n: usize, shape: Shape, placement: &Placement) -> Tensor<4> {

@@ -12,19 +12,20 @@ use std::time::Instant;
 
 use burn::tensor::DType;
 use fintan_config::Bytes;
-use fintan_net::{Mode, Placement};
-use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
+use fintan_net::Placement;
+use fintan_ntk::{Block, Entries, Kernel, Method, Overflow, Plan, Problem, TileSize, Tiles};
 use serde_json::json;
 
 pub(super) use self::drift::Reference;
-use self::found::{Found, Side, outputs};
+pub(super) use self::found::read_samples;
+use self::found::{Found, Side, mode, outputs};
 use self::tally::Tally;
 use self::written::word;
 pub(super) use self::written::{About, checkerboard, finish, inputs};
-use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
+use crate::args::{EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Computes a kernel, or puts one together.
 pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
@@ -77,7 +78,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         summary["seconds"] = seconds.into();
         summary["device"] = opened.name.into();
         summary["precision"] = if args.f64 { "f64" } else { "f32" }.into();
-        answer!("{summary}");
+        answer_json(&summary);
         return Ok(());
     }
     answer!("{}", path.display());
@@ -135,11 +136,7 @@ fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem,
     if args.mean && entries != Entries::Traced {
         return Err(Failure::input("--mean belongs to --entries traced"));
     }
-    let mode = match args.bn {
-        BatchNormMode::Batch => Mode::Train,
-        BatchNormMode::Running => Mode::Eval,
-    };
-    let problem = Problem::new(subject.network, x1, x2, mode, entries, outputs(args, output)?)?;
+    let problem = Problem::new(subject.network, x1, x2, mode(args), entries, outputs(args, output)?)?;
     Ok(if args.no_parts { problem.summed() } else { problem })
 }
 
@@ -176,7 +173,7 @@ fn compute(
         for i in range {
             let new = !folder.has(i);
             if new {
-                folder.write(i, &tiles.block(i))?;
+                folder.write(i, &finite(tiles.block(i), problem)?)?;
             }
             progress.tick(new);
         }
@@ -184,14 +181,15 @@ fn compute(
         return Ok(None);
     }
     if plan.tiles.len() == 1 {
-        return Ok(Some((Kernel::compute(problem, plan), None)));
+        let kernel = Kernel::compute(problem, plan);
+        return if kernel.is_finite() { Ok(Some((kernel, None))) } else { Err(overflow(problem, Some(&kernel))) };
     }
     let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
     let (mut progress, mut tiles) = (Tally::new(plan.tiles.len(), &args.voice), Tiles::new(problem, plan));
     let mut kernel = Kernel::of(problem);
     for (i, tile) in plan.tiles.iter().enumerate() {
         let new = !folder.has(i);
-        let block = if new { tiles.block(i) } else { folder.read(i)? };
+        let block = if new { finite(tiles.block(i), problem)? } else { folder.read(i)? };
         if new {
             folder.write(i, &block)?;
         }
@@ -199,6 +197,22 @@ fn compute(
         progress.tick(new);
     }
     Ok(Some((kernel, Some(folder))))
+}
+
+/// A block, unless it overflowed: what is not finite is never kept.
+fn finite(block: Block, problem: &Problem) -> Result<Block, Failure> {
+    if block.is_finite() { Ok(block) } else { Err(overflow(problem, None)) }
+}
+
+/// Why a kernel is not finite, and what helps.
+fn overflow(problem: &Problem, kernel: Option<&Kernel>) -> Failure {
+    let found = Overflow::of(problem, kernel);
+    let help = if problem.is_double_precision() {
+        "take smaller inputs or weights, or fewer layers; `fintan check` says how signals grow with depth"
+    } else {
+        "`--f64` computes in double precision, which reaches 1.8e308 where single precision ends at 3.4e38"
+    };
+    Failure::Failed(miette::miette!(help = help, "{found}"))
 }
 
 /// Puts tiles together that several processes computed.
@@ -212,7 +226,7 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     }
     let summary = finish(&args.out, &kernel, &card.about, &inputs, f64::INFINITY)?;
     if args.voice.json {
-        answer!("{summary}");
+        answer_json(&summary);
     } else {
         answer!("{}", args.out.display());
     }
@@ -226,14 +240,11 @@ fn tell_plan(plan: &Plan, voice: &Voice) {
             .iter()
             .map(|layer| json!({ "index": layer.index, "layer": layer.layer, "order": layer.order }))
             .collect();
-        answer!(
-            "{}",
-            json!({
-                "method": plan.method.name(), "tiles": plan.tiles.len(),
-                "tile_samples": plan.tile.samples, "tile_outputs": plan.tile.outputs,
-                "bytes": plan.bytes, "operations": plan.operations, "layers": layers,
-            })
-        );
+        answer_json(&json!({
+            "method": plan.method.name(), "tiles": plan.tiles.len(),
+            "tile_samples": plan.tile.samples, "tile_outputs": plan.tile.outputs,
+            "bytes": plan.bytes, "operations": plan.operations, "layers": layers,
+        }));
         return;
     }
     answer!("method      {}", plan.method.name());

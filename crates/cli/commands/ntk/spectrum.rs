@@ -4,19 +4,22 @@ use std::path::Path;
 
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_config::Bytes;
-use fintan_ntk::{Operator, Problem, SpectrumError, largest_eigenpairs, stochastic_trace};
+use fintan_ntk::{Operator, Problem, Spectrum, SpectrumError, Trace, largest_eigenpairs};
 use fintan_report::grid_png;
 use serde_json::json;
 
 use crate::args::Voice;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Residual that the pairs must reach, of the largest eigenvalue.
 const TOLERANCE: f64 = 1e-4;
 /// Products with the kernel after which it is given up.
 const PRODUCTS: usize = 2000;
-/// Random vectors behind the trace.
+/// Rows (samples times outputs) up to which the trace is exact: each is a row of cotangents, about as much work as a product
+/// with the kernel for every sample.
+const EXACT_ROWS: usize = 16_384;
+/// Random vectors behind an estimate of the trace.
 const DRAWS: usize = 16;
 
 /// Writes eigenvalues, eigenvectors and residuals, and eigenimages where outputs are images.
@@ -35,16 +38,19 @@ pub(super) fn largest(
         {
             Failure::input(format!("{e}; more vectors do not fit into {}", Bytes(memory)))
         }
+        SpectrumError::NotFinite => super::overflow(problem, None),
         other => other.into(),
     })?;
-    let [trace, error] = stochastic_trace(&operator, DRAWS, seed);
+    let trace = trace(problem, &operator, &spectrum, memory, seed);
+    let shares: Vec<[f64; 2]> = spectrum.values.iter().map(|&value| trace.share(value)).collect();
     let ([n, _], outputs) = (problem.samples(), problem.outputs());
     let found = spectrum.values.len();
     let arrays = [
         ("eigenvalues", Array::f64(&[found], spectrum.values.clone())),
         ("eigenvectors", Array::f64(&[found, n, outputs.len()], spectrum.vectors.concat())),
         ("residuals", Array::f64(&[found], spectrum.residuals.clone())),
-        ("trace", Array::f64(&[2], vec![trace, error])),
+        ("trace", Array::f64(&[2], vec![trace.value, trace.standard_error])),
+        ("shares", Array::f64(&[found, 2], shares.concat())),
         ("outputs", Array::integers(outputs.iter().copied())),
     ];
     let shape = problem.network().architecture().output();
@@ -65,24 +71,43 @@ pub(super) fn largest(
     };
     write_npz(path, &arrays)?;
     let picture = picture.map(|png| write_whole(&path.with_extension("png"), &png)).transpose()?;
-    let picture = picture.map(|()| path.with_extension("png"));
+    let picture = picture.map(|()| path.with_extension("png").display().to_string());
     let worst = spectrum.residuals.iter().copied().fold(0.0, f64::max);
     if voice.json {
-        answer!(
-            "{}",
-            json!({
-                "kernel": path, "eigenvalues": spectrum.values, "largest_residual": worst, "trace": trace,
-                "trace_standard_error": error, "eigenimages": picture,
-            })
-        );
+        answer_json(&json!({
+            "kernel": path.display().to_string(), "eigenvalues": spectrum.values, "largest_residual": worst,
+            "trace": trace.value, "trace_standard_error": trace.standard_error,
+            "trace_is_exact": trace.standard_error == 0.0,
+            "shares": shares.iter().map(|[share, _]| share).collect::<Vec<_>>(),
+            "share_standard_errors": shares.iter().map(|[_, error]| error).collect::<Vec<_>>(),
+            "eigenimages": picture,
+        }));
         return Ok(());
     }
     answer!("{}", path.display());
     if !voice.quiet {
-        tell!("trace {trace:.4} ± {error:.2e}; largest residual {worst:.1e} of the largest eigenvalue");
-        for (i, value) in spectrum.values.iter().enumerate() {
-            tell!("  {:>3}  {value:>12.4}  {:>6.2} % of the trace", i + 1, 100.0 * value / trace);
+        let Trace { value: whole, standard_error: error } = trace;
+        if error == 0.0 {
+            tell!("trace {whole:.4}; largest residual {worst:.1e} of the largest eigenvalue");
+        } else {
+            tell!(
+                "trace {whole:.4} ± {error:.2e}, estimated from {DRAWS} random vectors, since the kernel has more than \
+                   {EXACT_ROWS} rows or little memory is left; largest residual {worst:.1e} of the largest eigenvalue"
+            );
+        }
+        for (i, (value, [share, error])) in spectrum.values.iter().zip(&shares).enumerate() {
+            let bar = if *error == 0.0 { String::new() } else { format!(" ± {:.2}", 100.0 * error) };
+            tell!("  {:>3}  {value:>12.4}  {:>6.2}{bar} % of the trace", i + 1, 100.0 * share);
         }
     }
     Ok(())
+}
+
+/// The trace: exact where all eigenvalues are known or the kernel has few rows, and their cotangents fit into memory.
+fn trace(problem: &Problem, operator: &Operator, found: &Spectrum, memory: f64, seed: u64) -> Trace {
+    let exact = operator.rows() <= EXACT_ROWS || found.values.len() == operator.rows();
+    // Beside the eigenvectors and what is written of them.
+    let left = memory - 4.0 * 8.0 * (found.values.len() * operator.rows()) as f64;
+    let exact = exact.then(|| Trace::exact(problem, found, left).ok()).flatten();
+    exact.unwrap_or_else(|| Trace::estimate(operator, found, DRAWS, seed))
 }

@@ -4,13 +4,13 @@
 //! KERNEL.npz.tiles/  plan.json  inputs.npz  000000.npz  000001.npz ..
 //! ```
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use fintan_artifact::{Array, Draft, Lock, RunError, Values as ArrayValues, is_free, read_arrays, write_npz};
-use fintan_ntk::{Block, Entries, Kernel, Plan, Problem, Tile, TileSize, Values};
+use fintan_data::fingerprint;
+use fintan_ntk::{Block, Entries, Kernel, KernelShape, Plan, Problem, Tile, TileSize, Values};
 use serde::{Deserialize, Serialize};
 
 use super::written::About;
@@ -40,21 +40,24 @@ pub(super) struct Card {
 
 impl Card {
     pub(super) fn new(problem: &Problem, plan: &Plan, device: &str, args: &Ntk) -> Self {
-        let mut hash = DefaultHasher::new();
-        (env!("CARGO_PKG_VERSION"), device, plan.method.name(), plan.tile.samples, plan.tile.outputs).hash(&mut hash);
-        format!("{:?}", problem.network().architecture()).hash(&mut hash);
-        for (name, data) in problem.network().to_tensors() {
-            (name, data.as_bytes()).hash(&mut hash);
-        }
-        for x in problem.inputs() {
-            let data = Tensor::clone(x).into_data();
-            (data.shape().to_vec(), data.as_bytes()).hash(&mut hash);
-        }
-        format!("{:?} {:?} {}", problem.entries(), problem.outputs(), problem.is_coupled()).hash(&mut hash);
-        let ends = |range: &Range<usize>| [range.start, range.end];
-        let corners = |Tile { samples: [a, b], outputs: [o, p] }: &Tile| [a, b, o, p].map(ends);
+        let (version, method, TileSize { samples, outputs }) =
+            (env!("CARGO_PKG_VERSION"), plan.method.name(), plan.tile);
+        let said = format!(
+            "{version} {device} {method} {samples} {outputs} {:?} {:?} {:?} {}",
+            problem.network().architecture(),
+            problem.entries(),
+            problem.outputs(),
+            problem.is_coupled()
+        );
+        // Shapes stand before bytes, so that no two kernels have the same bytes in a row.
+        let named = problem.network().to_tensors().into_iter();
+        let given = problem.inputs().map(|x| ("inputs".to_owned(), Tensor::clone(x).into_data()));
+        let tensors: Vec<(String, TensorData)> =
+            named.chain(given).map(|(name, data)| (format!("{name} {:?}", data.shape()), data)).collect();
+        let mut bytes: Vec<&[u8]> = vec![said.as_bytes()];
+        bytes.extend(tensors.iter().flat_map(|(said, data)| [said.as_bytes(), data.as_bytes()]));
         Self {
-            fingerprint: format!("{:016x}", hash.finish()),
+            fingerprint: format!("{:016x}", fingerprint(&bytes)),
             entries: super::word(problem.entries()).into(),
             samples: problem.samples(),
             parts: problem.part_names(),
@@ -75,6 +78,37 @@ impl Card {
         let [a, b, o, p] = self.tiles[i].map(|[start, end]| start..end);
         Tile { samples: [a, b], outputs: [o, p] }
     }
+
+    /// Whether the tiles are those of a kernel of these samples and outputs, cut as the first one is; the error says what is
+    /// not so.
+    fn check(&self) -> Result<(), String> {
+        let (samples, outputs) = (self.samples, self.about.outputs.len());
+        let entries = self
+            .entries()
+            .map_err(|_| format!("`entries` must be full, traced or diagonal, got {:?}", self.entries))?;
+        let numbers = entries.shape(samples, outputs).into_iter().try_fold(self.parts.len(), usize::checked_mul);
+        if numbers.is_none_or(|n| n == 0 || n > isize::MAX as usize / 8) {
+            let parts = self.parts.len();
+            return Err(format!("no kernel has {samples:?} samples, {outputs} outputs and {parts} parts"));
+        }
+        if self.about.symmetric && samples[0] != samples[1] {
+            return Err(format!("a symmetric kernel has as many rows as columns, got {samples:?} samples"));
+        }
+        let [a, b, o, _] = self.tiles.first().copied().unwrap_or_default();
+        let len = |[start, end]: [usize; 2]| end.saturating_sub(start);
+        let size = TileSize { samples: len(a).max(len(b)), outputs: len(o) };
+        let shape = KernelShape { entries, samples, outputs, symmetric: self.about.symmetric };
+        let whole = size.samples > 0 && size.outputs > 0 && shape.count(size) == self.tiles.len();
+        if !whole || shape.tiles(size).iter().map(corners).ne(self.tiles.iter().copied()) {
+            return Err("`tiles` do not cover the kernel".into());
+        }
+        Ok(())
+    }
+}
+
+/// Samples of rows and of columns, then outputs of rows and of columns: first and one after the last.
+fn corners(Tile { samples: [a, b], outputs: [o, p] }: &Tile) -> [[usize; 2]; 4] {
+    [a, b, o, p].map(|range: &Range<usize>| [range.start, range.end])
 }
 
 /// A folder of tiles.
@@ -157,7 +191,7 @@ impl Folder {
     }
 
     pub(super) fn read(&self, i: usize) -> Result<Block, Failure> {
-        read_block(&self.file(i), &self.card)
+        read_block(&self.file(i), &self.card, i)
     }
 
     /// Takes the folder away once its kernel is written, unless another process still computes tiles there.
@@ -173,7 +207,7 @@ impl Folder {
 pub(super) fn size_beside(kernel: &Path) -> TileSize {
     let card = read_card(&Folder::beside(kernel).join(PLAN)).ok();
     let Some([a, b, o, _]) = card.and_then(|card| card.tiles.first().copied()) else { return TileSize::default() };
-    let len = |[start, end]: [usize; 2]| end - start;
+    let len = |[start, end]: [usize; 2]| end.saturating_sub(start);
     TileSize { samples: Some(len(a).max(len(b))), outputs: Some(len(o)) }
 }
 
@@ -207,32 +241,83 @@ pub(super) fn merge(folders: &[PathBuf]) -> Result<(Kernel, Card, Vec<Array<'sta
             first + 1
         )));
     }
-    let mut kernel = Kernel::zeros(card.entries()?, card.samples, card.about.outputs.len(), &card.parts, card.double);
+    let inputs = read_inputs(&folders[0].join(INPUTS), &card)?;
+    let (entries, outputs) = (card.entries()?, card.about.outputs.len());
+    let mut kernel: Option<Kernel> = None;
     for (i, path) in found.into_iter().flatten().enumerate() {
-        kernel.insert(&card.tile(i), &read_block(&path, &card)?, card.about.symmetric);
+        let block = read_block(&path, &card, i)?;
+        // Not before a tile was there: a damaged plan may ask for any size.
+        let zeros = || Kernel::zeros(entries, card.samples, outputs, &card.parts, card.double);
+        kernel.get_or_insert_with(zeros).insert(&card.tile(i), &block, card.about.symmetric);
     }
-    let inputs = read_arrays(&folders[0].join(INPUTS))?.into_iter().map(|(_, array)| array).collect();
+    let kernel = kernel.ok_or_else(|| Failure::input("there are no tiles"))?;
     Ok((kernel, card, inputs))
 }
 
 fn read_card(path: &Path) -> Result<Card, Failure> {
     let text = fs_err::read(path).map_err(Failure::input)?;
-    serde_json::from_slice(&text)
-        .map_err(|e| Failure::input(format!("`{}` is damaged, or of another version of fintan: {e}", path.display())))
+    let damaged =
+        |e: String| Failure::input(format!("`{}` is damaged, or of another version of fintan: {e}", path.display()));
+    let card: Card = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+    card.check().map_err(damaged)?;
+    Ok(card)
 }
 
-fn read_block(path: &Path, card: &Card) -> Result<Block, Failure> {
+/// Inputs of either side, which must be as many as the plan says.
+fn read_inputs(path: &Path, card: &Card) -> Result<Vec<Array<'static>>, Failure> {
+    let arrays = read_arrays(path)?;
+    let names: Vec<&str> = arrays.iter().map(|(name, _)| name.as_str()).collect();
+    let wanted = if card.about.symmetric { &["inputs"][..] } else { &["inputs", "inputs2"] };
+    if names != wanted {
+        return Err(damaged(path, &format!("it must hold the arrays {wanted:?}, got {names:?}")));
+    }
+    for ((name, array), n) in arrays.iter().zip(card.samples) {
+        if array.shape.first() != Some(&n) {
+            return Err(damaged(path, &format!("array `{name}` must hold {n} samples, got shape {:?}", array.shape)));
+        }
+    }
+    Ok(arrays.into_iter().map(|(_, array)| array).collect())
+}
+
+fn damaged(path: &Path, message: &str) -> Failure {
+    Failure::Input(miette::miette!(
+        help = "it is damaged, or was changed; take it away, and it is computed again",
+        "`{}`: {message}",
+        path.display()
+    ))
+}
+
+/// Tile i of a plan: the plan's parts, each as many finite numbers of the plan's type as the tile has.
+fn read_block(path: &Path, card: &Card, i: usize) -> Result<Block, Failure> {
     let arrays = read_arrays(path)?;
     let names: Vec<&str> = arrays.iter().map(|(name, _)| name.as_str()).collect();
     if names != card.parts {
-        return Err(Failure::input(format!("`{}` holds the parts {names:?}, not {:?}", path.display(), card.parts)));
+        return Err(damaged(path, &format!("it must hold the parts {:?}, got {names:?}", card.parts)));
     }
-    let parts = arrays.into_iter().map(|(_, array)| match array.values {
-        ArrayValues::F32(values) => Values::F32(values.into_owned()),
-        ArrayValues::F64(values) => Values::F64(values.into_owned()),
-        ArrayValues::I64(values) => Values::F64(values.iter().map(|&v| v as f64).collect()),
-    });
-    Ok(Block { parts: parts.collect() })
+    let (len, double) = (card.entries()?.block_len(&card.tile(i)), card.double);
+    let part = |(name, array): (String, Array<'static>)| {
+        let wrong = |what: &str| damaged(path, &format!("array `{name}` of tile {i} {what}"));
+        if array.shape != [len] {
+            return Err(wrong(&format!("must have shape {:?}, got {:?}", [len], array.shape)));
+        }
+        let kind = match &array.values {
+            ArrayValues::F32(_) => "float32",
+            ArrayValues::F64(_) => "float64",
+            ArrayValues::I64(_) => "int64",
+        };
+        let values = match (array.values, double) {
+            (ArrayValues::F32(values), false) => Values::F32(values.into_owned()),
+            (ArrayValues::F64(values), true) => Values::F64(values.into_owned()),
+            (ArrayValues::F32(_) | ArrayValues::F64(_) | ArrayValues::I64(_), _) => {
+                return Err(wrong(&format!("must be {}, got {kind}", if double { "float64" } else { "float32" })));
+            }
+        };
+        if !values.is_finite() {
+            return Err(wrong("holds a value that is not finite"));
+        }
+        Ok(values)
+    };
+    Ok(Block { parts: arrays.into_iter().map(part).collect::<Result<_, _>>()? })
 }
 
 /// `a..b`, tiles of a plan.

@@ -119,6 +119,12 @@ pub(in crate::commands) fn finish(
     let (outputs, symmetric) = (&about.outputs, about.symmetric);
     let shape = kernel.shape();
     let total = kernel.total();
+    if !total.is_finite() {
+        return Err(Failure::Failed(miette::miette!(
+            help = "`--f64` keeps it in double precision",
+            "the parts of the kernel are finite, but their sum overflows f32"
+        )));
+    }
     let names: Vec<String> = kernel.parts.iter().map(|part| format!("parts/{}", part.name)).collect();
     let mut arrays = vec![("ntk", array(&total, &shape))];
     if kernel.parts.len() > 1 {
@@ -138,7 +144,7 @@ pub(in crate::commands) fn finish(
     let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
     let shares = kernel.parts.iter().map(|part| (part.name.clone(), json!(kernel.trace(&part.values) / trace)));
     let mut summary = json!({
-        "kernel": path, "entries": word(kernel.entries), "shape": shape,
+        "kernel": path.display().to_string(), "entries": word(kernel.entries), "shape": shape,
         "trace": trace, "parts": shares.collect::<serde_json::Map<_, _>>(),
     });
     let mut pictures = Vec::new();
@@ -146,7 +152,7 @@ pub(in crate::commands) fn finish(
         let [rows, columns] = kernel.matrix_shape()?;
         let picture = heat_map_png(rows, columns, &mut |i, to| kernel.row(&total, i, to))?;
         pictures.push((path.with_extension("png"), picture));
-        summary["heat_map"] = json!(path.with_extension("png"));
+        summary["heat_map"] = path.with_extension("png").display().to_string().into();
         let needed = Kernel::eigenvalue_bytes(rows);
         if symmetric && rows <= SPECTRUM_ROWS && needed > spare {
             summary["eigenvalues_need_bytes"] = json!(needed);
@@ -157,8 +163,8 @@ pub(in crate::commands) fn finish(
             summary["condition_number"] = json!(spectrum.condition_number());
             summary["effective_rank"] = json!(spectrum.effective_rank());
             let (plot, picture) = (path.with_extension("spectrum.svg"), path.with_extension("spectrum.png"));
-            summary["spectrum"] = json!(plot);
-            summary["spectrum_png"] = json!(picture);
+            summary["spectrum"] = plot.display().to_string().into();
+            summary["spectrum_png"] = picture.display().to_string().into();
             pictures.push((plot, spectrum_svg(&spectrum.values)?.into_bytes()));
             pictures.push((picture, spectrum_png(&spectrum.values)?));
         }

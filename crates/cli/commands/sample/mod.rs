@@ -15,7 +15,7 @@ use crate::args::{BatchNormMode, Interpolation, Sample};
 use crate::device;
 use crate::failure::Failure;
 use crate::progress::Work;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 pub(super) use source::Source;
 
@@ -69,13 +69,13 @@ pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
     let written = write(args, &path, &images, &latents, [n, frames, columns])?;
     if args.voice.json {
         let mut answer = serde_json::json!({
-            "picture": path, "images": count, "step": source.step, "seed": seed, "batch_norm": norm,
+            "picture": path.display().to_string(), "images": count, "step": source.step, "seed": seed, "batch_norm": norm,
             "truncation": args.truncation, "device": opened.name, "measures": images.measure(),
         });
         for (kind, path) in &written {
-            answer[*kind] = serde_json::json!(path);
+            answer[*kind] = path.display().to_string().into();
         }
-        answer!("{answer}");
+        answer_json(&answer);
     } else {
         answer!("{}", path.display());
         for (_, path) in &written {

@@ -9,6 +9,7 @@ use fintan_train::read_sampler;
 
 use crate::args::BatchNormMode;
 use crate::commands::export::{is_export, read_export};
+use crate::commands::settings_of_run::subject_of_run;
 use crate::device::Opened;
 use crate::failure::Failure;
 
@@ -31,9 +32,7 @@ impl Source {
             return Ok(Self { generator, step: None, seed: 0 });
         }
         let run = RunDir::open(path)?;
-        let Subject::Gan(experiment) =
-            Subject::load_within(&run.resolved_config(), &[], opened.bound(Held::Parameters))?
-        else {
+        let Subject::Gan(experiment) = subject_of_run(&run, &[], opened.bound(Held::Parameters))? else {
             let name = path.display();
             return Err(Failure::input(format!("`{name}` is a run of a network with a task; only GANs draw samples")));
         };

@@ -4,180 +4,300 @@ use std::f64::consts::PI;
 use std::path::Path;
 
 use fintan_artifact::{Array, write_npz};
-use fintan_config::{Activation, Architecture, Layer, Parametrization};
+use fintan_config::{Architecture, Parametrization};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
-use fintan_theory::{AtDepth, Dual, Law, MeanField, Regime, critical_line, depth_sweep, depth_sweeps};
-use serde_json::json;
+use fintan_theory::{Family, Fate, Limit, LimitError, Regime, Relation, Sweep, Wide, condition_bound, mean_r, regimes};
+use serde_json::{Value, json};
 
-use super::write_table;
+use super::{write_cells, write_table};
 use crate::failure::Failure;
 use crate::voice::answer;
 
-/// The dense network that has the hidden nonlinearity, the variances and the depth of another.
-pub(super) struct Dense {
-    pub(super) activation: Activation,
-    pub(super) weights: f64,
-    pub(super) biases: f64,
-    /// Linear layers.
-    pub(super) layers: usize,
-    dual: Dual,
+/// Values of all angles of the circle that are worked out at most; networks with large maps have fewer angles.
+const ENTRIES: usize = 1 << 24;
+
+/// Numbers and curves of the limit of a network; `dots`: angles and scaled kernels of an empirical kernel.
+pub(super) fn limit(
+    architecture: &Architecture,
+    inputs: usize,
+    folder: &Path,
+    dots: Vec<(f64, f64)>,
+    quiet: bool,
+) -> Result<Value, Failure> {
+    let limit = match Limit::new(architecture) {
+        Ok(limit) => limit,
+        Err(e @ LimitError::Layer { .. }) => {
+            if !quiet {
+                answer!("no kernel and no curves: {e}");
+            }
+            return Ok(json!({ "no_limit": e.to_string() }));
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let mut summary = json!({});
+    let orthogonal = match limit.relation_at(0.0) {
+        Ok(Some(relation)) => relation,
+        Ok(None) => {
+            if !quiet {
+                answer!("inputs of a single value are all parallel: no kernel of orthogonal ones, and no curves");
+            }
+            return Ok(summary);
+        }
+        // Some refusals depend on what enters a layer.
+        Err(e @ LimitError::Layer { .. }) => {
+            if !quiet {
+                answer!("no kernel and no curves: {e}");
+            }
+            return Ok(json!({ "no_limit": e.to_string() }));
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let pieces = regimes(architecture);
+    let mean = mean_r(&pieces);
+    let layers = architecture.flat().iter().filter(|node| node.fan_in().is_some()).count();
+    if !quiet {
+        answer!("this network, of {layers} linear layers, at infinite width");
+        if let Some(r) = mean {
+            answer!("  {}: geometric mean of r over the depth {r:.6}", Regime::of(r).word());
+        }
+        kernel_lines(&orthogonal, inputs, layers);
+    }
+    summary["layers"] = json!(layers);
+    summary["r"] = json!(mean);
+    summary["regime"] = json!(mean.map(|r| Regime::of(r).word()));
+    kernel_numbers(&mut summary, &orthogonal, inputs);
+    if matches!(architecture.parametrization, Parametrization::Standard(_)) {
+        let mut scaled = json!({});
+        if let Some(relation) = Limit::new(architecture)?.with_scaled_parameters().relation_at(0.0)? {
+            if !quiet {
+                answer!("weights and biases of these variances in the `ntk` parametrization, where layers count alike");
+                kernel_lines(&relation, inputs, layers);
+            }
+            kernel_numbers(&mut scaled, &relation, inputs);
+        }
+        summary["ntk_parametrization"] = scaled;
+    }
+    let Some(family) = Family::of(architecture)? else {
+        if !quiet {
+            answer!("no hidden layers: no curves over depth");
+        }
+        return Ok(summary);
+    };
+    let [head, block, tail] = family.names();
+    summary["family"] = json!({ "head": head, "block": block, "repeats": family.repeats(), "tail": tail });
+    regime(&family, &mut summary, quiet)?;
+    depths(&family, inputs, folder)?;
+    circle(&family, folder, dots)?;
+    summary["phases"] = phases(&family, folder, quiet)?;
+    Ok(summary)
 }
 
-impl Dense {
-    /// None where there is no hidden nonlinearity, or weights are of a size of their own in each layer.
-    pub(super) fn of(architecture: &Architecture) -> Option<Self> {
-        let nodes = architecture.flat();
-        let linear = |layer: &Layer| matches!(layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_));
-        let last = nodes.iter().rposition(|node| linear(&node.layer))?;
-        let activation = nodes[..last].iter().find_map(|node| match node.layer {
-            Layer::Activation(activation) => Some(activation),
-            _ => None,
-        })?;
-        let layers = nodes.iter().filter(|node| linear(&node.layer)).count();
-        let (weights, biases) = match architecture.parametrization {
-            Parametrization::Ntk(b) | Parametrization::Graph(b) => (1.0 - b.beta * b.beta, b.beta * b.beta),
-            Parametrization::Standard(standard) => (standard.init.variance()?, standard.bias_std * standard.bias_std),
-        };
-        Some(Self { activation, weights, biases, layers, dual: Dual::new(activation) })
+fn kernel_lines(relation: &Relation, inputs: usize, layers: usize) {
+    answer!("  at L = {layers}: scaled NTK of orthogonal inputs {:.6}", relation.scaled());
+    match relation.condition_number(inputs) {
+        number if number.is_finite() => answer!("  at L = {layers}: condition number of {inputs} of them {number:.4}"),
+        _ => answer!(
+            "  at L = {layers}: condition number of {inputs} of them above {:.1e}, where its smallest eigenvalue is rounding",
+            condition_bound(inputs)
+        ),
     }
+}
 
-    fn sweep(&self, gap: f64, layers: usize) -> Result<Vec<AtDepth>, Failure> {
-        Ok(depth_sweep(&self.dual, self.weights, self.biases, gap, layers)?)
+fn kernel_numbers(summary: &mut Value, relation: &Relation, inputs: usize) {
+    let number = relation.condition_number(inputs);
+    summary["inputs"] = json!(inputs);
+    summary["scaled_ntk"] = json!(relation.scaled());
+    summary["condition_number"] = if number.is_finite() { json!(number) } else { Value::Null };
+    if !number.is_finite() {
+        summary["condition_number_above"] = json!(condition_bound(inputs));
     }
+}
 
-    /// Scaled kernel against the angle between inputs on a circle, for the network's depth and powers of two.
-    pub(super) fn circle(&self, folder: &Path, dots: &[(f64, f64)]) -> Result<(), Failure> {
-        let mut depths = vec![2, 4, 8, 16, 32];
-        if !depths.contains(&self.layers) {
-            depths.push(self.layers);
-            depths.sort_unstable();
-        }
-        let deepest = depths[depths.len() - 1];
-        let angles: Vec<f64> = (0..=90).map(|i| PI * f64::from(i) / 90.0).collect();
-        // 1 - cos, exact near 0.
-        let gaps: Vec<f64> = angles.iter().map(|a| 2.0 * (a / 2.0).sin().powi(2)).collect();
-        let sweeps = depth_sweeps(&self.dual, self.weights, self.biases, &gaps, deepest)?;
-        let rows = angles.iter().zip(&sweeps).flat_map(|(angle, sweep)| {
-            depths.iter().map(move |&l| {
-                let at = &sweep[l - 1];
-                vec![l as f64, *angle, at.scaled(), at.ntk, 1.0 - at.one_minus_correlation]
-            })
-        });
-        write_table(&folder.join("circle.csv"), "layers,angle,scaled_ntk,ntk,correlation", rows)?;
-        let mut curves: Vec<Curve> = depths
-            .iter()
-            .map(|&l| Curve {
-                name: format!("L = {l}"),
-                points: angles.iter().zip(&sweeps).map(|(a, sweep)| (*a, sweep[l - 1].scaled())).collect(),
-                mark: if l == self.layers { Mark::Line } else { Mark::Dashed },
-            })
-            .collect();
-        if !dots.is_empty() {
-            curves.push(Curve { name: "finite width".into(), points: dots.to_vec(), mark: Mark::Dots });
-        }
-        let axes = Axes {
-            title: "Scaled NTK between points of the sphere".into(),
-            x: "angle".into(),
-            y: "scaled NTK".into(),
-            ..Axes::default()
-        };
-        super::write(&folder.join("circle.svg"), curves_svg(&axes, &curves)?.as_bytes())
+/// Where variances and correlations go as the block is repeated, in words and numbers.
+fn regime(family: &Family, summary: &mut Value, quiet: bool) -> Result<(), Failure> {
+    let field = family.mean_field()?;
+    let law = field.map(|field| family.law(&field));
+    if !quiet {
+        answer!("as a member of its family: {}, {} times here", family.words(), family.repeats());
     }
-
-    /// Inputs on a great circle of the sphere |x|² = features, 10 degrees apart, for `fintan ntk --inputs`.
-    pub(super) fn circle_inputs(folder: &Path, features: usize) -> Result<(), Failure> {
-        let radius = (features as f64).sqrt();
-        let mut inputs = vec![0.0; 19 * features];
-        for (i, x) in inputs.chunks_mut(features).enumerate() {
-            let angle = PI * i as f64 / 18.0;
-            (x[0], x[1]) = (radius * angle.cos(), radius * angle.sin());
-        }
-        Ok(write_npz(&folder.join("circle_inputs.npz"), &[("inputs", Array::f64(&[19, features], inputs))])?)
-    }
-
-    /// Scaled kernel and conditioning of orthogonal inputs against depth.
-    pub(super) fn depths(&self, folder: &Path, inputs: usize) -> Result<AtDepth, Failure> {
-        let deepest = 64.max(self.layers);
-        let sweep = self.sweep(1.0, deepest)?;
-        let rows = sweep.iter().map(|at| {
-            let correlation = 1.0 - at.one_minus_correlation;
-            vec![at.layers as f64, at.variance, correlation, at.own_ntk, at.scaled(), at.condition_number(inputs)]
-        });
-        write_table(&folder.join("depth.csv"), "layers,variance,correlation,ntk,scaled_ntk,condition_number", rows)?;
-        let line = |name: &str, of: &dyn Fn(&AtDepth) -> f64| Curve {
-            name: name.into(),
-            points: sweep.iter().map(|at| (at.layers as f64, of(at))).collect(),
-            mark: Mark::Line,
-        };
-        let axes = |title: &str, y: &str, log_y| Axes {
-            title: title.into(),
-            x: "linear layers L".into(),
-            y: y.into(),
-            log_y,
-            ..Axes::default()
-        };
-        let scaled = curves_svg(
-            &axes("Orthogonal inputs through depth", "", false),
-            &[
-                line("scaled NTK", &AtDepth::scaled),
-                line("correlation of outputs", &|at| 1.0 - at.one_minus_correlation),
-            ],
-        )?;
-        super::write(&folder.join("depth.svg"), scaled.as_bytes())?;
-        let title = format!("Condition number of the kernel of {inputs} orthogonal inputs");
-        let conditioning =
-            curves_svg(&axes(&title, "condition number", true), &[line("", &|at| at.condition_number(inputs))])?;
-        super::write(&folder.join("condition.svg"), conditioning.as_bytes())?;
-        Ok(sweep[self.layers - 1])
-    }
-
-    /// The critical line χ₁ = 1 over variances of weights and biases, and the network's place.
-    pub(super) fn phases(&self, folder: &Path) -> Result<(), Failure> {
-        let biases: Vec<f64> = (0..=24).map(|i| f64::from(i) / 24.0).collect();
-        let found = critical_line(&self.dual, &biases);
-        let line: Vec<(f64, f64)> = found.into_iter().zip(biases).filter_map(|(w, b)| Some((w?, b))).collect();
-        let rows = line.iter().map(|&(w, b)| vec![w, b]);
-        write_table(&folder.join("phases.csv"), "critical_weight_variance,bias_variance", rows)?;
-        let axes = Axes {
-            title: "Order (left) and chaos (right) of the critical line".into(),
-            x: "variance of the weights, times the fan-in".into(),
-            y: "variance of the biases".into(),
-            from_zero: true,
-            ..Axes::default()
-        };
-        let curves = [
-            Curve { name: "r = 1".into(), points: line, mark: Mark::Line },
-            Curve { name: "this network".into(), points: vec![(self.weights, self.biases)], mark: Mark::Dots },
-        ];
-        super::write(&folder.join("phases.svg"), curves_svg(&axes, &curves)?.as_bytes())
-    }
-
-    /// The regime in words and numbers.
-    pub(super) fn regime(&self, at: &AtDepth, inputs: usize, quiet: bool) -> Result<serde_json::Value, Failure> {
-        let field = MeanField::of(&self.dual, self.weights, self.biases)?;
-        let law = field.map(|field| Law::of(&self.dual, &field));
+    let (Some(field), Some(law)) = (field, law) else {
         if !quiet {
-            answer!("a dense network of this depth and nonlinearity, on the sphere");
-            if let (Some(field), Some(law)) = (&field, &law) {
-                answer!("  r = {:.6}: {}; {}", field.chi, Regime::of(field.chi).word(), law.words());
-                answer!("  variance tends to {:.6}, correlations to {:.6}", field.q, field.c);
-                if let Some(depth) = field.correlation_depth() {
-                    answer!("  depth scale of correlations {depth:.3} layers");
-                }
-            } else {
-                answer!("  the variance has no fixed point above 0: it vanishes or grows without bound");
-            }
-            answer!("  at L = {}: scaled NTK of orthogonal inputs {:.6}", at.layers, at.scaled());
-            answer!("  at L = {}: condition number of {inputs} of them {:.4}", at.layers, at.condition_number(inputs));
+            answer!("  the variance has no fixed point above 0: it vanishes or grows without bound");
         }
-        Ok(json!({
-            "layers": at.layers, "scaled_ntk": at.scaled(), "condition_number": at.condition_number(inputs),
-            "activation": self.activation,
-            "fixed_point": field.map(|f| json!({
-                "r": f.chi, "regime": Regime::of(f.chi).word(), "variance": f.q, "correlation": f.c,
-                "correlation_depth": f.correlation_depth(), "variance_depth": f.variance_depth(),
-            })),
-            "law": law.map(|law| law.words()),
-        }))
+        summary["fixed_point"] = Value::Null;
+        return Ok(());
+    };
+    let [unit, units] = if family.counts_layers() { ["layer", "layers"] } else { ["block", "blocks"] };
+    // Repeated for ever, whatever stands before and behind it.
+    let word = Regime::of(field.chi).word();
+    if !quiet {
+        answer!("  r = {:.6} a {unit}: {word} with depth; {}", field.chi, law.words());
+        match field.fate {
+            Fate::Tends => answer!("  variance tends to {:.6}, correlations to {:.6}", field.q, field.c),
+            Fate::Stays => {
+                answer!("  every variance is a fixed point ({:.6} here) and has no depth scale", field.q);
+                answer!("  correlations tend to {:.6}", field.c);
+            }
+            Fate::Vanishes | Fate::Grows => {
+                let word = if field.fate == Fate::Grows { "grows" } else { "vanishes" };
+                answer!("  the variance {word}: it is multiplied by {:.6} a {unit}", field.chi_q);
+                answer!("  correlations, which do not depend on it, tend to {:.6}", field.c);
+            }
+        }
+        if let Some(depth) = field.correlation_depth() {
+            answer!("  depth scale of correlations {depth:.3} {units}");
+        }
     }
+    let variance = matches!(field.fate, Fate::Tends | Fate::Stays).then_some(field.q);
+    let fate = match field.fate {
+        Fate::Tends => "tends",
+        Fate::Stays => "every",
+        Fate::Vanishes => "vanishes",
+        Fate::Grows => "grows",
+    };
+    summary["fixed_point"] = json!({
+        "r": field.chi, "regime": word, "variance": variance, "variance_fate": fate, "correlation": field.c,
+        "correlation_depth": field.correlation_depth(), "variance_depth": field.variance_depth(),
+    });
+    summary["law"] = json!(law.words());
+    Ok(())
+}
+
+/// Scaled kernel against the angle between inputs on a circle, for the network's depth and powers of two.
+fn circle(family: &Family, folder: &Path, dots: Vec<(f64, f64)>) -> Result<(), Failure> {
+    let own = family.repeats();
+    // Multiples of 2 degrees, or fewer.
+    let steps = (ENTRIES / (family.entries().max(1) * own.max(32))).clamp(6, 90);
+    let angles: Vec<f64> = (0..=steps).map(|i| PI * i as f64 / steps as f64).collect();
+    let Some(pairs) = family.pairs_at(&angles) else { return Ok(()) };
+    let is_large = family.entries() > 1 << 12;
+    let sweep = family.sweep(&pairs, if is_large { own } else { 32 })?;
+    // By linear layers, or by blocks where those have several.
+    let counted = if family.counts_layers() { &sweep.layers } else { &sweep.repeats };
+    let shown: Vec<usize> = (0..sweep.repeats.len())
+        .filter(|&i| sweep.repeats[i] == own || counted[i] > 1 && counted[i] <= 32 && counted[i].is_power_of_two())
+        .collect();
+    let rows = angles.iter().zip(&sweep.relations).flat_map(|(angle, found)| {
+        shown.iter().map(|&i| {
+            let at = &found[i];
+            let ntk = cell(at.ntk);
+            let numbers = [angle.to_string(), at.scaled().to_string(), ntk, at.correlation().to_string()];
+            [vec![sweep.layers[i].to_string()], numbers.to_vec(), vec![sweep.repeats[i].to_string()]].concat()
+        })
+    });
+    write_cells(&folder.join("circle.csv"), "layers,angle,scaled_ntk,ntk,correlation,repeats", rows)?;
+    let mut curves: Vec<Curve> = shown
+        .iter()
+        .map(|&i| Curve {
+            name: format!("L = {}", sweep.layers[i]),
+            points: angles.iter().zip(&sweep.relations).map(|(a, found)| (*a, found[i].scaled())).collect(),
+            mark: if sweep.repeats[i] == own { Mark::Line } else { Mark::Dashed },
+        })
+        .collect();
+    if !dots.is_empty() {
+        curves.push(Curve { name: "finite width".into(), points: dots, mark: Mark::Dots });
+    }
+    let axes = Axes {
+        title: titled("Scaled NTK between inputs on a circle", family),
+        x: "angle".into(),
+        y: "scaled NTK".into(),
+        ..Axes::default()
+    };
+    super::write(&folder.join("circle.svg"), curves_svg(&axes, &curves)?.as_bytes())
+}
+
+fn titled(title: &str, family: &Family) -> String {
+    format!("{title}: {}", family.words())
+}
+
+/// Inputs on a great circle of the sphere |x|² = features, 10 degrees apart, for `fintan ntk --inputs`.
+pub(super) fn circle_inputs(folder: &Path, features: usize) -> Result<(), Failure> {
+    let radius = (features as f64).sqrt();
+    let mut inputs = vec![0.0; 19 * features];
+    for (i, x) in inputs.chunks_mut(features).enumerate() {
+        let angle = PI * i as f64 / 18.0;
+        (x[0], x[1]) = (radius * angle.cos(), radius * angle.sin());
+    }
+    Ok(write_npz(&folder.join("circle_inputs.npz"), &[("inputs", Array::f64(&[19, features], inputs))])?)
+}
+
+/// Scaled kernel and conditioning of orthogonal inputs against depth.
+fn depths(family: &Family, inputs: usize, folder: &Path) -> Result<(), Failure> {
+    let Some(pairs) = family.pairs_at(&[0.5 * PI]) else { return Ok(()) };
+    let Sweep { repeats, layers, relations } = family.sweep(&pairs, 64)?;
+    let found = &relations[0];
+    let rows = (0..repeats.len()).map(|i| {
+        let at = &found[i];
+        vec![
+            layers[i].to_string(),
+            cell(at.variance[0]),
+            at.correlation().to_string(),
+            cell(at.own_ntk[0]),
+            at.scaled().to_string(),
+            at.condition_number(inputs).to_string(),
+            repeats[i].to_string(),
+        ]
+    });
+    let head = "layers,variance,correlation,ntk,scaled_ntk,condition_number,repeats";
+    write_cells(&folder.join("depth.csv"), head, rows)?;
+    let line = |name: &str, of: &dyn Fn(&Relation) -> f64| Curve {
+        name: name.into(),
+        points: layers.iter().zip(found).map(|(l, at)| (*l as f64, of(at))).collect(),
+        mark: Mark::Line,
+    };
+    let axes = |title: String, y: &str, log_y| Axes {
+        title,
+        x: "linear layers L".into(),
+        y: y.into(),
+        log_y,
+        ..Axes::default()
+    };
+    let scaled = curves_svg(
+        &axes(titled("Orthogonal inputs through depth", family), "", false),
+        &[line("scaled NTK", &Relation::scaled), line("correlation of outputs", &Relation::correlation)],
+    )?;
+    super::write(&folder.join("depth.svg"), scaled.as_bytes())?;
+    let title = titled(&format!("Condition number of {inputs} orthogonal inputs"), family);
+    let conditioning =
+        curves_svg(&axes(title, "condition number", true), &[line("", &|at| at.condition_number(inputs))])?;
+    super::write(&folder.join("condition.svg"), conditioning.as_bytes())
+}
+
+/// The critical line r = 1 over variances of weights and biases of the block, and the network's place.
+fn phases(family: &Family, folder: &Path, quiet: bool) -> Result<Value, Failure> {
+    let refuse = |reason: &str| {
+        if !quiet {
+            answer!("no plane of order and chaos: {reason}");
+        }
+        json!({ "refused": reason })
+    };
+    let Some((weights, biases)) = family.variances() else {
+        return Ok(refuse("linear layers of the block have weights or biases of different variances"));
+    };
+    let over: Vec<f64> = (0..=24).map(|i| f64::from(i) / 24.0).collect();
+    let found = family.critical_line(&over)?;
+    let line: Vec<(f64, f64)> = found.into_iter().zip(over).filter_map(|(w, b)| Some((w?, b))).collect();
+    if line.is_empty() {
+        return Ok(refuse("with no variance of weights from 0.01 to 100 is the block between the two"));
+    }
+    let rows = line.iter().map(|&(w, b)| vec![w, b]);
+    write_table(&folder.join("phases.csv"), "critical_weight_variance,bias_variance", rows)?;
+    let axes = Axes {
+        title: titled("Order (left) and chaos (right)", family),
+        x: "variance of the weights, times the fan-in".into(),
+        y: "variance of the biases".into(),
+        from_zero: true,
+        ..Axes::default()
+    };
+    let curves = [
+        Curve { name: "r = 1".into(), points: line, mark: Mark::Line },
+        Curve { name: "this network".into(), points: vec![(weights, biases)], mark: Mark::Dots },
+    ];
+    super::write(&folder.join("phases.svg"), curves_svg(&axes, &curves)?.as_bytes())?;
+    Ok(json!({ "weights": weights, "biases": biases }))
+}
+
+/// A number of a table, of whatever size.
+fn cell(number: Wide) -> String {
+    if number.is_in_range() { number.value().to_string() } else { number.to_string() }
 }

@@ -2,50 +2,41 @@
 
 mod compare;
 mod curves;
+mod kernels;
 mod positions;
 mod widths;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::write_whole;
+use fintan_artifact::{Draft, RunError, write_whole};
 use fintan_config::{Architecture, LayerRates, Subject};
-use fintan_theory::{Regime, regimes};
+use fintan_theory::{PieceRegime, Regime, Wide, regimes};
 use serde_json::json;
 
 use crate::args::{Theory, Which};
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::given::{self, configuration};
+use crate::voice::{answer, answer_json, tell};
 
 /// The infinite-width side of a network.
 pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
     let (architecture, rates, seed) = network(args)?;
     let place = place(args);
-    if place.exists() {
-        return Err(Failure::input(format!("`{}` exists already; name another with --out", place.display())));
+    if args.inputs.is_some() && place.extension().is_some_and(|end| end == "npz") {
+        return kernels::alone(args, &architecture, &place);
     }
-    // Beside its place until it is whole.
-    let mut name = place.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".part-{}", std::process::id()));
-    let folder = place.with_file_name(name);
-    if let Some(parent) = folder.parent() {
-        fs_err::create_dir_all(parent).map_err(Failure::input)?;
-    }
-    fs_err::create_dir(&folder).map_err(Failure::input)?;
-    let summary = fill(args, &architecture, &rates, seed, &folder, &place).and_then(|summary| {
-        fs_err::rename(&folder, &place).map_err(Failure::input)?;
-        Ok(summary)
-    });
-    let summary = match summary {
-        Ok(summary) => summary,
-        Err(e) => {
-            // What went wrong is the better message of the two.
-            let _ = fs_err::remove_dir_all(&folder);
-            return Err(e);
+    // The folder appears whole or not at all.
+    let draft = Draft::at(&place).map_err(|e| match e {
+        RunError::Exists(place) => {
+            Failure::input(format!("`{}` exists already; name another with --out", place.display()))
         }
-    };
+        other => other.into(),
+    })?;
+    let summary = fill(args, &architecture, &rates, seed, draft.path(), &place)?;
+    draft.publish()?;
     if args.voice.json {
-        answer!("{summary}");
+        answer_json(&summary);
     } else {
         answer!("{}", place.display());
         if !args.voice.quiet {
@@ -65,27 +56,23 @@ fn fill(
     place: &Path,
 ) -> Result<serde_json::Value, Failure> {
     let quiet = args.voice.json;
-    let mut summary = json!({ "folder": place, "parameters": architecture.parameter_count() });
+    let mut summary = json!({ "folder": place.display().to_string(), "parameters": architecture.parameter_count() });
     summary["layers"] = layers(architecture, quiet);
     let compared = args.compare.as_ref().map(|path| compare::compare(path, architecture, folder, quiet));
     let (compared, dots) = compared.transpose()?.unzip();
     if let Some(compared) = compared {
         summary["compare"] = compared;
     }
-    let inputs = args.n as usize;
-    match curves::Dense::of(architecture) {
-        Some(dense) => {
-            let at = dense.depths(folder, inputs)?;
-            summary["dense"] = dense.regime(&at, inputs, quiet)?;
-            dense.circle(folder, &dots.unwrap_or_default())?;
-            if architecture.input.is_vector() && architecture.input.channels > 1 {
-                curves::Dense::circle_inputs(folder, architecture.input.channels)?;
-            }
-            dense.phases(folder)?;
-        }
-        None if quiet => {}
-        None => answer!("no hidden nonlinearity with one variance of weights: no curves over depth"),
+    if args.inputs.is_some() {
+        let file = folder.join("kernels.npz");
+        kernels::write(args, architecture, &file)?;
+        summary["kernels"] = json!(place.join("kernels.npz"));
     }
+    let limit = curves::limit(architecture, args.n as usize, folder, dots.unwrap_or_default(), quiet)?;
+    if architecture.input.is_vector() && architecture.input.channels > 1 {
+        curves::circle_inputs(folder, architecture.input.channels)?;
+    }
+    summary["limit"] = limit;
     if !architecture.output().is_vector() {
         summary["blocks"] = positions::blocks(architecture, rates, folder, quiet)?;
         summary["border"] = positions::pixels(architecture, folder, args.positions, quiet)?;
@@ -99,7 +86,7 @@ fn fill(
 
 /// The network that was asked for, its rates and the seed.
 fn network(args: &Theory) -> Result<(Architecture, LayerRates, u64), Failure> {
-    let subject = Subject::load(&args.config.path, &args.config.overrides())?;
+    let subject = Subject::load(&configuration(&args.config.path)?, &args.config.overrides())?;
     Ok(match subject {
         Subject::Network(alone) => (alone.network, LayerRates::Off, alone.settings.seed),
         Subject::Gan(gan) => {
@@ -114,32 +101,46 @@ fn network(args: &Theory) -> Result<(Architecture, LayerRates, u64), Failure> {
 
 fn place(args: &Theory) -> PathBuf {
     args.out.clone().unwrap_or_else(|| {
-        let name = args.config.path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = given::name(&args.config.path);
         let word = if args.network == Which::Discriminator { ".discriminator" } else { "" };
         PathBuf::from(format!("{name}{word}.theory"))
     })
 }
 
-/// The regime of each layer.
+/// The regime of each linear layer and residual block.
 fn layers(architecture: &Architecture, quiet: bool) -> serde_json::Value {
     let found = regimes(architecture);
+    let named = |piece: &PieceRegime| match piece.indices.clone() {
+        range if piece.is_block && range.len() > 1 => format!("{}-{}", range.start, range.end - 1),
+        range => range.start.to_string(),
+    };
     if !quiet {
         answer!("layer   variance          r");
-        for layer in &found {
-            let star = if layer.behind_batch_norm { "*" } else { "" };
-            let r = layer.r.map_or(String::new(), |r| format!("{r:>10.6} {}{star}", Regime::of(r).word()));
-            answer!("{:>5} {:>10.6} {r}", layer.index, layer.variance);
+        for piece in &found {
+            let star = if piece.behind_batch_norm { "*" } else { "" };
+            let block = if piece.is_block { "  residual block" } else { "" };
+            let r = piece.r.map_or(String::new(), |r| format!("{r:>10.6} {}{star}", Regime::of(r).word()));
+            let variance = piece.variance.map_or_else(|| "-".into(), |q| q.to_string());
+            answer!("{:>5} {variance:>10} {r}{block}", named(piece));
         }
-        if found.iter().any(|layer| layer.behind_batch_norm) {
+        if found.iter().any(|piece| piece.behind_batch_norm) {
             answer!("* behind a batch norm, which recentres over the batch: r does not see that");
         }
     }
-    json!(
-        found
-            .iter()
-            .map(|layer| json!({ "index": layer.index, "variance": layer.variance, "r": layer.r }))
-            .collect::<Vec<_>>()
-    )
+    let row = |piece: &PieceRegime| {
+        let in_range = piece.variance.filter(|q| q.is_in_range()).map(Wide::value);
+        let mut row = json!({
+            "index": piece.indices.start, "variance": in_range, "r": piece.r, "residual_block": piece.is_block,
+        });
+        if piece.is_block {
+            row["indices"] = json!([piece.indices.start, piece.indices.end]);
+        }
+        if let (None, Some(beyond)) = (in_range, piece.variance) {
+            row["log10_variance"] = json!(beyond.log10());
+        }
+        row
+    };
+    json!(found.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Writes a file whole.
@@ -149,10 +150,14 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Numbers as CSV under a head.
 pub(super) fn write_table(path: &Path, head: &str, rows: impl Iterator<Item = Vec<f64>>) -> Result<(), Failure> {
+    write_cells(path, head, rows.map(|row| row.iter().map(f64::to_string).collect()))
+}
+
+/// Cells as CSV under a head.
+pub(super) fn write_cells(path: &Path, head: &str, rows: impl Iterator<Item = Vec<String>>) -> Result<(), Failure> {
     let mut text = format!("{head}\n");
     for row in rows {
-        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
-        let _ = writeln!(text, "{}", cells.join(","));
+        let _ = writeln!(text, "{}", row.join(","));
     }
     write(path, text.as_bytes())
 }

@@ -14,7 +14,7 @@ use super::watch::Watch;
 use crate::args::Voice;
 use crate::device::Opened;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// Samples behind `metrics.json`.
 const MEASURED: usize = 1024;
@@ -63,7 +63,9 @@ pub(super) fn play(
     let grid = run.grid(outcome.step);
     if voice.json {
         let metrics = serde_json::Value::Object(outcome.summary());
-        answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "grid": grid, "metrics": metrics }));
+        answer_json(
+            &serde_json::json!({ "event": "done", "run": run.root().display().to_string(), "grid": grid.display().to_string(), "metrics": metrics }),
+        );
         return Ok(());
     }
     let Outcome { data, samples, .. } = &outcome;

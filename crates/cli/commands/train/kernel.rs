@@ -102,16 +102,28 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         let arrays = read_arrays(&file).map_err(Failure::input)?;
         let find = |name: &str| {
             let found = arrays.iter().find(|(found, _)| found == name);
-            found.map(|(_, array)| array.to_f64()).ok_or_else(|| wrong(&format!("it has no array `{name}`")))
+            found.map(|(_, array)| array).ok_or_else(|| wrong(&format!("it has no array `{name}`")))
         };
-        if find("inputs")? != self.inputs().to_f64() {
+        let n = self.wanted.samples;
+        let numbers = |name: &str, shape: &[usize]| {
+            let array = find(name)?;
+            let values = array.to_f64();
+            if array.shape != shape {
+                return Err(wrong(&format!("array `{name}` must have shape {shape:?}, got {:?}", array.shape)));
+            }
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(wrong(&format!("array `{name}` holds a value that is not finite")));
+            }
+            Ok(values)
+        };
+        if find("inputs")?.to_f64() != self.inputs().to_f64() {
             return Err(wrong(
                 "it holds other inputs than `observe.ntk` says, and kernels on different inputs cannot be compared; take \
                  the folder `ntk` away to begin anew",
             ));
         }
-        let step = find("step")?.first().map_or(0, |&step| step as u64);
-        Ok((step, Reference { values: find("ntk")?, axis: find("leading_eigenvector")? }))
+        let step = numbers("step", &[1])?[0] as u64;
+        Ok((step, Reference { values: numbers("ntk", &[n, n])?, axis: numbers("leading_eigenvector", &[n])? }))
     }
 
     /// A line for this step, unless it is there already.

@@ -18,6 +18,7 @@ use super::warn_of_lock;
 use crate::args::{Train, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
+use crate::given::{make_absolute, no_run};
 
 pub(super) use gan::load_images;
 pub(super) use resume::resume;
@@ -26,16 +27,16 @@ pub(super) use supervised::task_of;
 /// Trains from the first step.
 pub(super) fn train(args: &Train) -> Result<(), Failure> {
     let path = &args.config.path;
+    no_run(path, |run, resolved| {
+        format!("`fintan resume {run}` goes on with it, and `fintan train {resolved}` trains its configuration anew")
+    })?;
     if let Some(out) = args.out.as_ref()
         && !is_free(out)?
     {
         return Err(RunError::Exists(out.clone()).into());
     }
     let mut subject = Subject::load_within(path, &args.config.overrides(), args.on.device.bound(Held::Training))?;
-    // So that a run can be resumed from any folder.
-    for named in subject.paths_mut() {
-        *named = std::path::absolute(&*named).map_err(Failure::input)?;
-    }
+    make_absolute(&mut subject)?;
     let opened = device::open(args.on.device)?;
     match &subject {
         Subject::Gan(experiment) => {

@@ -10,6 +10,7 @@ use fintan_train::{DataFingerprint, Gan, Supervised, read_data};
 
 use super::{gan, supervised};
 use crate::args::{Resume, Voice};
+use crate::commands::settings_of_run::say_edits;
 use crate::commands::warn_of_lock;
 use crate::device::{self, Opened};
 use crate::failure::Failure;
@@ -23,15 +24,16 @@ pub(in crate::commands) fn resume(args: &Resume) -> Result<(), Failure> {
     let trained = record.subject(&[])?;
     let from = record.start(&trained, args.from)?;
     let subject = record.changed(&trained, from, args)?;
-    record.say_edits();
+    say_edits(&run, &record.was, true);
     let last = steps_of(&subject);
     let opened = device::open(args.on.device)?;
     let voice = &args.voice;
     match &subject {
         Subject::Gan(experiment) => {
             let images = gan::load_images(experiment, voice)?;
-            record.check_data(from, &DataFingerprint::of_images(&images), args.data_changed, voice)?;
-            let gan = gan_at(&run, from, experiment, &images, &opened)?;
+            let print = DataFingerprint::of_images(&images);
+            record.check_data(from, (&print, "images"), args.data_changed, voice)?;
+            let gan = gan_at(&run, from, experiment, (&images, print), &opened)?;
             record.settle(from, &subject)?;
             if from == Some(last) && gan::is_finished(&run, last)? {
                 say_done(last, voice);
@@ -43,7 +45,7 @@ pub(in crate::commands) fn resume(args: &Resume) -> Result<(), Failure> {
             let experiment = supervised::task_of(network, &args.run.display().to_string())?;
             let data = supervised::load(&experiment, voice)?;
             let print = DataFingerprint::of_task(&data);
-            record.check_data(from, &print, args.data_changed, voice)?;
+            record.check_data(from, (&print, "samples"), args.data_changed, voice)?;
             let trainee = match from {
                 Some(step) => {
                     let mut trainee =
@@ -76,12 +78,13 @@ pub(super) fn finish(
     let mut record = Record::read(run, opened.bound(Held::Training))?;
     let steps = experiment.settings.train.steps;
     let from = run.checkpoints()?.last().copied();
-    record.say_edits();
-    record.check_data(from, &DataFingerprint::of_images(images), false, voice)?;
+    say_edits(run, &record.was, true);
+    let print = DataFingerprint::of_images(images);
+    record.check_data(from, (&print, "images"), false, voice)?;
     if from.is_some_and(|step| step >= steps) && gan::is_finished(run, steps)? && record.is_settled() {
         return Ok(());
     }
-    let gan = gan_at(run, from, experiment, images, opened)?;
+    let gan = gan_at(run, from, experiment, (images, print), opened)?;
     record.settle(from, &Subject::Gan(Box::new(experiment.clone())))?;
     gan::fit(gan, experiment, images, run, opened, voice).map(drop)
 }
@@ -97,14 +100,14 @@ fn gan_at(
     run: &RunDir,
     from: Option<u64>,
     experiment: &Experiment,
-    images: &Images,
+    (images, print): (&Images, DataFingerprint),
     opened: &Opened,
 ) -> Result<Gan, Failure> {
     let Some(step) = from else { return Ok(Gan::new(experiment, images.len(), &opened.placement)) };
     let mut gan = Gan::from_checkpoint(&run.checkpoint(step), experiment, images.len(), &opened.placement)?;
     agrees(run, step, gan.step)?;
     // What was checked, or accepted.
-    gan.data = Some(DataFingerprint::of_images(images));
+    gan.data = Some(print);
     Ok(gan)
 }
 
@@ -140,11 +143,7 @@ impl<'a> Record<'a> {
     fn read(run: &'a RunDir, memory: MemoryBound) -> Result<Self, Failure> {
         let was = run.environment()?;
         let mut is = was.clone();
-        let settings = match &is.settings {
-            Some(settings) => settings.clone(),
-            // Before the first step, or of an older program: there is nothing else to go by.
-            None => fs_err::read_to_string(run.resolved_config()).map_err(Failure::input)?,
-        };
+        let settings = run.configuration()?;
         if is.config.is_none() {
             is.config = fs_err::read_to_string(run.root().join("config.toml")).ok();
         }
@@ -232,59 +231,37 @@ impl<'a> Record<'a> {
         Ok(subject)
     }
 
-    /// Says what of the configuration was edited by hand, which changes nothing.
-    fn say_edits(&self) {
-        // Between two writes of an earlier resume the resolved configuration is not yet that of the record.
-        let resolved = self.was.settings.as_ref().filter(|_| self.is_settled());
-        let files = [("config.resolved.toml", resolved), ("config.toml", self.was.config.as_ref())];
-        for (name, written) in files {
-            let path = self.run.root().join(name);
-            let (Some(written), Ok(found)) = (written, fs_err::read_to_string(&path)) else { continue };
-            if let Some(edits) = edits(written, &found) {
-                tell!("edited    `{}`: {edits}", path.display());
-                tell!(
-                    "          the run goes on with the settings it has; `fintan resume --set key=value` changes them"
-                );
-            }
-        }
-    }
-
-    /// Refuses other data than those of the checkpoint, unless they were accepted.
+    /// Refuses other data than those of the checkpoint, unless they were accepted. `of` says what is counted.
     fn check_data(
         &mut self,
         from: Option<u64>,
-        now: &DataFingerprint,
+        (now, of): (&DataFingerprint, &str),
         accept: bool,
         voice: &Voice,
     ) -> Result<(), Failure> {
         let Some(step) = from else { return Ok(()) };
         let Some(known) = read_data(&self.run.checkpoint(step))? else {
             if !voice.quiet {
-                tell!(
-                    "          the checkpoint of step {step} keeps no fingerprint of its data: whether these are the same \
-                     cannot be told"
-                );
+                tell!("          the checkpoint of step {step} has no fingerprint of its data: they may be others");
             }
             return Ok(());
         };
-        let accepted = self.is.changes.iter().rfind(|change| change.key == DATA).map(|change| change.new.clone());
-        let said = serde_json::json!(now.to_string());
-        // Those of the checkpoint, or those that took their place since.
-        let known = accepted.unwrap_or_else(|| serde_json::json!(known.to_string()));
-        if known == said {
+        let words = |data: &DataFingerprint| format!("{} {of}, fingerprint {}", data.count, data.fingerprint);
+        let (known, now) = (words(&known), words(now));
+        // Others may have taken their place since.
+        let last = self.is.changes.iter().rfind(|change| change.key == DATA && change.step >= step);
+        let last = last.map_or_else(|| known.clone(), |change| change.new.as_str().unwrap_or_default().to_owned());
+        if last == now {
             return Ok(());
         }
-        let words = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        if !accept {
+        if known != now && !accept {
             return Err(Failure::Input(miette::miette!(
                 help = "put the data back; or `fintan resume --data-changed` goes on with these, and notes it in `env.json`",
-                "the data are not those that `{}` was trained on: then {}, now {}",
-                self.run.root().display(),
-                words(&known),
-                words(&said)
+                "the data are not those that `{}` was trained on: then {last}, now {now}",
+                self.run.root().display()
             )));
         }
-        self.is.changes.push(Change { step, key: DATA.into(), old: known, new: said });
+        self.is.changes.push(Change { step, key: DATA.into(), old: last.into(), new: now.into() });
         Ok(())
     }
 
@@ -317,20 +294,6 @@ fn keep_of(subject: &Subject) -> usize {
         Subject::Gan(experiment) => experiment.settings.train.keep,
         Subject::Network(network) => network.supervised().map_or(usize::MAX, |experiment| experiment.task.keep),
     }
-}
-
-/// Keys in which a configuration was edited, with their values; none where it says the same.
-fn edits(written: &str, found: &str) -> Option<String> {
-    let was = settings_of(written).ok()?;
-    let is = match settings_of(found) {
-        Ok(is) => is,
-        Err(message) => return Some(format!("it can no longer be read ({message})")),
-    };
-    let value = |found: Option<&String>| found.cloned().unwrap_or_else(|| "nothing".into());
-    let keys = differing_keys(&[&was, &is]);
-    let said: Vec<String> =
-        keys.iter().map(|key| format!("{key} = {} (it was {})", value(is.get(key)), value(was.get(key)))).collect();
-    (!said.is_empty()).then(|| said.join(", "))
 }
 
 /// The last step that `--steps` asks for, of a run at `step` that was meant to have `planned`.

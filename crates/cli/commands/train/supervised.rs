@@ -14,7 +14,7 @@ use super::recorder::{Begun, Left};
 use crate::args::Voice;
 use crate::device::Opened;
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::voice::{answer, answer_json, tell};
 
 /// The task of a network, which is called `name`.
 pub(crate) fn task_of<'a>(network: &'a NetworkExperiment, name: &str) -> Result<SupervisedExperiment<'a>, Failure> {
@@ -90,7 +90,9 @@ pub(super) fn play(
     let metrics = serde_json::json!({ "step": trainee.step, "train": train, "test": test });
     run.write_summary(metrics.as_object().cloned().unwrap_or_default())?;
     if voice.json {
-        answer!("{}", serde_json::json!({ "event": "done", "run": run.root(), "metrics": metrics }));
+        answer_json(
+            &serde_json::json!({ "event": "done", "run": run.root().display().to_string(), "metrics": metrics }),
+        );
         return Ok(());
     }
     for (name, score) in [("train", train), ("test", test)] {

@@ -27,7 +27,10 @@ impl Edit {
         overrides: &[String],
     ) -> Result<Self, Failure> {
         let parse = |text: &str| {
-            text.parse::<DocumentMut>().map_err(|e| Failure::input(format!("only TOML 1.0 can be edited:\n{e}")))
+            text.parse::<DocumentMut>().map_err(|e| {
+                let why: Vec<&str> = e.message().lines().collect();
+                Failure::input(format!("only TOML 1.0 can be edited: {}", why.join("; ")))
+            })
         };
         let mut document: Option<DocumentMut> = None;
         for text in texts.rev() {

@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 use self::edit::{Edit, Place};
 use crate::args::{KnobChoice, Tune, Which};
 use crate::failure::Failure;
-use crate::voice::{answer, tell};
+use crate::given::{self, configuration};
+use crate::voice::{answer, answer_json, tell};
 
 /// Solves for a knob and writes the tuned configuration.
 pub(super) fn tune(args: &Tune) -> Result<(), Failure> {
-    let (path, overrides) = (&args.config.path, args.config.overrides());
+    let (path, overrides) = (&configuration(&args.config.path)?, args.config.overrides());
     let goal = goal(args)?;
-    let out = args.out.clone().unwrap_or_else(|| {
-        PathBuf::from(format!("{}.tuned.toml", path.file_stem().unwrap_or_default().to_string_lossy()))
-    });
+    let out =
+        args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.tuned.toml", given::name(&args.config.path))));
     let sources = Sources::read(path)?;
     let subject = Subject::of(&sources, &overrides)?;
     if out.exists() {
@@ -214,9 +214,9 @@ fn tell_all(args: &Tune, network: &Network, goal: &Goal, tuned: &Tuned, states: 
         let answer = json!({
             "network": network.key, "goal": goal.to_string(), "knob": knob(args.knob).name(),
             "was_reached": tuned.setting.is_none(), "before": states[0].json(), "after": states[1].json(),
-            "written": out,
+            "written": out.display().to_string(),
         });
-        answer!("{answer}");
+        answer_json(&answer);
     } else {
         table(args, network, goal, states);
         answer!();
@@ -237,7 +237,7 @@ fn table(args: &Tune, network: &Network, goal: &Goal, [before, after]: &[State; 
     answer!("  {:38} {:>18} {:>18}", "", "before", "after");
     row(knob(args.knob).name(), &|s| s.knob.to_string());
     let or_none = |x: Option<f64>, digits: usize| x.map_or("-".into(), |x| format!("{x:.digits$}"));
-    row("r, geometric mean over layers", &|s| or_none(s.standing.r, 3));
+    row("r, geometric mean over the depth", &|s| or_none(s.standing.r, 3));
     row("regime", &|s| s.standing.regime().map_or("-", Regime::word).into());
     row("scaled kernel of orthogonal inputs", &|s| format!("{:.4}", s.standing.scaled));
     row(&format!("condition number, {} inputs", args.inputs), &|s| match s.standing.condition {
@@ -283,6 +283,14 @@ fn notes(before: &Architecture, tuned: &Tuned) {
 
 impl From<TuneError> for Failure {
     fn from(e: TuneError) -> Self {
-        Self::input(e)
+        match e {
+            TuneError::Limit(e) => e.into(),
+            TuneError::Spectrum { .. }
+            | TuneError::OneLayer
+            | TuneError::OneInput
+            | TuneError::Goal { .. }
+            | TuneError::Knob { .. }
+            | TuneError::Unreachable { .. } => Self::input(e),
+        }
     }
 }

@@ -4,6 +4,7 @@ mod carry;
 mod ending;
 mod forward;
 mod operation;
+mod overflow;
 mod pullback;
 mod pushforward;
 mod running;

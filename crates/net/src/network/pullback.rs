@@ -67,7 +67,7 @@ impl Network {
         dy
     }
 
-    fn pullback_one(
+    pub(super) fn pullback_one(
         &self,
         operation: &Operation,
         entry: &Entry,

@@ -3,17 +3,20 @@
 use fintan_config::{Layer, Node};
 use fintan_net::Ending;
 
-use super::{Bytes, LayerPlan, MOST_TILES, PlanError, TileSize, count, most, tiles};
+use super::{Bytes, LayerPlan, MOST_TILES, PlanError, TileSize, most};
 use crate::cones;
 use crate::contraction::{self, Order};
 use crate::kernel::Entries;
 use crate::method::Method;
 use crate::pixels::{has_place, have_cones, plan_of};
 use crate::problem::{Problem, Tile};
+use crate::products;
 
-/// Bytes of the program itself, of its threads, of what matrix products keep for each (together 40 MB were seen), and of a
-/// kernel's picture.
-const PROGRAM: f64 = 64e6;
+/// Bytes of the program itself (24 MB were seen), of what its libraries set up, and of a kernel's picture.
+const PROGRAM: f64 = 56e6;
+
+/// Bytes of a thread: what it touches of its stack, and what the allocator sets aside for it.
+const THREAD: f64 = 2e6;
 
 /// Bytes that a process holds for each that is used: freed ones lie between those in use (a tenth was seen).
 const SCATTERED: f64 = 1.2;
@@ -175,7 +178,8 @@ impl<'p> Counter<'p> {
     fn base(&self) -> f64 {
         let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
         // Inputs are written with the kernel: a copy in their own precision, and one in f64.
-        PROGRAM + self.number * self.parameters() + (2.0 * self.number + 8.0) * inputs as f64
+        let threads = rayon::current_num_threads() as f64 * (THREAD + products::kept_by_thread());
+        PROGRAM + threads + self.number * self.parameters() + (2.0 * self.number + 8.0) * inputs as f64
     }
 
     fn parameters(&self) -> f64 {
@@ -227,7 +231,7 @@ impl<'p> Counter<'p> {
         let needs = self.sizes(wanted).into_iter().filter_map(|samples| {
             let size = |outputs: usize| TileSize { samples, outputs };
             let halves = (0..=all.ilog2()).map(|p| all >> p);
-            let few = halves.filter(|&outputs| count(self.problem, size(outputs)) <= MOST_TILES);
+            let few = halves.filter(|&outputs| self.problem.shape().count(size(outputs)) <= MOST_TILES);
             let outputs = if wanted.outputs.is_some() { wanted.outputs } else { few.min() };
             outputs.map(|outputs| self.needs(method, size(outputs)))
         });
@@ -239,7 +243,7 @@ impl<'p> Counter<'p> {
         let all = self.problem.outputs().len();
         let mut best: Option<(TileSize<usize>, Cost)> = None;
         for samples in self.sizes(wanted) {
-            let few = |outputs: usize| count(self.problem, TileSize { samples, outputs }) <= MOST_TILES;
+            let few = |outputs: usize| self.problem.shape().count(TileSize { samples, outputs }) <= MOST_TILES;
             let fits = |outputs: usize| self.needs(method, TileSize { samples, outputs }) <= memory;
             let fitting = wanted.outputs.map_or_else(|| most(all, fits), |n| fits(n).then_some(n)).filter(|&n| few(n));
             let Some(size) = fitting.map(|outputs| TileSize { samples, outputs }) else { continue };
@@ -261,7 +265,7 @@ impl<'p> Counter<'p> {
         let mut sum = Cost::default();
         let mut passed = if self.problem.is_coupled() { self.batch() } else { 0 };
         let mut before = None;
-        for tile in tiles(self.problem, size) {
+        for tile in self.problem.shape().tiles(size) {
             let extent = Extent::of(&tile, self.problem);
             if before.as_ref() != Some(&tile.samples) {
                 passed += self.passed(extent);
@@ -407,9 +411,17 @@ impl<'p> Counter<'p> {
                 dims[2] = i1.max(i2);
                 cost.multiply(contraction::cost(order, dims, k, distinct.then_some(g2)));
                 let cotangents = sides.map(|dims| dims.iter().product::<usize>() as f64);
-                // A copy for the host's loops.
+                // A copy for the host's loops, and those that products make.
                 here += cotangents[0].max(cotangents[1]);
                 kept += cotangents[0];
+                let rows = [b * g1 * i1, b * g2 * i2].map(|rows| rows.max(if order == Order::Weights { 0 } else { s1 }));
+                let terms = match order {
+                    Order::Hadamard => k.max(c),
+                    Order::Weights => k * contraction::slice(rows[0].max(rows[1]), k, c),
+                    Order::Patches => k.max(b * c),
+                    Order::Pushed => s2 * c,
+                };
+                here += products::packed(rows[0], rows[1], terms, self.number as usize) / self.number;
                 if order == Order::Weights {
                     // The product, its copy in order, and a copy for the host.
                     let rows = [b * g1 * i1, b * g2 * i2];

@@ -8,7 +8,7 @@ use fintan_config::Bytes;
 
 use self::counter::{Cost, Counter};
 pub(crate) use self::counter::{links_on_cones, of_products};
-use crate::kernel::Entries;
+use crate::kernel::{Entries, KernelShape};
 use crate::method::Method;
 use crate::problem::{Problem, Tile};
 
@@ -134,7 +134,7 @@ impl Plan {
         };
         Ok(Self {
             method,
-            tiles: tiles(problem, tile),
+            tiles: problem.shape().tiles(tile),
             tile,
             bytes: needs(tile),
             held: counter.held(),
@@ -163,41 +163,51 @@ fn most(all: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
 /// More tiles than this are no plan: each is a file, and repeats the work of others.
 const MOST_TILES: usize = 100_000;
 
-/// How many tiles there are of a size.
-fn count(problem: &Problem, size: TileSize<usize>) -> usize {
-    let [first, second] = problem.samples().map(|n| n.div_ceil(size.samples));
-    let outputs = problem.outputs().len().div_ceil(size.outputs);
-    let full = problem.entries() == Entries::Full;
-    let (pair, diagonal) = if full { (outputs * outputs, outputs * (outputs + 1) / 2) } else { (outputs, outputs) };
-    if problem.is_symmetric() { first * (first - 1) / 2 * pair + first * diagonal } else { first * second * pair }
-}
+impl KernelShape {
+    /// How many tiles of a size there are.
+    #[must_use]
+    pub fn count(&self, size: TileSize<usize>) -> usize {
+        let [first, second] = self.samples.map(|n| n.div_ceil(size.samples));
+        let outputs = self.outputs.div_ceil(size.outputs);
+        // Sizes may come from a file; no plan has so many tiles.
+        let (times, half) = (usize::saturating_mul, |n: usize| n.saturating_mul(n.saturating_add(1)) / 2);
+        let (pair, diagonal) =
+            if self.entries == Entries::Full { (times(outputs, outputs), half(outputs)) } else { (outputs, outputs) };
+        if self.symmetric {
+            times(half(first.saturating_sub(1)), pair).saturating_add(times(first, diagonal))
+        } else {
+            times(times(first, second), pair)
+        }
+    }
 
-/// Samples and outputs of rows against those of columns; of a symmetric kernel those on and below the diagonal. Those of the
-/// same samples come one after another.
-fn tiles(problem: &Problem, size: TileSize<usize>) -> Vec<Tile> {
-    let cuts = |all: usize, size: usize| -> Vec<Range<usize>> {
-        (0..all).step_by(size).map(|start| start..all.min(start + size)).collect()
-    };
-    let samples = problem.samples().map(|n| cuts(n, size.samples));
-    let outputs = cuts(problem.outputs().len(), size.outputs);
-    let (symmetric, full) = (problem.is_symmetric(), problem.entries() == Entries::Full);
-    let mut tiles = Vec::new();
-    for (a, first) in samples[0].iter().enumerate() {
-        for (b, second) in samples[1].iter().enumerate().take(if symmetric { a + 1 } else { usize::MAX }) {
-            for (i, rows) in outputs.iter().enumerate() {
-                let (from, to) = match (full, symmetric && a == b) {
-                    (false, _) => (i, i + 1),
-                    (true, true) => (0, i + 1),
-                    (true, false) => (0, outputs.len()),
-                };
-                for columns in &outputs[from..to] {
-                    tiles.push(Tile {
-                        samples: [first.clone(), second.clone()],
-                        outputs: [rows.clone(), columns.clone()],
-                    });
+    /// Samples and outputs of rows against those of columns; of a symmetric kernel those on and below the diagonal. Those of
+    /// equal samples come one after another.
+    #[must_use]
+    pub fn tiles(&self, size: TileSize<usize>) -> Vec<Tile> {
+        let cuts = |all: usize, size: usize| -> Vec<Range<usize>> {
+            (0..all).step_by(size).map(|start| start..all.min(start + size)).collect()
+        };
+        let samples = self.samples.map(|n| cuts(n, size.samples));
+        let outputs = cuts(self.outputs, size.outputs);
+        let (symmetric, full) = (self.symmetric, self.entries == Entries::Full);
+        let mut tiles = Vec::new();
+        for (a, first) in samples[0].iter().enumerate() {
+            for (b, second) in samples[1].iter().enumerate().take(if symmetric { a + 1 } else { usize::MAX }) {
+                for (i, rows) in outputs.iter().enumerate() {
+                    let (from, to) = match (full, symmetric && a == b) {
+                        (false, _) => (i, i + 1),
+                        (true, true) => (0, i + 1),
+                        (true, false) => (0, outputs.len()),
+                    };
+                    for columns in &outputs[from..to] {
+                        tiles.push(Tile {
+                            samples: [first.clone(), second.clone()],
+                            outputs: [rows.clone(), columns.clone()],
+                        });
+                    }
                 }
             }
         }
+        tiles
     }
-    tiles
 }

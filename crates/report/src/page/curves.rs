@@ -1,13 +1,12 @@
 //! What logs say, on common axes.
 
-use std::fmt::Write as _;
-
 use fintan_artifact::{LogLine, SupervisedLine};
+use maud::{Markup, html};
 
-use super::markup::{escape, svg};
+use super::markup::{Picture, text};
 use super::run::{Kind, Run};
 use super::{PageError, of};
-use crate::plot::{Axes, Curve, Mark, Stands, colour, curves_svg};
+use crate::plot::{Axes, COLOURS, Curve, Mark, Stands, colour, curves_svg};
 
 /// A quantity of a line.
 type Get<L> = fn(&L) -> Option<f64>;
@@ -31,12 +30,11 @@ const SUPERVISED: [Plot<SupervisedLine>; 2] = [
 ];
 
 /// Curves of all trainings.
-pub(super) fn section(runs: &[Run]) -> Result<String, PageError> {
-    let mut html = String::new();
-    html.push_str(&plots(&of(runs, Kind::Gan).map(|run| (run, &run.lines[..])).collect::<Vec<_>>(), &GAN, |l| l.step)?);
+pub(super) fn section(runs: &[Run]) -> Result<Markup, PageError> {
+    let gans = plots(&of(runs, Kind::Gan).map(|run| (run, &run.lines[..])).collect::<Vec<_>>(), &GAN, |l| l.step)?;
     let tasks: Vec<_> = of(runs, Kind::Supervised).map(|run| (run, &run.losses[..])).collect();
-    html.push_str(&plots(&tasks, &SUPERVISED, |l| l.step)?);
-    Ok(html)
+    let tasks = plots(&tasks, &SUPERVISED, |l| l.step)?;
+    Ok(html! { (gans) (tasks) })
 }
 
 /// Plots of several runs, runs of one group in one colour.
@@ -44,9 +42,9 @@ pub(super) fn plots<L>(
     runs: &[(&Run, &[L])],
     wanted: &[Plot<L>],
     step: impl Fn(&L) -> u64,
-) -> Result<String, PageError> {
+) -> Result<Markup, PageError> {
     let groups = groups(runs.iter().map(|(run, _)| run.group.as_str()));
-    let mut html = String::new();
+    let mut figures: Vec<Markup> = Vec::new();
     for (title, log_y, gets) in wanted {
         let mut curves = Vec::new();
         for (run, lines) in runs {
@@ -60,13 +58,13 @@ pub(super) fn plots<L>(
         if curves.iter().all(|curve| curve.points.is_empty()) {
             continue;
         }
-        let plot = curves_svg(&plain(title, *log_y), &curves)?;
-        let _ = writeln!(html, "<figure>{}</figure>", svg(&plot));
+        let plot = Picture::Svg(curves_svg(&plain(title, *log_y), &curves)?);
+        figures.push(html! { figure { (plot.html(title)) } "\n" });
     }
-    if html.is_empty() {
-        return Ok(html);
+    if figures.is_empty() {
+        return Ok(Markup::default());
     }
-    Ok(format!("{}<div class=\"many\">\n{html}</div>\n", key(&groups)))
+    Ok(html! { (key(&groups)) div.many { "\n" @for figure in figures { (figure) } } "\n" })
 }
 
 fn plain(title: &str, log_y: bool) -> Axes {
@@ -80,11 +78,19 @@ fn groups<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     groups
 }
 
-/// Which colour is whose.
-fn key(groups: &[&str]) -> String {
-    let mut html = "<ul class=\"key\">".to_owned();
-    for (i, group) in groups.iter().enumerate() {
-        let _ = write!(html, "<li><i class=\"ink\" style=\"background:{}\"></i>{}</li>", colour(i), escape(group));
+/// Which colour is whose. Colours are classes, since the page's policy allows no style beside its own.
+fn key(groups: &[&str]) -> Markup {
+    html! {
+        ul.key {
+            @for (i, group) in groups.iter().enumerate() {
+                li { i class=(format!("ink c{}", i % COLOURS.len())) {} (text(group)) }
+            }
+        }
+        "\n"
     }
-    html + "</ul>\n"
+}
+
+/// The style of the key.
+pub(super) fn style() -> String {
+    (0..COLOURS.len()).fold(String::new(), |style, i| style + &format!(".c{i} {{ background: {}; }}\n", colour(i)))
 }

@@ -1,19 +1,18 @@
 //! Kernels, predictions from them, and moments.
 
-use std::fmt::Write as _;
-
+use maud::{Markup, html};
 use serde_json::Value;
 
 use super::curves::plots;
-use super::markup::{escape, markdown, png, svg};
-use super::run::{Kind, Run};
+use super::markup::{markdown, text};
+use super::run::{Kind, Run, picture};
 use super::{PageError, of};
 
 /// Pictures of one run that are shown.
 const PICTURES: usize = 24;
 
 /// Kernels beside training as curves, and pictures of those that were computed apart.
-pub(super) fn section(runs: &[Run]) -> Result<String, PageError> {
+pub(super) fn section(runs: &[Run]) -> Result<Markup, PageError> {
     let observed: Vec<_> =
         runs.iter().filter(|run| !run.kernels.is_empty()).map(|run| (run, &run.kernels[..])).collect();
     let curves = plots(
@@ -28,7 +27,8 @@ pub(super) fn section(runs: &[Run]) -> Result<String, PageError> {
         ],
         |line| line["step"].as_u64().unwrap_or_default(),
     )?;
-    Ok(curves + &pictures(runs, "ntk")?)
+    let pictures = pictures(runs, "ntk")?;
+    Ok(html! { (curves) (pictures) })
 }
 
 /// Of the shares of a trace, those that are neither the constant image's nor what is left.
@@ -38,42 +38,42 @@ fn checkerboards(line: &Value) -> Option<f64> {
 }
 
 /// Every picture in a folder of each run.
-pub(super) fn pictures(runs: &[Run], folder: &str) -> Result<String, PageError> {
-    let mut html = String::new();
+pub(super) fn pictures(runs: &[Run], folder: &str) -> Result<Markup, PageError> {
+    let mut figures: Vec<Markup> = Vec::new();
     for run in runs {
         let files = run.files(folder, &["png", "svg"])?;
-        let _ = match files.len().checked_sub(PICTURES) {
-            Some(left @ 1..) => writeln!(html, "<p>{left} more pictures of {} are not shown.</p>", escape(&run.name)),
-            _ => Ok(()),
-        };
+        let left = files.len().saturating_sub(PICTURES);
+        if left > 0 {
+            figures.push(html! { p { (left) " more pictures of " (text(&run.name)) " are not shown." } "\n" });
+        }
         for path in files.iter().take(PICTURES) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let caption = format!("{}: {name}", run.name);
-            let picture = if path.extension().is_some_and(|e| e == "svg") {
-                svg(&fs_err::read_to_string(path)?)
-            } else {
-                png(&fs_err::read(path)?, &caption)
-            };
-            let _ = writeln!(html, "<figure><figcaption>{}</figcaption>{picture}</figure>", escape(&caption));
+            let picture = picture(path)?.map_or_else(|why| why, |picture| picture.html(&caption));
+            figures.push(html! { figure { figcaption { (text(caption)) } (picture) } "\n" });
         }
     }
-    Ok(if html.is_empty() { html } else { format!("<div class=\"many\">\n{html}</div>\n") })
+    if figures.is_empty() {
+        return Ok(Markup::default());
+    }
+    Ok(html! { div.many { "\n" @for figure in figures { (figure) } } "\n" })
 }
 
 /// Tables and figures of measured moments, with the tangent kernels of the same networks.
-pub(super) fn moments(runs: &[Run]) -> Result<String, PageError> {
-    let mut html = String::new();
+pub(super) fn moments(runs: &[Run]) -> Result<Markup, PageError> {
+    let mut parts: Vec<Markup> = Vec::new();
     for run in of(runs, Kind::Moments) {
-        let report = run.dir.root().join("report.md");
-        if !report.is_file() {
-            continue;
-        }
-        let _ = writeln!(html, "<h3>{}</h3>\n{}", escape(&run.name), markdown(&fs_err::read_to_string(&report)?));
-        html.push_str("<div class=\"many\">\n");
+        let Some(report) = run.text("report.md")? else { continue };
+        let mut figures: Vec<Markup> = Vec::new();
         for path in run.files("", &["svg"])? {
-            let _ = writeln!(html, "<figure>{}</figure>", svg(&fs_err::read_to_string(&path)?));
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let picture = picture(&path)?.map_or_else(|why| why, |picture| picture.html(&name));
+            figures.push(html! { figure { (picture) } "\n" });
         }
-        html.push_str("</div>\n");
+        parts.push(html! {
+            h3 { (text(&run.name)) } "\n" (markdown(&report))
+            div.many { "\n" @for figure in figures { (figure) } } "\n"
+        });
     }
-    Ok(html)
+    Ok(html! { @for part in parts { (part) } })
 }

@@ -1,24 +1,39 @@
-//! Pieces of HTML: escaped text, tables, pictures inside the page.
+//! Pieces of HTML: text, tables, pictures inside the page.
+//!
+//! Markup is a type, and text enters it escaped: a name from a run directory cannot become a tag, wherever it stands.
+//! Markup that is taken as it is ([`as_it_is`]) is the page's own style and script alone.
 
-use std::fmt::Write as _;
+use fintan_artifact::visible;
+use maud::{Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
 
-/// Text as HTML.
-pub(super) fn escape(text: &str) -> String {
-    let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            _ => html.push(c),
-        }
-    }
-    html
+/// Text, with every character of it visible.
+pub(super) fn text(text: impl AsRef<str>) -> Markup {
+    html! { (visible(text.as_ref())) }
+}
+
+/// Text of several lines.
+pub(super) fn lines(text: &str) -> Markup {
+    html! { pre { @for line in text.lines() { (visible(line)) "\n" } } }
+}
+
+/// Our own style or script, which the policy of the page knows.
+pub(super) fn as_it_is(ours: &str) -> Markup {
+    PreEscaped(ours.to_owned())
+}
+
+/// What the page may do: show pictures that lie in it, in this style, and run this one script.
+pub(super) fn policy(style: &str, script: &str) -> String {
+    let hash = |text: &str| base64(&Sha256::digest(text.as_bytes()));
+    format!(
+        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(style),
+        hash(script)
+    )
 }
 
 /// Bytes in base 64 (RFC 4648).
-pub(super) fn base64(bytes: &[u8]) -> String {
+fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
@@ -31,52 +46,99 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A picture that lies in the page itself.
-pub(super) fn png(bytes: &[u8], alt: &str) -> String {
-    format!("<img src=\"data:image/png;base64,{}\" alt=\"{}\">", base64(bytes), escape(alt))
+/// A file that is shown as a picture: no browser runs scripts in one or loads what it names.
+pub(super) enum Picture {
+    Png(Vec<u8>),
+    /// A drawing.
+    Svg(String),
 }
 
-/// A drawing that lies in the page itself, without what only files have in front.
-pub(super) fn svg(text: &str) -> String {
-    let start = text.find("<svg").unwrap_or(0);
-    format!("<div class=\"plot\">{}</div>", text[start..].trim_end())
+impl Picture {
+    /// The picture that `bytes` hold, told by how they begin.
+    pub(super) fn of(bytes: Vec<u8>) -> Option<Self> {
+        if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+            return Some(Self::Png(bytes));
+        }
+        let drawing = String::from_utf8(bytes).ok()?;
+        (drawing.starts_with("<svg") || drawing.starts_with("<?xml")).then_some(Self::Svg(drawing))
+    }
+
+    pub(super) fn is_drawing(&self) -> bool {
+        match self {
+            Self::Png(_) => false,
+            Self::Svg(_) => true,
+        }
+    }
+
+    /// The picture as an address.
+    pub(super) fn address(&self) -> String {
+        match self {
+            Self::Png(bytes) => format!("data:image/png;base64,{}", base64(bytes)),
+            Self::Svg(drawing) => {
+                let mut address = String::from("data:image/svg+xml,");
+                for &byte in drawing.trim_end().as_bytes() {
+                    // Letters stay letters, so that a page can be searched.
+                    if byte.is_ascii_alphanumeric() || b" -_.,:;/=".contains(&byte) {
+                        address.push(byte.into());
+                    } else {
+                        address.push('%');
+                        address.extend(
+                            [byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])),
+                        );
+                    }
+                }
+                address
+            }
+        }
+    }
+
+    /// The picture inside the page; dark pages invert drawings.
+    pub(super) fn html(&self, alt: &str) -> Markup {
+        html! { img.plot[self.is_drawing()] src=(self.address()) alt=(visible(alt)); }
+    }
 }
 
-/// A table whose first column names its rows. Cells are HTML.
+/// A table whose first column names its rows.
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) head: Vec<String>,
+    pub(super) head: Vec<Markup>,
     /// Rows with their class.
-    pub(super) rows: Vec<(&'static str, Vec<String>)>,
+    pub(super) rows: Vec<(&'static str, Vec<Markup>)>,
     pub(super) class: &'static str,
 }
 
 impl Table {
-    pub(super) fn html(&self) -> String {
-        let mut html = format!("<div class=\"wide\"><table class=\"{}\">\n<thead><tr>", self.class);
-        for cell in &self.head {
-            let _ = write!(html, "<th scope=\"col\">{cell}</th>");
-        }
-        html.push_str("</tr></thead>\n<tbody>\n");
-        for (class, cells) in &self.rows {
-            let _ = write!(html, "<tr class=\"{class}\">");
-            for (i, cell) in cells.iter().enumerate() {
-                let _ = if i == 0 {
-                    write!(html, "<th scope=\"row\">{cell}</th>")
-                } else {
-                    write!(html, "<td>{cell}</td>")
-                };
+    pub(super) fn html(&self) -> Markup {
+        html! {
+            div.wide {
+                table class=(self.class) {
+                    "\n" thead { tr { @for cell in &self.head { th scope="col" { (cell) } } } }
+                    "\n" tbody {
+                        "\n"
+                        @for (class, cells) in &self.rows {
+                            tr class=(class) {
+                                @for (i, cell) in cells.iter().enumerate() {
+                                    @if i == 0 { th scope="row" { (cell) } } @else { td { (cell) } }
+                                }
+                            }
+                            "\n"
+                        }
+                    }
+                }
             }
-            html.push_str("</tr>\n");
+            "\n"
         }
-        html.push_str("</tbody></table></div>\n");
-        html
     }
 }
 
 /// Something that is folded away until it is asked for.
-pub(super) fn folded(summary: &str, html: &str) -> String {
-    format!("<details><summary>{}</summary>\n{html}</details>\n", escape(summary))
+pub(super) fn folded(summary: &str, inside: &Markup) -> Markup {
+    html! { details { summary { (summary) } "\n" (inside) } "\n" }
+}
+
+/// Whether there is nothing.
+pub(super) fn is_empty(markup: &Markup) -> bool {
+    markup.0.is_empty()
 }
 
 /// Four digits; of counts, all.
@@ -92,27 +154,27 @@ pub(super) fn number(x: f64) -> String {
 }
 
 /// Markdown as this program writes it: headings, paragraphs, tables and text in fences.
-pub(super) fn markdown(text: &str) -> String {
-    let mut html = String::new();
-    let mut lines = text.lines().peekable();
-    let cells = |line: &str| -> Vec<String> { line.trim_matches('|').split('|').map(|c| escape(c.trim())).collect() };
-    while let Some(line) = lines.next() {
+pub(super) fn markdown(written: &str) -> Markup {
+    let mut pieces: Vec<Markup> = Vec::new();
+    let mut rest = written.lines().peekable();
+    let cells = |line: &str| -> Vec<Markup> { line.trim_matches('|').split('|').map(|c| text(c.trim())).collect() };
+    while let Some(line) = rest.next() {
         if line.starts_with("```") {
-            let block: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
-            let _ = writeln!(html, "<pre>{}</pre>", escape(&block.join("\n")));
+            let block: Vec<&str> = rest.by_ref().take_while(|line| !line.starts_with("```")).collect();
+            pieces.push(lines(&block.join("\n")));
         } else if line.starts_with('|') {
             let mut table = Table { head: cells(line), ..Table::default() };
-            while let Some(row) = lines.next_if(|line| line.starts_with('|')) {
+            while let Some(row) = rest.next_if(|line| line.starts_with('|')) {
                 if !row.starts_with("| ---") {
                     table.rows.push(("", cells(row)));
                 }
             }
-            html.push_str(&table.html());
+            pieces.push(table.html());
         } else if !line.trim().is_empty() && !line.starts_with(['#', '!']) {
-            let _ = writeln!(html, "<p>{}</p>", escape(line));
+            pieces.push(html! { p { (text(line)) } });
         }
     }
-    html
+    html! { @for piece in pieces { (piece) "\n" } }
 }
 
 #[cfg(test)]
@@ -130,10 +192,32 @@ mod tests {
     }
 
     #[test]
+    fn the_policy_names_the_script_by_its_hash() {
+        // FIPS 180-2, appendix B: the digest of `abc`.
+        let policy = policy("", "abc");
+        assert!(policy.contains("script-src 'sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0='"), "{policy}");
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+    }
+
+    #[test]
     fn text_cannot_become_markup() {
-        assert_eq!(escape("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
-        let html = markdown("# t\n\na <b>\n\n```text\nx  y\n```\n| l | χ |\n| --- | --- |\n| 1 | 2 |\n");
-        assert!(html.contains("<p>a &lt;b&gt;</p>") && html.contains("<pre>x  y</pre>"), "{html}");
+        assert_eq!(text("<a href=\"x\">&\u{202e}").into_string(), "&lt;a href=&quot;x&quot;&gt;&amp;\\u{202e}");
+        let html = markdown("# t\n\na <b>\n\n```text\nx  y\n```\n| l | χ |\n| --- | --- |\n| 1 | 2 |\n").into_string();
+        assert!(html.contains("<p>a &lt;b&gt;</p>") && html.contains("<pre>x  y\n</pre>"), "{html}");
         assert!(html.contains("<th scope=\"row\">1</th><td>2</td>") && !html.contains("---"), "{html}");
+        let table = Table { head: vec![text("<")], rows: vec![("", vec![text("</script>")])], class: "" }.html();
+        assert!(table.into_string().contains("<th scope=\"row\">&lt;/script&gt;</th>"));
+        assert!(folded("</summary>", &text("x")).into_string().starts_with("<details><summary>&lt;/summary&gt;"));
+    }
+
+    #[test]
+    fn pictures_are_addresses_and_nothing_else() {
+        let drawing = b"<svg onload=\"alert(1)\"><text>\xcf\x87 of</text></svg>\n".to_vec();
+        let html = Picture::of(drawing).expect("a drawing").html("\"><script>").into_string();
+        let address = "data:image/svg+xml,%3Csvg onload=%22alert%281%29%22%3E%3Ctext%3E%CF%87 of%3C/text%3E%3C/svg%3E";
+        assert_eq!(html, format!("<img class=\"plot\" src=\"{address}\" alt=\"&quot;&gt;&lt;script&gt;\">"));
+        let picture = Picture::of(b"\x89PNG\r\n\x1a\n".to_vec()).expect("a picture");
+        assert_eq!(picture.html("").into_string(), "<img src=\"data:image/png;base64,iVBORw0KGgo=\" alt=\"\">");
+        assert!(Picture::of(b"-----BEGIN KEY-----".to_vec()).is_none() && Picture::of(Vec::new()).is_none());
     }
 }

@@ -8,12 +8,12 @@ mod run;
 mod samples;
 mod settings;
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use fintan_artifact::{Comparison, RunError};
+use maud::{DOCTYPE, Markup, html};
 
-use self::markup::escape;
+use self::markup::{as_it_is, is_empty, policy, text};
 use self::run::{Kind, Run, tell_apart};
 use crate::plot::PlotError;
 
@@ -58,8 +58,8 @@ impl From<std::io::Error> for PageError {
     }
 }
 
-/// A part of the page: what it is called, and its HTML.
-type Section = (&'static str, String);
+/// A part of the page: what it is called, and what is in it.
+type Section = (&'static str, Markup);
 
 /// The page of runs, with the table of a comparison where there is one.
 ///
@@ -70,9 +70,9 @@ pub fn page(shown: &[Shown], comparison: Option<&Comparison>) -> Result<String, 
     let mut runs = read.collect::<Result<Vec<Run>, _>>()?;
     tell_apart(&mut runs);
     let mut sections: Vec<Section> = Vec::new();
-    let mut add = |name: &'static str, html: String| {
-        if !html.is_empty() {
-            sections.push((name, html));
+    let mut add = |name: &'static str, section: Markup| {
+        if !is_empty(&section) {
+            sections.push((name, section));
         }
     };
     add("Comparison", comparison.map(numbers::comparison).unwrap_or_default());
@@ -89,27 +89,46 @@ pub fn page(shown: &[Shown], comparison: Option<&Comparison>) -> Result<String, 
     Ok(whole(&runs, &sections))
 }
 
+/// The script that moves the slider, the page's only one.
+const SCRIPT: &str = include_str!("page.js");
+
 fn whole(runs: &[Run], sections: &[Section]) -> String {
     let mut groups: Vec<&str> = runs.iter().map(|run| run.group.as_str()).collect();
     groups.dedup();
-    let title = escape(&groups.join(", "));
-    let mut html = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n\
-         <header><h1>{title}</h1>\n<nav>",
-        include_str!("page.css")
-    );
+    let title = text(groups.join(", "));
+    let style = format!("{}{}", include_str!("page.css"), curves::style());
     let anchor = |name: &str| name.to_lowercase().replace(' ', "-");
-    for (name, _) in sections {
-        let _ = write!(html, "<a href=\"#{}\">{name}</a> ", anchor(name));
-    }
-    html.push_str("</nav></header>\n<main>\n");
-    for (name, section) in sections {
-        let _ = write!(html, "<section id=\"{}\">\n<h2>{name}</h2>\n{section}</section>\n", anchor(name));
-    }
-    let _ = write!(html, "</main>\n<script>\n{}</script>\n</body>\n</html>\n", include_str!("page.js"));
-    html
+    let page = html! {
+        (DOCTYPE) "\n"
+        html lang="en" {
+            "\n" head {
+                "\n" meta charset="utf-8";
+                "\n" meta http-equiv="Content-Security-Policy" content=(policy(&style, SCRIPT));
+                "\n" meta name="viewport" content="width=device-width, initial-scale=1";
+                "\n" meta name="color-scheme" content="light dark";
+                "\n" title { (title) }
+                "\n" style { (as_it_is(&style)) }
+                "\n"
+            }
+            "\n" body {
+                "\n" header {
+                    h1 { (title) }
+                    "\n" nav { @for (name, _) in sections { a href=(format!("#{}", anchor(name))) { (name) } " " } }
+                }
+                "\n" main {
+                    "\n"
+                    @for (name, section) in sections {
+                        section id=(anchor(name)) { "\n" h2 { (name) } "\n" (section) } "\n"
+                    }
+                }
+                "\n" script { (as_it_is(SCRIPT)) }
+                "\n"
+            }
+            "\n"
+        }
+        "\n"
+    };
+    page.into_string()
 }
 
 /// The runs of a kind.

@@ -1,10 +1,9 @@
 //! Tables of numbers, and what training said in words.
 
-use std::fmt::Write as _;
+use fintan_artifact::{ComparedData, ComparedRow, Comparison, EventKind};
+use maud::{Markup, html};
 
-use fintan_artifact::{ComparedRow, Comparison, EventKind};
-
-use super::markup::{Table, escape, folded, number};
+use super::markup::{Table, folded, number, text};
 use super::run::{Kind, Run};
 use super::{Layer, of};
 
@@ -12,8 +11,8 @@ use super::{Layer, of};
 const FOLDED: usize = 12;
 
 /// Names of metrics as they are read.
-fn spoken(metric: &str) -> String {
-    let name = match metric {
+fn spoken(metric: &str) -> Markup {
+    text(match metric {
         "correlation" => "correlation",
         "ms_ssim" => "MS-SSIM",
         "swd" => "sliced Wasserstein",
@@ -25,60 +24,65 @@ fn spoken(metric: &str) -> String {
         "kid" => "KID",
         "class_divergence" => "class divergence",
         other => other,
-    };
-    escape(name)
+    })
 }
 
-fn cell(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), number)
+fn cell(value: Option<f64>) -> Markup {
+    value.map_or_else(|| text("-"), |value| text(number(value)))
+}
+
+/// A cell of what is counted.
+fn count(n: impl maud::Render) -> Markup {
+    html! { (n) }
 }
 
 /// The table of a comparison: the data's own row, then the mean and spread of each configuration.
-pub(super) fn comparison(comparison: &Comparison) -> String {
-    let Comparison { metrics, data, rows, refused } = comparison;
-    let mut html = String::new();
-    for (i, set) in data.iter().enumerate() {
-        let head = std::iter::once(String::new()).chain(metrics.iter().map(|m| spoken(m)));
-        let mut table = Table { head: head.collect(), ..Table::default() };
-        let values = set.values.iter().map(|value| cell(*value));
-        table.rows.push(("data", std::iter::once("data".to_owned()).chain(values).collect()));
-        let mut runs = 0;
-        for row in rows.iter().filter(|row| row.data == i) {
-            runs = runs.max(row.runs.len());
-            let cells = row.mean.iter().zip(&row.spread).map(|(mean, spread)| match (mean, spread) {
-                (Some(mean), Some(spread)) => format!("{} ± {}", number(*mean), number_short(*spread)),
-                (mean, _) => cell(*mean),
-            });
-            table.rows.push(("", std::iter::once(escape(&row.name)).chain(cells).collect()));
+pub(super) fn comparison(comparison: &Comparison) -> Markup {
+    let Comparison { data, rows, refused, metrics: _ } = comparison;
+    html! {
+        @for (i, set) in data.iter().enumerate() { (of_data(comparison, i, set)) }
+        ul {
+            "\n"
+            @for ComparedRow { name, differences, runs, .. } in rows {
+                li {
+                    b { (text(name)) } ", seed " (runs.iter().map(|run| run.seed.to_string()).collect::<Vec<_>>().join(", "))
+                    @for (i, difference) in differences.iter().take(8).enumerate() {
+                        @if i == 0 { ": " } @else { "; " }
+                        (text(difference))
+                    }
+                }
+                "\n"
+            }
         }
-        let spread = if runs > 1 { ", mean and standard deviation over seeds" } else { "" };
-        let _ = write!(
-            html,
-            "<p class=\"faint\">{}: {} images of each set{spread}. The data's row is its held-out half: the nearer to it, the \
-             better.</p>\n{}",
-            escape(&set.source),
-            set.count,
-            table.html()
-        );
+        "\n"
+        @for reason in refused { p.faint { "No " (text(reason)) } "\n" }
     }
-    html.push_str("<ul>\n");
-    for ComparedRow { name, differences, runs, .. } in rows {
-        let seeds: Vec<String> = runs.iter().map(|run| run.seed.to_string()).collect();
-        let shown: Vec<String> = differences.iter().take(8).map(|d| escape(d)).collect();
-        let _ = writeln!(
-            html,
-            "<li><b>{}</b>, seed {}{}{}</li>",
-            escape(name),
-            seeds.join(", "),
-            if shown.is_empty() { "" } else { ": " },
-            shown.join("; ")
-        );
+}
+
+/// The rows of one data set.
+fn of_data(comparison: &Comparison, i: usize, set: &ComparedData) -> Markup {
+    let Comparison { metrics, rows, .. } = comparison;
+    let head = std::iter::once(Markup::default()).chain(metrics.iter().map(|m| spoken(m)));
+    let mut table = Table { head: head.collect(), ..Table::default() };
+    let values = set.values.iter().map(|value| cell(*value));
+    table.rows.push(("data", std::iter::once(text("data")).chain(values).collect()));
+    let mut runs = 0;
+    for row in rows.iter().filter(|row| row.data == i) {
+        runs = runs.max(row.runs.len());
+        let cells = row.mean.iter().zip(&row.spread).map(|(mean, spread)| match (mean, spread) {
+            (Some(mean), Some(spread)) => text(format!("{} ± {}", number(*mean), number_short(*spread))),
+            (mean, _) => cell(*mean),
+        });
+        table.rows.push(("", std::iter::once(text(&row.name)).chain(cells).collect()));
     }
-    html.push_str("</ul>\n");
-    for reason in refused {
-        let _ = writeln!(html, "<p class=\"faint\">No {}</p>", escape(reason));
+    let spread = if runs > 1 { ", mean and standard deviation over seeds" } else { "" };
+    html! {
+        p.faint {
+            (text(&set.source)) ": " (set.count) " images of each set" (spread)
+            ". The data's row is its held-out half: the nearer to it, the better."
+        }
+        "\n" (table.html())
     }
-    html
 }
 
 /// A deviation: two digits are all it has.
@@ -94,147 +98,160 @@ fn number_short(x: f64) -> String {
 }
 
 /// Metrics of each run beside the data's own.
-pub(super) fn metrics(runs: &[Run]) -> String {
+pub(super) fn metrics(runs: &[Run]) -> Markup {
+    let evaluated: Vec<_> = of(runs, Kind::Gan).filter_map(|run| Some((run, run.evaluation.as_ref()?))).collect();
     let mut names: Vec<&str> = Vec::new();
-    for record in of(runs, Kind::Gan).flat_map(|run| &run.evaluation).flat_map(|evaluation| &evaluation.metrics) {
+    for record in evaluated.iter().flat_map(|(_, evaluation)| &evaluation.metrics) {
         if !names.contains(&record.metric.as_str()) {
             names.push(&record.metric);
         }
     }
-    let mut html = String::new();
-    if !names.is_empty() {
-        let head = ["", "step", "images"].map(str::to_owned).into_iter().chain(names.iter().map(|m| spoken(m)));
-        let mut table = Table { head: head.collect(), ..Table::default() };
-        let mut sets: Vec<(&str, usize)> = Vec::new();
-        let mut sources: Vec<String> = Vec::new();
-        for (run, evaluation) in of(runs, Kind::Gan).filter_map(|run| Some((run, run.evaluation.as_ref()?))) {
-            // The data's row stands before the first run on it.
-            let set = (evaluation.data.as_str(), evaluation.count);
-            if !sets.contains(&set) {
-                sets.push(set);
-                let values = names.iter().map(|name| cell(evaluation.metric(name).map(|record| record.data)));
-                let first = [escape(&format!("data: {}", set.0)), String::new(), set.1.to_string()];
-                table.rows.push(("data", first.into_iter().chain(values).collect()));
-            }
-            let values = names.iter().map(|name| cell(evaluation.metric(name).map(|record| record.samples)));
-            let first = [escape(&run.name), evaluation.step.to_string(), evaluation.count.to_string()];
-            table.rows.push(("", first.into_iter().chain(values).collect()));
-            for record in &evaluation.metrics {
-                let said =
-                    format!("{}: {} {}, {}", spoken(&record.metric), record.count, record.of, escape(&record.source));
-                if !sources.contains(&said) {
-                    sources.push(said);
-                }
+    let head = ["", "step", "images"].map(text).into_iter().chain(names.iter().map(|m| spoken(m)));
+    let mut table = Table { head: head.collect(), ..Table::default() };
+    let mut sets: Vec<(&str, usize)> = Vec::new();
+    let mut sources: Vec<(&str, usize, &str, &str)> = Vec::new();
+    for &(run, evaluation) in &evaluated {
+        // The data's row stands before the first run on it.
+        let set = (evaluation.data.as_str(), evaluation.count);
+        if !sets.contains(&set) {
+            sets.push(set);
+            let values = names.iter().map(|name| cell(evaluation.metric(name).map(|record| record.data)));
+            let first = [text(format!("data: {}", set.0)), Markup::default(), count(set.1)];
+            table.rows.push(("data", first.into_iter().chain(values).collect()));
+        }
+        let values = names.iter().map(|name| cell(evaluation.metric(name).map(|record| record.samples)));
+        let first = [text(&run.name), count(evaluation.step), count(evaluation.count)];
+        table.rows.push(("", first.into_iter().chain(values).collect()));
+        for record in &evaluation.metrics {
+            let source = (record.metric.as_str(), record.count, record.of.as_str(), record.source.as_str());
+            if !sources.contains(&source) {
+                sources.push(source);
             }
         }
-        html.push_str(&table.html());
-        html.push_str(&folded(
-            "What stands behind the numbers",
-            &format!("<ul>\n<li>{}</li>\n</ul>\n", sources.join("</li>\n<li>")),
-        ));
     }
+    let trained = at_the_end(runs);
+    html! {
+        @if !names.is_empty() {
+            (table.html())
+            (folded("What stands behind the numbers", &html! {
+                ul {
+                    "\n"
+                    @for (metric, count, of, source) in sources {
+                        li { (spoken(metric)) ": " (count) " " (text(of)) ", " (text(source)) } "\n"
+                    }
+                }
+                "\n"
+            }))
+        } @else if !trained.rows.is_empty() {
+            p.faint { "As training measured at its end, on 1024 samples; " code { "fintan eval" } " measures more." } "\n"
+            (trained.html())
+        }
+        (scores(runs))
+    }
+}
+
+/// What training measured of its samples at its end.
+fn at_the_end(runs: &[Run]) -> Table {
     let head = ["", "step", "correlation", "the data's", "std / the data's", "energy at period 2 / the data's"];
-    let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
+    let mut table = Table { head: head.map(text).to_vec(), ..Table::default() };
     for run in of(runs, Kind::Gan).filter(|run| run.metrics["std_ratio"].is_f64()) {
         let of = |value: &serde_json::Value| cell(value.as_f64());
         let m = &run.metrics;
         let values =
             [&m["step"], &m["samples"]["correlation"], &m["data"]["correlation"], &m["std_ratio"], &m["nyquist_ratio"]];
-        table.rows.push(("", std::iter::once(escape(&run.name)).chain(values.map(of)).collect()));
+        table.rows.push(("", std::iter::once(text(&run.name)).chain(values.map(of)).collect()));
     }
-    if names.is_empty() && !table.rows.is_empty() {
-        html.push_str("<p class=\"faint\">As training measured at its end, on 1024 samples; <code>fintan eval</code> measures more.</p>\n");
-        html.push_str(&table.html());
-    }
-    html + &scores(runs)
+    table
 }
 
 /// Losses of networks with a task at the end.
-fn scores(runs: &[Run]) -> String {
+fn scores(runs: &[Run]) -> Markup {
     let head = ["", "step", "loss in training", "loss on test", "right in training", "right on test"];
-    let mut table = Table { head: head.map(str::to_owned).to_vec(), ..Table::default() };
+    let mut table = Table { head: head.map(text).to_vec(), ..Table::default() };
     for (run, line) in of(runs, Kind::Supervised).filter_map(|run| Some((run, run.losses.last()?))) {
         let share =
-            |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
+            |share: Option<f64>| share.map_or_else(|| text("-"), |share| text(format!("{:.1} %", 100.0 * share)));
         table.rows.push((
             "",
             vec![
-                escape(&run.name),
-                line.step.to_string(),
-                number(line.train_loss),
-                number(line.test_loss),
+                text(&run.name),
+                count(line.step),
+                text(number(line.train_loss)),
+                text(number(line.test_loss)),
                 share(line.train_accuracy),
                 share(line.test_accuracy),
             ],
         ));
     }
-    if table.rows.is_empty() { String::new() } else { table.html() }
+    if table.rows.is_empty() { Markup::default() } else { table.html() }
 }
 
 /// Characteristic values of layers, configurations with the same ones in one column.
-pub(super) fn regimes(runs: &[Run]) -> String {
-    let mut html = String::new();
+pub(super) fn regimes(runs: &[Run]) -> Markup {
     let mut networks: Vec<&str> = Vec::new();
     for layer in runs.iter().flat_map(|run| run.layers) {
         if !networks.contains(&layer.network.as_str()) {
             networks.push(&layer.network);
         }
     }
-    for network in networks {
-        let mut columns: Vec<(Vec<&str>, Vec<&Layer>)> = Vec::new();
-        for run in runs {
-            let layers: Vec<&Layer> = run.layers.iter().filter(|layer| layer.network == network).collect();
-            if layers.is_empty() {
-                continue;
-            }
-            match columns.iter_mut().find(|(_, found)| *found == layers) {
-                Some((names, _)) if names.contains(&run.group.as_str()) => {}
-                Some((names, _)) => names.push(&run.group),
-                None => columns.push((vec![&run.group], layers)),
-            }
-        }
-        let longest = columns.iter().map(|(_, layers)| layers.len()).max().unwrap_or(0);
-        let mut table = Table::default();
-        let names = columns.iter().map(|(names, _)| escape(&names.join(", ")));
-        table.head = std::iter::once("layer".to_owned()).chain(names).collect();
-        for i in 0..longest {
-            let shown = |layer: &&Layer| {
-                let r = layer.r.map_or_else(|| "-".to_owned(), |r| format!("{r:.3}"));
-                let star = if layer.behind_batch_norm { "*" } else { "" };
-                format!("{} {r}{star} {}", escape(&layer.layer), layer.regime.as_deref().unwrap_or(""))
-            };
-            let cells = columns.iter().map(|(_, layers)| layers.get(i).map_or_else(String::new, shown));
-            table.rows.push(("", std::iter::once((i + 1).to_string()).chain(cells).collect()));
-        }
-        let table = if longest > FOLDED { folded(&format!("{longest} layers"), &table.html()) } else { table.html() };
-        let _ = writeln!(html, "<h3>{}</h3>\n{table}", escape(network));
-    }
-    if html.is_empty() {
-        return html;
+    if networks.is_empty() {
+        return Markup::default();
     }
     let starred = runs.iter().flat_map(|run| run.layers).any(|layer| layer.behind_batch_norm);
-    format!(
-        "<p class=\"faint\">r at infinite width: below 1 order, above 1 chaos. A property of the start, not a promise.{}</p>\n{html}",
-        if starred { " * behind a batch norm, which recentres over the batch: r does not see that." } else { "" }
-    )
+    html! {
+        p.faint {
+            "r at infinite width: below 1 order, above 1 chaos. A property of the start, not a promise."
+            @if starred { " * behind a batch norm, which recentres over the batch: r does not see that." }
+        }
+        "\n"
+        @for network in networks { h3 { (text(network)) } "\n" (of_network(runs, network)) "\n" }
+    }
+}
+
+/// The layers of one network of each run.
+fn of_network(runs: &[Run], network: &str) -> Markup {
+    let mut columns: Vec<(Vec<&str>, Vec<&Layer>)> = Vec::new();
+    for run in runs {
+        let layers: Vec<&Layer> = run.layers.iter().filter(|layer| layer.network == network).collect();
+        if layers.is_empty() {
+            continue;
+        }
+        match columns.iter_mut().find(|(_, found)| *found == layers) {
+            Some((names, _)) if names.contains(&run.group.as_str()) => {}
+            Some((names, _)) => names.push(&run.group),
+            None => columns.push((vec![&run.group], layers)),
+        }
+    }
+    let longest = columns.iter().map(|(_, layers)| layers.len()).max().unwrap_or(0);
+    let mut table = Table::default();
+    let names = columns.iter().map(|(names, _)| text(names.join(", ")));
+    table.head = std::iter::once(text("layer")).chain(names).collect();
+    for i in 0..longest {
+        let shown = |layer: &&Layer| {
+            let r = layer.r.map_or_else(|| "-".to_owned(), |r| format!("{r:.3}"));
+            let star = if layer.behind_batch_norm { "*" } else { "" };
+            text(format!("{} {r}{star} {}", layer.layer, layer.regime.as_deref().unwrap_or("")))
+        };
+        let cells = columns.iter().map(|(_, layers)| layers.get(i).map_or_else(Markup::default, shown));
+        table.rows.push(("", std::iter::once(count(i + 1)).chain(cells).collect()));
+    }
+    if longest > FOLDED { folded(&format!("{longest} layers"), &table.html()) } else { table.html() }
 }
 
 /// What training noticed, in words.
-pub(super) fn health(runs: &[Run]) -> String {
-    let mut html = String::new();
-    for run in runs {
-        let said: Vec<_> = run.events.iter().filter(|event| event.event != EventKind::Ntk).collect();
-        if said.is_empty() {
-            continue;
+pub(super) fn health(runs: &[Run]) -> Markup {
+    let said = |run: &Run| -> Vec<(u64, String)> {
+        let events = run.events.iter().filter(|event| event.event != EventKind::Ntk);
+        events.map(|event| (event.step, event.message.clone())).collect()
+    };
+    let noticed: Vec<_> = runs.iter().map(|run| (run, said(run))).filter(|(_, said)| !said.is_empty()).collect();
+    html! {
+        @for (run, said) in &noticed {
+            h3 { (text(&run.name)) } "\n"
+            ul { "\n" @for (step, message) in said { li { "step " (step) ": " (text(message)) } "\n" } } "\n"
         }
-        let _ = writeln!(html, "<h3>{}</h3>\n<ul>", escape(&run.name));
-        for event in said {
-            let _ = writeln!(html, "<li>step {}: {}</li>", event.step, escape(&event.message));
+        @if noticed.is_empty() && of(runs, Kind::Gan).next().is_some() {
+            p { "Nothing was noticed in training." } "\n"
         }
-        html.push_str("</ul>\n");
     }
-    if html.is_empty() && of(runs, Kind::Gan).next().is_some() {
-        return "<p>Nothing was noticed in training.</p>\n".into();
-    }
-    html
 }

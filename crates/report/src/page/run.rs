@@ -3,9 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Evaluation, Event, LogLine, RunDir, RunError, Settings, SupervisedLine};
+use maud::{Markup, html};
 use serde_json::Value;
 
 use super::Layer;
+use super::markup::{Picture, text};
+
+/// Bytes of the largest picture that is shown: thousands of samples.
+const LARGEST: u64 = 64 << 20;
 
 /// What a run is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +65,7 @@ impl<'a> Run<'a> {
             kernels: dir.read_kernels()?,
             evaluation: dir.evaluations()?.into_values().next_back(),
             metrics: json(&dir.metrics())?,
-            environment: json(&root.join("env.json"))?,
+            environment: machine(json(&root.join("env.json"))?),
             settings,
             dir,
             layers,
@@ -74,7 +79,9 @@ impl<'a> Run<'a> {
         if folder.is_dir() {
             for entry in fs_err::read_dir(folder)? {
                 let path = entry?.path();
-                if path.extension().is_some_and(|found| endings.iter().any(|ending| found == *ending)) {
+                if path.extension().is_some_and(|found| endings.iter().any(|ending| found == *ending))
+                    && self.has(&path)
+                {
                     found.push(path);
                 }
             }
@@ -82,6 +89,39 @@ impl<'a> Run<'a> {
         found.sort();
         Ok(found)
     }
+
+    /// Whether a path is a file of the run: no pipe, which is never read to its end, and no link out of the run, whose file
+    /// is someone else's and does not belong on a page that is passed on.
+    fn has(&self, path: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().ok();
+        path.is_file() && real(path).zip(real(self.dir.root())).is_some_and(|(path, root)| path.starts_with(root))
+    }
+
+    /// The text of a file of the run, where it has one.
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, RunError> {
+        let path = self.dir.root().join(name);
+        Ok(if self.has(&path) { Some(fs_err::read_to_string(path)?) } else { None })
+    }
+}
+
+/// The picture of a file, or why it is not shown.
+pub(super) fn picture(path: &Path) -> Result<Result<Picture, Markup>, RunError> {
+    let not_shown = |why: &str| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Err(html! { p.faint { (text(name)) " " (why) " and is not shown." } })
+    };
+    if fs_err::metadata(path)?.len() > LARGEST {
+        return Ok(not_shown("has more than 64 MiB"));
+    }
+    Ok(Picture::of(fs_err::read(path)?).map_or_else(|| not_shown("is neither a PNG nor an SVG file"), Ok))
+}
+
+/// What `env.json` says but for the settings, which the page shows anyway.
+fn machine(mut environment: Value) -> Value {
+    if let Some(fields) = environment.as_object_mut() {
+        fields.retain(|key, _| !["config", "settings"].contains(&key.as_str()));
+    }
+    environment
 }
 
 fn json(path: &Path) -> Result<Value, RunError> {

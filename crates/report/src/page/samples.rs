@@ -1,9 +1,10 @@
 //! Pictures of samples.
 
-use std::fmt::Write as _;
+use fintan_artifact::visible;
+use maud::{Markup, html};
 
-use super::markup::{escape, png};
-use super::run::{Kind, Run};
+use super::markup::text;
+use super::run::{Kind, Run, picture};
 use super::{PageError, of};
 
 /// Grids of a run that are shown, and of all runs: more would make a page that no phone opens.
@@ -11,8 +12,8 @@ const GRIDS: usize = 24;
 const GRIDS_OF_ALL: usize = 96;
 
 /// Grids of all GANs at a common step, and the slider that moves it.
-pub(super) fn grids(runs: &[Run]) -> Result<String, PageError> {
-    let mut figures = String::new();
+pub(super) fn grids(runs: &[Run]) -> Result<Markup, PageError> {
+    let mut figures: Vec<Markup> = Vec::new();
     let mut steps: Vec<u64> = Vec::new();
     let mut thinned = false;
     let most = (GRIDS_OF_ALL / of(runs, Kind::Gan).count().max(1)).clamp(3, GRIDS);
@@ -27,51 +28,61 @@ pub(super) fn grids(runs: &[Run]) -> Result<String, PageError> {
         thinned |= shown < all.len();
         // The last one is always among them.
         let places = (0..shown).map(|i| last - (shown - 1 - i) * last / (shown - 1).max(1));
-        let name = escape(&run.name);
         let newest = all[last].0;
-        let _ = write!(
-            figures,
-            "<figure data-run=\"{name}\">\n<figcaption>{name}, <span class=\"at\">step {newest}</span></figcaption>\n"
-        );
+        let mut images: Vec<Markup> = Vec::new();
         for (step, path) in places.map(|place| all[place]) {
-            let image = png(&fs_err::read(path)?, &format!("samples of {} at step {step}", run.name));
-            let hidden = if step == newest { "" } else { " hidden" };
-            let _ = writeln!(figures, "{}", image.replacen("<img", &format!("<img data-step=\"{step}\"{hidden}"), 1));
+            let alt = format!("samples of {} at step {step}", run.name);
+            images.push(match picture(path)? {
+                Ok(picture) => html! {
+                    img data-step=(step) hidden[step != newest] src=(picture.address()) alt=(visible(&alt));
+                },
+                Err(why) => why,
+            });
             steps.push(step);
         }
-        figures.push_str("</figure>\n");
+        figures.push(html! {
+            figure data-run=(run.name) {
+                "\n" figcaption { (text(&run.name)) ", " span.at { "step " (newest) } } "\n"
+                @for image in images { (image) "\n" }
+            }
+            "\n"
+        });
     }
     if steps.is_empty() {
-        return Ok(String::new());
+        return Ok(Markup::default());
     }
     steps.sort_unstable();
     steps.dedup();
     let last = steps.len() - 1;
     let listed: Vec<String> = steps.iter().map(u64::to_string).collect();
-    let mut html = format!(
-        "<p class=\"faint\">The same latents at every step, on one fixed scale.{}</p>\n<div class=\"slider\"><label \
-         for=\"step\">Training</label><input type=\"range\" id=\"step\" min=\"0\" max=\"{last}\" value=\"{last}\" step=\"1\" \
-         data-steps=\"{}\"><output id=\"step-said\" for=\"step\">step {}</output></div>\n",
-        if thinned { format!(" Of longer runs {most} grids are shown.") } else { String::new() },
-        listed.join(","),
-        steps[last]
-    );
-    let _ = write!(html, "<div class=\"many\">\n{figures}</div>\n");
-    Ok(html)
+    Ok(html! {
+        p.faint {
+            "The same latents at every step, on one fixed scale."
+            @if thinned { " Of longer runs " (most) " grids are shown." }
+        }
+        "\n"
+        div.slider {
+            label for="step" { "Training" }
+            input type="range" id="step" min="0" max=(last) value=(last) step="1" data-steps=(listed.join(","));
+            output id="step-said" for="step" { "step " (steps[last]) }
+        }
+        "\n"
+        div.many { "\n" @for figure in figures { (figure) } }
+        "\n"
+    })
 }
 
 /// What `fintan sample` drew: walks between latents, and grids.
-pub(super) fn drawn(runs: &[Run]) -> Result<String, PageError> {
-    let mut html = String::new();
+pub(super) fn drawn(runs: &[Run]) -> Result<Markup, PageError> {
+    let mut figures: Vec<Markup> = Vec::new();
     for run in runs {
         for path in run.files("samples", &["png"])? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let kind = if name.contains("_slerp") { "walks between pairs of latents" } else { "samples" };
             let caption = format!("{}: {kind}, {name}", run.name);
-            let image = png(&fs_err::read(&path)?, &caption);
-            let _ =
-                writeln!(html, "<figure class=\"strip\"><figcaption>{}</figcaption>{image}</figure>", escape(&caption));
+            let image = picture(&path)?.map_or_else(|why| why, |picture| picture.html(&caption));
+            figures.push(html! { figure.strip { figcaption { (text(caption)) } (image) } "\n" });
         }
     }
-    Ok(html)
+    Ok(html! { @for figure in figures { (figure) } })
 }

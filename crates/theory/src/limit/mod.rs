@@ -14,18 +14,23 @@
 //! Sources: Jacot, Gabriel, Hongler, NeurIPS 2018 (dense); Arora et al., NeurIPS 2019 (convolutions); Jacot, Gabriel, Ged,
 //! Hongler, arXiv 1907.05715 (transposed convolutions, graph-based parametrization).
 
+mod relation;
 mod rules;
 mod signal;
+mod sweep;
 mod wiring;
 
 use fintan_config::{Architecture, Layer, Node, NormAxes, Parametrization, Shape};
 use rayon::prelude::*;
 
-use self::signal::{Field, Owner, Signal};
+pub use self::relation::Relation;
+use self::signal::{Field, Owner, Signal, common};
+pub(crate) use self::sweep::Growing;
 use self::wiring::Wiring;
 use crate::dual::{Dual, DualError};
 use crate::series::Known;
 use crate::variances::Variances;
+use crate::wide::{Wide, exponent_of, outside, scaled_by};
 
 /// Why a network has no kernel at infinite width that is computed here.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -49,6 +54,22 @@ pub enum LimitError {
     /// A quadrature that did not converge.
     #[error(transparent)]
     Dual(#[from] DualError),
+    /// A variance that a nonlinearity of a scale of its own cannot take.
+    #[error("a variance of 10^{log10:.0} enters `{name}`, which is more than its moments are computed for")]
+    Range {
+        /// The nonlinearity.
+        name: &'static str,
+        /// The variance's logarithm to base 10.
+        log10: f64,
+    },
+    /// A kernel that is no number, or too large for one.
+    #[error("{what} of this network at infinite width is not finite; its logarithm to base 10 is {log10:.0}")]
+    NotFinite {
+        /// Which number.
+        what: &'static str,
+        /// The logarithm to base 10 of its size; not a number where the number is none.
+        log10: f64,
+    },
 }
 
 /// What is wanted of a kernel.
@@ -117,14 +138,24 @@ enum Step {
 struct Linear {
     index: usize,
     wiring: Wiring,
-    /// √(w / c_p)
+    /// √(w / c_p), times 2^-exponent
     factors: Vec<f64>,
+    /// That of weights of a very small or large variance.
+    exponent: i64,
     /// b²
     bias: f64,
-    /// Own part of Θ over Σ - b².
-    weights_own: f64,
+    own: Own,
     /// Own part of the biases.
     bias_own: f64,
+}
+
+/// Own part of Θ of a layer's weights.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    /// Over `Σ - b²`.
+    factor: f64,
+    /// Whether it has the layer's factors in it.
+    scaled: bool,
 }
 
 impl Limit {
@@ -142,19 +173,11 @@ impl Limit {
     /// # Errors
     /// As [`Self::new`].
     pub fn of_outputs(architecture: &Architecture) -> Result<Self, LimitError> {
-        let (mut nodes, mut input) = (&architecture.nodes[..], architecture.input);
-        while let Some((Node { layer: Layer::Reshape(_) | Layer::Flatten(_), output, .. }, rest)) = nodes.split_first()
-        {
-            (input, nodes) = (*output, rest);
-        }
+        let (skipped, input) = skip_reshapes(architecture);
         let mut pools = false;
+        let nodes = &architecture.nodes[skipped..];
         let (steps, _) = compile(nodes, architecture.parametrization, input.positions(), &mut pools)?;
         Ok(Self { input, steps, pools })
-    }
-
-    /// Shape of an input: where the first layers reshape it, that which they give.
-    pub(crate) fn input(&self) -> Shape {
-        self.input
     }
 
     /// The kernels between two inputs, in channel, row, column order.
@@ -222,7 +245,7 @@ impl Limit {
     fn pooled(&self, x: &[f64]) -> Result<Pooled, LimitError> {
         let mut walk =
             Walk { request: &Request::default(), pooled: &Default::default(), many: false, pools: 0, met: Vec::new() };
-        walk.through(&self.steps, self.enter(x, x, needs_all(&self.steps, false))?, false)?;
+        walk.through(&self.steps, enter(self.input, x, x, needs_all(&self.steps, false))?, false)?;
         Ok(walk.met)
     }
 
@@ -234,44 +257,29 @@ impl Limit {
         pooled: &[Pooled; 2],
         many: bool,
     ) -> Result<LimitKernel, LimitError> {
-        let signal = self.enter(x, y, needs_all(&self.steps, request.all_positions))?;
+        let signal = enter(self.input, x, y, needs_all(&self.steps, request.all_positions))?;
         let mut walk = Walk { request, pooled, many, pools: 0, met: Vec::new() };
-        let mut out = walk.through(&self.steps, signal, request.all_positions)?;
+        let out = walk.through(&self.steps, signal, request.all_positions)?;
+        let real =
+            |field: &Field, scale: i64| -> Vec<f64> { field.values.iter().map(|v| scaled_by(*v, scale)).collect() };
+        let scale = out.tangent_scale;
         let parts = if request.parts {
             let name = |owner: Owner| format!("{}.{}", owner.index, if owner.bias { "bias" } else { "weight" });
-            out.tangent.iter().map(|(owner, field)| (name(*owner), field.values.clone())).collect()
+            out.tangent.iter().map(|(owner, field)| (name(*owner), real(field, scale))).collect()
         } else {
             Vec::new()
         };
-        let mut ntk = vec![0.0; out.covariance.values.len()];
-        for (_, part) in out.tangent.drain(..) {
-            for (sum, value) in ntk.iter_mut().zip(part.values) {
-                *sum += value;
-            }
-        }
+        let (covariance, ntk) = (real(&out.covariance, out.scale[0] + out.scale[1]), real(&out.summed(), scale));
         let (positions, all_positions) = (out.positions(), out.all());
-        Ok(LimitKernel { positions, all_positions, covariance: out.covariance.values, ntk, parts })
-    }
-
-    fn enter(&self, x: &[f64], y: &[f64], all: bool) -> Result<Signal, LimitError> {
-        let (channels, positions) = (self.input.channels, self.input.positions());
-        for input in [x, y] {
-            if input.len() != self.input.len() {
-                return Err(LimitError::Input { found: input.len(), wanted: self.input.len() });
+        for (what, values, size) in [
+            ("the covariance", &covariance, out.product(out.covariance.largest(), [0, 1])),
+            ("the tangent kernel", &ntk, Wide::scaled(out.summed().largest(), scale)),
+        ] {
+            if !values.iter().all(|v| v.is_finite()) {
+                return Err(LimitError::NotFinite { what, log10: size.log10() });
             }
         }
-        let mean = |of: &dyn Fn(usize) -> f64| -> f64 { (0..channels).map(of).sum::<f64>() / channels as f64 };
-        let each = |of: &dyn Fn(usize) -> f64| -> Vec<f64> { (0..positions).map(of).collect() };
-        let at = |v: &[f64], c: usize, p: usize| v[c * positions + p];
-        Ok(Signal {
-            covariance: Field::from_fn(positions, all, |p, q| mean(&|c| at(x, c, p) * at(y, c, q))),
-            gap: Field::from_fn(positions, all, |p, q| 0.5 * mean(&|c| (at(x, c, p) - at(y, c, q)).powi(2))),
-            tangent: Vec::new(),
-            second: [x, y].map(|v| each(&|p| mean(&|c| at(v, c, p) * at(v, c, p)))),
-            mean: [x, y].map(|v| each(&|p| mean(&|c| at(v, c, p)))),
-            gaussian: false,
-            fresh: false,
-        })
+        Ok(LimitKernel { positions, all_positions, covariance, ntk, parts })
     }
 }
 
@@ -293,11 +301,48 @@ impl LimitKernel {
     }
 }
 
+/// How many reshapes the network begins with, and the shape behind them: inputs keep the order of their values.
+pub(crate) fn skip_reshapes(architecture: &Architecture) -> (usize, Shape) {
+    let reshapes = |node: &&Node| matches!(node.layer, Layer::Reshape(_) | Layer::Flatten(_));
+    let skipped = architecture.nodes.iter().take_while(reshapes).count();
+    (skipped, skipped.checked_sub(1).map_or(architecture.input, |last| architecture.nodes[last].output))
+}
+
+/// Two inputs as they come, in channel, row, column order.
+fn enter(input: Shape, x: &[f64], y: &[f64], all: bool) -> Result<Signal, LimitError> {
+    let (channels, positions) = (input.channels, input.positions());
+    for data in [x, y] {
+        if data.len() != input.len() {
+            return Err(LimitError::Input { found: data.len(), wanted: input.len() });
+        }
+    }
+    // Where squares of the data leave the range of f64, in units of the data.
+    let size = [x, y].map(|v| exponent_of(v.iter().fold(0.0, |most, v| v.abs().max(most))));
+    let far = size.iter().any(|size| size.is_some_and(|size| size.abs() > 32));
+    let scale = if far { common(size, [0, 0]) } else { [0, 0] };
+    let held = |v: &[f64], side: usize| v.iter().map(|v| scaled_by(*v, -scale[side])).collect::<Vec<f64>>();
+    let (x, y) = (&held(x, 0)[..], &held(y, 1)[..]);
+    let mean = |of: &dyn Fn(usize) -> f64| -> f64 { (0..channels).map(of).sum::<f64>() / channels as f64 };
+    let each = |of: &dyn Fn(usize) -> f64| -> Vec<f64> { (0..positions).map(of).collect() };
+    let at = |v: &[f64], c: usize, p: usize| v[c * positions + p];
+    Ok(Signal {
+        covariance: Field::from_fn(positions, all, |p, q| mean(&|c| at(x, c, p) * at(y, c, q))),
+        gap: Field::from_fn(positions, all, |p, q| 0.5 * mean(&|c| (at(x, c, p) - at(y, c, q)).powi(2))),
+        tangent: Vec::new(),
+        second: [x, y].map(|v| each(&|p| mean(&|c| at(v, c, p) * at(v, c, p)))),
+        mean: [x, y].map(|v| each(&|p| mean(&|c| at(v, c, p)))),
+        scale,
+        tangent_scale: 0,
+        gaussian: false,
+        fresh: false,
+    })
+}
+
 /// Pairs from which on series are set up rather than each pair integrated.
 const MANY: usize = 256;
 
 /// Second moments behind each pool.
-type Pooled = Vec<f64>;
+type Pooled = Vec<Wide>;
 
 /// On the way through the layers.
 struct Walk<'a> {
@@ -331,6 +376,10 @@ fn needs_all(steps: &[Step], all: bool) -> bool {
         Step::Activation(..) | Step::LayerNorm { .. } | Step::Copies(_) => all,
     })
 }
+
+/// Why there is no limit: of an activation, and of a residual block.
+pub(crate) const NOT_GAUSSIAN: &str = "its input is not Gaussian; weights must stand between two nonlinearities";
+pub(crate) const DEPENDENT: &str = "branch and shortcut are dependent; one of them must end with weights";
 
 fn refuse<T>(layer: &'static str, reason: &'static str) -> Result<T, LimitError> {
     Err(LimitError::Layer { layer, reason })
@@ -416,6 +465,8 @@ fn linear(node: &Node, parametrization: Parametrization, positions: usize) -> Li
     } as f64;
     let fan_in = node.fan_in().expect("a linear layer has a fan-in") / channels;
     let Variances { weights, biases, scaled } = Variances::of(node, parametrization);
+    let exponent = outside(weights.sqrt());
+    let weights = scaled_by(weights, -2 * exponent);
     let factors = wiring.parents.iter().map(|parents| {
         let count = match (parametrization, &node.layer) {
             (Parametrization::Graph(_), Layer::Deconv(_)) => parents.len().max(1) as f64,
@@ -426,8 +477,9 @@ fn linear(node: &Node, parametrization: Parametrization, positions: usize) -> Li
     Linear {
         index: node.index.expect("a linear layer has parameters"),
         factors: factors.collect(),
+        exponent,
         bias: biases,
-        weights_own: if scaled { 1.0 } else { channels * fan_in / weights },
+        own: Own { factor: if scaled { 1.0 } else { channels * fan_in / weights }, scaled },
         bias_own: if scaled { biases } else { 1.0 },
         wiring,
     }

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use fintan_config::NormAxes;
 use rayon::prelude::*;
 
-use super::signal::{Field, Owner, Signal};
-use super::{LimitError, Linear, MANY, Step, Walk, refuse};
-use crate::dual::{Dual, Duals, Pair};
+use super::signal::{Field, Owner, Signal, common};
+use super::{DEPENDENT, LimitError, Linear, MANY, NOT_GAUSSIAN, Step, Walk, refuse};
+use crate::dual::{Dual, Duals, Line, Pair};
 use crate::series::Known;
+use crate::wide::{Wide, outside, power_of_two, scaled_by};
 
 impl Walk<'_> {
     /// `all`: whether the pairs of different positions are needed behind the step.
@@ -41,42 +42,44 @@ impl Walk<'_> {
     }
 
     fn linear(&self, linear: &Linear, signal: &Signal, all: bool) -> Signal {
-        let Linear { index, wiring, factors, bias, weights_own, bias_own } = linear;
+        let Linear { index, wiring, factors, exponent, bias, own, bias_own } = linear;
         let positions = wiring.parents.len();
         let second = [0, 1].map(|side| {
             let values: &[f64] = &signal.second[side];
-            let of = |p: usize| {
-                bias + factors[p] * factors[p] * wiring.parents[p].iter().map(|&(_, q)| values[q]).sum::<f64>()
-            };
+            let of =
+                |p: usize| factors[p] * factors[p] * wiring.parents[p].iter().map(|&(_, q)| values[q]).sum::<f64>();
             (0..positions).map(of).collect::<Vec<f64>>()
         });
-        let mut covariance = gather(linear, &signal.covariance, all);
+        let covariance = gather(linear, &signal.covariance, all);
         // Where both positions have the same taps the difference has no share of either alone.
         let mut gap = gather(linear, &signal.gap, all);
         let alike = |p: usize, q: usize| p == q || (factors[p] == factors[q] && same_taps(linear, p, q));
-        gap.update(|p, q, gap| {
-            if alike(p, q) { gap } else { f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q) - bias }
-        });
+        gap.update(
+            |p, q, gap| {
+                if alike(p, q) { gap } else { f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q) }
+            },
+        );
         let mut out = Signal {
             tangent: signal.tangent.iter().map(|(owner, field)| (*owner, gather(linear, field, all))).collect(),
             mean: [vec![0.0; positions], vec![0.0; positions]],
             second,
+            scale: signal.scale.map(|scale| scale + exponent),
+            tangent_scale: signal.tangent_scale + 2 * exponent,
             gaussian: true,
             fresh: true,
-            // Filled below.
-            covariance: Field::zeros(0, false),
+            covariance,
             gap,
         };
         let (by_weights, by_biases) = self.rates(*index);
         let parts = self.request.parts;
-        let weights = Field::from_fn(positions, all, |p, q| by_weights * weights_own * covariance.at(p, q));
-        out.add_part(Owner { index: *index, bias: false }, parts, weights);
+        // Weights: what entered, times their number where they are not scaled in the forward pass.
+        let weights = Field::from_fn(positions, all, |p, q| by_weights * own.factor * out.covariance.at(p, q));
+        let scale = if own.scaled { &out } else { signal }.scale;
+        out.add_part(Owner { index: *index, bias: false }, parts, weights, scale[0] + scale[1]);
         let biases = Field::from_fn(positions, all, |_, _| by_biases * bias_own);
-        out.add_part(Owner { index: *index, bias: true }, parts, biases);
-        for value in &mut covariance.values {
-            *value += bias;
-        }
-        out.covariance = covariance;
+        out.add_part(Owner { index: *index, bias: true }, parts, biases, 0);
+        out.add_common(*bias);
+        out.normalize();
         out
     }
 
@@ -91,9 +94,11 @@ impl Walk<'_> {
         if !signal.gaussian && signal.tangent.is_empty() {
             return refuse("layer_norm", "it stands before the first weights");
         }
+        signal.make_room(eps.sqrt());
         let positions = signal.positions();
         let statistics = [0, 1].map(|side| {
             let (mean, second) = (&signal.mean[side], &signal.second[side]);
+            let eps = scaled_by(eps, -2 * signal.scale[side]);
             match over {
                 NormAxes::Features => {
                     let of = |p: usize| (mean[p], (second[p] - mean[p] * mean[p] + eps).sqrt());
@@ -120,6 +125,8 @@ impl Walk<'_> {
                 signal.mean[side][p] = (mean[side][p] - s) / d;
             }
         }
+        signal.tangent_scale -= signal.scale[0] + signal.scale[1];
+        signal.scale = [0, 0];
         let Signal { covariance, second, gap, .. } = &mut signal;
         gap.update(|p, q, gap| {
             if x[p] == y[q] {
@@ -140,8 +147,8 @@ impl Walk<'_> {
                 if shared || p == q { by_scales * signal.covariance.at(p, q) } else { 0.0 }
             });
             let shifts = Field::from_fn(positions, all, |p, q| if shared || p == q { by_shifts } else { 0.0 });
-            signal.add_part(Owner { index, bias: false }, self.request.parts, scales);
-            signal.add_part(Owner { index, bias: true }, self.request.parts, shifts);
+            signal.add_part(Owner { index, bias: false }, self.request.parts, scales, 0);
+            signal.add_part(Owner { index, bias: true }, self.request.parts, shifts, 0);
         }
         Ok(signal)
     }
@@ -155,9 +162,12 @@ impl Walk<'_> {
             values: vec![field.values.iter().sum::<f64>() / (count * count)],
         };
         let covariance = mean(&signal.covariance);
-        self.met.push(covariance.values[0]);
+        self.met.push(signal.product(covariance.values[0], [0, 1]));
         // Without second moments of each input by itself, this is the walk of an input with itself that finds them.
-        let known = |side: usize| self.pooled[side].get(self.pools).copied().unwrap_or(covariance.values[0]);
+        let known = |side: usize| {
+            let found = self.pooled[side].get(self.pools);
+            found.map_or(covariance.values[0], |second| (*second * Wide::scaled(1.0, -2 * signal.scale[side])).value())
+        };
         let second = [known(0), known(1)];
         self.pools += 1;
         let average = |v: &[f64]| vec![v.iter().sum::<f64>() / count];
@@ -167,6 +177,8 @@ impl Walk<'_> {
             gap: Field { positions: 1, all: false, values: vec![gap] },
             second: second.map(|s| vec![s]),
             mean: [average(&signal.mean[0]), average(&signal.mean[1])],
+            scale: signal.scale,
+            tangent_scale: signal.tangent_scale,
             gaussian: signal.gaussian,
             fresh: signal.fresh,
             covariance,
@@ -219,6 +231,8 @@ fn spread(signal: &Signal, positions: usize, all: bool) -> Signal {
         tangent: signal.tangent.iter().map(|(owner, field)| (*owner, on_diagonal(field, 0.0))).collect(),
         second: [vec![x.0; positions], vec![y.0; positions]],
         mean: [vec![x.1; positions], vec![y.1; positions]],
+        scale: signal.scale,
+        tangent_scale: signal.tangent_scale,
         gaussian: signal.gaussian,
         fresh: signal.fresh,
     }
@@ -246,6 +260,8 @@ fn copies(signal: &Signal, sources: &[Option<usize>], all: bool) -> Signal {
         tangent: signal.tangent.iter().map(|(owner, field)| (*owner, copied(field))).collect(),
         mean: [0, 1].map(|side| each(&signal.mean[side])),
         second,
+        scale: signal.scale,
+        tangent_scale: signal.tangent_scale,
         gaussian: signal.gaussian,
         fresh: signal.fresh,
     }
@@ -253,8 +269,17 @@ fn copies(signal: &Signal, sources: &[Option<usize>], all: bool) -> Signal {
 
 fn activation(dual: &Dual, known: &Known, many: bool, mut signal: Signal) -> Result<Signal, LimitError> {
     if !signal.gaussian {
-        return refuse("activation", "its input is not Gaussian; weights must stand between two nonlinearities");
+        return refuse("activation", NOT_GAUSSIAN);
     }
+    let sizes = signal.variances();
+    if let Some(line) = dual.line(sizes[0].log2(), sizes[1].log2()) {
+        return Ok(broken_line(&line, signal));
+    }
+    if !sizes[1].is_in_range() {
+        let name = dual.activation().function.name();
+        return Err(LimitError::Range { name, log10: sizes[1].log10() });
+    }
+    signal.rescale([0, 0]);
     let variances = signal.second.clone();
     let pair = |p: usize, q: usize, gap: f64| Pair { q1: variances[0][p], q2: variances[1][q], gap };
     let positions = signal.positions();
@@ -304,6 +329,113 @@ fn activation(dual: &Dual, known: &Known, many: bool, mut signal: Signal) -> Res
     Ok(signal)
 }
 
+/// A nonlinearity that is a broken line and a constant, in the units of the signal.
+fn broken_line(line: &Line, mut signal: Signal) -> Signal {
+    let exponent = line.factor.outside();
+    let factor = line.factor * Wide::scaled(1.0, -exponent);
+    let (square, factor) = ((factor * factor).value(), factor.value());
+    let variances = signal.second.clone();
+    let (positions, all) = (signal.positions(), signal.all());
+    let place = |i: usize| if all { (i / positions, i % positions) } else { (i, i) };
+    let gaps = &signal.gap.values;
+    let of = |i: usize| {
+        let (p, q) = place(i);
+        line.pair(Pair { q1: variances[0][p], q2: variances[1][q], gap: gaps[i] })
+    };
+    let duals: Vec<Duals> = (0..gaps.len()).into_par_iter().with_min_len(1024).map(of).collect();
+    for side in [0, 1] {
+        for (p, &q) in variances[side].iter().enumerate() {
+            let [mean, second] = line.own(q);
+            (signal.mean[side][p], signal.second[side][p]) = (factor * mean, square * second);
+        }
+    }
+    for (value, duals) in signal.gap.values.iter_mut().zip(&duals) {
+        *value = square * duals.gap;
+    }
+    for (_, part) in &mut signal.tangent {
+        for (value, duals) in part.values.iter_mut().zip(&duals) {
+            *value *= square * duals.slope;
+        }
+    }
+    signal.scale = signal.scale.map(|scale| scale + exponent);
+    signal.tangent_scale += 2 * exponent;
+    signal.add_constant(line.constant);
+    // From gaps: this way a pair of equals has exactly the second moment of each.
+    let (second, gap) = (&signal.second, &signal.gap);
+    signal.covariance.update(|p, q, _| f64::midpoint(second[0][p], second[1][q]) - gap.at(p, q));
+    (signal.gaussian, signal.fresh) = (false, false);
+    signal
+}
+
+impl Signal {
+    /// The smallest variance that is not 0, and the largest.
+    fn variances(&self) -> [Wide; 2] {
+        let of = |pick: fn(f64, f64) -> f64, from: f64| {
+            [0, 1].map(|side| {
+                let values = self.second[side].iter().copied().filter(|&q| q > 0.0);
+                self.product(Some(values.fold(from, pick)).filter(|q| q.is_finite()).unwrap_or(0.0), [side, side])
+            })
+        };
+        let ([a, b], [c, d]) = (of(f64::min, f64::INFINITY), of(f64::max, 0.0));
+        let least = match [a.is_positive(), b.is_positive()] {
+            [true, true] => {
+                if a.log2() < b.log2() {
+                    a
+                } else {
+                    b
+                }
+            }
+            [true, false] => a,
+            [false, true | false] => b,
+        };
+        [least, if c.log2() > d.log2() { c } else { d }]
+    }
+
+    /// Adds to all values of x and y one Gaussian of that variance, independent of them.
+    fn add_common(&mut self, variance: f64) {
+        if variance == 0.0 {
+            return;
+        }
+        self.make_room(variance.sqrt());
+        let [a, b] = self.scale.map(|scale| power_of_two(-scale));
+        let both = scaled_by(variance, -self.scale[0] - self.scale[1]);
+        for value in &mut self.covariance.values {
+            *value += both;
+        }
+        if a != b {
+            for value in &mut self.gap.values {
+                *value += 0.5 * variance * (a - b) * (a - b);
+            }
+        }
+        for (values, scale) in self.second.iter_mut().zip(self.scale) {
+            for value in values {
+                *value += scaled_by(variance, -2 * scale);
+            }
+        }
+    }
+
+    /// Adds a constant to all values of x and y. The covariance is left to the caller.
+    fn add_constant(&mut self, constant: f64) {
+        if constant == 0.0 {
+            return;
+        }
+        self.make_room(constant);
+        let own = self.scale.map(|scale| scaled_by(constant, -scale));
+        let apart = own[0] - own[1];
+        if apart != 0.0 {
+            let mean = &self.mean;
+            self.gap.update(|p, q, gap| gap + apart * (mean[0][p] - mean[1][q]) + 0.5 * apart * apart);
+        }
+        for side in [0, 1] {
+            let c = own[side];
+            for (second, mean) in self.second[side].iter_mut().zip(&mut self.mean[side]) {
+                *second += (2.0 * *mean + c) * c;
+                *mean += c;
+            }
+        }
+    }
+}
+
 /// To 46 bits: sums of the same numbers in another order count as equal.
 fn rounded(x: f64) -> u64 {
     (x.to_bits() + 0x20) >> 6
@@ -312,13 +444,27 @@ fn rounded(x: f64) -> u64 {
 /// `scale (branch + shortcut)`, independent of one another if one of them comes out of weights of its own.
 ///
 /// `before`: the parts of the tangent kernel that entered both.
-fn sum(through: Signal, around: Signal, scale: f64, before: usize, parts: bool) -> Result<Signal, LimitError> {
+fn sum(mut through: Signal, mut around: Signal, scale: f64, before: usize, parts: bool) -> Result<Signal, LimitError> {
     if !through.fresh && !around.fresh {
-        return refuse("residual", "branch and shortcut are dependent; one of them must end with weights");
+        return refuse("residual", DEPENDENT);
     }
     if through.positions() != around.positions() {
         return refuse("residual", "a flattened image is added to a vector");
     }
+    // In units of what is larger.
+    if through.scale != around.scale {
+        let larger = [0, 1].map(|side| through.size(side).max(around.size(side)));
+        let scale = common(larger, through.scale);
+        through.rescale(scale);
+        around.rescale(scale);
+    }
+    if through.tangent_scale != around.tangent_scale {
+        let size = through.tangent_size().max(around.tangent_size()).unwrap_or(0);
+        through.shift_tangent(size);
+        around.shift_tangent(size);
+    }
+    let exponent = outside(scale);
+    let scale = scaled_by(scale, -exponent);
     let square = scale * scale;
     let both = |a: Field, b: &Field| {
         assert_eq!(a.values.len(), b.values.len(), "both sides hold the same pairs");
@@ -351,6 +497,8 @@ fn sum(through: Signal, around: Signal, scale: f64, before: usize, parts: bool) 
         tangent,
         second,
         mean,
+        scale: through.scale.map(|scale| scale + exponent),
+        tangent_scale: through.tangent_scale + 2 * exponent,
         gaussian: through.gaussian && around.gaussian,
         fresh: false,
     })

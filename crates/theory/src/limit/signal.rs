@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::wide::{Wide, exponent_of, power_of_two, scaled_by};
+
 /// Entries over pairs of positions (p, p'), all of them row-major or those with p = p' only.
 #[derive(Debug, Clone)]
 pub(super) struct Field {
@@ -37,6 +39,18 @@ impl Field {
         });
     }
 
+    /// Every entry times 2^exponent.
+    fn shift(&mut self, exponent: i64) {
+        if exponent != 0 {
+            self.update(|_, _, value| scaled_by(value, exponent));
+        }
+    }
+
+    /// The largest entry in size; not a number where one is not.
+    pub(super) fn largest(&self) -> f64 {
+        self.values.iter().fold(0.0, |most, v| if v.abs() > most || v.is_nan() { v.abs() } else { most })
+    }
+
     /// The entries with p = p' alone.
     pub(super) fn diagonal(self) -> Self {
         if !self.all {
@@ -59,11 +73,15 @@ pub(super) struct Owner {
 }
 
 /// A pair of inputs x and y at one place of the network: moments of one channel, the same for all.
+///
+/// Scale is kept apart from correlation: what is held are moments of `a(x) 2^-scale[0]` and `a(y) 2^-scale[1]`, and the
+/// tangent kernel times `2^-tangent_scale`. Layers that are homogeneous leave the held moments near 1 however deep the
+/// network is; where something of a fixed size is added (biases, the eps of a norm), the scale is brought to what is largest.
 #[derive(Debug, Clone)]
 pub(super) struct Signal {
     /// E\[a_p(x) a_p'(y)\]
     pub(super) covariance: Field,
-    /// ½ E\[(a_p(x) - a_p'(y))²\]
+    /// ½ E\[(a_p(x) - a_p'(y))²\], of the two as they are held
     pub(super) gap: Field,
     /// The tangent kernel: one field, or one a parameter so far.
     pub(super) tangent: Vec<(Owner, Field)>,
@@ -71,12 +89,20 @@ pub(super) struct Signal {
     pub(super) second: [Vec<f64>; 2],
     /// E\[a_p\] of x and of y.
     pub(super) mean: [Vec<f64>; 2],
+    /// Exponents of x and of y.
+    pub(super) scale: [i64; 2],
+    /// Exponent of the tangent kernel.
+    pub(super) tangent_scale: i64,
     /// Whether values are jointly Gaussian.
     pub(super) gaussian: bool,
     /// Whether they come out of a linear layer of the same branch, perhaps through a norm: independent of what entered the
     /// branch, mean 0.
     pub(super) fresh: bool,
 }
+
+/// Exponents of values within which nothing is rescaled: squares, and products with layers' factors, stay far inside the
+/// range of f64.
+const WINDOW: i64 = 64;
 
 impl Signal {
     pub(super) fn positions(&self) -> usize {
@@ -97,8 +123,84 @@ impl Signal {
         }
     }
 
-    /// Adds to a parameter's part, or to the one part there is.
-    pub(super) fn add_part(&mut self, owner: Owner, parts: bool, field: Field) {
+    /// The exponent of the largest value of a side, as it is; none where all are 0.
+    pub(super) fn size(&self, side: usize) -> Option<i64> {
+        let most = self.second[side].iter().copied().fold(0.0, f64::max);
+        exponent_of(most).map(|e| self.scale[side] + e.div_euclid(2))
+    }
+
+    /// Holds values in other units.
+    pub(super) fn rescale(&mut self, scale: [i64; 2]) {
+        let by = [0, 1].map(|side| scale[side] - self.scale[side]);
+        if by == [0, 0] {
+            return;
+        }
+        if by[0] == by[1] {
+            self.gap.shift(-2 * by[0]);
+        } else {
+            // ½ E(αu - α'v)² = αα' ½ E(u - v)² + ½ (α - α')(α E u² - α' E v²)
+            let ([x, y], [a, b]) = (&self.second, by.map(|by| power_of_two(-by)));
+            self.gap
+                .update(|p, q, gap| (scaled_by(gap, -by[0] - by[1]) + 0.5 * (a - b) * (a * x[p] - b * y[q])).max(0.0));
+        }
+        self.covariance.shift(-by[0] - by[1]);
+        for (side, by) in by.into_iter().enumerate() {
+            for value in &mut self.second[side] {
+                *value = scaled_by(*value, -2 * by);
+            }
+            for value in &mut self.mean[side] {
+                *value = scaled_by(*value, -by);
+            }
+        }
+        self.scale = scale;
+    }
+
+    /// Units in which values are near 1, the same for x and y unless they are of very different size.
+    pub(super) fn normalize(&mut self) {
+        let size = [0, 1].map(|side| self.size(side));
+        let far = |side: usize| size[side].is_some_and(|size| (size - self.scale[side]).abs() > WINDOW / 2);
+        if far(0) || far(1) {
+            self.rescale(common(size, self.scale));
+        }
+        let most = self.tangent.iter().map(|(_, field)| field.largest()).fold(0.0, f64::max);
+        if let Some(e) = exponent_of(most).filter(|e| e.abs() > WINDOW) {
+            self.shift_tangent(self.tangent_scale + e);
+        }
+    }
+
+    /// Units in which a constant of a fixed size can be added: where it is much larger than the signal, its own.
+    pub(super) fn make_room(&mut self, constant: f64) {
+        let Some(own) = exponent_of(constant) else { return };
+        let wanted = self.scale.map(|scale| if own - scale > WINDOW { own } else { scale });
+        // Where one side is rescaled and the other nearly was, the two keep common units.
+        let wanted = if (wanted[0] - wanted[1]).abs() <= WINDOW { [wanted[0].max(wanted[1]); 2] } else { wanted };
+        self.rescale(wanted);
+    }
+
+    /// The tangent kernel in other units.
+    pub(super) fn shift_tangent(&mut self, scale: i64) {
+        for (_, field) in &mut self.tangent {
+            field.shift(self.tangent_scale - scale);
+        }
+        self.tangent_scale = scale;
+    }
+
+    /// The exponent of the largest entry of the tangent kernel; none where all are 0.
+    pub(super) fn tangent_size(&self) -> Option<i64> {
+        let most = self.tangent.iter().map(|(_, field)| field.largest()).fold(0.0, f64::max);
+        exponent_of(most).map(|e| self.tangent_scale + e)
+    }
+
+    /// Adds `field · 2^scale` to a parameter's part, or to the one part there is.
+    pub(super) fn add_part(&mut self, owner: Owner, parts: bool, mut field: Field, scale: i64) {
+        if scale != self.tangent_scale {
+            let here = exponent_of(field.largest()).map(|e| scale + e);
+            // In units of the larger of the two; zeros have no size.
+            if let Some(here) = here {
+                self.shift_tangent(self.tangent_size().map_or(here, |there| there.max(here)));
+                field.shift(scale - self.tangent_scale);
+            }
+        }
         match self.tangent.first_mut() {
             Some((_, total)) if !parts => {
                 for (t, v) in total.values.iter_mut().zip(field.values) {
@@ -107,5 +209,31 @@ impl Signal {
             }
             _ => self.tangent.push((owner, field)),
         }
+    }
+
+    /// A number in units of products of values of two sides.
+    pub(super) fn product(&self, x: f64, sides: [usize; 2]) -> Wide {
+        Wide::scaled(x, self.scale[sides[0]] + self.scale[sides[1]])
+    }
+
+    /// The tangent kernel, all parts together.
+    pub(super) fn summed(&self) -> Field {
+        let mut sum = Field::zeros(self.positions(), self.all());
+        for (_, part) in &self.tangent {
+            for (sum, value) in sum.values.iter_mut().zip(&part.values) {
+                *sum += value;
+            }
+        }
+        sum
+    }
+}
+
+/// Exponents for two signals or sides: those of their sizes, one for both where they are near one another.
+pub(super) fn common(size: [Option<i64>; 2], present: [i64; 2]) -> [i64; 2] {
+    match size {
+        [Some(x), Some(y)] if (x - y).abs() <= WINDOW / 2 => [x.max(y); 2],
+        [Some(x), Some(y)] => [x, y],
+        [Some(x), None] | [None, Some(x)] => [x; 2],
+        [None, None] => present,
     }
 }

@@ -4,15 +4,14 @@ use std::fmt;
 
 use fintan_config::Architecture;
 
-use super::standing::{blocks, mean_r, scaled};
+use super::standing::{blocks, relation};
 use super::{Knob, TuneError};
-use crate::depth::condition;
-use crate::regime::Regime;
+use crate::regime::{Regime, mean_r, regimes};
 
 /// What a network should be like at infinite width, at its depth, as it is initialised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
-    /// The geometric mean of r over layers, greater than 0.
+    /// The geometric mean of r over layers and residual blocks, greater than 0.
     R(f64),
     /// A regime that shows at this depth.
     ///
@@ -93,21 +92,21 @@ impl Goal {
     /// # Errors
     /// A network without a limit, of one layer, or whose spectrum has no closed form.
     pub(super) fn miss(&self, architecture: &Architecture) -> Result<f64, TuneError> {
-        let r = || mean_r(architecture).ok_or(TuneError::OneLayer);
+        let r = || mean_r(&regimes(architecture)).ok_or(TuneError::OneLayer);
         match *self {
             Self::R(wanted) => Ok(r()? - wanted),
             Self::Regime { regime: Regime::Edge, .. } => Ok(r()? - 1.0),
             Self::Regime { regime: Regime::Chaos, margin } => {
-                Ok((scaled(architecture, 0.0)?.scaled.abs() - margin).max(1.0 + EDGE - r()?))
+                Ok((relation(architecture, 0.0)?.scaled().abs() - margin).max(1.0 + EDGE - r()?))
             }
             Self::Regime { regime: Regime::Order, margin } => {
-                Ok((1.0 - margin - scaled(architecture, 0.0)?.scaled).max(r()? - 1.0 + EDGE))
+                Ok((1.0 - margin - relation(architecture, 0.0)?.scaled()).max(r()? - 1.0 + EDGE))
             }
-            Self::Scaled { value, between } => Ok(scaled(architecture, between)?.scaled - value),
+            Self::Scaled { value, between } => Ok(relation(architecture, between)?.scaled() - value),
             Self::Checkerboard(most) => Ok(checkerboard(architecture)? - most),
             Self::Condition { value, inputs } => {
                 // In logarithms: it grows without bound in order.
-                let found = condition(scaled(architecture, 0.0)?.scaled, inputs).min(f64::MAX);
+                let found = relation(architecture, 0.0)?.condition_number(inputs).min(f64::MAX);
                 Ok(found.ln() - value.ln())
             }
         }
@@ -141,14 +140,14 @@ impl Goal {
 
     /// What it is about, of a network, in words.
     pub(super) fn words(&self, architecture: &Architecture) -> Result<String, TuneError> {
-        let r = mean_r(architecture).ok_or(TuneError::OneLayer);
+        let r = mean_r(&regimes(architecture)).ok_or(TuneError::OneLayer);
         Ok(match *self {
             Self::R(_) | Self::Regime { regime: Regime::Edge, .. } => format!("r = {:.6}", r?),
-            Self::Regime { .. } => format!("ϑ = {:.4} with r = {:.4}", scaled(architecture, 0.0)?.scaled, r?),
-            Self::Scaled { between, .. } => format!("ϑ = {:.6}", scaled(architecture, between)?.scaled),
+            Self::Regime { .. } => format!("ϑ = {:.4} with r = {:.4}", relation(architecture, 0.0)?.scaled(), r?),
+            Self::Scaled { between, .. } => format!("ϑ = {:.6}", relation(architecture, between)?.scaled()),
             Self::Checkerboard(_) => format!("a share of {:.4}", checkerboard(architecture)?),
             Self::Condition { inputs, .. } => {
-                format!("a condition number of {:.4}", condition(scaled(architecture, 0.0)?.scaled, inputs))
+                format!("a condition number of {:.4}", relation(architecture, 0.0)?.condition_number(inputs))
             }
         })
     }

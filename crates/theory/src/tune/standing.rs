@@ -3,9 +3,8 @@
 use fintan_config::{Architecture, Shape};
 
 use super::TuneError;
-use crate::depth::condition;
-use crate::limit::{Limit, LimitError, Request};
-use crate::regime::{Regime, regimes};
+use crate::limit::{Limit, LimitError, Relation};
+use crate::regime::{Regime, mean_r, regimes};
 use crate::valuation::Ultrametric;
 
 /// Pixels that count as the border of an image.
@@ -14,7 +13,7 @@ const FRAME: usize = 2;
 /// A network at infinite width, in the numbers that decide between order and chaos.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
-    /// Geometric mean over layers of the characteristic value r; none of a network of one layer.
+    /// Geometric mean over layers and residual blocks of the characteristic value r; none of a network of one layer.
     pub r: Option<f64>,
     /// ϑ between two orthogonal inputs.
     pub scaled: f64,
@@ -46,15 +45,15 @@ impl Standing {
     /// # Errors
     /// A network without a limit, or with a single input value.
     pub fn of(architecture: &Architecture, inputs: usize) -> Result<Self, TuneError> {
-        let pair = scaled(architecture, 0.0)?;
+        let pair = relation(architecture, 0.0)?;
         let blocks = (!architecture.output().is_vector()).then(|| blocks(architecture));
         Ok(Self {
-            r: mean_r(architecture),
-            scaled: pair.scaled,
-            condition: condition(pair.scaled, inputs),
+            r: mean_r(&regimes(architecture)),
+            scaled: pair.scaled(),
+            condition: pair.condition_number(inputs),
             inputs,
             blocks,
-            border: border_ratio(architecture.output(), &pair.variances),
+            border: border_ratio(architecture.output(), &pair.by_position),
         })
     }
 
@@ -65,57 +64,9 @@ impl Standing {
     }
 }
 
-/// Geometric mean of r over the layers that have one.
-pub(super) fn mean_r(architecture: &Architecture) -> Option<f64> {
-    let logs: Vec<f64> = regimes(architecture).iter().filter_map(|layer| layer.r).map(f64::ln).collect();
-    (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
-}
-
-/// Two inputs of a network.
-pub(super) struct Scaled {
-    /// ϑ, summed over output positions.
-    pub(super) scaled: f64,
-    /// Σ_pp of the first input.
-    variances: Vec<f64>,
-}
-
-/// `ϑ = Σ_p Θ_pp(x, y) / √(Σ_p Θ_pp(x, x) Σ_p Θ_pp(y, y))` of two inputs with |x|² = |y|² = n, x·y = c n.
-pub(super) fn scaled(architecture: &Architecture, c: f64) -> Result<Scaled, TuneError> {
-    let limit = Limit::new(architecture)?;
-    let [x, y] = inputs(limit.input(), c)?;
-    let request = Request::default();
-    let traced = |x: &[f64], y: &[f64]| -> Result<(f64, Vec<f64>), TuneError> {
-        let kernel = limit.kernel(x, y, &request)?;
-        Ok((kernel.ntk.iter().sum(), kernel.covariance))
-    };
-    let (own, variances) = traced(&x, &x)?;
-    // Inputs that have the same second moments at each position have the same kernel with themselves.
-    let other = if limit.input().channels > 1 { own } else { traced(&y, &y)?.0 };
-    let (between, _) = traced(&x, &y)?;
-    Ok(Scaled { scaled: between / (own * other).sqrt(), variances })
-}
-
-/// Two inputs with |x|² = |y|² = n and x·y = c n: with x on every other channel, at each position alike; of a single
-/// channel, on every other column (or row), so that windows of even strides see the same correlation.
-fn inputs(shape: Shape, c: f64) -> Result<[Vec<f64>; 2], TuneError> {
-    let Shape { channels, height, width } = shape;
-    let first = |i: usize| {
-        let along = match (channels, width) {
-            (1, 1) => i,
-            (1, _) => i % width,
-            _ => i / (height * width),
-        };
-        along % 2 == 0
-    };
-    let n = shape.len();
-    let ours = (0..n).filter(|&i| first(i)).count();
-    if ours == n {
-        return Err(TuneError::OneInput);
-    }
-    let (on, off) = ((n as f64 / ours as f64).sqrt(), (n as f64 / (n - ours) as f64).sqrt());
-    let rest = (1.0 - c * c).max(0.0).sqrt() * off;
-    let of = |at_first: f64, elsewhere: f64| (0..n).map(|i| if first(i) { at_first } else { elsewhere }).collect();
-    Ok([of(on, 0.0), of(c * on, rest)])
+/// Two inputs with |x|² = |y|² = n, x·y = c n behind a network.
+pub(super) fn relation(architecture: &Architecture, c: f64) -> Result<Relation, TuneError> {
+    Limit::new(architecture)?.relation_at(c)?.ok_or(TuneError::OneInput)
 }
 
 /// Eigenspaces of the interior, for two equal inputs.

@@ -1,0 +1,79 @@
+//! What lies at a path that was given, and which command reads it.
+
+use std::path::{Path, PathBuf};
+
+use fintan_artifact::RunDir;
+use fintan_config::Subject;
+use miette::miette;
+
+use crate::commands::is_export;
+use crate::failure::Failure;
+
+/// The configuration at a path: the file itself, or of a run directory the one with every default.
+pub(crate) fn configuration(path: &Path) -> Result<PathBuf, Failure> {
+    if !path.is_dir() {
+        return Ok(path.into());
+    }
+    RunDir::open(path).map(|run| run.resolved_config()).map_err(|_| {
+        let message = format!("`{}` is a folder: neither a configuration (.toml) nor a run directory", path.display());
+        Failure::Input(match reader(path) {
+            Some(help) => miette!(help = help, "{message}"),
+            None => miette!("{message}"),
+        })
+    })
+}
+
+/// A configuration that is to be begun with, which a run directory is not.
+pub(crate) fn no_run(
+    path: &Path,
+    help: impl Fn(std::path::Display, std::path::Display) -> String,
+) -> Result<(), Failure> {
+    match RunDir::open(path) {
+        Ok(run) => Err(Failure::Input(miette!(
+            help = help(path.display(), run.resolved_config().display()),
+            "`{}` is a run directory, not a configuration (.toml)",
+            path.display()
+        ))),
+        Err(_) => configuration(path).map(drop),
+    }
+}
+
+/// Paths from the root, so that a run can be resumed from any folder.
+pub(crate) fn make_absolute(subject: &mut Subject) -> Result<(), Failure> {
+    for named in subject.paths_mut() {
+        let absolute = std::path::absolute(&*named).map_err(Failure::input)?;
+        if absolute.to_str().is_none() {
+            return Err(Failure::input(format!(
+                "`{}` is no Unicode: a run keeps the path of its data in `config.resolved.toml`, which is UTF-8",
+                absolute.display()
+            )));
+        }
+        *named = absolute;
+    }
+    Ok(())
+}
+
+/// What files made from a configuration are called: like its file, or like the run directory.
+pub(crate) fn name(path: &Path) -> String {
+    let canonical = if path.is_dir() { path.canonicalize().ok() } else { None };
+    let name = match &canonical {
+        Some(folder) => folder.file_name(),
+        None => path.file_stem(),
+    };
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The command that reads what is no run directory, where there is one.
+pub(crate) fn reader(path: &Path) -> Option<&'static str> {
+    if path.join("compare.json").is_file() {
+        Some("it is a comparison: `fintan report` shows it, and its runs are the folders in it")
+    } else if is_export(path) {
+        Some("it was written by `fintan export`: `fintan sample` reads it")
+    } else if path.is_dir() && path.extension().is_some_and(|e| e == "tiles") {
+        Some("it holds tiles of a kernel: `fintan ntk merge` reads it")
+    } else if path.is_file() && path.extension().is_some_and(|e| e == "toml") {
+        Some("it is a configuration: `fintan check`, `train`, `ntk`, `theory`, `tune`, `cite` and `compare` read those")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,44 @@
+//! Where the numbers of a pass leave the range of the network's precision.
+
+use burn::tensor::Tensor;
+
+use super::{Mode, Network, Tape};
+
+impl Network {
+    /// The first layer whose output holds a value that is not finite, as its place in the list of layers.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, rows, columns, channels]`
+    #[must_use]
+    pub fn first_infinite_output(&self, mut x: Tensor<4>, mode: Mode) -> Option<usize> {
+        for (i, operation) in self.plan.operations.iter().enumerate() {
+            x = self.forward_one(operation, x, mode).0;
+            if !is_finite(&x) {
+                return Some(i);
+            }
+        }
+        None
+    }
+
+    /// The first layer, on the way back, that makes a cotangent of its input which is not finite.
+    ///
+    /// # Shapes
+    /// - `dy`: `[rows · batch, ..]` for the batch of the tape
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    #[must_use]
+    pub fn first_infinite_cotangent(&self, tape: &Tape, mut dy: Tensor<4>) -> Option<usize> {
+        for (i, (operation, entry)) in self.plan.operations.iter().zip(&tape.0).enumerate().rev() {
+            dy = self.pullback_one(operation, entry, dy, &mut |_| {}, true)?;
+            if !is_finite(&dy) {
+                return Some(i);
+            }
+        }
+        None
+    }
+}
+
+fn is_finite(x: &Tensor<4>) -> bool {
+    x.to_data().iter::<f64>().all(f64::is_finite)
+}

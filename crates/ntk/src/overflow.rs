@@ -1,0 +1,86 @@
+//! Why a kernel of finite inputs and weights is not finite.
+
+use std::ops::Range;
+
+use crate::kernel::Kernel;
+use crate::problem::Problem;
+
+/// Where a kernel's numbers leave the range of its precision. Layers are counted from 0.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Overflow {
+    /// On the way forward.
+    #[error("the kernel is not finite: the output of layer {index} (`{layer}`) overflows {precision}")]
+    Output {
+        /// Place in the list of layers.
+        index: usize,
+        /// Its name.
+        layer: &'static str,
+        /// `f32` or `f64`.
+        precision: &'static str,
+    },
+    /// On the way back.
+    #[error(
+        "the kernel is not finite: derivatives of the outputs in the input of layer {index} (`{layer}`) overflow {precision}"
+    )]
+    Cotangent {
+        /// Place in the list of layers.
+        index: usize,
+        /// Its name.
+        layer: &'static str,
+        /// `f32` or `f64`.
+        precision: &'static str,
+    },
+    /// In the products of derivatives, which are finite.
+    #[error("the kernel is not finite: sums of products of derivatives overflow {precision}{}", .of.as_deref().unwrap_or(""))]
+    Products {
+        /// In whose part they do.
+        of: Option<String>,
+        /// `f32` or `f64`.
+        precision: &'static str,
+    },
+}
+
+/// Rows of cotangents that are followed at a time.
+const ROWS: usize = 16;
+
+impl Overflow {
+    /// Looks for the place: passes are repeated, sample by sample where samples are not coupled.
+    #[must_use]
+    pub fn of(problem: &Problem, kernel: Option<&Kernel>) -> Self {
+        let precision = if problem.is_double_precision() { "f64" } else { "f32" };
+        let name = |index: usize| problem.network().architecture().nodes[index].layer.name();
+        let sides = problem.sides.len();
+        for side in 0..sides {
+            for one in pieces(problem, side) {
+                let side = side.min(one.sides.len() - 1);
+                if let Some(index) = one.network.first_infinite_output(one.side(side).x.clone(), one.mode) {
+                    return Self::Output { index, layer: name(index), precision };
+                }
+                for start in (0..one.outputs.len()).step_by(ROWS) {
+                    let seeds = one.seeds(side, &(start..one.outputs.len().min(start + ROWS)));
+                    if let Some(index) = one.network.first_infinite_cotangent(one.tape(side), seeds) {
+                        return Self::Cotangent { index, layer: name(index), precision };
+                    }
+                }
+            }
+        }
+        let part = kernel.and_then(|kernel| kernel.parts.iter().find(|part| !part.values.is_finite()));
+        let of = part.filter(|part| part.name != "ntk").map(|part| format!(" in the part of `{}`", part.name));
+        Self::Products { of, precision }
+    }
+}
+
+/// The problem in pieces of one sample of a side, or whole.
+fn pieces(problem: &Problem, side: usize) -> Vec<Problem> {
+    if problem.is_coupled() {
+        return vec![problem.clone()];
+    }
+    let one = |i: usize| -> Range<usize> { i..i + 1 };
+    let n = problem.samples();
+    (0..n[side])
+        .map(|i| {
+            let others = |other: usize| if other == side || problem.is_symmetric() { one(i) } else { one(0) };
+            problem.among(&[others(0), others(1)])
+        })
+        .collect()
+}

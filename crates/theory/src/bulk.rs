@@ -1,0 +1,199 @@
+//! A network away from its borders, for inputs that are alike at all positions: one variance, and one slope.
+//!
+//! Here a layer maps a second moment q, a mean and the distance between two inputs, wherever they are:
+//!
+//! | layer | q | slope of the covariance |
+//! | --- | --- | --- |
+//! | linear, of weights w / fan-in and biases b² | `w q + b²` | w |
+//! | nonlinearity | `E[σ(√q Z)²]` | `E[σ'(u) σ'(v)]` |
+//! | norm | `(q - mean²) / (q - mean² + ε)` | `1 / (q - mean² + ε)` |
+//! | residual block | `s² (branch + shortcut)` | `s² (branch + shortcut)` |
+//! | frame, pool, up-sampling, reshape | as it was | 1 |
+
+use fintan_config::{Layer, Node, Parametrization};
+
+use crate::dual::Dual;
+use crate::limit::LimitError;
+use crate::variances::Variances;
+use crate::wide::Wide;
+
+/// What a layer does to [`Bulk`].
+#[derive(Debug, Clone)]
+pub(crate) enum Rule {
+    Linear { weights: f64, biases: f64 },
+    Activation(Dual),
+    Norm { eps: f64 },
+    Residual { branch: Vec<Rule>, shortcut: Vec<Rule>, scale: f64 },
+    Pass,
+}
+
+impl Rule {
+    pub(crate) fn of(node: &Node, parametrization: Parametrization) -> Self {
+        let all = |nodes: &[Node]| nodes.iter().map(|node| Self::of(node, parametrization)).collect();
+        match &node.layer {
+            Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) => {
+                let Variances { weights, biases, .. } = Variances::of(node, parametrization);
+                Self::Linear { weights, biases }
+            }
+            Layer::Activation(activation) => Self::Activation(Dual::new(*activation)),
+            Layer::BatchNorm(norm) => Self::Norm { eps: norm.eps },
+            Layer::LayerNorm(norm) => Self::Norm { eps: norm.eps },
+            Layer::Residual(block) => {
+                Self::Residual { branch: all(&node.branch), shortcut: all(&node.shortcut), scale: block.scale }
+            }
+            Layer::Pad(_)
+            | Layer::Upsample(_)
+            | Layer::Reshape(_)
+            | Layer::Flatten(_)
+            | Layer::GlobalAveragePool(_) => Self::Pass,
+        }
+    }
+
+    /// Whether `f(a x) = a f(x)` for a > 0.
+    pub(crate) fn is_homogeneous(&self) -> bool {
+        match self {
+            Self::Linear { biases, .. } => *biases == 0.0,
+            Self::Activation(dual) => dual.is_homogeneous(),
+            Self::Norm { .. } => false,
+            Self::Residual { branch, shortcut, .. } => branch.iter().chain(shortcut).all(Self::is_homogeneous),
+            Self::Pass => true,
+        }
+    }
+
+    /// Whether any of its nonlinearities fulfils a condition.
+    pub(crate) fn any_activation(&self, of: &impl Fn(&Dual) -> bool) -> bool {
+        match self {
+            Self::Activation(dual) => of(dual),
+            Self::Residual { branch, shortcut, .. } => {
+                branch.iter().chain(shortcut).any(|rule| rule.any_activation(of))
+            }
+            Self::Linear { .. } | Self::Norm { .. } | Self::Pass => false,
+        }
+    }
+
+    /// The layer with weights and biases of other variances.
+    pub(crate) fn with_variances(&self, weights: f64, biases: f64) -> Self {
+        let all = |rules: &[Self]| rules.iter().map(|rule| rule.with_variances(weights, biases)).collect();
+        match self {
+            Self::Linear { .. } => Self::Linear { weights, biases },
+            Self::Residual { branch, shortcut, scale } => {
+                Self::Residual { branch: all(branch), shortcut: all(shortcut), scale: *scale }
+            }
+            Self::Activation(_) | Self::Norm { .. } | Self::Pass => self.clone(),
+        }
+    }
+
+    /// Variances of the weights and biases of all linear layers.
+    pub(crate) fn variances(&self) -> Vec<(f64, f64)> {
+        match self {
+            Self::Linear { weights, biases } => vec![(*weights, *biases)],
+            Self::Residual { branch, shortcut, .. } => {
+                branch.iter().chain(shortcut).flat_map(Self::variances).collect()
+            }
+            Self::Activation(_) | Self::Norm { .. } | Self::Pass => Vec::new(),
+        }
+    }
+}
+
+/// Two values of one channel whose variances are equal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bulk {
+    /// E\[a²\] of either.
+    pub(crate) q: Wide,
+    /// E\[a\] of either.
+    pub(crate) mean: Wide,
+    /// ½ E\[(a - a')²\]
+    pub(crate) gap: Wide,
+    /// Derivative of E\[a a'\] in that of the two where they came from.
+    pub(crate) slope: Wide,
+    /// Derivatives of the mean and of q in the q they came from, where they are wanted.
+    pub(crate) rates: Option<[Wide; 2]>,
+    pub(crate) gaussian: bool,
+    /// As in [`crate::limit`].
+    pub(crate) fresh: bool,
+}
+
+impl Bulk {
+    /// Of two equal Gaussian values.
+    pub(crate) fn of(q: Wide) -> Self {
+        Self { q, mean: Wide::ZERO, gap: Wide::ZERO, slope: Wide::new(1.0), rates: None, gaussian: true, fresh: false }
+    }
+
+    /// Derivatives from here on.
+    pub(crate) fn restarted(self) -> Self {
+        Self { slope: Wide::new(1.0), rates: self.rates.map(|_| [Wide::ZERO, Wide::new(1.0)]), ..self }
+    }
+
+    pub(crate) fn through(self, rules: &[Rule]) -> Result<Self, LimitError> {
+        rules.iter().try_fold(self, Self::step)
+    }
+
+    /// # Errors
+    /// What [`crate::Limit`] refuses here too: nonlinearities of what is not Gaussian, sums of dependent branches, quadratures
+    /// that do not converge.
+    pub(crate) fn step(self, rule: &Rule) -> Result<Self, LimitError> {
+        let refuse = |layer, reason| Err(LimitError::Layer { layer, reason });
+        Ok(match rule {
+            Rule::Pass => self,
+            Rule::Linear { weights, biases } => Self {
+                q: self.q * *weights + Wide::new(*biases),
+                mean: Wide::ZERO,
+                gap: self.gap * *weights,
+                slope: self.slope * *weights,
+                rates: self.rates.map(|[_, q]| [Wide::ZERO, q * *weights]),
+                gaussian: true,
+                fresh: true,
+            },
+            Rule::Activation(_) if !self.gaussian => {
+                return refuse("activation", crate::limit::NOT_GAUSSIAN);
+            }
+            Rule::Activation(dual) => self.activation(dual)?,
+            Rule::Norm { eps } => {
+                let variance = self.q - self.mean * self.mean;
+                let over = variance + Wide::new(*eps);
+                let rate = |[mean, q]: [Wide; 2]| [Wide::ZERO, (q - self.mean * mean * 2.0) * *eps / (over * over)];
+                Self {
+                    q: variance / over,
+                    mean: Wide::ZERO,
+                    gap: self.gap / over,
+                    slope: self.slope / over,
+                    rates: self.rates.map(rate),
+                    ..self
+                }
+            }
+            Rule::Residual { branch, shortcut, scale } => {
+                let entered = Self { fresh: false, ..self };
+                let (a, b) = (entered.through(branch)?, entered.through(shortcut)?);
+                if !a.fresh && !b.fresh {
+                    return refuse("residual", crate::limit::DEPENDENT);
+                }
+                let square = Wide::new(*scale) * *scale;
+                Self {
+                    q: (a.q + b.q) * square,
+                    mean: (a.mean + b.mean) * *scale,
+                    gap: (a.gap + b.gap) * square,
+                    slope: (a.slope + b.slope) * square,
+                    rates: a.rates.zip(b.rates).map(|(a, b)| [(a[0] + b[0]) * *scale, (a[1] + b[1]) * square]),
+                    gaussian: a.gaussian && b.gaussian,
+                    fresh: false,
+                }
+            }
+        })
+    }
+
+    fn activation(self, dual: &Dual) -> Result<Self, LimitError> {
+        let moments = dual.wide_moments(self.q);
+        let [gap, slope] =
+            if self.gap.is_zero() { [Wide::ZERO, moments.slope] } else { dual.wide_gap(self.q, self.gap)? };
+        let rates = self.rates.map(|[_, q]| dual.rates(self.q).map(|rate| rate * q));
+        Ok(Self {
+            q: moments.second,
+            mean: moments.mean,
+            gap,
+            slope: self.slope * slope,
+            rates,
+            gaussian: false,
+            fresh: false,
+        })
+    }
+}

@@ -1,0 +1,378 @@
+//! The networks that a network is one of: its own block of layers, repeated any number of times.
+//!
+//! What depth does to a network is asked of a family of networks. The block is the shortest run of hidden layers that the
+//! network repeats, of all those that cover most of its layers; a network without such a run has all its hidden layers as
+//! its block. Under the `ntk` and `graph` parametrizations widths make no difference to the limit, and layers that differ
+//! in their width alone count as equal.
+
+use std::collections::HashMap;
+
+use fintan_config::{Architecture, ArchitectureError, Layer, Parametrization, Scaling, Shape};
+
+use crate::bulk::{Bulk, Rule};
+use crate::depth::Law;
+use crate::limit::{Growing, LimitError, Relation};
+use crate::mean_field::{MeanField, critical_line_of_block};
+use crate::wide::Wide;
+
+/// A network's own block of layers, repeated: `head`, the block a number of times, `tail`.
+#[derive(Debug, Clone)]
+pub struct Family {
+    /// The network itself, without an output nonlinearity.
+    network: Architecture,
+    head: Vec<Layer>,
+    /// The block as often as the network has it; they differ in widths at most.
+    blocks: Vec<Vec<Layer>>,
+    tail: Vec<Layer>,
+    /// The last block, away from borders, from one pre-activation to the next.
+    rules: Vec<Rule>,
+    /// Variance of the pre-activations behind the first block, for inputs of unit variance.
+    start: Wide,
+    /// Whether all its layers are dense, with the same variances and one nonlinearity between.
+    is_plain: bool,
+}
+
+/// Members of a family and two inputs behind each.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// How often each member has the block.
+    pub repeats: Vec<usize>,
+    /// Linear layers of each member.
+    pub layers: Vec<usize>,
+    /// How pairs of inputs stand to one another behind each member: by pair, by member.
+    pub relations: Vec<Vec<Relation>>,
+}
+
+/// Pairs of positions, or positions, that all members of a sweep may have together.
+const ENTRIES: usize = 1 << 21;
+
+impl Family {
+    /// Of a network that repeats a block, or has hidden layers.
+    ///
+    /// # Errors
+    /// A network without a limit.
+    pub fn of(architecture: &Architecture) -> Result<Option<Self>, LimitError> {
+        let architecture = architecture.before_output();
+        crate::limit::Limit::of_outputs(&architecture)?;
+        let layers: Vec<Layer> = architecture.nodes.iter().map(|node| node.layer.clone()).collect();
+        let Some(last) = layers.iter().rposition(is_piece) else { return Ok(None) };
+        let end = if matches!(layers[last], Layer::Residual(_)) { last + 1 } else { last };
+        let first = layers.iter().take_while(|layer| matches!(layer, Layer::Reshape(_) | Layer::Flatten(_))).count();
+        let scaled = !matches!(architecture.parametrization, Parametrization::Standard(_));
+        let hidden = &layers[first.min(end)..end];
+        let Some((begin, period, count)) = repeated(hidden, scaled) else { return Ok(None) };
+        let begin = first + begin;
+        let behind = begin + period * count;
+        let blocks: Vec<Vec<Layer>> = layers[begin..behind].chunks(period).map(<[Layer]>::to_vec).collect();
+
+        let rules: Vec<Rule> =
+            architecture.nodes.iter().map(|node| Rule::of(node, architecture.parametrization)).collect();
+        let piece = blocks[0].iter().rposition(is_piece).unwrap_or(period - 1) + 1;
+        let start = Bulk::of(Wide::new(1.0)).through(&rules[..begin + piece])?.q;
+        let mut block = rules[behind - period..behind].to_vec();
+        block.rotate_left(piece % period);
+        Ok(Some(Self {
+            head: layers[..begin].to_vec(),
+            tail: layers[behind..].to_vec(),
+            blocks,
+            rules: block,
+            start,
+            is_plain: scaled && is_plain(&layers),
+            network: architecture,
+        }))
+    }
+
+    /// How often the network has its block.
+    #[must_use]
+    pub fn repeats(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The network with its block so often.
+    ///
+    /// # Errors
+    /// Layers that do not fit: a block that halves an image, more often than the image allows.
+    pub fn member(&self, repeats: usize) -> Result<Architecture, ArchitectureError> {
+        let block = |k: usize| &self.blocks[k.min(self.blocks.len() - 1)];
+        let middle = (0..repeats).flat_map(block);
+        let layers: Vec<Layer> = self.head.iter().chain(middle).chain(&self.tail).cloned().collect();
+        Architecture::new(self.network.input, &layers, self.network.parametrization)
+    }
+
+    /// Pairs of inputs with |x|² = |y|² = n and the angles between them that are given; none where inputs are single
+    /// numbers.
+    #[must_use]
+    pub fn pairs_at(&self, angles: &[f64]) -> Option<Vec<[Vec<f64>; 2]>> {
+        let (_, input) = crate::limit::skip_reshapes(&self.network);
+        angles.iter().map(|angle| correlated_inputs(input, angle.cos())).collect()
+    }
+
+    /// Values that are worked out for one input: positions of all maps, or their pairs where the network pools.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        entries(&self.network)
+    }
+
+    /// Names of the layers in front of the block, in it, and behind it.
+    #[must_use]
+    pub fn names(&self) -> [Vec<String>; 3] {
+        [&self.head, &self.blocks[0], &self.tail].map(|layers| layers.iter().map(name).collect())
+    }
+
+    /// Which family it is, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let list = |layers: &[String]| match layers {
+            short if short.len() <= 6 => short.join(", "),
+            long => format!("{}, .. {} layers", long[..3].join(", "), long.len()),
+        };
+        let [head, block, tail] = self.names();
+        let besides = |word: &str, layers: &[String]| {
+            if layers.is_empty() { String::new() } else { format!(" {word} {}", list(layers)) }
+        };
+        format!("({}) repeated{}{}", list(&block), besides("behind", &head), besides("before", &tail))
+    }
+
+    /// The fixed point of its block; none where variances grow or vanish and correlations depend on them.
+    ///
+    /// # Errors
+    /// A quadrature that does not converge.
+    pub fn mean_field(&self) -> Result<Option<MeanField>, LimitError> {
+        MeanField::of_block(&self.rules, self.start)
+    }
+
+    /// How ϑ follows the number of blocks.
+    #[must_use]
+    pub fn law(&self, at: &MeanField) -> Law {
+        Law::of_block(&self.rules, at, self.is_plain)
+    }
+
+    /// Whether a block is one linear layer and what stands before it.
+    #[must_use]
+    pub fn counts_layers(&self) -> bool {
+        self.rules.iter().filter(|rule| matches!(rule, Rule::Linear { .. } | Rule::Residual { .. })).count() == 1
+            && !self.rules.iter().any(|rule| matches!(rule, Rule::Residual { .. }))
+    }
+
+    /// Variances of weights and biases, where all linear layers of the block have the same.
+    #[must_use]
+    pub fn variances(&self) -> Option<(f64, f64)> {
+        let all: Vec<(f64, f64)> = self.rules.iter().flat_map(Rule::variances).collect();
+        all.first().copied().filter(|first| all.iter().all(|other| other == first))
+    }
+
+    /// For each variance of biases, that of weights with which the same block is between order and chaos.
+    ///
+    /// # Errors
+    /// A quadrature that does not converge.
+    pub fn critical_line(&self, biases: &[f64]) -> Result<Vec<Option<f64>>, LimitError> {
+        critical_line_of_block(&self.rules, biases)
+    }
+
+    /// Pairs of inputs behind the members with the block 1, 2, .. times, at least as often as the network has it, up to
+    /// `most` times; fewer where layers do not fit or maps become large.
+    ///
+    /// # Errors
+    /// A quadrature that does not converge, kernels that are no numbers.
+    pub fn sweep(&self, pairs: &[[Vec<f64>; 2]], most: usize) -> Result<Sweep, LimitError> {
+        let own = self.repeats();
+        let mut members = Vec::new();
+        let mut held = 0;
+        for repeats in 1..=most.max(own) {
+            let Ok(member) = self.member(repeats) else {
+                // Fewer blocks may not fit where more do.
+                if repeats < own {
+                    members.clear();
+                    continue;
+                }
+                break;
+            };
+            held += largest(&member);
+            if repeats > own && held > ENTRIES {
+                break;
+            }
+            members.push((repeats, member));
+        }
+        let first = members.first().map_or(1, |(repeats, _)| *repeats);
+        let block = self.blocks[0].len();
+        let (repeats, members): (Vec<usize>, Vec<Architecture>) = members.into_iter().unzip();
+        let growing = Growing { members: &members, head: self.head.len(), block, first: first * block };
+        let relations = growing.relations(pairs)?;
+        let layers = members.iter().map(|m| m.flat().iter().filter(|node| node.fan_in().is_some()).count()).collect();
+        Ok(Sweep { repeats, layers, relations })
+    }
+}
+
+/// Positions of a network's maps, or their pairs where it pools.
+fn each_map(network: &Architecture) -> Vec<usize> {
+    let nodes = network.flat();
+    let pools = nodes.iter().any(|node| matches!(node.layer, Layer::GlobalAveragePool(_)));
+    nodes.iter().map(|node| node.output.positions().pow(if pools { 2 } else { 1 })).collect()
+}
+
+fn entries(network: &Architecture) -> usize {
+    each_map(network).iter().sum()
+}
+
+fn largest(network: &Architecture) -> usize {
+    each_map(network).into_iter().max().unwrap_or(1)
+}
+
+/// Whether r has a factor for it.
+fn is_piece(layer: &Layer) -> bool {
+    matches!(layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) | Layer::Residual(_))
+}
+
+fn is_plain(layers: &[Layer]) -> bool {
+    let mut activation = None;
+    layers.iter().all(|layer| match layer {
+        Layer::Dense(_) => true,
+        Layer::Activation(sigma) => *activation.get_or_insert(*sigma) == *sigma,
+        Layer::Conv(_)
+        | Layer::Deconv(_)
+        | Layer::Pad(_)
+        | Layer::Upsample(_)
+        | Layer::BatchNorm(_)
+        | Layer::LayerNorm(_)
+        | Layer::Reshape(_)
+        | Layer::Flatten(_)
+        | Layer::GlobalAveragePool(_)
+        | Layer::Residual(_) => false,
+    })
+}
+
+fn name(layer: &Layer) -> String {
+    match layer {
+        Layer::Activation(activation) => {
+            let function = activation.function.name();
+            match activation.scaling {
+                Scaling::Raw => function.into(),
+                Scaling::Standardized => format!("standardized {function}"),
+                Scaling::Normalized => format!("normalized {function}"),
+                Scaling::Partial => format!("partial {function}"),
+            }
+        }
+        Layer::Residual(block) => {
+            let inside: Vec<String> = block.layers.iter().map(name).collect();
+            format!("residual of {}", inside.join(", "))
+        }
+        other => other.name().into(),
+    }
+}
+
+/// A layer whose width does not count.
+fn of_any_width(layer: &Layer) -> Layer {
+    match layer {
+        Layer::Dense(dense) => Layer::Dense(fintan_config::Dense { out: 1, ..*dense }),
+        Layer::Conv(c) => Layer::Conv(fintan_config::Convolution { out: 1, ..*c }),
+        Layer::Deconv(c) => Layer::Deconv(fintan_config::Convolution { out: 1, ..*c }),
+        Layer::Residual(block) => Layer::Residual(fintan_config::Residual {
+            layers: block.layers.iter().map(of_any_width).collect(),
+            shortcut: block.shortcut.iter().map(of_any_width).collect(),
+            scale: block.scale,
+        }),
+        other => other.clone(),
+    }
+}
+
+/// Begin, length and number of the block that is repeated; all layers once where none is. `None` without a linear layer.
+fn repeated(layers: &[Layer], scaled: bool) -> Option<(usize, usize, usize)> {
+    if !layers.iter().any(is_piece) {
+        return None;
+    }
+    let mut kinds: HashMap<String, usize> = HashMap::new();
+    let kinds: Vec<usize> = layers
+        .iter()
+        .map(|layer| {
+            let layer = if scaled { of_any_width(layer) } else { layer.clone() };
+            let next = kinds.len();
+            *kinds.entry(format!("{layer:?}")).or_insert(next)
+        })
+        .collect();
+    let n = kinds.len();
+    let mut best: Option<(usize, usize, usize)> = None;
+    for period in 1..=n / 2 {
+        // How many layers from here on are as those a period later.
+        let mut run = 0;
+        let mut found: Option<(usize, usize, usize)> = None;
+        for begin in (0..n - period).rev() {
+            run = if kinds[begin] == kinds[begin + period] { run + 1 } else { 0 };
+            let count = run / period + 1;
+            // Of equals the first.
+            if count > 1 && found.is_none_or(|(_, _, most)| count >= most) {
+                found = Some((begin, period, count));
+            }
+        }
+        let Some((begin, _, count)) = found else { continue };
+        let covers = layers[begin..begin + period].iter().any(is_piece);
+        if covers && best.is_none_or(|(_, shorter, most)| period * count > shorter * most) {
+            best = Some((begin, period, count));
+        }
+    }
+    best.or(Some((0, n, 1)))
+}
+
+/// Two inputs with |x|² = |y|² = n and x·y = c n: with x on every other channel, at each position alike; of a single
+/// channel, on every other column (or row), so that windows of even strides see the same correlation. None of a single value.
+#[must_use]
+pub fn correlated_inputs(shape: Shape, c: f64) -> Option<[Vec<f64>; 2]> {
+    let Shape { channels, height, width } = shape;
+    let first = |i: usize| {
+        let along = match (channels, width) {
+            (1, 1) => i,
+            (1, _) => i % width,
+            _ => i / (height * width),
+        };
+        along % 2 == 0
+    };
+    let n = shape.len();
+    let ours = (0..n).filter(|&i| first(i)).count();
+    if ours == n {
+        return None;
+    }
+    let (on, off) = ((n as f64 / ours as f64).sqrt(), (n as f64 / (n - ours) as f64).sqrt());
+    let rest = (1.0 - c * c).max(0.0).sqrt() * off;
+    let of = |at_first: f64, elsewhere: f64| (0..n).map(|i| if first(i) { at_first } else { elsewhere }).collect();
+    Some([of(on, 0.0), of(c * on, rest)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fintan_config::{Activation, Beta, Function, Residual};
+
+    fn of(layers: &[Layer]) -> Family {
+        let ntk = Parametrization::Ntk(Beta { beta: 0.1 });
+        let network = Architecture::new(Shape::vector(6), layers, ntk).expect("sound");
+        Family::of(&network).expect("a limit").expect("a block")
+    }
+
+    #[test]
+    fn the_block_is_what_the_network_repeats() {
+        let wide = || Layer::Dense(8.into());
+        let sigma = |scaling| Layer::Activation(Activation::raw(Function::Relu).with_scaling(scaling));
+        let (raw, normalized) = (|| sigma(Scaling::Raw), || sigma(Scaling::Normalized));
+        let last = || Layer::Dense(1.into());
+        let residual = Layer::Residual(Residual { layers: vec![raw(), wide()], shortcut: Vec::new(), scale: 1.0 });
+        let [n, r] = [vec![wide(), normalized()], vec![wide(), raw()]];
+        for (layers, head, block, repeats, tail) in [
+            (vec![wide(), raw(), Layer::Dense(4.into()), raw(), last()], 0, 2, 2, 1),
+            ([r.clone(), n.clone(), n.clone(), n.clone(), vec![last()]].concat(), 2, 2, 3, 1),
+            ([n.clone(), r.clone(), n.clone(), r.clone(), vec![last()]].concat(), 0, 4, 2, 1),
+            ([r.clone(), vec![last()]].concat(), 0, 2, 1, 1),
+            ([r.clone(), n.clone(), vec![last()]].concat(), 0, 4, 1, 1),
+            (vec![wide(), residual.clone(), residual.clone(), residual, last()], 1, 1, 3, 1),
+        ] {
+            let family = of(&layers);
+            let [a, b, c] = family.names().map(|names| names.len());
+            assert_eq!((a, b, family.repeats(), c), (head, block, repeats, tail), "{}", family.words());
+            let again = family.member(repeats).expect("the network itself");
+            assert_eq!(again.nodes.iter().map(|node| node.layer.clone()).collect::<Vec<_>>(), layers);
+        }
+        assert!(
+            of(&[r, n.clone(), n, vec![last()]].concat())
+                .words()
+                .starts_with("(dense, normalized relu) repeated behind dense, relu before")
+        );
+    }
+}

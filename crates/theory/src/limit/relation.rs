@@ -1,0 +1,105 @@
+//! Two inputs, each with itself and the two with one another, on their way through a network together.
+
+use fintan_config::Shape;
+
+use super::signal::Signal;
+use super::{LimitError, Request, Step, Walk, enter};
+use crate::depth::condition;
+use crate::wide::Wide;
+
+/// How the kernels of two inputs stand to one another, means over the positions of the output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relation {
+    /// Σ(x, x) and Σ(y, y).
+    pub variance: [Wide; 2],
+    /// Σ(x, y)
+    pub covariance: Wide,
+    /// Θ(x, x) and Θ(y, y).
+    pub own_ntk: [Wide; 2],
+    /// Θ(x, y)
+    pub ntk: Wide,
+    /// Σ(x, x) at each position, over a power of two.
+    pub(crate) by_position: Vec<f64>,
+}
+
+impl Relation {
+    /// ϑ = Θ(x, y) / √(Θ(x, x) Θ(y, y)), whatever the size of Θ.
+    #[must_use]
+    pub fn scaled(&self) -> f64 {
+        self.ntk.over(self.own_ntk[0].sqrt() * self.own_ntk[1].sqrt())
+    }
+
+    /// Correlation of the outputs; 0 where one of them is always 0.
+    #[must_use]
+    pub fn correlation(&self) -> f64 {
+        let size = self.variance[0].sqrt() * self.variance[1].sqrt();
+        if size.is_zero() { 0.0 } else { self.covariance.over(size) }
+    }
+
+    /// Condition number of the kernel of n inputs whose pairs are all as this one; infinite where its smallest eigenvalue is
+    /// rounding.
+    #[must_use]
+    pub fn condition_number(&self, n: usize) -> f64 {
+        condition(self.scaled(), n)
+    }
+}
+
+/// Two inputs at one place of a network.
+#[derive(Debug, Clone)]
+pub(super) struct Trio {
+    own: [Signal; 2],
+    cross: Signal,
+}
+
+impl Trio {
+    /// At the input, between all pairs of positions or each with itself.
+    pub(super) fn enter(input: Shape, [x, y]: [&[f64]; 2], all: bool) -> Result<Self, LimitError> {
+        Ok(Self { own: [enter(input, x, x, all)?, enter(input, y, y, all)?], cross: enter(input, x, y, all)? })
+    }
+
+    /// `many`: whether there are so many inputs that series pay.
+    pub(super) fn through(self, steps: &[Step], all: bool, many: bool) -> Result<Self, LimitError> {
+        let request = Request::default();
+        let alone = |signal: Signal| {
+            let mut walk = Walk { request: &request, pooled: &Default::default(), many, pools: 0, met: Vec::new() };
+            Ok::<_, LimitError>((walk.through(steps, signal, all)?, walk.met))
+        };
+        let [x, y] = self.own;
+        let ((x, behind_x), (y, behind_y)) = (alone(x)?, alone(y)?);
+        let pooled = [behind_x, behind_y];
+        let mut walk = Walk { request: &request, pooled: &pooled, many, pools: 0, met: Vec::new() };
+        Ok(Self { own: [x, y], cross: walk.through(steps, self.cross, all)? })
+    }
+
+    pub(super) fn relation(&self) -> Result<Relation, LimitError> {
+        let positions = self.cross.positions();
+        let mean = |of: &dyn Fn(usize) -> f64| (0..positions).map(of).sum::<f64>() / positions as f64;
+        let covariance = |signal: &Signal| signal.product(mean(&|p| signal.covariance.at(p, p)), [0, 1]);
+        let ntk = |signal: &Signal| {
+            let sum = signal.summed();
+            Wide::scaled(mean(&|p| sum.at(p, p)), signal.tangent_scale)
+        };
+        let [x, y] = &self.own;
+        let found = Relation {
+            variance: [covariance(x), covariance(y)],
+            covariance: covariance(&self.cross),
+            own_ntk: [ntk(x), ntk(y)],
+            ntk: ntk(&self.cross),
+            by_position: (0..positions).map(|p| x.covariance.at(p, p)).collect(),
+        };
+        for (what, value) in [
+            ("the variance", found.variance[0] + found.variance[1]),
+            ("the covariance", found.covariance),
+            ("the tangent kernel", found.own_ntk[0] + found.own_ntk[1] + found.ntk),
+        ] {
+            if !value.is_finite() {
+                return Err(LimitError::NotFinite { what, log10: value.log10() });
+            }
+        }
+        // Of a network whose output does not depend on its parameters.
+        if !found.own_ntk.iter().all(|own| own.is_positive()) {
+            return Err(LimitError::NotFinite { what: "the scaled tangent kernel", log10: f64::NAN });
+        }
+        Ok(found)
+    }
+}

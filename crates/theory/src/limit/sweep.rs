@@ -1,0 +1,121 @@
+//! Two inputs through networks of one family, each of which continues the one before.
+
+use fintan_config::Architecture;
+use rayon::prelude::*;
+
+use super::relation::{Relation, Trio};
+use super::{Limit, LimitError, Own, Step, compile, needs_all, skip_reshapes};
+use crate::family::correlated_inputs;
+
+/// Networks of which each is the one before with more layers in its middle, and the places where they part.
+pub(crate) struct Growing<'a> {
+    /// The networks, shortest first.
+    pub(crate) members: &'a [Architecture],
+    /// Nodes in front of the repeated block.
+    pub(crate) head: usize,
+    /// Nodes of the block.
+    pub(crate) block: usize,
+    /// Nodes of the blocks of the first member.
+    pub(crate) first: usize,
+}
+
+/// Steps of a family: what all members begin with, the blocks that each adds, and the ends of each.
+struct Compiled {
+    head: Vec<Step>,
+    blocks: Vec<Vec<Step>>,
+    tails: Vec<Vec<Step>>,
+}
+
+impl Limit {
+    /// How two inputs stand to one another behind the network: both with themselves, and one with the other.
+    ///
+    /// # Errors
+    /// As [`Self::kernel`]; and kernels that are 0, not a number or whose ratio is none.
+    pub fn relation(&self, x: &[f64], y: &[f64]) -> Result<Relation, LimitError> {
+        let trio = Trio::enter(self.input, [x, y], needs_all(&self.steps, false))?;
+        trio.through(&self.steps, false, false)?.relation()
+    }
+}
+
+impl Limit {
+    /// The relation of two inputs with |x|² = |y|² = n and x·y = c n; none of a network whose inputs are single numbers.
+    ///
+    /// # Errors
+    /// As [`Self::relation`].
+    pub fn relation_at(&self, c: f64) -> Result<Option<Relation>, LimitError> {
+        let Some([x, y]) = correlated_inputs(self.input, c) else { return Ok(None) };
+        self.relation(&x, &y).map(Some)
+    }
+
+    /// The network with every weight and bias drawn from N(0, 1) and scaled in the forward pass, as in the `ntk`
+    /// parametrization: layers count alike, whatever their widths.
+    #[must_use]
+    pub fn with_scaled_parameters(mut self) -> Self {
+        scale_parameters(&mut self.steps);
+        self
+    }
+}
+
+fn scale_parameters(steps: &mut [Step]) {
+    for step in steps {
+        match step {
+            Step::Linear(linear) => {
+                linear.own = Own { factor: 1.0, scaled: true };
+                linear.bias_own = linear.bias;
+            }
+            Step::Residual { branch, shortcut, .. } => {
+                scale_parameters(branch);
+                scale_parameters(shortcut);
+            }
+            Step::Activation(..) | Step::LayerNorm { .. } | Step::Spread { .. } | Step::Copies(_) | Step::Pool => {}
+        }
+    }
+}
+
+impl Growing<'_> {
+    fn compile(&self) -> Result<(Compiled, bool), LimitError> {
+        let mut pools = false;
+        let Some(first) = self.members.first() else {
+            return Ok((Compiled { head: Vec::new(), blocks: Vec::new(), tails: Vec::new() }, false));
+        };
+        let (skipped, input) = skip_reshapes(first);
+        let parametrization = first.parametrization;
+        let begun = self.head + self.first;
+        let (head, mut positions) =
+            compile(&first.nodes[skipped..begun.max(skipped)], parametrization, input.positions(), &mut pools)?;
+        let (mut blocks, mut tails) = (Vec::new(), Vec::new());
+        for (i, member) in self.members.iter().enumerate() {
+            let end = begun + i * self.block;
+            if i > 0 {
+                let (block, behind) =
+                    compile(&member.nodes[end - self.block..end], parametrization, positions, &mut pools)?;
+                positions = behind;
+                blocks.push(block);
+            }
+            tails.push(compile(&member.nodes[end..], parametrization, positions, &mut pools)?.0);
+        }
+        Ok((Compiled { head, blocks, tails }, pools))
+    }
+
+    /// The relation of every pair of inputs behind every member, by pair.
+    pub(crate) fn relations(&self, pairs: &[[Vec<f64>; 2]]) -> Result<Vec<Vec<Relation>>, LimitError> {
+        let (Compiled { head, blocks, tails }, pools) = self.compile()?;
+        let Some(first) = self.members.first() else { return Ok(vec![Vec::new(); pairs.len()]) };
+        let (_, input) = skip_reshapes(first);
+        // Where anything pools, pairs of positions are followed all the way.
+        let all = pools;
+        let many = pairs.len() > 8;
+        let of = |[x, y]: &[Vec<f64>; 2]| {
+            let mut trio = Trio::enter(input, [x, y], all)?.through(&head, all, many)?;
+            let mut found = Vec::with_capacity(tails.len());
+            for (i, tail) in tails.iter().enumerate() {
+                if i > 0 {
+                    trio = trio.through(&blocks[i - 1], all, many)?;
+                }
+                found.push(trio.clone().through(tail, false, many)?.relation()?);
+            }
+            Ok(found)
+        };
+        pairs.par_iter().map(of).collect()
+    }
+}
