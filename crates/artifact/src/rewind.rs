@@ -249,6 +249,17 @@ mod tests {
     }
 
     #[test]
+    fn damaged_metrics_are_named_before_anything_is_removed() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let run = trained(&parent.path().join("a"));
+        // The summary alone says that something came later.
+        write_whole(&run.metrics(), b"{ \"step\": 4, \"evaluations\": { \"4\": null } }").expect("spoilt");
+        let error = run.rewind(Some(2)).expect_err("damaged").to_string();
+        assert!(error.contains("metrics.json"), "{error}");
+        assert_eq!(run.checkpoints().expect("read").len(), 4);
+    }
+
+    #[test]
     fn a_damaged_log_is_named_before_anything_is_removed() {
         let parent = tempfile::tempdir().expect("a folder");
         let run = trained(&parent.path().join("a"));
