@@ -15,6 +15,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fintan_arrays::ArrayError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -69,6 +70,18 @@ pub enum RunError {
         /// What is wrong.
         message: String,
     },
+    /// A file of arrays that cannot be read.
+    #[error(transparent)]
+    Arrays(ArrayError),
+}
+
+impl From<ArrayError> for RunError {
+    fn from(error: ArrayError) -> Self {
+        match error {
+            ArrayError::Io(error) => Self::Io(error),
+            error => Self::Arrays(error),
+        }
+    }
 }
 
 fn writes(writer: Option<&Writer>) -> String {
