@@ -123,10 +123,6 @@ impl RunDir {
         for folder in ["", "grids", "ntk", "checkpoints"] {
             sweep(&root.join(folder), |life| life == Life::Ended);
         }
-        if run.lock_warning().is_none() {
-            // Only who has the lock writes checkpoints: what other hosts left of them is large, and dead.
-            sweep(&root.join("checkpoints"), |life| life != Life::Runs);
-        }
         Ok(run)
     }
 
