@@ -9,7 +9,7 @@ pub enum ArrayError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Another kind of file, or one whose end is missing.
-    #[error("`{}` is no .npy file and no complete .npz file: {message}", path.display())]
+    #[error("`{}` is no .npy and no .npz file: {message}", path.display())]
     NoArrays {
         /// The file.
         path: PathBuf,

@@ -350,7 +350,7 @@ mod tests {
                 "is damaged: array `cut`: it is cut short: shape [3] of float64 needs 24 bytes, and 9 are there"
             );
             assert_eq!(said(&bytes, "y"), "holds no array `y`; its arrays are o, cut, x");
-            assert!(said(&bytes[..bytes.len() / 2], "x").starts_with("is no .npy file and no complete .npz file: "));
+            assert!(said(&bytes[..bytes.len() / 2], "x").starts_with("is no .npy and no .npz file: "));
         }
     }
 

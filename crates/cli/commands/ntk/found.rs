@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
-use fintan_artifact::{ArrayFile, RunDir};
+use fintan_artifact::{ArrayError, ArrayFile, RunDir};
 use fintan_config::{Architecture, Bytes, Held, NetworkExperiment, Settings, Shape, Subject};
 use fintan_data::{Images, Order, TaskData};
 use fintan_net::weights::{WeightsError, read_safetensors, read_tensor};
@@ -294,7 +294,12 @@ pub(crate) fn read_samples(file: &str, shape: Shape) -> Result<Vec<f64>, Failure
                 return Err(wrong(format!("it holds {} arrays; name one, such as FILE.npz:x", names.len())));
             }
         };
-        let array = arrays.read(&name).map_err(Failure::input)?;
+        let array = arrays.read(&name).map_err(|e| match e {
+            ArrayError::Missing { name, names, .. } => {
+                wrong(format!("there is no array `{name}`, only {}", names.join(", ")))
+            }
+            e => Failure::input(e),
+        })?;
         let values = array.to_f64();
         (array.shape, values)
     };
