@@ -125,10 +125,9 @@ fn running_statistics_are_never_made_up() {
     };
     let before = files(at).len();
     let changes: [(&str, &dyn Fn(&mut Tensors)); 12] = [
-        (
-            "tensor `running.0.mean`, running statistics of a batch norm, is missing, and so is `1.running_mean`",
-            &|t| without(t, &["running"]),
-        ),
+        ("tensor `running.0.mean`, running statistics of a batch norm, is missing, and so is `1.running_mean`", &|t| {
+            without(t, &["running"])
+        }),
         ("`running.0.variance`", &|t| without(t, &["1.running_var"])),
         ("and so is `3.running_mean`", &|t| without(t, &["3.running"])),
         ("`running.1.mean` and `3.running_mean` are two names", &|t| {

@@ -203,7 +203,8 @@ fn unpack(tensors: &Tensors, name: &str, count: usize, has_classes: bool) -> Opt
     let [found, width] = features.shape().to_vec().try_into().ok()?;
     let values: Vec<f64> = features.iter::<f64>().collect();
     let classes: Vec<f64> = tensors.get(&format!("{name}.classes"))?.iter::<f64>().collect();
-    let whole = classes.iter().all(|class| *class >= 0.0 && class.fract() == 0.0) && values.iter().all(|v| v.is_finite());
+    let whole =
+        classes.iter().all(|class| *class >= 0.0 && class.fract() == 0.0) && values.iter().all(|v| v.is_finite());
     let counted = found == count && width > 0 && classes.len() == if has_classes { count } else { 0 };
     let classes = classes.into_iter().map(|class| class as usize).collect();
     (whole && counted).then_some((Features { values, width }, classes))
