@@ -102,7 +102,8 @@ fn a_plan_that_contradicts_itself_is_named() {
     let tiles = at.join("k.npz.tiles");
     let merge = || run(at, &["ntk", "merge", "k.npz.tiles", "--out", "merged.npz"]);
     let plan = std::fs::read(tiles.join("plan.json")).expect("a plan");
-    let changes: [(&str, &dyn Fn(&mut Value)); 7] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let changes: [(&str, Change); 7] = [
         ("do not cover the kernel", &|plan| plan["samples"] = [6, 6].into()),
         ("do not cover the kernel", &|plan| plan["tiles"][0][0] = [0, 3].into()),
         ("do not cover the kernel", &|plan| drop(plan["tiles"].as_array_mut().expect("tiles").pop())),

@@ -124,7 +124,8 @@ fn running_statistics_are_never_made_up() {
         tensors.retain(|name, _| !words.iter().any(|word| name.contains(word)));
     };
     let before = files(at).len();
-    let changes: [(&str, &dyn Fn(&mut Tensors)); 12] = [
+    type Change<'a> = &'a dyn Fn(&mut Tensors);
+    let changes: [(&str, Change); 12] = [
         ("tensor `running.0.mean`, running statistics of a batch norm, is missing, and so is `1.running_mean`", &|t| {
             without(t, &["running"])
         }),

@@ -14,6 +14,7 @@ use crate::commands::settings_of_run::say_edits;
 use crate::commands::warn_of_lock;
 use crate::device::{self, Opened};
 use crate::failure::Failure;
+use crate::given::make_absolute;
 use crate::voice::tell;
 
 /// Goes on with a run.
@@ -34,6 +35,7 @@ pub(in crate::commands) fn resume(args: &Resume) -> Result<(), Failure> {
             let print = DataFingerprint::of_images(&images);
             record.check_data(from, (&print, "images"), args.data_changed, voice)?;
             let gan = gan_at(&run, from, experiment, (&images, print), &opened)?;
+            gan::check_kept(&run, experiment, &opened)?;
             record.settle(from, &subject)?;
             if from == Some(last) && gan::is_finished(&run, last)? {
                 say_done(last, voice);
@@ -56,6 +58,7 @@ pub(in crate::commands) fn resume(args: &Resume) -> Result<(), Failure> {
                 }
                 None => Supervised::new(&experiment, &opened.placement),
             };
+            supervised::check_kept(&run, network.settings.observe.ntk, &data, &opened)?;
             record.settle(from, &subject)?;
             if from == Some(last) && supervised::is_finished(&run, last)? {
                 say_done(last, voice);
@@ -85,6 +88,7 @@ pub(super) fn finish(
         return Ok(());
     }
     let gan = gan_at(run, from, experiment, (images, print), opened)?;
+    gan::check_kept(run, experiment, opened)?;
     record.settle(from, &Subject::Gan(Box::new(experiment.clone())))?;
     gan::fit(gan, experiment, images, run, opened, voice).map(drop)
 }
@@ -202,10 +206,7 @@ impl<'a> Record<'a> {
             });
         }
         let mut subject = if overrides.is_empty() { trained.clone() } else { self.subject(&overrides)? };
-        // So that a run can be resumed from any folder.
-        for named in subject.paths_mut() {
-            *named = std::path::absolute(&*named).map_err(Failure::input)?;
-        }
+        make_absolute(&mut subject)?;
         let [old, new] = [trained, &subject].map(|subject| settings_of(&subject.to_toml()).map_err(Failure::input));
         let (old, new) = (old?, new?);
         for key in differing_keys(&[&old, &new]) {
@@ -281,7 +282,6 @@ impl<'a> Record<'a> {
             self.is.rewind = None;
             run.write_environment(&self.is)?;
         }
-        run.sweep_checkpoints()?;
         Ok(run.prune(keep_of(subject))?)
     }
 }
