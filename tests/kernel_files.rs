@@ -141,6 +141,7 @@ fn a_kernel_to_compare_with_fits_its_inputs() {
         rewrite(&kernel, change);
         let answer = run(at, &["theory", &path, "--compare", "k.npz", "--out", "theory"]);
         std::fs::remove_file(&kernel).expect("removed");
+        let _ = std::fs::remove_dir_all(at.join("theory"));
         answer
     };
     let (code, _, stderr) = compare(&|name, array| Some((name.into(), array)));
