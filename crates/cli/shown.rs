@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{Display, Formatter};
+use std::ops::Range;
 
 use fintan_artifact::visible;
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
@@ -70,7 +71,12 @@ fn quoted(error: &dyn Diagnostic) -> (Option<NamedSource<String>>, Vec<LabeledSp
         Some((whole.name().unwrap_or_default().to_owned(), text))
     });
     let Some((name, text)) = whole else { return (None, Vec::new()) };
-    let place = |raw: usize| lines(&text[..text.floor_char_boundary(raw)]).len();
+    let starts: Vec<usize> = error.labels().into_iter().flatten().map(|label| label.offset()).collect();
+    let (text, left_out) = shortened(&text, &starts);
+    let place = |raw: usize| {
+        let before = left_out.iter().filter(|gap| gap.start < raw).map(|gap| gap.end.min(raw) - gap.start);
+        lines(&text[..text.floor_char_boundary(raw - before.sum::<usize>())]).len()
+    };
     let labels = error.labels().into_iter().flatten().map(|label| {
         let (start, end) = (place(label.offset()), place(label.offset() + label.len()));
         let words = label.label().map(|words| visible(words).into_owned());
@@ -82,6 +88,33 @@ fn quoted(error: &dyn Diagnostic) -> (Option<NamedSource<String>>, Vec<LabeledSp
     });
     let labels = labels.collect();
     (Some(NamedSource::new(visible(&name), lines(&text))), labels)
+}
+
+/// Bytes of a line that are shown: a terminal has no more room for them, and miette none beyond 65535 columns.
+const LONGEST: usize = 400;
+
+/// A text whose long lines are cut to what is round a place that is pointed at, or to their beginning, and what was left out.
+fn shortened(text: &str, places: &[usize]) -> (String, Vec<Range<usize>>) {
+    let mut left_out = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let end = start + line.trim_end_matches(['\r', '\n']).len();
+        if end - start > LONGEST {
+            let place = places.iter().find(|place| (start..=end).contains(place)).unwrap_or(&start);
+            let from = text.floor_char_boundary(place.saturating_sub(LONGEST / 4).max(start));
+            let to = text.floor_char_boundary((from + LONGEST).min(end));
+            left_out.extend([start..from, to..end].into_iter().filter(|gap| !gap.is_empty()));
+        }
+        start += line.len();
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut from = 0;
+    for gap in &left_out {
+        kept.push_str(&text[from..gap.start]);
+        from = gap.end;
+    }
+    kept.push_str(&text[from..]);
+    (kept, left_out)
 }
 
 /// Text of several lines, whose line breaks and tabs are its own.
@@ -197,6 +230,22 @@ mod tests {
         assert_eq!(plain.matches(r"no\u{1b}[0m").count(), 1, "the cause is said once: {plain}");
         let lines: Vec<&str> = plain.lines().collect();
         let at = lines.iter().position(|line| line.contains(r"b\u{1b}[31m")).expect("the line");
+        let column = |line: &str, of: char| line.chars().position(|c| c == of).expect("there");
+        assert_eq!(column(lines[at + 1], '─'), column(lines[at], '"'), "{plain}");
+    }
+
+    #[test]
+    fn a_line_of_any_length_is_cut_to_what_is_pointed_at() {
+        let long = format!("a = 1\n{}b = \"x\"{}\nc = 3\n", "é\0".repeat(50_000), " ".repeat(100_000));
+        let at = long.find("\"x\"").expect("there");
+        let error = Hostile { text: NamedSource::new("a.toml", long), span: (at, 3), ..hostile("cause") };
+        let mut plain = String::new();
+        let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor());
+        handler.render_report(&mut plain, &Shown::of(&error)).expect("rendered");
+        assert!(plain.contains("a.toml:2:") && plain.contains("b = \"x\"") && plain.contains("c = 3"), "{plain}");
+        assert!(plain.len() < 10_000, "{}", plain.len());
+        let lines: Vec<&str> = plain.lines().collect();
+        let at = lines.iter().position(|line| line.contains("b = ")).expect("the line");
         let column = |line: &str, of: char| line.chars().position(|c| c == of).expect("there");
         assert_eq!(column(lines[at + 1], '─'), column(lines[at], '"'), "{plain}");
     }

@@ -190,7 +190,9 @@ impl RunDir {
     /// Whether something was measured after a step, or at all.
     pub(crate) fn has_metrics_after(&self, to: Option<u64>) -> Result<bool, RunError> {
         let is_later = |step: u64| to.is_none_or(|to| step > to);
-        Ok(self.summary_step()?.is_some_and(is_later) || self.evaluations()?.into_keys().any(is_later))
+        // All of it is read, whatever the answer: what cannot be taken back later is found before anything is removed.
+        let (summary, evaluations) = (self.summary_step()?, self.evaluations()?);
+        Ok(summary.is_some_and(is_later) || evaluations.into_keys().any(is_later))
     }
 
     /// Takes back what was measured after a step, or everything: a resumed run measures it again.

@@ -249,7 +249,9 @@ impl Data {
                     return Err(wrong(&message));
                 }
                 if !numbers.iter().all(|value| value.is_finite()) {
-                    return Err(wrong(&format!("array `{name}_{what}` of its data.npz holds a value that is not finite")));
+                    return Err(wrong(&format!(
+                        "array `{name}_{what}` of its data.npz holds a value that is not finite"
+                    )));
                 }
             }
             let [inputs, targets, start] = arrays.map(|(_, array, _)| array.to_f64());

@@ -188,6 +188,8 @@ impl Whole {
     fn error(&self, place: Option<Range<usize>>, message: String, help: Option<String>) -> ConfigError {
         let inside = |place: &Range<usize>| self.files.iter().rfind(|(.., start)| *start <= place.start);
         let (name, text, start) = place.as_ref().and_then(inside).unwrap_or(&self.files[0]);
+        // Without a place no line is shown, and with it no name.
+        let message = if place.is_none() { format!("`{name}`: {message}") } else { message };
         let span = place.map(|place| place.start - start..place.end - start);
         ConfigError::text(name, text, span, message, help)
     }

@@ -97,6 +97,7 @@ const ALL: &[Subject] = &[
         files: &["batch.npy"],
         needs: &["batch.toml"],
         readers: &["moments batch.toml --out m --device flex --quiet"],
+        or: &["`moments.batch`", "input channel"],
         ..PLAIN
     },
     Subject {
@@ -252,7 +253,7 @@ const ALL: &[Subject] = &[
             "resume s --steps 4 --device flex --quiet",
             "report s --quiet",
             "ntk s -n 2 --memory 300MB --out k.npz --device flex --quiet",
-            "flow s --quiet",
+            "flow s --device flex --quiet",
         ],
         kernel: Some("k.npz"),
         ..PLAIN
@@ -322,7 +323,7 @@ const ALL: &[Subject] = &[
         readers: &[
             "resume s --steps 5 --device flex --quiet",
             "report s --quiet",
-            "flow s --quiet",
+            "flow s --device flex --quiet",
             "resume s --from 2 --device flex --quiet",
         ],
         ..PLAIN
@@ -366,7 +367,7 @@ const ALL: &[Subject] = &[
         suffix: ".npz",
         needs: &["s"],
         readers: &[
-            "flow s --quiet",
+            "flow s --device flex --quiet",
             "report s --quiet",
             "resume s --steps 5 --device flex --quiet",
             "ntk s -n 3 --steps all --device flex --quiet",

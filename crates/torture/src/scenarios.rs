@@ -74,10 +74,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "resume --from, with everything",
-        before: &[
-            "train rich.toml --out r --device flex --quiet --set train.keep=10",
-            "eval r -n 8 --metrics std --device flex",
-        ],
+        before: &["train rich.toml --out r --device flex --quiet --set train.keep=10"],
         command: "resume r --from 2 --device flex --quiet",
         then: Then::Either("resume r --device flex --quiet"),
         weight: 3,

@@ -134,7 +134,9 @@ fn no_gan(path: &Path) -> Failure {
 fn read_run(path: &Path, args: &Compare, rows: &mut Vec<Row>) -> Result<(), Failure> {
     let run = RunDir::open(path)?;
     let set: Vec<String> = args.set.iter().filter(|set| set.trim_start().starts_with("data.")).cloned().collect();
-    let Subject::Gan(experiment) = subject_of_run(&run, &set, args.on.device.bound(Held::Training))? else { return Err(no_gan(path)) };
+    let Subject::Gan(experiment) = subject_of_run(&run, &set, args.on.device.bound(Held::Training))? else {
+        return Err(no_gan(path));
+    };
     run.find_checkpoint(None)?;
     let root = fs_err::canonicalize(path).map_err(Failure::input)?;
     let name = root.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -6,7 +6,7 @@ use fintan_artifact::{RunDir, write_whole};
 use fintan_ntk::{Entries, Kernel, Spectrum, SpectrumError, TileSize, Values};
 use serde_json::json;
 
-use super::{About, Found, beside, finish, inputs, overflow, plan, problem};
+use super::{About, Found, Order, beside, finish, inputs, overflow, plan, problem};
 use crate::args::Ntk;
 use crate::device::Opened;
 use crate::failure::Failure;
@@ -71,7 +71,7 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         let (moved, alignment) =
             first.get_or_insert_with(|| Reference::new(&total, &spectrum)).drift(&total, &spectrum);
         let trace = kernel.trace(&total);
-        finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem), f64::INFINITY)?;
+        finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem), f64::INFINITY, Order::KernelFirst)?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");
         if !args.voice.quiet && !args.voice.json {
             tell!("step {step:>7}  trace {trace:>12.4}  drift {moved:.4}  alignment {alignment:.4}");

@@ -21,7 +21,7 @@ pub(super) use self::found::read_samples;
 use self::found::{Found, Side, mode, outputs};
 use self::tally::Tally;
 use self::written::word;
-pub(super) use self::written::{About, checkerboard, finish, inputs};
+pub(super) use self::written::{About, Order, checkerboard, finish, inputs};
 use crate::args::{EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
 use crate::failure::Failure;
@@ -67,7 +67,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         kernel.divide(kernel.outputs as f64);
     }
     let spare = args.memory.map_or(f64::INFINITY, |memory| memory - plan.held);
-    let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem), spare)?;
+    let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem), spare, Order::KernelFirst)?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
     if let Some(tiles) = tiles {
         tiles.remove(&args.voice)?;
@@ -224,7 +224,7 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     if card.about.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let summary = finish(&args.out, &kernel, &card.about, &inputs, f64::INFINITY)?;
+    let summary = finish(&args.out, &kernel, &card.about, &inputs, f64::INFINITY, Order::KernelLast)?;
     if args.voice.json {
         answer_json(&summary);
     } else {

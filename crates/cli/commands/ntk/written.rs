@@ -107,6 +107,15 @@ pub(in crate::commands) fn checkerboard(kernel: &Kernel, total: &Values, about: 
     }))
 }
 
+/// What is written first. A kill or a full disk may come between a kernel and its pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum Order {
+    /// The kernel: it may be hours of work, and pictures can be made again.
+    KernelFirst,
+    /// The pictures: the kernel can be made again as long as it is not there, and says that everything is.
+    KernelLast,
+}
+
 /// Writes the kernel, its spectrum and its pictures, and sums it up. `spare`: bytes that eigenvalues may take; where they
 /// would take more they are left out, and the summary says so.
 pub(in crate::commands) fn finish(
@@ -115,6 +124,7 @@ pub(in crate::commands) fn finish(
     about: &About,
     inputs: &[Array<'static>],
     spare: f64,
+    order: Order,
 ) -> Result<serde_json::Value, Failure> {
     let (outputs, symmetric) = (&about.outputs, about.symmetric);
     let shape = kernel.shape();
@@ -172,10 +182,16 @@ pub(in crate::commands) fn finish(
     if let Some(found) = checkerboard(kernel, &total, about) {
         summary["checkerboard"] = found;
     }
-    // The kernel first: pictures can be made again.
-    write_npz(path, &arrays)?;
-    for (path, bytes) in pictures {
-        write_whole(&path, &bytes)?;
+    let draw = || pictures.iter().try_for_each(|(path, bytes)| write_whole(path, bytes));
+    match order {
+        Order::KernelFirst => {
+            write_npz(path, &arrays)?;
+            draw()?;
+        }
+        Order::KernelLast => {
+            draw()?;
+            write_npz(path, &arrays)?;
+        }
     }
     Ok(summary)
 }

@@ -1,14 +1,14 @@
 //! Training of a GAN.
 
 use burn::tensor::Tensor;
-use fintan_artifact::{RunDir, write_whole};
+use fintan_artifact::{LogLine, RunDir, write_whole};
 use fintan_config::{Experiment, ObserveNtk};
 use fintan_data::Images;
 use fintan_metrics::Measures;
 use fintan_report::grid_png;
 use fintan_train::{Gan, Observers, Purpose, latents, real_measures, stream};
 
-use super::kernel::{Kernels, check_probe};
+use super::kernel::{Kernels, check_probe, kept};
 use super::recorder::{Begun, Left};
 use super::watch::Watch;
 use crate::args::Voice;
@@ -25,9 +25,8 @@ pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Imag
         let size = images.size;
         let kind = if images.channels == 1 { "grey" } else { "RGB" };
         tell!("data      {}: {} images, {size}x{size} {kind}", images.source, images.len());
-        if let Some((path, why)) = images.unreadable.first() {
-            let n = images.unreadable.len();
-            tell!("          {n} file(s) could not be read and are left out; the first: `{}`: {why}", path.display());
+        for remark in images.remarks() {
+            tell!("          {remark}");
         }
     }
     Ok(images)
@@ -48,6 +47,15 @@ fn probe(experiment: &Experiment, opened: &Opened) -> Option<(ObserveNtk, Tensor
     let (seed, latent) = (experiment.settings.seed, experiment.settings.generator.latent);
     let mut rng = stream(seed, Purpose::Probe, 0);
     Some((wanted, latents(&mut rng, wanted.samples, latent, &opened.placement.device)))
+}
+
+/// Refuses what the run keeps beside its checkpoints and cannot be read, before the run is changed.
+pub(super) fn check_kept(run: &RunDir, experiment: &Experiment, opened: &Opened) -> Result<(), Failure> {
+    run.read_log::<LogLine>()?;
+    match probe(experiment, opened) {
+        Some((wanted, probe)) => kept(run, wanted, &probe).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// Trains to the end, writes `metrics.json` and says what came out.

@@ -13,7 +13,7 @@ use fintan_ntk::{Entries, Kernel, Plan, Problem, ProblemError};
 use fintan_train::{Observer, ObserverError, Trainee};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::ntk::{About, Reference, checkerboard, finish, half_of_free, inputs};
+use crate::commands::ntk::{About, Order, Reference, checkerboard, finish, half_of_free, inputs};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -60,6 +60,65 @@ struct Line {
     seconds: f64,
 }
 
+fn file(run: &RunDir) -> std::path::PathBuf {
+    run.root().join("ntk").join("probe.npz")
+}
+
+/// The probe as `fintan ntk` reads inputs.
+fn inputs_of(probe: &Tensor<4>) -> Array<'static> {
+    let [n, height, width, channels] = probe.dims();
+    let values: Vec<f64> = probe.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
+    let dims = if height * width == 1 { vec![n, channels] } else { vec![n, channels, height, width] };
+    Array::f64(&dims, values)
+}
+
+/// What a run keeps of kernels that it measured before.
+pub(super) struct Kept {
+    /// The last step with a line.
+    last: Option<u64>,
+    /// The first kernel and its step.
+    first: Option<(u64, Reference)>,
+}
+
+/// Reads what a run keeps; also before the run is changed, so that damage is refused then.
+pub(super) fn kept(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<Kept, Failure> {
+    let lines: Vec<Line> = run.read_kernels()?;
+    let last = lines.iter().map(|line| line.step).max();
+    let there = last.is_some() && file(run).is_file();
+    Ok(Kept { last, first: if there { Some(read_first(run, wanted, probe)?) } else { None } })
+}
+
+/// The first kernel, if it was measured on this probe.
+fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u64, Reference), Failure> {
+    let file = file(run);
+    let wrong = |what: &str| Failure::input(format!("`{}`: {what}", file.display()));
+    let arrays = read_arrays(&file).map_err(Failure::input)?;
+    let find = |name: &str| {
+        let found = arrays.iter().find(|(found, _)| found == name);
+        found.map(|(_, array)| array).ok_or_else(|| wrong(&format!("it has no array `{name}`")))
+    };
+    let n = wanted.samples;
+    let numbers = |name: &str, shape: &[usize]| {
+        let array = find(name)?;
+        let values = array.to_f64();
+        if array.shape != shape {
+            return Err(wrong(&format!("array `{name}` must have shape {shape:?}, got {:?}", array.shape)));
+        }
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(wrong(&format!("array `{name}` holds a value that is not finite")));
+        }
+        Ok(values)
+    };
+    if find("inputs")?.to_f64() != inputs_of(probe).to_f64() {
+        return Err(wrong(
+            "it holds other inputs than `observe.ntk` says, and kernels on different inputs cannot be compared; take \
+             the folder `ntk` away to begin anew",
+        ));
+    }
+    let step = numbers("step", &[1])?[0] as u64;
+    Ok((step, Reference { values: numbers("ntk", &[n, n])?, axis: numbers("leading_eigenvector", &[n])? }))
+}
+
 impl<'a, T: Trainee> Kernels<'a, T> {
     /// Goes on from the lines that are there, or begins.
     pub(super) fn new(
@@ -70,60 +129,12 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         trainee: &T,
         progress: Rc<Progress>,
     ) -> Result<Self, Failure> {
-        let lines: Vec<Line> = run.read_kernels()?;
-        let last = lines.iter().map(|line| line.step).max();
-        let mut kernels = Self { run, wanted, probe, network, progress, first: None, last };
-        let file = kernels.file();
-        if last.is_some() && file.is_file() {
-            kernels.first = Some(kernels.read_first()?);
-        }
+        let Kept { last, first } = kept(run, wanted, &probe)?;
+        let mut kernels = Self { run, wanted, probe, network, progress, first, last };
         if trainee.step() == 0 {
             kernels.measure(trainee).map_err(|e| Failure::Failed(miette::miette!("{e}")))?;
         }
         Ok(kernels)
-    }
-
-    fn file(&self) -> std::path::PathBuf {
-        self.run.root().join("ntk").join("probe.npz")
-    }
-
-    /// The probe as `fintan ntk` reads inputs.
-    fn inputs(&self) -> Array<'static> {
-        let [n, height, width, channels] = self.probe.dims();
-        let values: Vec<f64> = self.probe.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
-        let dims = if height * width == 1 { vec![n, channels] } else { vec![n, channels, height, width] };
-        Array::f64(&dims, values)
-    }
-
-    /// The first kernel, if it was measured on this probe.
-    fn read_first(&self) -> Result<(u64, Reference), Failure> {
-        let file = self.file();
-        let wrong = |what: &str| Failure::input(format!("`{}`: {what}", file.display()));
-        let arrays = read_arrays(&file).map_err(Failure::input)?;
-        let find = |name: &str| {
-            let found = arrays.iter().find(|(found, _)| found == name);
-            found.map(|(_, array)| array).ok_or_else(|| wrong(&format!("it has no array `{name}`")))
-        };
-        let n = self.wanted.samples;
-        let numbers = |name: &str, shape: &[usize]| {
-            let array = find(name)?;
-            let values = array.to_f64();
-            if array.shape != shape {
-                return Err(wrong(&format!("array `{name}` must have shape {shape:?}, got {:?}", array.shape)));
-            }
-            if !values.iter().all(|value| value.is_finite()) {
-                return Err(wrong(&format!("array `{name}` holds a value that is not finite")));
-            }
-            Ok(values)
-        };
-        if find("inputs")?.to_f64() != self.inputs().to_f64() {
-            return Err(wrong(
-                "it holds other inputs than `observe.ntk` says, and kernels on different inputs cannot be compared; take \
-                 the folder `ntk` away to begin anew",
-            ));
-        }
-        let step = numbers("step", &[1])?[0] as u64;
-        Ok((step, Reference { values: numbers("ntk", &[n, n])?, axis: numbers("leading_eigenvector", &[n])? }))
     }
 
     /// A line for this step, unless it is there already.
@@ -147,19 +158,26 @@ impl<'a, T: Trainee> Kernels<'a, T> {
             let first = Reference::new(&total, &spectrum);
             let n = self.wanted.samples;
             let arrays = [
-                ("inputs", self.inputs()),
+                ("inputs", inputs_of(&self.probe)),
                 ("step", Array::integers([step as usize])),
                 ("ntk", Array::f64(&[n, n], first.values.as_slice())),
                 ("leading_eigenvector", Array::f64(&[n], first.axis.as_slice())),
             ];
-            write_npz(&self.file(), &arrays)?;
+            write_npz(&file(self.run), &arrays)?;
             self.first = Some((step, first));
         }
         let (since, first) = self.first.as_ref().expect("just put there");
         let (drift, alignment) = first.drift(&total, &spectrum);
         if self.wanted.keep {
-            finish(&self.run.kernel(step), &kernel, &About::plain(&problem), &inputs(&problem), f64::INFINITY)
-                .map_err(|e| format!("{e:?}"))?;
+            finish(
+                &self.run.kernel(step),
+                &kernel,
+                &About::plain(&problem),
+                &inputs(&problem),
+                f64::INFINITY,
+                Order::KernelFirst,
+            )
+            .map_err(|e| format!("{e:?}"))?;
         }
         let pixels = if self.wanted.pixels { over_pixels(network, &self.probe)? } else { None };
         let line = Line {

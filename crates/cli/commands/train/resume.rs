@@ -35,6 +35,7 @@ pub(in crate::commands) fn resume(args: &Resume) -> Result<(), Failure> {
             let print = DataFingerprint::of_images(&images);
             record.check_data(from, (&print, "images"), args.data_changed, voice)?;
             let gan = gan_at(&run, from, experiment, (&images, print), &opened)?;
+            gan::check_kept(&run, experiment, &opened)?;
             record.settle(from, &subject)?;
             if from == Some(last) && gan::is_finished(&run, last)? {
                 say_done(last, voice);
@@ -57,6 +58,7 @@ pub(in crate::commands) fn resume(args: &Resume) -> Result<(), Failure> {
                 }
                 None => Supervised::new(&experiment, &opened.placement),
             };
+            supervised::check_kept(&run, network.settings.observe.ntk, &data, &opened)?;
             record.settle(from, &subject)?;
             if from == Some(last) && supervised::is_finished(&run, last)? {
                 say_done(last, voice);
@@ -86,6 +88,7 @@ pub(super) fn finish(
         return Ok(());
     }
     let gan = gan_at(run, from, experiment, (images, print), opened)?;
+    gan::check_kept(run, experiment, opened)?;
     record.settle(from, &Subject::Gan(Box::new(experiment.clone())))?;
     gan::fit(gan, experiment, images, run, opened, voice).map(drop)
 }
@@ -279,7 +282,6 @@ impl<'a> Record<'a> {
             self.is.rewind = None;
             run.write_environment(&self.is)?;
         }
-        run.sweep_checkpoints()?;
         Ok(run.prune(keep_of(subject))?)
     }
 }

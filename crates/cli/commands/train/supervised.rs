@@ -9,7 +9,7 @@ use fintan_data::{Examples, TaskData};
 use fintan_net::Network;
 use fintan_train::{Observers, Supervised};
 
-use super::kernel::{Kernels, check_probe};
+use super::kernel::{Kernels, check_probe, kept};
 use super::recorder::{Begun, Left};
 use crate::args::Voice;
 use crate::device::Opened;
@@ -32,6 +32,9 @@ pub(super) fn load(experiment: &SupervisedExperiment, voice: &Voice) -> Result<T
         let classes: Vec<String> = data.classes.iter().map(u8::to_string).collect();
         let classes = if classes.is_empty() { String::new() } else { format!(", classes {}", classes.join(", ")) };
         tell!("data      {}: {} to train, {} to test{classes}", data.source, data.train.len(), data.test.len());
+        for remark in &data.remarks {
+            tell!("          {remark}");
+        }
     }
     Ok(data)
 }
@@ -49,6 +52,16 @@ pub(super) fn check(
 /// What kernels are measured on beside training.
 fn probe(wanted: ObserveNtk, data: &TaskData, opened: &Opened) -> Tensor<4> {
     data.train.batch(0..wanted.samples, &opened.placement.device, opened.placement.dtype)
+}
+
+/// Refuses what the run keeps beside its checkpoints and cannot be read, before the run is changed.
+pub(super) fn check_kept(
+    run: &RunDir,
+    observed: Option<ObserveNtk>,
+    data: &TaskData,
+    opened: &Opened,
+) -> Result<(), Failure> {
+    observed.map_or(Ok(()), |wanted| kept(run, wanted, &probe(wanted, data, opened)).map(drop))
 }
 
 /// Whether everything is there that training leaves at its last step.

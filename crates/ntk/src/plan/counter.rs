@@ -414,7 +414,8 @@ impl<'p> Counter<'p> {
                 // A copy for the host's loops, and those that products make.
                 here += cotangents[0].max(cotangents[1]);
                 kept += cotangents[0];
-                let rows = [b * g1 * i1, b * g2 * i2].map(|rows| rows.max(if order == Order::Weights { 0 } else { s1 }));
+                let rows =
+                    [b * g1 * i1, b * g2 * i2].map(|rows| rows.max(if order == Order::Weights { 0 } else { s1 }));
                 let terms = match order {
                     Order::Hadamard => k.max(c),
                     Order::Weights => k * contraction::slice(rows[0].max(rows[1]), k, c),
