@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::kernels::said;
 use crate::support::{config, files, folder, run, succeed};
 
+/// What is done to a plan that was sound.
+type PlanChange<'a> = &'a dyn Fn(&mut Value);
+
 const NETWORK: &str = r"
 [network]
 input = 5
@@ -102,8 +105,7 @@ fn a_plan_that_contradicts_itself_is_named() {
     let tiles = at.join("k.npz.tiles");
     let merge = || run(at, &["ntk", "merge", "k.npz.tiles", "--out", "merged.npz"]);
     let plan = std::fs::read(tiles.join("plan.json")).expect("a plan");
-    type Change<'a> = &'a dyn Fn(&mut Value);
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, PlanChange); 7] = [
         ("do not cover the kernel", &|plan| plan["samples"] = [6, 6].into()),
         ("do not cover the kernel", &|plan| plan["tiles"][0][0] = [0, 3].into()),
         ("do not cover the kernel", &|plan| drop(plan["tiles"].as_array_mut().expect("tiles").pop())),

@@ -10,6 +10,9 @@ use fintan_net::weights::{Tensors, write_safetensors};
 use crate::kernels::{array, arrays, said};
 use crate::support::{files, folder, run, succeed};
 
+/// What is done to what was sound.
+type Change<'a> = &'a dyn Fn(&mut Tensors);
+
 /// A network in evaluation mode and its kernel, from `assets/golden/make_evaluation_cases.py`.
 #[derive(serde::Deserialize)]
 struct Case {
@@ -124,10 +127,9 @@ fn running_statistics_are_never_made_up() {
         tensors.retain(|name, _| !words.iter().any(|word| name.contains(word)));
     };
     let before = files(at).len();
-    type Change<'a> = &'a dyn Fn(&mut Tensors);
     let changes: [(&str, Change); 12] = [
         ("tensor `running.0.mean`, running statistics of a batch norm, is missing, and so is `1.running_mean`", &|t| {
-            without(t, &["running"])
+            without(t, &["running"]);
         }),
         ("`running.0.variance`", &|t| without(t, &["1.running_var"])),
         ("and so is `3.running_mean`", &|t| without(t, &["3.running"])),
