@@ -273,7 +273,6 @@ fn a_run_from_someone_else_runs_nothing() {
     // Each field of each file that a page reads.
     rewrite(&gan.join("metrics.json"), |metrics| spoil(metrics, &[], false));
     for run in [&gan, &task, &moments] {
-        rewrite(&run.join("env.json"), |environment| spoil(environment, &[], true));
         let resolved = run.join("config.resolved.toml");
         let text = std::fs::read_to_string(&resolved).expect("read");
         let cut = |table: &str| text.find(table).map(|at| (text[..at].to_owned(), text[at..].to_owned()));
@@ -282,7 +281,14 @@ fn a_run_from_someone_else_runs_nothing() {
             let quoted = scripts().replace('\\', "").replace('"', "\\\"");
             std::fs::write(&resolved, format!("{before}[data.folder]\npath = \"{quoted}\"\n{rest}")).expect("written");
         }
-        std::fs::create_dir_all(run.join("samples")).expect("made");
+        // The settings stand there too, as lines.
+        let settings = std::fs::read_to_string(&resolved).expect("read");
+        rewrite(&run.join("env.json"), |environment| {
+            spoil(environment, &["config", "settings"], true);
+            environment["settings"] = settings.split('\n').collect();
+            environment["changes"] =
+                serde_json::json!([{ "step": 1, "key": scripts(), "old": scripts(), "new": scripts() }]);
+        });
         for place in ["", "ntk", "flow", "samples", "grids"] {
             std::fs::create_dir_all(run.join(place)).expect("made");
             for (name, bytes) in

@@ -94,7 +94,7 @@ impl Picture {
 
     /// The picture inside the page; dark pages invert drawings.
     pub(super) fn html(&self, alt: &str) -> Markup {
-        html! { img.plot[self.is_drawing()] src=(self.address()) alt=(visible(alt)); }
+        html! { img class=[self.is_drawing().then_some("plot")] src=(self.address()) alt=(visible(alt)); }
     }
 }
 
