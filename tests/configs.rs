@@ -144,7 +144,7 @@ fn commands_can_be_run_as_they_are_copied() {
             words.windows(2).filter(|pair| pair[0] == "--set").map(|pair| pair[1].to_owned()).collect();
         for path in words.iter().filter(|word| word.starts_with("configs/")).map(|word| root.join(word)) {
             let read = match ComparisonSettings::load(&path).unwrap_or_else(|e| panic!("{place}: {command}: {e}")) {
-                Some(comparison) => comparison.subject(0, &set).map(|(_, subject)| subject),
+                Some(comparison) => comparison.subject(0, &set, MemoryBound::none()).map(|(_, subject)| subject),
                 None => Subject::load(&path, &set),
             };
             read.unwrap_or_else(|e| panic!("{place}: {command}: {e:?}"));
