@@ -124,6 +124,22 @@ fn of_two_resumes_at_once_one_is_refused() {
     assert_eq!(steps, (5..=600).step_by(5).collect::<Vec<_>>());
 }
 
+#[test]
+fn of_two_starts_at_one_place_one_makes_the_run() {
+    let folder = folder();
+    config(folder.path(), &TINY.replace("steps = 100", "steps = 20"));
+    let both = [(), ()].map(|()| start(folder.path(), &["train", "tiny.toml", "--out", "r"]));
+    let mut codes = both.map(Started::ends);
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(2)]);
+    // Without a name each has its own.
+    let both = [(), ()].map(|()| start(folder.path(), &["train", "tiny.toml"]));
+    assert_eq!(both.map(Started::ends), [Some(0); 2]);
+    let logs = ["r", "runs/tiny", "runs/tiny-2"].map(|out| crate::support::log(&folder.path().join(out)));
+    assert!(logs[0].len() == 4 && logs[0] == logs[1] && logs[1] == logs[2]);
+    assert!(hidden(folder.path()).is_empty());
+}
+
 const MOMENTS: &str = "[network]\ninput = 8\nbn_ff = { depth = 6, width = 16 }\n\
                        [moments]\nbatch = 8\nrealisations = 400\ndepths = [1, 6]\n";
 

@@ -9,6 +9,7 @@
 //! - [`export`]: generators for other programs, and back
 //! - [`health`]: what goes wrong with a GAN is said in words
 //! - [`includes`]: configurations that build on others
+//! - [`kernel_files`]: tiles and kernels in files, what is not finite, shares of the trace
 //! - [`kernel_memory`]: kernels within a bound on memory
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`locks`]: one writer a folder, tiles that are shared, starts that are refused or killed
@@ -36,6 +37,7 @@ mod evaluation;
 mod export;
 mod health;
 mod includes;
+mod kernel_files;
 mod kernel_memory;
 mod kernels;
 mod locks;

@@ -351,14 +351,10 @@ fn what_a_kill_left_out_at_the_end_is_made_by_resume() {
             for name in *missing {
                 std::fs::remove_file(root.join(&out).join(name)).expect("removed");
             }
-            // What is being written when a kill comes is swept away.
-            let unfinished = root.join(&out).join("checkpoints/.unfinished-step_000004");
-            std::fs::create_dir_all(&unfinished).expect("made");
             let (code, stdout, stderr) = quietly(root, &["resume", &out]);
             assert_eq!(code, 0, "{stderr}");
             assert_eq!(stdout, told.replace("whole", &out), "the last lines are said");
             assert_same(&root.join("whole"), &root.join(&out), &format!("{missing:?}"));
-            assert!(!unfinished.exists());
         }
         // Nothing is missing: nothing is done.
         let (code, stdout, _) = quietly(root, &["resume", "whole"]);
@@ -390,7 +386,7 @@ fn a_kill_anywhere_on_the_way_back_goes_on_to_the_same_bytes() {
     succeed(root, &["train", "tiny.toml", "--out", "whole", "--device", "flex", "--quiet"]);
     let plan = RunDir::open(&root.join("whole")).expect("a run").undoing(Some(2)).expect("planned");
     assert_eq!(plan.len(), 8, "{plan:?}");
-    // Killed after it was decided to go back and after each removal; the last checkpoint to go in two parts.
+    // Killed after it was decided to go back, and after each removal.
     for done in 0..=plan.len() {
         let out = format!("back_{done}");
         copy(&root.join("whole"), &root.join(&out));
@@ -400,11 +396,6 @@ fn a_kill_anywhere_on_the_way_back_goes_on_to_the_same_bytes() {
         for undo in &back.undoing(Some(2)).expect("planned")[..done] {
             back.undo(undo).expect("done");
         }
-        if done == 3 {
-            let removed = root.join(&out).join("checkpoints/.removed-step_000003");
-            std::fs::create_dir_all(&removed).expect("made");
-            std::fs::write(removed.join("state.json"), "").expect("written");
-        }
         let (code, stdout, stderr) = quietly(root, &["resume", &out]);
         assert_eq!(code, 0, "{done}: {stdout}{stderr}");
         assert_same(&root.join("whole"), &root.join(&out), &format!("killed after {done} of {}", plan.len()));
@@ -413,7 +404,7 @@ fn a_kill_anywhere_on_the_way_back_goes_on_to_the_same_bytes() {
     // A checkpoint that goes away is seen by nobody, nor is a part of one that goes away already.
     let back = RunDir::open(&root.join("back_0")).expect("a run");
     let decided = Environment { rewind: Some(Rewind { to: Some(2) }), ..back.environment().expect("read") };
-    std::fs::rename(back.checkpoint(1), root.join("back_0/checkpoints/.removed-step_000001")).expect("renamed");
+    std::fs::rename(back.checkpoint(1), root.join("back_0/checkpoints/.step_000001.0.unfinished")).expect("renamed");
     back.write_environment(&decided).expect("written");
     for args in [&["sample", "back_0", "--step", "4"][..], &["resume", "back_0", "--from", "1"]] {
         let (code, _, said) = quietly(root, args);
@@ -572,6 +563,9 @@ fn edits_of_a_configuration_are_said_and_change_nothing() {
     edit("config.toml", "steps = 4", "# a comment says nothing\nsteps = 400");
     let (code, _, said) = quietly(root, &["sample", "b", "-n", "2"]);
     assert!(code == 0 && said.contains("generator.optimizer.adam.rate = 0.5 (it was 0.002)"), "{said}");
+    let (code, _, stderr) = run(root, &["cite", "b"]);
+    let said = stderr.split_whitespace().filter(|w| *w != "│").collect::<Vec<_>>().join(" ");
+    assert!(code == 2 && said.contains("is not what the run was trained with"), "{said}");
     let (code, _, said) = quietly(root, &["resume", "b", "--steps", "6"]);
     assert_eq!(code, 0, "{said}");
     for wanted in [
@@ -612,6 +606,13 @@ fn a_run_is_changed_by_set_alone_and_keeps_it() {
     resume("b", &[&set[..], &["--steps", "8", "--set", "train.grid_every=2"]].concat());
     resume("b", &["--from", "6"]);
     assert_same(&root.join("a"), &root.join("b"), "changed");
+    // Killed between the decision and what follows from it.
+    let decided = Environment { rewind: Some(Rewind { to: Some(4) }), ..environment(&root.join("a")) };
+    copy(&root.join("c"), &root.join("d"));
+    RunDir::open(&root.join("d")).expect("a run").write_environment(&decided).expect("written");
+    assert_eq!(quietly(root, &["resume", "d"]).2, "", "nothing was edited");
+    assert_same(&root.join("a"), &root.join("d"), "decided");
+    assert_eq!(environment(&root.join("a")), environment(&root.join("d")));
     resume("c", &["--steps", "8"]);
     assert!(whole(&root.join("a")) != whole(&root.join("c")), "the rate matters");
     let changes = environment(&root.join("b")).changes;

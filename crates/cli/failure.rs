@@ -87,7 +87,8 @@ impl From<RunError> for Failure {
             RunError::Exists(_)
             | RunError::NoCheckpoint(_)
             | RunError::NoSuchCheckpoint { .. }
-            | RunError::Damaged { .. } => Self::input(e),
+            | RunError::Damaged { .. }
+            | RunError::Arrays(_) => Self::input(e),
         }
     }
 }

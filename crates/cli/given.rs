@@ -6,7 +6,7 @@ use fintan_artifact::RunDir;
 use fintan_config::Subject;
 use miette::miette;
 
-use crate::commands::is_export;
+use crate::commands::{edits_of, is_export};
 use crate::failure::Failure;
 
 /// The configuration at a path: the file itself, or of a run directory the one with every default.
@@ -14,13 +14,22 @@ pub(crate) fn configuration(path: &Path) -> Result<PathBuf, Failure> {
     if !path.is_dir() {
         return Ok(path.into());
     }
-    RunDir::open(path).map(|run| run.resolved_config()).map_err(|_| {
+    let run = RunDir::open(path).map_err(|_| {
         let message = format!("`{}` is a folder: neither a configuration (.toml) nor a run directory", path.display());
         Failure::Input(match reader(path) {
             Some(help) => miette!(help = help, "{message}"),
             None => miette!("{message}"),
         })
-    })
+    })?;
+    let resolved = run.resolved_config();
+    if let Some(edits) = edits_of(&run)? {
+        return Err(Failure::Input(miette!(
+            help = "copy it out of the run to look at it as a configuration of its own; `fintan resume` puts it back",
+            "`{}` is not what the run was trained with: {edits}",
+            resolved.display()
+        )));
+    }
+    Ok(resolved)
 }
 
 /// A configuration that is to be begun with, which a run directory is not.

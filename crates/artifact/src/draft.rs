@@ -110,14 +110,18 @@ impl Draft {
     /// # Errors
     /// As [`Draft::publish`].
     pub fn publish_run(self) -> Result<RunDir, RunError> {
-        // The lock goes with the folder: there is no moment at which another process could take it.
+        // The lock goes with the folder: there is no moment at which another process could take it. Elsewhere than on Unix
+        // a folder with an open file in it cannot be renamed.
         let (root, here, there) = self.put(|draft| {
-            let lock = Lock::exclusive(draft)?;
+            let lock = cfg!(unix).then(|| Lock::exclusive(draft)).transpose()?;
             sync_folder(draft)?;
             Ok(lock)
         })?;
-        let lock = here.or(there.map(|lock| lock.moved(root.clone())));
-        Ok(RunDir::of(root, lock))
+        let lock = match here.or(there.flatten().map(|lock| lock.moved(root.clone()))) {
+            Some(lock) => lock,
+            None => Lock::exclusive(&root)?,
+        };
+        Ok(RunDir::of(root, Some(lock)))
     }
 
     /// Its name, and the lock of the folder that was there already; else what `begin` makes of the draft before it is renamed.

@@ -19,11 +19,12 @@ mod visible;
 mod whole;
 mod writer;
 
-pub use arrays::{Array, Values, read_arrays, write_npz};
+pub use arrays::{read_arrays, write_npz};
 pub use comparison::{ComparedData, ComparedRow, ComparedRun, Comparison};
 pub use draft::{Draft, is_free};
 pub use environment::{Change, Environment, Rewind};
 pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, RefusedMetric};
+pub use fintan_arrays::{Array, ArrayError, ArrayFile, Element, Values};
 pub use lock::{Lock, LockWarning};
 pub use log::{Event, EventKind, LogLine, SupervisedLine, number};
 pub use rewind::Undo;

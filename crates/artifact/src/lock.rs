@@ -150,7 +150,7 @@ impl Lock {
 
     /// Of a file that the system has locked.
     fn held(file: fs_err::File, folder: &Path, name: &'static str, kind: Kind) -> Result<Self, RunError> {
-        let elsewhere = read(&file).into_iter().find(|writer| writer.life() == Life::Unknown);
+        let elsewhere = read(&file).into_iter().find(Writer::is_elsewhere);
         let warning = elsewhere
             .filter(|_| kind == Kind::Exclusive)
             .map(|writer| LockWarning::OtherHost { folder: folder.into(), writer });
@@ -209,8 +209,15 @@ impl Lock {
     /// # Errors
     /// Those of the file system.
     pub fn remove_folder(self) -> Result<bool, RunError> {
-        if !self.is_alone() || read(&self.file).iter().any(|writer| writer.life() == Life::Unknown) {
+        if !self.is_alone() || read(&self.file).iter().any(Writer::is_elsewhere) {
             return Ok(false);
+        }
+        if !cfg!(unix) {
+            // A folder with an open file in it cannot be renamed there.
+            let place = self.folder.clone();
+            drop(self);
+            crate::whole::remove(&place)?;
+            return Ok(true);
         }
         // Under another name first: nobody finds it half removed, and a kill leaves what the next start removes.
         let place = self.folder.clone();

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::lines;
 use crate::run_dir::{RunDir, RunError, step_name};
-use crate::whole::write_whole;
+use crate::whole::{Unfinished, folder_of, remove, sync_folder, write_whole};
 
 /// A removal on the way back. Doing it twice is the same as doing it once.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,35 +111,11 @@ impl RunDir {
         if !folder.exists() {
             return Ok(());
         }
-        let removed = folder.with_file_name(format!("{REMOVED}{}", step_name(step)));
-        if removed.exists() {
-            fs_err::remove_dir_all(&removed)?;
-        }
-        fs_err::rename(&folder, &removed)?;
-        Ok(fs_err::remove_dir_all(&removed)?)
-    }
-
-    /// Removes what a kill left of checkpoints that were being written or removed. Nobody else may train the run meanwhile.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn sweep_checkpoints(&self) -> Result<(), RunError> {
-        let folder = self.root().join("checkpoints");
-        if !folder.is_dir() {
-            return Ok(());
-        }
-        for entry in fs_err::read_dir(folder)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with(REMOVED) || (name.starts_with('.') && name.contains("unfinished")) {
-                if path.is_dir() {
-                    fs_err::remove_dir_all(&path)?;
-                } else {
-                    remove_file(&path)?;
-                }
-            }
-        }
-        Ok(())
+        let going = Unfinished::beside(&folder)?;
+        fs_err::rename(&folder, going.path())?;
+        // On the disk before its files go: after a power cut too, no part of it stands under its name.
+        sync_folder(folder_of(&folder))?;
+        Ok(remove(going.path())?)
     }
 
     /// The last step that the log speaks of, events included.
@@ -174,9 +150,6 @@ impl RunDir {
         Ok(self.latest().is_file() || self.summary_step()?.is_some())
     }
 }
-
-/// What the names of checkpoints begin with that are being removed.
-const REMOVED: &str = ".removed-";
 
 fn remove_file(path: &Path) -> Result<(), RunError> {
     match fs_err::remove_file(path) {
@@ -254,26 +227,25 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_checkpoint_is_never_seen_and_is_swept_away() {
+    fn a_part_of_a_checkpoint_is_never_seen() {
         let parent = tempfile::tempdir().expect("a folder");
         let run = trained(&parent.path().join("a"));
-        // Killed while the folder of a removed checkpoint was taken apart, and while another one was written.
-        let folder = run.root().join("checkpoints");
-        fs_err::rename(run.checkpoint(2), folder.join(".removed-step_000002")).expect("renamed");
-        fs_err::create_dir_all(folder.join(".unfinished-step_000007")).expect("made");
-        write_whole(&folder.join(".latest.unfinished"), b"step").expect("written");
+        // Killed while the folder of a removed checkpoint was taken apart.
+        let going = Unfinished::beside(&run.checkpoint(2)).expect("a name");
+        fs_err::rename(run.checkpoint(2), going.path()).expect("renamed");
         // Names that this program does not give.
+        let folder = run.root().join("checkpoints");
         for foreign in ["step_12", "step_+00012", "step_000012x"] {
             fs_err::create_dir_all(folder.join(foreign)).expect("made");
         }
         write_whole(&folder.join("step_000013"), b"a file").expect("written");
         assert_eq!(run.checkpoints().expect("read"), [1, 3, 4]);
-        run.sweep_checkpoints().expect("swept");
+        run.prune(2).expect("pruned");
+        assert_eq!(run.checkpoints().expect("read"), [3, 4]);
+        drop(going);
         let hidden =
             |e: std::io::Result<fs_err::DirEntry>| e.expect("read").file_name().to_string_lossy().starts_with('.');
         assert!(!fs_err::read_dir(&folder).expect("read").any(hidden));
-        run.prune(2).expect("pruned");
-        assert_eq!(run.checkpoints().expect("read"), [3, 4]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fintan_arrays::ArrayError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -69,6 +70,18 @@ pub enum RunError {
         /// What is wrong.
         message: String,
     },
+    /// A file of arrays that cannot be read.
+    #[error(transparent)]
+    Arrays(ArrayError),
+}
+
+impl From<ArrayError> for RunError {
+    fn from(error: ArrayError) -> Self {
+        match error {
+            ArrayError::Io(error) => Self::Io(error),
+            error => Self::Arrays(error),
+        }
+    }
 }
 
 fn writes(writer: Option<&Writer>) -> String {
@@ -109,10 +122,6 @@ impl RunDir {
         let run = Self::of(root.into(), Some(Lock::exclusive(root)?));
         for folder in ["", "grids", "ntk", "checkpoints"] {
             sweep(&root.join(folder), |life| life == Life::Ended);
-        }
-        if run.lock_warning().is_none() {
-            // Only who has the lock writes checkpoints: what other hosts left of them is large, and dead.
-            sweep(&root.join("checkpoints"), |life| life != Life::Runs);
         }
         Ok(run)
     }

@@ -67,6 +67,11 @@ impl Writer {
         self.mark().life()
     }
 
+    /// Whether it is of another host, whose processes cannot be looked for from here.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.mark().place != Self::this().mark().place
+    }
+
     /// What tells it from any other process, short enough for the name of a file.
     pub(crate) fn mark(&self) -> Mark {
         let Self { host, pid, namespace, boot, started, .. } = self;

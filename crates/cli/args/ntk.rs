@@ -97,7 +97,8 @@ pub(crate) struct Ntk {
     /// the Frobenius norm and of the alignment of the leading eigenvector with the first checkpoint's.
     #[arg(long, value_enum, conflicts_with_all = ["step", "weights", "out", "tiles", "top", "plan"])]
     pub steps: Option<Steps>,
-    /// Weights from a safetensors file, in PyTorch's layouts, named `{i}.weight` and `{i}.bias`.
+    /// Weights from a safetensors file, in PyTorch's layouts, named `{i}.weight` and `{i}.bias`, i counting the layers that hold
+    /// parameters. `--bn running` needs `{i}.running_mean` and `{i}.running_var` of batch norms, too.
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Inputs from an .npy file, `FILE.npz:NAME` or `FILE.safetensors:NAME`, [N, features] or [N, channels, rows, columns];

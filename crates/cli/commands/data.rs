@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fintan_artifact::{RunDir, write_whole};
 use fintan_config::{Cifar, Data, Files, Fit, Idx, Image, Npy, Npz, Subject};
-use fintan_data::{Images, Order};
+use fintan_data::{Images, Order, holds_batches, looks_like_tar};
 use fintan_report::grid_png;
 
 use crate::args::{DataArgs, DataCommand};
@@ -44,9 +44,15 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
     });
     if args.voice.json {
         let unreadable: Vec<String> = images.unreadable.iter().map(|(path, _)| path.display().to_string()).collect();
+        let left_out: Vec<serde_json::Value> = images
+            .left_out
+            .groups()
+            .map(|(reason, paths)| serde_json::json!({ "why": reason.words(), "files": paths }))
+            .collect();
         let answer = serde_json::json!({
             "source": images.source, "images": images.len(), "size": images.size, "channels": images.channels,
             "class_counts": classes, "class_names": images.classes, "unreadable": unreadable,
+            "left_out": left_out, "notes": images.notes,
         });
         answer_json(&answer);
         return Ok(images);
@@ -60,6 +66,12 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
     }
     for (path, why) in &images.unreadable {
         answer!("unread    {}: {why}", path.display());
+    }
+    for line in images.left_out.lines() {
+        answer!("left out  {line}");
+    }
+    for note in &images.notes {
+        answer!("note      {note}");
     }
     Ok(images)
 }
@@ -84,17 +96,14 @@ fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
         return Err(Failure::input("--channels must be 1 or 3, --size in 1 to 4096"));
     }
     let image = Image { size: args.size, channels: args.channels, fit: Fit::Resize, background: 255, flip: false };
-    let has = |folder: &Path, extension: &str| {
-        fs_err::read_dir(folder).is_ok_and(|mut all| {
-            all.any(|entry| entry.is_ok_and(|e| e.path().extension().is_some_and(|x| x == extension)))
-        })
-    };
     let is = |extension: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension));
-    let data = if path.is_dir() && has(&path, "bin") || is("bin") {
-        Data::Cifar(Cifar { files: vec![path], labels: 1 })
+    let data = if path.is_dir() && holds_batches(&path) || is("bin") {
+        // The names of CIFAR-100's fine labels tell its records from those of CIFAR-10.
+        let labels = if path.join("fine_label_names.txt").is_file() { 2 } else { 1 };
+        Data::Cifar(Cifar { files: vec![path], labels })
     } else if path.is_dir() {
         Data::Folder(Files { path })
-    } else if is("tar") {
+    } else if is("tar") || is("tgz") || is_packed_tar(&path) || looks_like_tar(&path).map_err(Failure::input)? {
         Data::Tar(Files { path })
     } else if is("zip") {
         Data::Zip(Files { path })
@@ -106,4 +115,9 @@ fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
         Data::Idx(Idx { images: path, labels: None })
     };
     Ok((data, image))
+}
+
+/// Whether a file is called `.tar` and then something, such as `.tar.gz`.
+fn is_packed_tar(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| Path::new(stem).extension().is_some_and(|e| e.eq_ignore_ascii_case("tar")))
 }

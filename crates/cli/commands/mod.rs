@@ -20,6 +20,7 @@ mod tune;
 use fintan_artifact::LockWarning;
 
 pub(crate) use self::export::is_export;
+pub(crate) use self::settings_of_run::edits_of;
 use crate::args::{Args, Command, Voice};
 use crate::failure::Failure;
 use crate::voice::tell;

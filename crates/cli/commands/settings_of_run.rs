@@ -18,6 +18,15 @@ pub(super) fn subject_of_run(run: &RunDir, overrides: &[String], memory: MemoryB
     Ok(Subject::parse_within(&name, &run.configuration()?, overrides, memory)?)
 }
 
+/// Settings of the resolved configuration of a run that were edited by hand.
+pub(crate) fn edits_of(run: &RunDir) -> Result<Option<String>, Failure> {
+    // Between two writes of a resume the resolved configuration is not yet that of `env.json`.
+    let environment = run.environment()?;
+    let written = environment.settings.filter(|_| environment.rewind.is_none());
+    let found = fs_err::read_to_string(run.resolved_config()).map_err(Failure::input)?;
+    Ok(written.and_then(|written| edits(&written, &found)))
+}
+
 /// Says which settings of a run were edited by hand, once a file: in the resolved configuration, and, where that is wanted,
 /// in the one that the run was begun with.
 pub(super) fn say_edits(run: &RunDir, environment: &Environment, of_both: bool) {

@@ -17,13 +17,18 @@ pub enum DataError {
         message: String,
     },
     /// No image at all.
-    #[error("`{}` holds no readable PNG or JPEG image{}", path.display(), because(first.as_deref()))]
+    #[error("`{}` holds no readable PNG or JPEG image{}", path.display(), because(first.as_deref(), left_out))]
     NoImage {
         /// The folder or archive.
         path: PathBuf,
         /// The first file that could not be read, and why.
         first: Option<Box<(PathBuf, String)>>,
+        /// What is left out, in words.
+        left_out: Vec<String>,
     },
+    /// An array cannot be read.
+    #[error(transparent)]
+    Arrays(fintan_arrays::ArrayError),
     /// An image does not fit the wanted size.
     #[error("`{}` is {width}x{height}, which `image.fit = \"{fit}\"` cannot bring to {size}x{size}", path.display())]
     Fit {
@@ -56,8 +61,10 @@ pub enum DataError {
     },
 }
 
-fn because(first: Option<&(PathBuf, String)>) -> String {
-    first.map_or(String::new(), |f| format!(" (the first of those that failed: `{}`: {})", f.0.display(), f.1))
+fn because(first: Option<&(PathBuf, String)>, left_out: &[String]) -> String {
+    let failed = first.map(|f| format!(" (the first of those that failed: `{}`: {})", f.0.display(), f.1));
+    let left_out = (!left_out.is_empty()).then(|| format!("; left out are {}", left_out.join("; ")));
+    failed.into_iter().chain(left_out).collect()
 }
 
 impl DataError {

@@ -34,6 +34,8 @@ pub struct TaskData {
     pub test: Examples,
     /// Where they come from, in words.
     pub source: String,
+    /// What a user should know of the files; see [`Images::remarks`].
+    pub remarks: Vec<String>,
     /// The label of each class, in the order of the outputs; none for regression.
     pub classes: Vec<u8>,
 }
@@ -111,7 +113,8 @@ fn labelled(images: &Images, how: &str, experiment: &SupervisedExperiment) -> Re
     let outputs = network.output().len();
     let wrong = |message: String| DataError::Labels { origin: images.source.clone(), message };
     let Some(labels) = &images.labels else {
-        return Err(wrong(format!("has no labels, which classification needs; {how}")));
+        let why = images.notes.first().map_or(String::new(), |note| format!("; {note}"));
+        return Err(wrong(format!("has no labels, which classification needs; {how}{why}")));
     };
     let mut counts = [0_usize; 256];
     for &label in labels {
@@ -158,7 +161,13 @@ fn labelled(images: &Images, how: &str, experiment: &SupervisedExperiment) -> Re
         outputs,
     };
     debug_assert_eq!(task.goal, Goal::Classification, "checked");
-    Ok(TaskData { train: take(train), test: take(test), source: images.source.clone(), classes })
+    Ok(TaskData {
+        train: take(train),
+        test: take(test),
+        source: images.source.clone(),
+        remarks: images.remarks(),
+        classes,
+    })
 }
 
 /// What random numbers of a task's samples are for.

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use fintan_config::{Data, Image};
 
 use crate::error::DataError;
+use crate::left_out::LeftOut;
 use crate::{arrays, cifar, files, idx, shapes};
 
 /// Images of one size, as bytes in memory.
@@ -23,13 +24,18 @@ pub struct Images {
     pub classes: Option<Vec<String>>,
     /// Files that could not be decoded, and why.
     pub unreadable: Vec<(PathBuf, String)>,
+    /// Files that are no part of the set, and why.
+    pub left_out: LeftOut,
+    /// What else is to be known of the source, such as why there are no labels.
+    pub notes: Vec<String>,
     pixels: Vec<u8>,
 }
 
 impl Images {
     pub(crate) fn new(wanted: &Image, pixels: Vec<u8>, labels: Option<Vec<u8>>, source: String) -> Self {
         let Image { size, channels, .. } = *wanted;
-        Self { size, channels, source, labels, classes: None, unreadable: Vec::new(), pixels }
+        let (unreadable, left_out, notes) = (Vec::new(), LeftOut::default(), Vec::new());
+        Self { size, channels, source, labels, classes: None, unreadable, left_out, notes, pixels }
     }
 
     /// Reads a data set and brings every image to the wanted form.
@@ -47,6 +53,17 @@ impl Images {
             Data::Npy(npy) => arrays::load_npy(npy, wanted),
             Data::Npz(npz) => arrays::load_npz(npz, wanted),
         }
+    }
+
+    /// What a user should know of the files: those that could not be read, those that are left out, and why.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let failed = self.unreadable.first().map(|(path, why)| {
+            let n = self.unreadable.len();
+            format!("{n} file(s) could not be read and are left out; the first: `{}`: {why}", path.display())
+        });
+        let left_out = self.left_out.lines().into_iter().map(|line| format!("left out {line}"));
+        failed.into_iter().chain(left_out).chain(self.notes.iter().cloned()).collect()
     }
 
     /// What a class is called.

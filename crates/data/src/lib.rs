@@ -5,20 +5,28 @@
 //! has its samples on the host ([`TaskData`]), a subset of such a set or drawn.
 
 mod arrays;
+mod bounds;
 mod cifar;
 mod error;
 mod examples;
 mod files;
 mod fit;
+mod gzip;
 mod idx;
 mod images;
+mod jpeg;
+mod left_out;
 mod order;
 mod parallel;
+mod picture;
 mod shapes;
 mod teacher;
 
+pub use cifar::holds_batches;
 pub use error::DataError;
 pub use examples::{Examples, TaskData};
+pub use files::looks_like_tar;
 pub use images::{Images, fingerprint};
+pub use left_out::{LeftOut, Reason};
 pub use order::Order;
 pub use shapes::CLASSES;

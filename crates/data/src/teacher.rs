@@ -34,6 +34,7 @@ pub(crate) fn draw(settings: &Teacher, experiment: &SupervisedExperiment) -> Tas
         train: set(task.train, Purpose::Train, settings.noise),
         test: set(task.test, Purpose::Test, 0.0),
         source,
+        remarks: Vec::new(),
         classes,
     }
 }

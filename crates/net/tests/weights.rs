@@ -2,7 +2,7 @@
 
 use burn::tensor::TensorData;
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
-use fintan_net::weights::{Tensors, read_safetensors, write_safetensors};
+use fintan_net::weights::{Tensors, read_safetensors, read_tensor, write_safetensors};
 use fintan_net::{Mode, Network};
 
 use crate::support::{Case, flex, golden, rng};
@@ -89,4 +89,77 @@ fn a_file_cut_short_is_refused() {
         let error = read_safetensors(&bytes[..len]).expect_err("cut short").to_string();
         assert!(error.starts_with("not a complete safetensors file"), "{error}");
     }
+}
+
+/// A safetensors file of one tensor `x` and others.
+fn file(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
+    let (mut header, mut body) = (Vec::new(), Vec::new());
+    for (name, dtype, shape, bytes) in tensors {
+        let start = body.len();
+        body.extend(bytes);
+        header.push(format!(
+            "\"{name}\":{{\"dtype\":\"{dtype}\",\"shape\":{shape:?},\"data_offsets\":[{start},{}]}}",
+            body.len()
+        ));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &body].concat()
+}
+
+#[test]
+fn half_precision_and_integers_are_read_and_tensors_that_are_not_meant_refuse_nothing() {
+    let cases: [(&str, Vec<u8>, [f64; 2]); 8] = [
+        ("F16", vec![0x00, 0x3c, 0x00, 0xc4], [1.0, -4.0]),
+        ("BF16", vec![0x80, 0x3f, 0x80, 0xc0], [1.0, -4.0]),
+        ("F32", [0.5_f32.to_le_bytes(), (-2.0_f32).to_le_bytes()].concat(), [0.5, -2.0]),
+        ("F64", [0.1_f64.to_le_bytes(), 1e300_f64.to_le_bytes()].concat(), [0.1, 1e300]),
+        ("I64", [(-3_i64).to_le_bytes(), 7_i64.to_le_bytes()].concat(), [-3.0, 7.0]),
+        ("U16", vec![1, 0, 0, 1], [1.0, 256.0]),
+        ("I8", vec![0xff, 2], [-1.0, 2.0]),
+        ("BOOL", vec![1, 0], [1.0, 0.0]),
+    ];
+    for (dtype, bytes, want) in cases {
+        let odd = ("odd", "F8_E4M3", &[1][..], vec![0]);
+        let bytes = file(&[("x", dtype, &[2], bytes), odd, ("n", "I64", &[], vec![9, 0, 0, 0, 0, 0, 0, 0])]);
+        let x = read_tensor(&bytes, "x").expect("read");
+        assert_eq!(x.iter::<f64>().collect::<Vec<_>>(), want, "{dtype}");
+        let all = read_safetensors(&bytes).expect("read");
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["n", "x"]);
+        assert_eq!(all["x"], x);
+        let said = read_tensor(&bytes, "odd").expect_err("eight bits").to_string();
+        assert!(said.starts_with("tensor `odd` is of type F8_E4M3, which is unsupported"), "{said}");
+        let said = read_tensor(&bytes, "y").expect_err("not there").to_string();
+        assert_eq!(said, "there is no tensor `y`, only n, odd, x");
+    }
+    // One that a network would need is not passed over.
+    let bytes = file(&[("0.weight", "F8_E4M3", &[1], vec![0])]);
+    assert!(read_safetensors(&bytes).expect_err("eight bits").to_string().starts_with("tensor `0.weight` is of type"));
+}
+
+#[test]
+fn weights_of_half_precision_are_those_of_their_values() {
+    let case = case();
+    let tensors = case.network(&flex()).to_tensors();
+    // Cut to what bf16 holds, and written as F32 and as BF16.
+    let cut = |data: &TensorData| data.iter::<f32>().map(|v| v.to_bits() >> 16).collect::<Vec<u32>>();
+    let (mut single, mut half) = (Tensors::new(), Vec::new());
+    for (name, data) in &tensors {
+        let values = cut(data);
+        let floats: Vec<f32> = values.iter().map(|&bits| f32::from_bits(bits << 16)).collect();
+        single.insert(name.clone(), TensorData::new(floats, data.shape().clone()));
+        half.push((
+            name.clone(),
+            data.shape().to_vec(),
+            values.iter().flat_map(|&b| (b as u16).to_le_bytes()).collect(),
+        ));
+    }
+    let half: Vec<(&str, &str, &[usize], Vec<u8>)> = half
+        .iter()
+        .map(|(name, shape, bytes): &(String, Vec<usize>, Vec<u8>)| (name.as_str(), "BF16", &shape[..], bytes.clone()))
+        .collect();
+    let network = |tensors: &Tensors| {
+        let network = Network::init(&case.architecture, &mut rng(1), &flex()).with_tensors(tensors).expect("they fit");
+        write_safetensors(&network.to_tensors())
+    };
+    assert_eq!(network(&single), network(&read_safetensors(&file(&half)).expect("read")));
 }

@@ -3,8 +3,7 @@
 use burn::tensor::Tensor;
 use fintan_config::Shape;
 use fintan_ntk::{
-    Entries, Kernel, Method, Operator, Overflow, Part, Plan, PlanError, SpectrumError, Trace, Values,
-    largest_eigenpairs,
+    Entries, Kernel, Method, Operator, Part, Plan, PlanError, SpectrumError, Trace, Values, largest_eigenpairs,
 };
 
 use crate::networks::{normal, rng};

@@ -137,29 +137,39 @@ fn fixed_variance(block: &[Rule], start: Wide) -> Result<Variance, LimitError> {
     if at_start.abs() < 4.0 * f64::EPSILON {
         return Ok(Variance::Tends(start.value()));
     }
-    // Powers of two, ever larger ones where the fixed point is far.
-    let from = start.log2().round() as i64;
+    // Towards where it goes, by secants, which do not step over a fixed point to another one that is near it; no further
+    // at once than by a factor, which grows where the fixed point is far.
     let up = at_start > 0.0;
-    let at = |steps: i64| Wide::scaled(1.0, from + if up { steps } else { -steps });
-    let crossed = |steps: i64| surplus(at(steps)).map(|found| (found > 0.0) != up);
-    let (mut before, mut behind) = (-1, 0);
-    while !crossed(behind)? {
-        (before, behind) = (behind, if behind < 40 { behind + 1 } else { 2 * behind });
-        if behind > RANGE {
+    let [mut here, mut before] = [start; 2];
+    let [mut growth, mut growth_before] = [start * at_start; 2];
+    let (mut factor, mut steps) = (1.25_f64, 0);
+    loop {
+        let furthest = here * if up { factor } else { 1.0 / factor };
+        let slowing = growth.over(growth_before);
+        let next = if slowing < 1.0 {
+            // Where the growth would be 0 if it went on falling so.
+            let secant = here + (here - before) * (slowing / (1.0 - slowing));
+            if ((secant - furthest).value() > 0.0) == up { furthest } else { secant }
+        } else {
+            furthest
+        };
+        let found = surplus(next)?;
+        if found.abs() < 4.0 * f64::EPSILON || next == here {
+            return Ok(Variance::Tends(next.value()));
+        }
+        if (found > 0.0) != up {
+            let (a, b) = (here.value(), next.value());
+            let root = root(|q| surplus(Wide::new(q)), [a.min(b), a.max(b)], 4e-16)?;
+            return Ok(root.map_or(gone(at_start), Variance::Tends));
+        }
+        (before, growth_before) = (here, growth);
+        (here, growth) = (next, next * found);
+        steps += 1;
+        factor = if steps < 40 { 2.0 } else { (factor * factor).min(1e60) };
+        if (here.log2() - start.log2()).abs() > RANGE as f64 {
             return Ok(gone(at_start));
         }
     }
-    while behind - before > 1 {
-        let middle = i64::midpoint(before, behind);
-        if crossed(middle)? {
-            behind = middle;
-        } else {
-            before = middle;
-        }
-    }
-    let (a, b) = (at(before).value(), at(behind).value());
-    let found = root(|q| surplus(Wide::new(q)), [a.min(b), a.max(b)], 4e-16)?;
-    Ok(found.map_or(gone(at_start), Variance::Tends))
 }
 
 /// Powers of two of the start's variance between which fixed points are looked for.

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
 #![allow(clippy::type_complexity, reason = "tables of cases are read once")]
 
+mod agreement;
 mod depth;
 mod duals;
 mod flow;

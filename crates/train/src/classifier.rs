@@ -214,7 +214,7 @@ impl Classifier {
         let number =
             |name: &str| Ok(fitting(tensors, name, &[1], DType::F64)?.iter::<f64>().next().unwrap_or(f64::NAN));
         let mut weights = tensors.clone();
-        ["accuracy", "tested"].map(|name| weights.remove(name));
+        weights.retain(|name, _| !["accuracy", "tested"].contains(&name.as_str()));
         let fit = || -> Result<Self, WeightsError> {
             classifier.accuracy = number("accuracy")?;
             classifier.tested = number("tested")? as usize;

@@ -160,7 +160,9 @@ impl Optimizer {
             moments.push((name.clone(), TensorData::from_bytes(bytes, shape, dtype)));
         }
         let mut source = StateSource::new(counters);
-        moments.into_iter().for_each(|(name, data)| source.insert_tensor(name, data));
+        for (name, data) in moments {
+            source.insert_tensor(name, data);
+        }
         for (i, (state, parameter)) in self.states.iter_mut().zip(parameters).enumerate() {
             let (prefix, device) = (i.to_string(), parameter.device());
             *state = match self.rule {
@@ -169,5 +171,52 @@ impl Optimizer {
             };
         }
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use fintan_config::{Adam, Sgd};
+
+    use super::*;
+
+    fn parameters() -> Vec<Tensor<2>> {
+        let data = |shape: [usize; 2]| TensorData::new(vec![0.5_f32; shape[0] * shape[1]], shape);
+        [[2, 3], [1, 3]].map(|shape| Tensor::from_data(data(shape), &Device::flex())).into()
+    }
+
+    /// A state that was missing or short was taken for one that had seen nothing.
+    #[test]
+    fn a_stored_state_goes_on_and_what_is_missing_of_it_is_named() {
+        let adam = Settings::Adam(Adam { rate: 0.1, beta1: 0.5, beta2: 0.99, eps: 1e-8 });
+        let mut moved = Optimizer::new(&adam, vec![0.1; 2]);
+        let _ = moved.step(parameters(), parameters(), 1.0);
+        let stored = moved.to_tensors();
+        let read =
+            |tensors: &Tensors, steps| Optimizer::new(&adam, vec![0.1; 2]).with_tensors(tensors, &parameters(), steps);
+        assert_eq!(read(&stored, 1).expect("fits").to_tensors(), stored);
+        assert!(read(&Tensors::new(), 0).expect("nothing was done").to_tensors().is_empty());
+        let said = |change: &dyn Fn(&mut Tensors)| {
+            let mut tensors = stored.clone();
+            change(&mut tensors);
+            read(&tensors, 1).err().expect("refused").to_string()
+        };
+        let number = |value: f64| TensorData::new(vec![value], [1]);
+        let row = |value: f32| TensorData::new(vec![0.1, value, 0.1], [1, 3]);
+        assert!(said(&Tensors::clear).starts_with("tensor `0.momentum.moment_1` of shape [2, 3] is missing"));
+        assert!(said(&|t| t.retain(|name, _| !name.starts_with("1."))).starts_with("tensor `1.momentum.moment_1`"));
+        assert!(said(&|t| drop(t.remove("1.momentum.time"))).starts_with("tensor `1.momentum.time`"));
+        assert!(said(&|t| drop(t.insert("2.momentum.time".into(), number(1.0)))).contains("`2.momentum.time`"));
+        for value in [-3.0, 0.5, f64::INFINITY] {
+            assert!(said(&|t| drop(t.insert("0.momentum.time".into(), number(value)))).contains("`0.momentum.time`"));
+        }
+        for value in [f32::NAN, -1.0] {
+            let told = said(&|t| drop(t.insert("1.momentum.moment_2".into(), row(value))));
+            assert!(told.starts_with("tensor `1.momentum.moment_2` holds"), "{told}");
+        }
+        let plain = Settings::Sgd(Sgd { rate: 0.1, momentum: 0.0 });
+        let still = Optimizer::new(&plain, vec![0.1; 2]).with_tensors(&Tensors::new(), &parameters(), 9);
+        assert!(still.expect("plain descent has no state").to_tensors().is_empty());
     }
 }

@@ -145,6 +145,10 @@ impl Extractor {
         }
     }
 
+    fn has_classes(&self) -> bool {
+        matches!(self, Self::Trained(_))
+    }
+
     pub(super) fn see(&self, samples: &Samples, opened: &Opened, voice: &Voice) -> Seen {
         let work = Work::new(voice, "features", samples.len());
         match self {
@@ -171,8 +175,11 @@ impl Extractor {
         let key = fingerprint(&[&key.to_le_bytes(), &images.fingerprint().to_le_bytes(), said.as_bytes()]);
         let name = format!("features-{key:016x}.safetensors");
         if let Some(kept) = cache.read(&name)
-            && let (Some(a), Some(b)) = (unpack(&kept, "reference"), unpack(&kept, "held_out"))
-            && [a.0.len(), b.0.len()] == [reference.len(), held_out.len()]
+            && let (Some(a), Some(b)) = (
+                unpack(&kept, "reference", reference.len(), self.has_classes()),
+                unpack(&kept, "held_out", held_out.len(), self.has_classes()),
+            )
+            && a.0.width == b.0.width
         {
             return [a, b];
         }
@@ -190,12 +197,15 @@ impl Extractor {
     }
 }
 
-fn unpack(tensors: &Tensors, name: &str) -> Option<Seen> {
+/// What was kept of `count` images; none if it is damaged, and then it is computed again.
+fn unpack(tensors: &Tensors, name: &str, count: usize, has_classes: bool) -> Option<Seen> {
     let features = tensors.get(&format!("{name}.features"))?;
-    let width = *features.shape().to_vec().get(1)?;
-    let classes = tensors.get(&format!("{name}.classes"))?;
-    Some((
-        Features { values: features.iter::<f64>().collect(), width },
-        classes.iter::<f64>().map(|class| class as usize).collect(),
-    ))
+    let [found, width] = features.shape().to_vec().try_into().ok()?;
+    let values: Vec<f64> = features.iter::<f64>().collect();
+    let classes: Vec<f64> = tensors.get(&format!("{name}.classes"))?.iter::<f64>().collect();
+    let whole =
+        classes.iter().all(|class| *class >= 0.0 && class.fract() == 0.0) && values.iter().all(|v| v.is_finite());
+    let counted = found == count && width > 0 && classes.len() == if has_classes { count } else { 0 };
+    let classes = classes.into_iter().map(|class| class as usize).collect();
+    (whole && counted).then_some((Features { values, width }, classes))
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::DType;
-use fintan_artifact::{Draft, RunDir, RunError, read_arrays};
+use fintan_artifact::{ArrayFile, Draft, RunDir, RunError};
 use fintan_config::{ConfigError, Held, Inputs, NetworkExperiment, Precision, Subject, image_of};
 use fintan_data::Images;
 use fintan_moments::summary::{fits, rows};
@@ -145,10 +145,12 @@ fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
     let shape = experiment.network.input;
     if let Inputs::Npy(files) = &settings.inputs {
         let path = files.path.display();
-        let arrays = read_arrays(&files.path).map_err(Failure::input)?;
-        let [(_, array)] = &arrays[..] else {
-            return Err(Failure::input(format!("`{path}` must hold one array, it holds {}", arrays.len())));
+        let mut arrays = ArrayFile::open(&files.path).map_err(Failure::input)?;
+        let [name] = arrays.names() else {
+            return Err(Failure::input(format!("`{path}` must hold one array, it holds {}", arrays.names().len())));
         };
+        let name = name.clone();
+        let array = arrays.read(&name).map_err(Failure::input)?;
         let image = [shape.channels, shape.height, shape.width];
         let fits = array.shape.get(1..).is_some_and(|axes| axes == [shape.len()] || axes == image);
         if !fits {

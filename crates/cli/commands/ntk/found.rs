@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
-use fintan_artifact::{RunDir, read_arrays};
+use fintan_artifact::{ArrayFile, RunDir};
 use fintan_config::{Architecture, Bytes, Held, NetworkExperiment, Settings, Shape, Subject};
 use fintan_data::{Images, Order, TaskData};
-use fintan_net::weights::{WeightsError, read_safetensors};
+use fintan_net::weights::{WeightsError, read_safetensors, read_tensor};
 use fintan_net::{Mode, Network, Placement, channels_last};
 use fintan_train::{Purpose, latents, read_discriminator, read_network, read_sampler, stream};
 use rand_distr::{Distribution as _, StandardNormal};
@@ -279,24 +279,22 @@ pub(crate) fn read_samples(file: &str, shape: Shape) -> Result<Vec<f64>, Failure
     let (found, values) = if let Some((path, name)) = file.rsplit_once(".safetensors:") {
         let path = format!("{path}.safetensors");
         let bytes = fs_err::read(&path).map_err(Failure::input)?;
-        let mut tensors = read_safetensors(&bytes).map_err(|e| wrong(e.to_string()))?;
-        let names = tensors.keys().cloned().collect::<Vec<_>>().join(", ");
-        let data = tensors.remove(name).ok_or_else(|| wrong(format!("there is no tensor `{name}`, only {names}")))?;
+        let data = read_tensor(&bytes, name).map_err(|e| wrong(e.to_string()))?;
         (data.shape().to_vec(), data.iter::<f64>().collect::<Vec<f64>>())
-    } else if let Some((path, name)) = file.rsplit_once(".npz:") {
-        let arrays = read_arrays(Path::new(&format!("{path}.npz"))).map_err(Failure::input)?;
-        let names = arrays.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        let found = arrays.iter().find(|(found, _)| found == name);
-        let (_, array) = found.ok_or_else(|| wrong(format!("there is no array `{name}`, only {names}")))?;
-        (array.shape.clone(), array.to_f64())
     } else if file.ends_with(".safetensors") {
         return Err(wrong("name the tensor, such as FILE.safetensors:x".into()));
     } else {
-        let mut arrays = read_arrays(Path::new(file)).map_err(Failure::input)?;
-        if arrays.len() != 1 {
-            return Err(wrong(format!("it holds {} arrays; name one, such as FILE.npz:x", arrays.len())));
-        }
-        let (_, array) = arrays.remove(0);
+        let named = file.rsplit_once(".npz:").map(|(path, name)| (format!("{path}.npz"), name));
+        let path = named.as_ref().map_or(file, |(path, _)| path);
+        let mut arrays = ArrayFile::open(Path::new(path)).map_err(Failure::input)?;
+        let name = match (named, arrays.names()) {
+            (Some((_, name)), _) => name.to_owned(),
+            (None, [only]) => only.clone(),
+            (None, names) => {
+                return Err(wrong(format!("it holds {} arrays; name one, such as FILE.npz:x", names.len())));
+            }
+        };
+        let array = arrays.read(&name).map_err(Failure::input)?;
         let values = array.to_f64();
         (array.shape, values)
     };

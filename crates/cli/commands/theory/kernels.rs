@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::args::Theory;
 use crate::commands::ntk::read_samples;
 use crate::failure::Failure;
-use crate::voice::answer;
+use crate::voice::{answer, answer_json};
 
 /// Writes them as a file of their own, which must not exist.
 pub(super) fn alone(args: &Theory, architecture: &Architecture, path: &Path) -> Result<(), Failure> {
@@ -24,7 +24,7 @@ pub(super) fn alone(args: &Theory, architecture: &Architecture, path: &Path) -> 
     }
     write(args, architecture, path)?;
     if args.voice.json {
-        answer!("{}", json!({ "kernels": path }));
+        answer_json(&json!({ "kernels": path.display().to_string() }));
     } else {
         answer!("{}", path.display());
     }

@@ -66,7 +66,7 @@ fn fill(
     if args.inputs.is_some() {
         let file = folder.join("kernels.npz");
         kernels::write(args, architecture, &file)?;
-        summary["kernels"] = json!(place.join("kernels.npz"));
+        summary["kernels"] = place.join("kernels.npz").display().to_string().into();
     }
     let limit = curves::limit(architecture, args.n as usize, folder, dots.unwrap_or_default(), quiet)?;
     if architecture.input.is_vector() && architecture.input.channels > 1 {

@@ -25,9 +25,8 @@ pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Imag
         let size = images.size;
         let kind = if images.channels == 1 { "grey" } else { "RGB" };
         tell!("data      {}: {} images, {size}x{size} {kind}", images.source, images.len());
-        if let Some((path, why)) = images.unreadable.first() {
-            let n = images.unreadable.len();
-            tell!("          {n} file(s) could not be read and are left out; the first: `{}`: {why}", path.display());
+        for remark in images.remarks() {
+            tell!("          {remark}");
         }
     }
     Ok(images)

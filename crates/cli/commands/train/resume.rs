@@ -14,6 +14,7 @@ use crate::commands::settings_of_run::say_edits;
 use crate::commands::warn_of_lock;
 use crate::device::{self, Opened};
 use crate::failure::Failure;
+use crate::given::make_absolute;
 use crate::voice::tell;
 
 /// Goes on with a run.
@@ -205,10 +206,7 @@ impl<'a> Record<'a> {
             });
         }
         let mut subject = if overrides.is_empty() { trained.clone() } else { self.subject(&overrides)? };
-        // So that a run can be resumed from any folder.
-        for named in subject.paths_mut() {
-            *named = std::path::absolute(&*named).map_err(Failure::input)?;
-        }
+        make_absolute(&mut subject)?;
         let [old, new] = [trained, &subject].map(|subject| settings_of(&subject.to_toml()).map_err(Failure::input));
         let (old, new) = (old?, new?);
         for key in differing_keys(&[&old, &new]) {
@@ -284,7 +282,6 @@ impl<'a> Record<'a> {
             self.is.rewind = None;
             run.write_environment(&self.is)?;
         }
-        run.sweep_checkpoints()?;
         Ok(run.prune(keep_of(subject))?)
     }
 }

@@ -32,6 +32,9 @@ pub(super) fn load(experiment: &SupervisedExperiment, voice: &Voice) -> Result<T
         let classes: Vec<String> = data.classes.iter().map(u8::to_string).collect();
         let classes = if classes.is_empty() { String::new() } else { format!(", classes {}", classes.join(", ")) };
         tell!("data      {}: {} to train, {} to test{classes}", data.source, data.train.len(), data.test.len());
+        for remark in &data.remarks {
+            tell!("          {remark}");
+        }
     }
     Ok(data)
 }

@@ -5,6 +5,7 @@ use fintan_config::Shape;
 use super::signal::Signal;
 use super::{LimitError, Request, Step, Walk, enter};
 use crate::depth::condition;
+use crate::dual::Pair;
 use crate::wide::Wide;
 
 /// How the kernels of two inputs stand to one another, means over the positions of the output.
@@ -18,6 +19,8 @@ pub struct Relation {
     pub own_ntk: [Wide; 2],
     /// Θ(x, y)
     pub ntk: Wide,
+    /// 1 - c of the outputs, with all its digits where they are alike.
+    pub one_minus_correlation: f64,
     /// Σ(x, x) at each position, over a power of two.
     pub(crate) by_position: Vec<f64>,
 }
@@ -29,11 +32,10 @@ impl Relation {
         self.ntk.over(self.own_ntk[0].sqrt() * self.own_ntk[1].sqrt())
     }
 
-    /// Correlation of the outputs; 0 where one of them is always 0.
+    /// Correlation c of the outputs.
     #[must_use]
     pub fn correlation(&self) -> f64 {
-        let size = self.variance[0].sqrt() * self.variance[1].sqrt();
-        if size.is_zero() { 0.0 } else { self.covariance.over(size) }
+        1.0 - self.one_minus_correlation
     }
 
     /// Condition number of the kernel of n inputs whose pairs are all as this one; infinite where its smallest eigenvalue is
@@ -80,11 +82,16 @@ impl Trio {
             Wide::scaled(mean(&|p| sum.at(p, p)), signal.tangent_scale)
         };
         let [x, y] = &self.own;
+        // Of the values as they are held, whose sizes are near one another.
+        let second = |side: usize| self.cross.second[side].iter().sum::<f64>() / positions as f64;
+        let gap = mean(&|p| self.cross.gap.at(p, p));
+        let apart = Pair { q1: second(0), q2: second(1), gap }.one_minus_correlation();
         let found = Relation {
             variance: [covariance(x), covariance(y)],
             covariance: covariance(&self.cross),
             own_ntk: [ntk(x), ntk(y)],
             ntk: ntk(&self.cross),
+            one_minus_correlation: apart,
             by_position: (0..positions).map(|p| x.covariance.at(p, p)).collect(),
         };
         for (what, value) in [

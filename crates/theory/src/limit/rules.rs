@@ -127,13 +127,13 @@ impl Walk<'_> {
         }
         signal.tangent_scale -= signal.scale[0] + signal.scale[1];
         signal.scale = [0, 0];
-        let Signal { covariance, second, gap, .. } = &mut signal;
-        gap.update(|p, q, gap| {
-            if x[p] == y[q] {
-                gap / (x[p].1 * y[q].1)
-            } else {
-                (f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q)).max(0.0)
-            }
+        // ½ E(αa - α'a' - δ)², δ = αs - α't: not from second moments, which lose digits where the two are alike.
+        signal.gap.update(|p, q, gap| {
+            let ((s, d), (t, e)) = (x[p], y[q]);
+            let (a, b) = (1.0 / d, 1.0 / e);
+            let apart = a * s - b * t;
+            let scaled = gap / (d * e) + 0.5 * (a - b) * (a * second[0][p] - b * second[1][q]);
+            (scaled - apart * (a * mean[0][p] - b * mean[1][q]) + 0.5 * apart * apart).max(0.0)
         });
         for (_, part) in &mut signal.tangent {
             part.update(|p, q, value| value / (x[p].1 * y[q].1));

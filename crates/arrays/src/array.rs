@@ -1,0 +1,57 @@
+//! An array in memory.
+
+use std::borrow::Cow;
+
+/// An array, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array<'a> {
+    /// Lengths of its axes; none for a single number.
+    pub shape: Vec<usize>,
+    /// Its values, as many as the product of the lengths.
+    pub values: Values<'a>,
+}
+
+/// Values of an array, perhaps borrowed: kernels are too large to copy.
+///
+/// A file of another type is read as the smallest of these that holds all of its values: half precision as `float32`, Booleans
+/// and integers as `int64`. A `uint64` above 2^63 - 1 makes its array `float64`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values<'a> {
+    /// `float32`
+    F32(Cow<'a, [f32]>),
+    /// `float64`
+    F64(Cow<'a, [f64]>),
+    /// `int64`
+    I64(Cow<'a, [i64]>),
+}
+
+impl<'a> Array<'a> {
+    /// An array of `float64`.
+    #[must_use]
+    pub fn f64(shape: &[usize], values: impl Into<Cow<'a, [f64]>>) -> Self {
+        Self { shape: shape.to_vec(), values: Values::F64(values.into()) }
+    }
+
+    /// An array of `float32`.
+    #[must_use]
+    pub fn f32(shape: &[usize], values: impl Into<Cow<'a, [f32]>>) -> Self {
+        Self { shape: shape.to_vec(), values: Values::F32(values.into()) }
+    }
+
+    /// A list of `int64`.
+    #[must_use]
+    pub fn integers(values: impl IntoIterator<Item = usize>) -> Self {
+        let values: Vec<i64> = values.into_iter().map(|n| n as i64).collect();
+        Self { shape: vec![values.len()], values: Values::I64(values.into()) }
+    }
+
+    /// Its values as f64.
+    #[must_use]
+    pub fn to_f64(&self) -> Vec<f64> {
+        match &self.values {
+            Values::F32(values) => values.iter().map(|&v| v.into()).collect(),
+            Values::F64(values) => values.to_vec(),
+            Values::I64(values) => values.iter().map(|&v| v as f64).collect(),
+        }
+    }
+}

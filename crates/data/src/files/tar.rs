@@ -1,0 +1,192 @@
+//! Pictures in a tar archive, plain or packed with gzip.
+//!
+//! The archive is read twice: once for its names, since links may lead backwards, and once for its pictures.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use fintan_config::Image;
+use tar::{Archive, Entries, EntryType};
+
+use super::archive::{Contents, Member};
+use super::walk::walk;
+use super::{Collector, bounded};
+use crate::error::DataError;
+use crate::gzip::{Gunzip, MAGIC};
+use crate::images::Images;
+use crate::left_out::LeftOut;
+
+/// Bytes of a member's headers: long names and what else is written in front of it.
+const HEADERS: u64 = 1 << 20;
+
+/// Reads the pictures of a tar archive.
+pub(crate) fn load(path: &Path, wanted: &Image) -> Result<Images, DataError> {
+    let broken = |e: io::Error| DataError::format(path, format!("is no complete tar archive: {e}"));
+    let (mut contents, mut left_out) = (Contents::default(), LeftOut::default());
+    // Hard links name a file that stands before them.
+    let mut hard_links: Vec<(String, String)> = Vec::new();
+    let mut garbage = false;
+    members(path, &mut garbage, |place, Entered { name, kind, target, .. }| {
+        let member = match kind {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse if name.ends_with('/') => Member::Folder,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Member::File(place),
+            EntryType::Directory => Member::Folder,
+            EntryType::Symlink => Member::Link(target.into()),
+            EntryType::Link => {
+                hard_links.push((name, target));
+                return Ok(());
+            }
+            EntryType::Char | EntryType::Block | EntryType::Fifo => Member::Special,
+            // Headers for all members, and kinds that only one program knows.
+            _ => return Ok(()),
+        };
+        contents.insert(&name, member, &mut left_out);
+        Ok(())
+    })
+    .map_err(broken)?;
+    for (name, target) in hard_links {
+        contents.link(&name, &target, &mut left_out);
+    }
+    let found = walk(&contents, Path::new(""), Path::new(""));
+    left_out.extend(found.left_out);
+    let mut wanted_at: BTreeMap<usize, Vec<PathBuf>> = BTreeMap::new();
+    for (shown, path) in found.pictures {
+        wanted_at.entry(contents.place(&path).expect("the walk found a file")).or_default().push(shown);
+    }
+    let mut collector = Collector::new(path, "archive", wanted, left_out, found.unreadable);
+    let mut failed = None;
+    let read = members(path, &mut garbage, |place, Entered { size, body, .. }| {
+        let Some(paths) = wanted_at.remove(&place) else { return Ok(()) };
+        let bytes = bounded(body, size);
+        for shown in paths {
+            if let Err(error) = collector.push(shown, bytes.clone()) {
+                failed.get_or_insert(error);
+                return Err(io::Error::other("stopped"));
+            }
+        }
+        Ok(())
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    read.map_err(broken)?;
+    if garbage {
+        collector.note("bytes behind the gzip data are ignored");
+    }
+    collector.finish()
+}
+
+/// Whether a file begins as a tar archive does, packed with gzip or not.
+///
+/// # Errors
+/// Those of the file system.
+pub fn looks_like_tar(path: &Path) -> io::Result<bool> {
+    // Opening a pipe would take from it.
+    if !fs_err::metadata(path)?.is_file() {
+        return Ok(false);
+    }
+    let mut file = BufReader::new(fs_err::File::open(path)?);
+    let packed = file.fill_buf()?.starts_with(&MAGIC);
+    let mut start = Vec::new();
+    let read = if packed {
+        Gunzip::new(file).take(START).read_to_end(&mut start)
+    } else {
+        file.take(START).read_to_end(&mut start)
+    };
+    // Of a broken file, what could be read.
+    let _ = read;
+    Ok(start.get(257..262) == Some(b"ustar"))
+}
+
+/// Bytes of a tar archive's first header.
+const START: u64 = 512;
+
+/// How other packers begin their files.
+const OTHERS: [(&[u8], &str); 3] = [(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd")];
+
+/// A member as it passes by.
+struct Entered<'a> {
+    name: String,
+    kind: EntryType,
+    /// What a link says.
+    target: String,
+    size: u64,
+    body: &'a mut dyn Read,
+}
+
+/// Calls `each` with the members and their places. Says whether bytes follow that belong to no archive.
+fn members(path: &Path, garbage: &mut bool, each: impl FnMut(usize, Entered) -> io::Result<()>) -> io::Result<()> {
+    let file = fs_err::File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut file = BufReader::new(file);
+    file.fill_buf()?;
+    let left = Rc::new(Cell::new(0));
+    if let Some((_, packer)) = OTHERS.iter().find(|(start, _)| file.buffer().starts_with(start)) {
+        let message = format!("it is packed with {packer}, and only gzip is unpacked here");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    }
+    if file.fill_buf()?.starts_with(&MAGIC) {
+        let mut archive = Archive::new(Budget { inner: Gunzip::new(file), left: left.clone() });
+        for_each(archive.entries()?, &left, u64::MAX, each)?;
+        let mut rest = archive.into_inner().inner;
+        // The end of the archive is not that of the gzip data, whose checksum counts.
+        io::copy(&mut rest, &mut io::sink())?;
+        *garbage |= rest.has_garbage();
+        return Ok(());
+    }
+    let mut archive = Archive::new(Budget { inner: file, left: left.clone() });
+    for_each(archive.entries_with_seek()?, &left, len, each)
+}
+
+fn for_each<R: Read>(
+    mut entries: Entries<R>,
+    left: &Cell<u64>,
+    len: u64,
+    mut each: impl FnMut(usize, Entered) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut unread = 0_u64;
+    for place in 0.. {
+        left.set(unread.saturating_add(HEADERS));
+        let Some(entry) = entries.next() else { break };
+        let mut entry = entry?;
+        let (kind, size) = (entry.header().entry_type(), entry.size());
+        // Of a sparse file less is stored than it has.
+        unread = if kind.is_gnu_sparse() { entry.header().entry_size()? } else { size };
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        // Seeking beyond the end is no error.
+        if entry.raw_file_position().checked_add(unread).is_none_or(|end| end > len) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("it ends within `{name}`")));
+        }
+        let target = entry.link_name_bytes().map(|name| String::from_utf8_lossy(&name).into_owned());
+        left.set(u64::MAX);
+        each(place, Entered { name, kind, target: target.unwrap_or_default(), size, body: &mut entry })?;
+    }
+    Ok(())
+}
+
+/// A reader that gives so many bytes and no more, for what the library reads by itself.
+struct Budget<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Budget<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 && !buffer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a header of more than {HEADERS} bytes")));
+        }
+        let n = self.inner.by_ref().take(left).read(buffer)?;
+        self.left.set(left - n as u64);
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Budget<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}

@@ -1,0 +1,160 @@
+//! Which files of a folder or an archive are pictures: one rule for all.
+//!
+//! - What is hidden is left out: names with a leading dot, and what systems leave behind (`__MACOSX`, `Thumbs.db`, ..).
+//! - A file is taken once. Real files come before links, and links are followed in the order of their paths.
+//! - A folder is entered once, and never through a link to a folder above it.
+//! - Nothing but files is ever opened.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::left_out::{LeftOut, Reason};
+
+/// What stands at a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Folder,
+    File,
+    Link,
+    /// A pipe, a device or a socket.
+    Special,
+}
+
+/// What a link leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    Folder(PathBuf),
+    File(PathBuf),
+    Special,
+    /// Nothing, or a chain of links without an end.
+    Nothing,
+    /// Something that cannot be looked at, and why.
+    Unreadable(String),
+}
+
+/// A name in a folder.
+pub(super) struct Named {
+    pub(super) name: PathBuf,
+    pub(super) kind: Kind,
+}
+
+/// Folders and files with one true path each.
+pub(super) trait Tree {
+    /// What lies in a folder.
+    fn list(&self, folder: &Path) -> Result<Vec<Named>, String>;
+
+    /// The true path of what a link leads to.
+    fn follow(&self, link: &Path) -> Target;
+}
+
+/// What a walk has found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Paths as they are shown, and true paths.
+    pub(super) pictures: Vec<(PathBuf, PathBuf)>,
+    pub(super) left_out: LeftOut,
+    /// What could not be looked at, and why.
+    pub(super) unreadable: Vec<(PathBuf, String)>,
+}
+
+struct Walk<'a, T> {
+    tree: &'a T,
+    root: &'a Path,
+    found: Found,
+    files: BTreeSet<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+    /// Shown and true paths of links that have not been followed.
+    links: BTreeSet<(PathBuf, PathBuf)>,
+}
+
+/// Walks from the true path `root`, which is shown as `shown`.
+pub(super) fn walk(tree: &impl Tree, root: &Path, shown: &Path) -> Found {
+    let mut walk = Walk {
+        tree,
+        root,
+        found: Found::default(),
+        files: BTreeSet::new(),
+        folders: BTreeSet::new(),
+        links: BTreeSet::new(),
+    };
+    walk.enter(shown.to_owned(), root.to_owned());
+    while let Some((shown, link)) = walk.links.pop_first() {
+        walk.link(shown, &link);
+    }
+    walk.found
+}
+
+impl<T: Tree> Walk<'_, T> {
+    /// Takes what lies in a folder and below it, and puts links aside.
+    fn enter(&mut self, shown: PathBuf, folder: PathBuf) {
+        let mut folders = vec![(shown, folder)];
+        while let Some((shown, folder)) = folders.pop() {
+            if !self.folders.insert(folder.clone()) {
+                continue;
+            }
+            let named = match self.tree.list(&folder) {
+                Ok(named) => named,
+                Err(why) => {
+                    self.found.unreadable.push((shown, why));
+                    continue;
+                }
+            };
+            for Named { name, kind } in named {
+                let (shown, path) = (shown.join(&name), folder.join(&name));
+                if is_hidden(&name) {
+                    self.found.left_out.push(Reason::Hidden, shown);
+                    continue;
+                }
+                match kind {
+                    Kind::Folder => folders.push((shown, path)),
+                    Kind::File => self.file(shown, path),
+                    Kind::Link => {
+                        self.links.insert((shown, path));
+                    }
+                    Kind::Special => self.found.left_out.push(Reason::Special, shown),
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, shown: PathBuf, path: PathBuf) {
+        match reason_of(&shown) {
+            Some(reason) => self.found.left_out.push(reason, shown),
+            None if !self.files.insert(path.clone()) => self.found.left_out.push(Reason::Repeated, shown),
+            None => self.found.pictures.push((shown, path)),
+        }
+    }
+
+    fn link(&mut self, shown: PathBuf, link: &Path) {
+        match self.tree.follow(link) {
+            // The root lies within it: what is found there is more than was asked for, and this folder again.
+            Target::Folder(path) if self.root.starts_with(&path) => self.found.left_out.push(Reason::Above, shown),
+            Target::Folder(path) if self.folders.contains(&path) => {
+                self.found.left_out.push(Reason::Repeated, shown);
+            }
+            Target::Folder(path) => self.enter(shown, path),
+            Target::File(path) => self.file(shown, path),
+            Target::Special => self.found.left_out.push(Reason::Special, shown),
+            Target::Nothing => self.found.left_out.push(Reason::Dangling, shown),
+            Target::Unreadable(why) => self.found.unreadable.push((shown, why)),
+        }
+    }
+}
+
+/// Whether a name is hidden, or of what a system leaves behind in every folder and archive.
+fn is_hidden(name: &Path) -> bool {
+    let name = name.to_string_lossy();
+    let left = ["__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "lost+found"];
+    name.starts_with('.') || left.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Why a file is left out by its name, if it is.
+fn reason_of(path: &Path) -> Option<Reason> {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    match extension.as_str() {
+        "png" | "jpg" | "jpeg" | "jpe" | "jfif" => None,
+        "webp" | "bmp" | "gif" | "tif" | "tiff" | "ppm" | "pgm" | "pbm" | "pnm" | "avif" | "heic" | "heif" | "jxl"
+        | "jp2" | "ico" | "tga" | "svg" | "psd" | "dng" | "exr" | "qoi" => Some(Reason::OtherFormat),
+        _ => Some(Reason::NoPicture),
+    }
+}

@@ -1,0 +1,109 @@
+//! What of a folder or an archive is no part of the data set, and why.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Why a file is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Its name begins with a dot, or is one that a system leaves behind.
+    Hidden,
+    /// A picture of a format that is not read.
+    OtherFormat,
+    /// Not a picture by its name.
+    NoPicture,
+    /// A picture beside the folders that are classes.
+    BesideClasses,
+    /// A link to a file or folder that is taken already, or a path that an archive holds again.
+    Repeated,
+    /// A link to a folder that holds the data set.
+    Above,
+    /// A link to nothing.
+    Dangling,
+    /// A pipe, device or socket.
+    Special,
+    /// A path that leads out of its archive, or is longer than paths are.
+    Path,
+    /// Test images of a data set whose training images are read.
+    Test,
+}
+
+impl Reason {
+    /// Every reason, in the order in which they are told.
+    const ALL: [Self; 10] = [
+        Self::BesideClasses,
+        Self::OtherFormat,
+        Self::Test,
+        Self::Repeated,
+        Self::Above,
+        Self::Dangling,
+        Self::Special,
+        Self::Path,
+        Self::NoPicture,
+        Self::Hidden,
+    ];
+
+    /// The reason, in words that follow a number of files.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Hidden => "hidden, or left behind by a system",
+            Self::OtherFormat => "in a picture format that is not read (PNG and JPEG are)",
+            Self::NoPicture => "no PNG or JPEG by name",
+            Self::BesideClasses => "beside the folders that are classes",
+            Self::Repeated => "there already under another path",
+            Self::Above => "linked to a folder that holds the data set",
+            Self::Dangling => "linked to nothing",
+            Self::Special => "pipe, device or socket",
+            Self::Path => "with a path that leads out of the archive or is too long",
+            Self::Test => "for tests (name the file itself to read it)",
+        }
+    }
+}
+
+/// Files that are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    files: BTreeMap<Reason, Vec<PathBuf>>,
+}
+
+/// Files that are named for each reason.
+const NAMED: usize = 3;
+
+impl LeftOut {
+    pub(crate) fn push(&mut self, reason: Reason, path: PathBuf) {
+        self.files.entry(reason).or_default().push(path);
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        for (reason, paths) in other.files {
+            self.files.entry(reason).or_default().extend(paths);
+        }
+    }
+
+    /// Whether nothing is left out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Reasons, with all files that each holds for, in the order of their paths.
+    pub fn groups(&self) -> impl Iterator<Item = (Reason, Vec<&Path>)> {
+        Reason::ALL.into_iter().filter_map(|reason| {
+            let mut paths: Vec<&Path> = self.files.get(&reason)?.iter().map(PathBuf::as_path).collect();
+            paths.sort();
+            Some((reason, paths))
+        })
+    }
+
+    /// A line for each reason: how many, why, the first names.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let line = |(reason, paths): (Reason, Vec<&Path>)| {
+            let names: Vec<String> = paths.iter().take(NAMED).map(|path| format!("`{}`", path.display())).collect();
+            let more = if paths.len() > NAMED { ", .." } else { "" };
+            format!("{} {}: {}{more}", paths.len(), reason.words(), names.join(", "))
+        };
+        self.groups().map(line).collect()
+    }
+}
