@@ -225,7 +225,7 @@ const ALL: &[Subject] = &[
         files: &["two.toml"],
         needs: &["gan.toml"],
         readers: &["compare {} --out c -n 4 --metrics std --set train.steps=1 --device flex --quiet"],
-        or: &["gan.toml"],
+        or: &["gan.toml", "cannot read the configuration"],
         ..PLAIN
     },
     Subject {
