@@ -56,18 +56,14 @@ impl Contents {
         self.insert(name, member.unwrap_or(Member::Link(PathBuf::new())), left_out);
     }
 
-    /// Makes a folder and those above it.
+    /// Makes a folder and those above it; what is known there as less than a folder becomes one.
     fn make(&mut self, folder: &Path) {
         let mut folder = folder;
-        while !self.folders.contains_key(folder) {
-            self.folders.insert(folder.into(), BTreeMap::new());
-            let Some(above) = folder.parent() else { return };
-            let name = folder.file_name().unwrap_or_default();
+        let mut known = self.folders.contains_key(folder);
+        self.folders.entry(folder.into()).or_default();
+        while let (false, Some(above), Some(name)) = (known, folder.parent(), folder.file_name()) {
+            known = self.folders.contains_key(above);
             self.folders.entry(above.into()).or_default().insert(name.into(), Member::Folder);
-            if above.as_os_str().is_empty() {
-                return;
-            }
-            // Those above may be known as less than a folder.
             folder = above;
         }
     }
@@ -198,6 +194,14 @@ mod tests {
             assert!(lines.iter().any(|line| line.starts_with(said)), "{lines:?}");
         }
         assert!(lines.iter().any(|line| line == "1 linked to a folder that holds the data set: `more/up`"));
+    }
+
+    #[test]
+    fn folders_without_members_of_their_own_are_made_at_any_depth() {
+        let (contents, _) = contents(&[("a/b/c/1.png", Member::File(0)), ("a/b/d/e/2.png", Member::File(1))]);
+        let found = walk(&contents, Path::new(""), Path::new(""));
+        let shown: Vec<String> = found.pictures.iter().map(|(shown, _)| shown.display().to_string()).collect();
+        assert_eq!(shown, ["a/b/c/1.png", "a/b/d/e/2.png"]);
     }
 
     #[test]
