@@ -479,7 +479,11 @@ fn killed_starts_leave_nothing_for_good() {
     };
     let args = ["theory", "tiny.toml", "--widths", "64,256", "--seeds", "50", "--out", "t", "--device", "flex", "-q"];
     for _ in 0..3 {
-        let mut child = crate::support::fintan(folder.path()).args(args).spawn().expect("the program starts");
+        let mut child = crate::support::fintan(folder.path())
+            .args(args)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("the program starts");
         while listed().len() < 2 && child.try_wait().expect("its state").is_none() {
             std::thread::yield_now();
         }

@@ -44,7 +44,7 @@ pub struct Sweep {
 }
 
 /// Pairs of positions, or positions, that all members of a sweep may have together.
-const ENTRIES: usize = 1 << 21;
+const ENTRIES: usize = 1 << 16;
 
 impl Family {
     /// Of a network that repeats a block, or has hidden layers.

@@ -56,7 +56,14 @@ impl Ultrametric {
         for (sum, value) in classes.parts.iter().flat_map(|(_, part)| part.iter().enumerate()).map(|(j, v)| (j, *v)) {
             ntk[sum] += value;
         }
-        Ok(Self { ntk, covariance: classes.covariance, sizes: classes.sizes, parts: classes.parts })
+        let found = Self { ntk, covariance: classes.covariance, sizes: classes.sizes, parts: classes.parts };
+        // Eigenvalues are given over the smallest of them.
+        let spectrum = found.spectrum();
+        let least = spectrum.iter().map(|(value, _)| *value).fold(f64::INFINITY, f64::min);
+        if spectrum.iter().any(|(value, _)| !(value / least).is_finite()) {
+            return Err(LimitError::NotFinite { what: "an eigenvalue over the smallest", log10: f64::NAN });
+        }
+        Ok(found)
     }
 
     /// The kernel with every part multiplied by a factor, as by layer-dependent learning rates: (weights, biases) by index.

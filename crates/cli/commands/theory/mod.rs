@@ -72,6 +72,10 @@ fn fill(
     if architecture.input.is_vector() && architecture.input.channels > 1 {
         curves::circle_inputs(folder, architecture.input.channels)?;
     }
+    if architecture.flat().iter().all(|node| node.output.is_vector()) {
+        // What these numbers of dense networks were called first, for programs that read them there.
+        summary["dense"] = limit.clone();
+    }
     summary["limit"] = limit;
     if !architecture.output().is_vector() {
         summary["blocks"] = positions::blocks(architecture, rates, folder, quiet)?;

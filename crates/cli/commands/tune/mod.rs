@@ -8,7 +8,7 @@ use fintan_artifact::write_whole;
 use fintan_config::{
     Activation, Architecture, Init, Layer, Parametrization, Scaling, Settings, Sources, Standard, Subject,
 };
-use fintan_theory::{Goal, Knob, Regime, Setting, Standing, TuneError, Tuned};
+use fintan_theory::{Goal, Knob, Regime, Setting, Standing, TuneError, Tuned, condition_bound};
 use serde_json::{Value, json};
 
 use self::edit::{Edit, Place};
@@ -202,10 +202,15 @@ impl State {
                 (blocks.iter().map(block).collect(), Value::Null)
             }
         };
-        json!({
+        let mut state = json!({
             "knob": value, "r": r, "regime": self.standing.regime().map(Regime::word), "scaled": scaled,
             "condition": condition, "inputs": inputs, "border": border, "blocks": blocks, "no_blocks": refused,
-        })
+        });
+        // JSON has no infinity.
+        if condition.is_infinite() {
+            state["condition_above"] = json!(condition_bound(*inputs));
+        }
+        state
     }
 }
 
@@ -242,6 +247,7 @@ fn table(args: &Tune, network: &Network, goal: &Goal, [before, after]: &[State; 
     row("scaled kernel of orthogonal inputs", &|s| format!("{:.4}", s.standing.scaled));
     row(&format!("condition number, {} inputs", args.inputs), &|s| match s.standing.condition {
         c if c < 1e6 => format!("{c:.3}"),
+        c if c.is_infinite() => format!("above {:.1e}", condition_bound(s.standing.inputs)),
         c => format!("{c:.3e}"),
     });
     if before.standing.border.is_some() {

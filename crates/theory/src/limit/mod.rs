@@ -63,13 +63,17 @@ pub enum LimitError {
         log10: f64,
     },
     /// A kernel that is no number, or too large for one.
-    #[error("{what} of this network at infinite width is not finite; its logarithm to base 10 is {log10:.0}")]
+    #[error("{what} of this network at infinite width is no number of f64{}", size(*log10))]
     NotFinite {
         /// Which number.
         what: &'static str,
         /// The logarithm to base 10 of its size; not a number where the number is none.
         log10: f64,
     },
+}
+
+fn size(log10: f64) -> String {
+    if log10.is_finite() { format!(": it is near 10^{log10:.0}") } else { String::new() }
 }
 
 /// What is wanted of a kernel.
