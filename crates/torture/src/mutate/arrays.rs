@@ -121,8 +121,10 @@ pub(super) fn npy(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
                 2 => *axis * 2,
                 _ => axis.saturating_sub(1),
             };
+            // The shape may be a mutant's already.
             let width = array.width();
-            array.data.resize(axes.iter().product::<usize>() * width, 0);
+            let bytes = axes.iter().try_fold(width, |n, &axis| n.checked_mul(axis)).filter(|&n| n < 1 << 22)?;
+            array.data.resize(bytes, 0);
             shaped = true;
             array = array.with_axes(&axes);
             format!("({}) with as many values", array.shape)
