@@ -26,6 +26,13 @@ pub(crate) fn load_npy(npy: &Npy, wanted: &Image) -> Result<Images, DataError> {
 pub(crate) fn load_npz(npz: &Npz, wanted: &Image) -> Result<Images, DataError> {
     let path = &npz.path;
     let mut file = ArrayFile::open(path)?;
+    // The one array of an `.npy` file has no name.
+    if file.names() == [""] {
+        return Err(DataError::format(
+            path,
+            "is an .npy array, which `data.npy.path` takes; `data.npz` takes an archive",
+        ));
+    }
     let others: Vec<&String> = file.names().iter().filter(|&name| Some(name) != npz.labels.as_ref()).collect();
     let name = match (&npz.name, &others[..]) {
         (Some(name), _) | (None, &[name]) => name.clone(),
