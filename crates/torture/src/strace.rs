@@ -122,17 +122,17 @@ mod tests {
 
     #[test]
     fn calls_are_counted_by_thread_and_kept_where_they_concern_the_case() {
-        let record = r#"10 openat(AT_FDCWD</c/work>, "/lib/x.so", O_RDONLY|O_CLOEXEC) = 3</lib/x.so>
-10 openat(AT_FDCWD</c/work>, "a.toml", O_RDONLY|O_CLOEXEC) = 3</c/work/a.toml>
-11 write(5</c/work/r/log.jsonl>, "{"..., 30 <unfinished ...>
+        let record = r#"10 openat(AT_FDCWD</c/here>, "/lib/x.so", O_RDONLY|O_CLOEXEC) = 3</lib/x.so>
+10 openat(AT_FDCWD</c/here>, "a.toml", O_RDONLY|O_CLOEXEC) = 3</c/here/a.toml>
+11 write(5</c/here/r/log.jsonl>, "{"..., 30 <unfinished ...>
 10 write(2</c/01.err>, "x"..., 3) = 3
 11 <... write resumed>) = 30
-11 write(5</c/work/r/log.jsonl>, "{"..., 30) = 30
+11 write(5</c/here/r/log.jsonl>, "{"..., 30) = 30
 10 rename("r/.l", "r/l") = 0
 10 write(1</c/01.out>, "r"..., 3) = 3
-10 fsync(5</c/work/r/log.jsonl>) = 0
+10 fsync(5</c/here/r/log.jsonl>) = 0
 "#;
-        let found = calls(record, Path::new("/c/work"));
+        let found = calls(record, Path::new("/c/here"));
         let short: Vec<(&str, usize, bool)> = found.iter().map(|c| (c.name.as_str(), c.nth, c.reads)).collect();
         assert_eq!(
             short,
