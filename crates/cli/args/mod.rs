@@ -543,7 +543,7 @@ pub(crate) struct Theory {
     #[arg(long, short, default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..=1_000_000_000))]
     pub n: u64,
     /// Write both kernels of the limit at these inputs, arrays `nngp` and `ntk` of `kernels.npz` (before an output
-    /// nonlinearity): FILE.npy, FILE.npz[:ARRAY] or FILE.safetensors:TENSOR, as `fintan ntk --inputs`. With `--out FILE.npz`
+    /// nonlinearity): `FILE.npy`, `FILE.npz[:ARRAY]` or `FILE.safetensors:TENSOR`, as `fintan ntk --inputs`. With `--out FILE.npz`
     /// that file alone.
     #[arg(long, value_name = "FILE")]
     pub inputs: Option<String>,
