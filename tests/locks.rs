@@ -334,7 +334,9 @@ fn a_comparison_is_one_process_at_a_time() {
     assert!(said.contains("`c/tiny_seed_0` is in use: process"), "{said}");
     assert!(!training.has_ended());
     drop(training);
-    assert_eq!(hidden(&folder.path().join("c")), [PathBuf::from("tiny_seed_0/.fintan.lock")]);
+    // What the killed training left is its run's; the comparison that was refused left nothing.
+    let left = hidden(&folder.path().join("c"));
+    assert!(left.iter().all(|path| path.starts_with("tiny_seed_0")), "{left:?}");
 }
 
 #[test]
