@@ -135,8 +135,9 @@ fn steps_of(subject: &Subject) -> u64 {
 /// What a run says of itself.
 struct Record<'a> {
     run: &'a RunDir,
-    /// As it was read, and as it is to be.
+    /// `env.json` as it was read.
     was: Environment,
+    /// `env.json` as it is to be written.
     is: Environment,
     /// The settings that the run was trained with last.
     settings: String,
