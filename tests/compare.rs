@@ -157,6 +157,10 @@ base = "other.toml"
     let said = wrong("seeds = [4]", "seed = [4]");
     assert!(said.contains("unknown field `seed`") && said.contains("did you mean `seeds`?"), "{said}");
     assert!(wrong("seeds = [4]", "seeds = [4, 4]").contains("`compare.seeds` has 4 twice"));
+    let said = wrong("seeds = [4]", "seeds = [9223372036854775808]");
+    assert!(said.contains("`compare.seeds` must be at most 9223372036854775807"), "{said}");
+    let said = refused(folder.path(), &["three.toml", "--seeds", "9223372036854775808"]);
+    assert!(said.contains("--seeds must be at most 9223372036854775807"), "{said}");
     assert!(wrong("\"no norm\"", "\"as it is\"").contains("two variants are called `as it is`"));
     assert!(wrong("\"no norm\"", "\"-\"").contains("`name` must have a letter or a digit, got `-`"));
     assert!(wrong("base = \"tiny.toml\"", "").contains("`as it is` has nothing to start from"));

@@ -94,6 +94,34 @@ fn a_tile_that_is_not_of_its_plan_is_named() {
     }
 }
 
+/// The scaled kernel was NaN with exit code 0.
+#[test]
+fn a_tile_that_no_kernel_could_have_is_named() {
+    let folder = folder();
+    let at = folder.path();
+    let path = config(at, NETWORK).display().to_string();
+    let plain = ["ntk", &path, "-n", "5", "--tile-samples", "2", "--device", "flex", "--quiet", "--out", "k.npz"];
+    let negative: Change = &first(|mut v| {
+        v[3] = -1e300;
+        list(v)
+    });
+    let unknown: Change = &|name, array| {
+        let mut values = array.to_f64();
+        values[2] = f64::NAN;
+        Some((name.into(), Array::f64(&array.shape, values)))
+    };
+    for (file, words, change) in [
+        ("000002.npz", "array `0.weight` of tile 2 holds a value below 0 on the diagonal", negative),
+        ("inputs.npz", "array `inputs` holds a value that is not finite", unknown),
+    ] {
+        succeed(at, &[&plain[..], &["--tiles", "0..6"]].concat());
+        rewrite(&at.join("k.npz.tiles").join(file), change);
+        let (code, stdout, stderr) = run(at, &["ntk", "merge", "k.npz.tiles", "--out", "merged.npz"]);
+        assert!(code == 2 && stdout.is_empty() && said(&stderr, words) && stderr.contains(file), "{stderr}");
+        std::fs::remove_dir_all(at.join("k.npz.tiles")).expect("removed");
+    }
+}
+
 /// What a plan says of sizes is checked before anything of them is made.
 #[test]
 fn a_plan_that_contradicts_itself_is_named() {

@@ -191,6 +191,10 @@ fn what_cannot_be_measured_is_refused_by_name() {
     let large = SMALL.replace("batch = 6", "batch = 16000000");
     let text = refused(&large, &["--device", "flex"]);
     assert!(text.contains("GB are free"), "{text}");
+    // The transforms behind a spectrum grow with the square of a side, whatever the network does.
+    let long = SMALL.replace("[2, 6, 6]", "[2, 1048576, 6]");
+    let text = refused(&long, &["--device", "flex"]);
+    assert!(text.contains("one realisation needs about"), "{text}");
     let few =
         SMALL.replace("[2, 6, 6]", "[1, 6, 6]").replace("inputs.spectrum.exponent = 1.0", "inputs.shapes.count = 5");
     let text = refused(&few, &[]);

@@ -74,6 +74,11 @@ impl ComparisonSettings {
         if let Some(seed) = seeds.iter().enumerate().find_map(|(i, seed)| seeds[..i].contains(seed).then_some(seed)) {
             return Err(Invalid::new("compare.seeds", format!("`compare.seeds` has {seed} twice")));
         }
+        if let Some(seed) = seeds.iter().find(|&&seed| seed > i64::MAX.unsigned_abs()) {
+            let most = i64::MAX;
+            let message = format!("`compare.seeds` must be at most {most}, the largest number of TOML, got {seed}");
+            return Err(Invalid::new("compare.seeds", message));
+        }
         for (i, Variant { name, base: own, set: _ }) in variants.iter().enumerate() {
             if !name.contains(char::is_alphanumeric) {
                 let message = format!("`name` must have a letter or a digit, got `{name}`");

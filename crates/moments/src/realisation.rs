@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::{
-    Architecture, BnNoise, Dense, Empty, Function, Init, Layer, MomentTensor, Moments, NetworkExperiment, Node,
+    Architecture, BnNoise, Dense, Empty, Function, Init, Inputs, Layer, MomentTensor, Moments, NetworkExperiment, Node,
     Parametrization, Point, Precision,
 };
 use fintan_net::{Network, NoiseRule, Placement};
@@ -200,7 +200,19 @@ impl<'a> Plan<'a> {
         let weights = (0..network.nodes.len()).map(|i| network.piece(i..i + 1).parameter_count()).max().unwrap_or(0);
         // In double precision: the batch as it is drawn, and a tensor that is measured.
         let largest = network.flat().iter().map(|node| node.output.len()).max().unwrap_or(0).max(network.input.len());
-        values + 2.0 * size * weights as f64 + 40.0 * (self.settings.batch * largest) as f64
+        // Fields with a spectrum are transformed by matrices along either axis: cosines and sines.
+        let square = |n: usize| n as f64 * n as f64;
+        let fourier = match &self.settings.inputs {
+            Inputs::Spectrum(_) => 8.0 * (square(network.input.height) + square(network.input.width)),
+            Inputs::Iid(_)
+            | Inputs::Npy(_)
+            | Inputs::Shapes(_)
+            | Inputs::Idx(_)
+            | Inputs::Cifar(_)
+            | Inputs::Folder(_)
+            | Inputs::Tar(_) => 0.0,
+        };
+        values + 2.0 * size * weights as f64 + 40.0 * (self.settings.batch * largest) as f64 + fourier
     }
 
     /// Positions of the last map.

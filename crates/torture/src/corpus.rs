@@ -193,6 +193,7 @@ const ALL: &[Subject] = &[
             "tune {} --goal regime=chaos --knob mu --out tuned.toml",
             "train {} --out r --set train.steps=1 --set train.batch=2 --set train.grid=[1,1] --set data.shapes.count=8 --device flex --quiet",
         ],
+        or: &["cannot be reached with the knob"],
         kernel: Some("k.npz"),
         ..PLAIN
     },
@@ -209,6 +210,7 @@ const ALL: &[Subject] = &[
             "cite {}",
             "tune {} --goal r=1.1 --knob gain --out tuned.toml",
         ],
+        or: &["cannot be reached with the knob"],
         kernel: Some("k.npz"),
         ..PLAIN
     },

@@ -67,6 +67,10 @@ pub(super) fn read(args: &Compare) -> Result<Vec<Row>, Failure> {
     if let Some(seed) = wanted.iter().find(|seed| !seen.insert(**seed)) {
         return Err(Failure::input(format!("--seeds has {seed} twice")));
     }
+    if let Some(seed) = wanted.iter().find(|&&seed| seed > i64::MAX.unsigned_abs()) {
+        let most = i64::MAX;
+        return Err(Failure::input(format!("--seeds must be at most {most}, the largest number of TOML, got {seed}")));
+    }
     let mut rows = Vec::new();
     // Configurations without seeds of their own, and the one each has.
     let mut unsaid: Vec<(String, u64)> = Vec::new();

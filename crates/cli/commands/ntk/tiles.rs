@@ -275,6 +275,9 @@ fn read_inputs(path: &Path, card: &Card) -> Result<Vec<Array<'static>>, Failure>
         if array.shape.first() != Some(&n) {
             return Err(damaged(path, &format!("array `{name}` must hold {n} samples, got shape {:?}", array.shape)));
         }
+        if !array.to_f64().iter().all(|value| value.is_finite()) {
+            return Err(damaged(path, &format!("array `{name}` holds a value that is not finite")));
+        }
     }
     Ok(arrays.into_iter().map(|(_, array)| array).collect())
 }
@@ -294,7 +297,11 @@ fn read_block(path: &Path, card: &Card, i: usize) -> Result<Block, Failure> {
     if names != card.parts {
         return Err(damaged(path, &format!("it must hold the parts {:?}, got {names:?}", card.parts)));
     }
-    let (len, double) = (card.entries()?.block_len(&card.tile(i)), card.double);
+    let (entries, tile, double) = (card.entries()?, card.tile(i), card.double);
+    let len = entries.block_len(&tile);
+    // Samples with themselves: a part of a trace is a sum of squares there.
+    let squares = card.about.symmetric && entries == Entries::Traced && tile.is_diagonal();
+    let n = tile.samples[0].len();
     let part = |(name, array): (String, Array<'static>)| {
         let wrong = |what: &str| damaged(path, &format!("array `{name}` of tile {i} {what}"));
         if array.shape != [len] {
@@ -314,6 +321,9 @@ fn read_block(path: &Path, card: &Card, i: usize) -> Result<Block, Failure> {
         };
         if !values.is_finite() {
             return Err(wrong("holds a value that is not finite"));
+        }
+        if squares && (0..n).any(|k| values.at(k * n + k) < 0.0) {
+            return Err(wrong("holds a value below 0 on the diagonal of the kernel"));
         }
         Ok(values)
     };
