@@ -27,6 +27,8 @@ fn networks_larger_than_memory_are_refused_before_they_are_made() {
         &["train", "gan.toml", "--out", "run", "--set", wide],
         &["compare", "gan.toml", "--out", "run", "--set", wide],
         &["ntk", "net.toml", "-n", "2", "--plan", "--set", widths],
+        // The one hidden layer of that width takes a wide input.
+        &["theory", "net.toml", "--widths", "8,65536", "--set", "network.input=10000000", "--out", "run"],
         &[
             "ntk",
             "net.toml",

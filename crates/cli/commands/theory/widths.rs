@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use fintan_config::{Architecture, Layer, Shape};
+use fintan_config::{Architecture, Held, Layer, MemoryBound, Shape};
 use fintan_net::{Mode, Network, channels_last};
 use fintan_ntk::{Entries, Kernel, Plan, Problem};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
@@ -55,6 +55,12 @@ pub(super) fn widths(
     let outputs: Vec<usize> = (0..count).map(|i| i * positions / count).collect();
     let request = Request { all_positions: count > 1, ..Request::default() };
     let inputs: Vec<&[f64]> = x.chunks(len).collect();
+    // The widest network is refused before the first one is drawn.
+    let memory = MemoryBound { held: Held::Parameters, free: crate::memory::free() };
+    for &width in &args.widths {
+        let refused = memory.admit(&of_width(architecture, width as usize)?);
+        refused.map_err(|e| Failure::input(format!("--widths {width}: {}", e.message)))?;
+    }
     let (mut points, mut rows) = (Vec::new(), Vec::new());
     for hidden in args.widths.iter().map(|&width| width as usize) {
         let network = of_width(architecture, hidden)?;
