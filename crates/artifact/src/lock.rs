@@ -91,7 +91,7 @@ impl Lock {
     /// # Errors
     /// [`RunError::Held`] where another process writes, and those of the file system.
     pub fn exclusive(folder: &Path) -> Result<Self, RunError> {
-        Self::take(folder, LOCK, Kind::Exclusive, Duration::ZERO)
+        Self::made(folder, LOCK, Kind::Exclusive, Duration::ZERO)
     }
 
     /// Keeps away from a folder who wants it for himself, together with others who share it. The folder is made where it is
@@ -100,29 +100,35 @@ impl Lock {
     /// # Errors
     /// As [`Lock::exclusive`].
     pub fn shared(folder: &Path) -> Result<Self, RunError> {
-        Self::take(folder, LOCK, Kind::Shared, PATIENCE)
+        Self::made(folder, LOCK, Kind::Shared, PATIENCE)
     }
 
     /// Locks a file of a folder, `.NAME.lock`, which others do for moments only.
     pub(crate) fn moment(folder: &Path, name: &'static str) -> Result<Self, RunError> {
-        Self::take(folder, name, Kind::Exclusive, PATIENCE)
+        Self::made(folder, name, Kind::Exclusive, PATIENCE)
     }
 
+    /// Locks a folder that is made first, as often as another process takes it away in between.
+    fn made(folder: &Path, name: &'static str, kind: Kind, patience: Duration) -> Result<Self, RunError> {
+        let mut left = PATIENCE;
+        loop {
+            make_folder(folder)?;
+            match Self::take(folder, name, kind, patience) {
+                Err(RunError::Io(e)) if e.kind() == io::ErrorKind::NotFound && !left.is_zero() => {
+                    left = left.saturating_sub(PAUSE);
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Locks a folder that is there.
     fn take(folder: &Path, name: &'static str, kind: Kind, patience: Duration) -> Result<Self, RunError> {
         let path = folder.join(name);
         let mut left = patience;
         let mut unnamed = 0;
         loop {
-            make_folder(folder)?;
-            let opened = fs_err::OpenOptions::new().read(true).append(true).create(true).open(&path);
-            let file = match opened {
-                // Who had it for himself has taken the folder away meanwhile.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && kind == Kind::Shared && !left.is_zero() => {
-                    left = left.saturating_sub(PAUSE);
-                    continue;
-                }
-                opened => opened?,
-            };
+            let file = fs_err::OpenOptions::new().read(true).append(true).create(true).open(&path)?;
             let locked = match kind {
                 Kind::Exclusive => file.try_lock(),
                 Kind::Shared => file.try_lock_shared(),
@@ -223,6 +229,8 @@ impl Lock {
             drop(self);
             match taken {
                 Err(RunError::Held { .. }) => return Ok(false),
+                // Another process that had ended its share, too, was quicker.
+                Err(RunError::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
                 taken => taken?,
             }
         } else {
@@ -238,8 +246,16 @@ impl Lock {
         let going = crate::whole::Unfinished::beside(&place)?;
         fs_err::rename(&place, going.path())?;
         let _lock = lock.moved(going.path().into());
-        crate::whole::remove(going.path())?;
-        Ok(true)
+        // Who looked for the folder just before may still put a lock into it, and finds out then that it is gone.
+        let mut left = PATIENCE;
+        loop {
+            match crate::whole::remove(going.path()) {
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && !left.is_zero() => {
+                    left = left.saturating_sub(PAUSE);
+                }
+                removed => return Ok(removed.map(|()| true)?),
+            }
+        }
     }
 
     /// Whether nobody else holds it; from then on nobody else can.
@@ -386,6 +402,27 @@ mod tests {
         assert!(!first.remove_folder().expect("left alone"));
         assert!(folder.join("000000.npz").is_file());
         assert!(second.remove_folder().expect("removed"));
+        assert_eq!(fs_err::read_dir(parent.path()).expect("read").count(), 0);
+    }
+
+    #[test]
+    fn of_many_that_are_done_at_once_each_finds_the_folder_gone_or_in_use() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("k.tiles");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let lock = Lock::shared(&folder).expect("shared");
+                        fs_err::write(folder.join("000000.npz"), b"x")
+                            .expect("the folder stays for those who share it");
+                        lock.remove_folder().expect("gone, or in use");
+                    }
+                });
+            }
+        });
+        // The last ones may have taken each other for users.
+        Lock::shared(&folder).expect("shared").remove_folder().expect("removed");
         assert_eq!(fs_err::read_dir(parent.path()).expect("read").count(), 0);
     }
 

@@ -97,16 +97,20 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     let above = folder_of(folder);
     let mut made = make_folder(above)?;
-    match fs_err::create_dir(folder) {
-        Ok(()) => {
-            sync_folder(above)?;
-            made.push(folder.into());
+    loop {
+        match fs_err::create_dir(folder) {
+            Ok(()) => {
+                sync_folder(above)?;
+                made.push(folder.into());
+                return Ok(made);
+            }
+            // Another process was quicker.
+            Err(_) if folder.is_dir() => return Ok(made),
+            // It has taken the folder away again.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.symlink_metadata().is_err() => {}
+            Err(e) => return Err(e),
         }
-        // Another process was quicker.
-        Err(_) if folder.is_dir() => {}
-        Err(e) => return Err(e),
     }
-    Ok(made)
 }
 
 /// Brings the names in a folder to the disk, where the system can.
