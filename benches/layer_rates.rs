@@ -30,7 +30,7 @@ fn main() {
     let placement = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
     let shapes = Data::Shapes(Shapes { count: IMAGES, seed: 0 });
     let image = Image { size: SIZE, channels: 1, fit: Fit::Resize, background: 0, flip: false };
-    let images = Images::load(&shapes, &image).expect("drawn");
+    let images = Images::load(&shapes, &image, None).expect("drawn");
     let all: Vec<usize> = (0..IMAGES).collect();
     let targets = images.batch(&all, &[false; IMAGES], &placement.device);
     let mean_image = targets.clone().mean_dim(0);

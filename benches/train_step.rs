@@ -66,7 +66,7 @@ fn experiment(norm: &str) -> Experiment {
 fn one(device: &str, norm: &str, steps: usize) {
     let (placement, experiment) = (placement(device), experiment(norm));
     let images =
-        Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image).expect("drawn");
+        Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image, None).expect("drawn");
     let mut gan = Gan::new(&experiment, images.len(), &placement);
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..steps {
@@ -132,7 +132,7 @@ fn all() {
 fn parts(device: &str) {
     let (placement, experiment) = (placement(device), experiment("none"));
     let images =
-        Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image).expect("drawn");
+        Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image, None).expect("drawn");
     let gan = Gan::new(&experiment, images.len(), &placement);
     let random = |shape: [usize; 4]| -> Tensor<4> {
         let count: usize = shape.iter().product();

@@ -107,6 +107,18 @@ fn what_unpacks_without_end_is_refused_by_its_header() {
     assert!(refused(folder.path(), "pictures").contains("more than the 67108864 (8192x8192) that are read"));
 }
 
+/// Sizes that no machine holds: 200,000 images of 50 MB.
+#[test]
+fn images_that_memory_does_not_hold_are_counted_first() {
+    let folder = folder();
+    let tiny = write(folder.path(), "tiny-idx3-ubyte", &idx(&[200_000, 1, 1], &vec![7; 200_000]));
+    let (code, _, stderr) = run(folder.path(), &["data", "info", &tiny, "--size", "4096"]);
+    let told = stderr.split_whitespace().filter(|w| *w != "│").collect::<Vec<_>>().join(" ");
+    let wanted =
+        "`tiny-idx3-ubyte` holds 200000 images; as 4096x4096 of 3 channel(s) (`image.size`) they need 10066.3 GB";
+    assert!(code == 2 && told.contains(wanted), "{told}");
+}
+
 #[test]
 fn labels_must_match_the_images() {
     let folder = folder();
@@ -184,6 +196,22 @@ fn folders_and_archives_of_pictures_are_read_and_unreadable_files_listed() {
     let cut = write(folder.path(), "cut.tar", &bytes[..bytes.len() / 2]);
     let (code, stdout, stderr) = run(folder.path(), &["data", "info", &cut]);
     assert!(code == 2 || stdout.contains("unread") || stdout.contains("images"), "{stderr}");
+
+    // Cut between two members, which no size contradicts.
+    let things: Vec<_> = things().into_iter().filter(|(_, thing)| matches!(thing, Thing::File(_))).collect();
+    let whole = tarred(&things);
+    let unmarked = whole[..whole.len() - 1024].to_vec();
+    let says = "the archive ends without the blocks of zeros that mark its end; members may be missing";
+    for (name, bytes, missing) in [
+        ("whole.tar", whole.clone(), false),
+        ("whole.tgz", gzip(&whole), false),
+        ("unmarked.tar", unmarked.clone(), true),
+        ("unmarked.tgz", gzip(&unmarked), true),
+    ] {
+        write(folder.path(), name, &bytes);
+        let told = succeed(folder.path(), &["data", "info", name]);
+        assert_eq!(told.contains(says), missing, "{name}: {told}");
+    }
 
     std::fs::create_dir(folder.path().join("empty")).expect("made");
     assert!(refused(folder.path(), "empty").contains("`empty` holds no readable PNG or JPEG image"));

@@ -27,7 +27,7 @@ pub enum ArrayError {
         message: String,
     },
     /// A sound file of a kind that is not read.
-    #[error("`{}` is unsupported: {}{message}", path.display(), array(name, " "))]
+    #[error("`{}` is unsupported: {}{message}", path.display(), subject(name))]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -50,6 +50,11 @@ pub enum ArrayError {
 
 fn array(name: &str, after: &str) -> String {
     if name.is_empty() { String::new() } else { format!("array `{name}`{after}") }
+}
+
+/// What a message says something of.
+fn subject(name: &str) -> String {
+    if name.is_empty() { "it ".into() } else { array(name, " ") }
 }
 
 /// The names of a file's arrays as a half sentence.

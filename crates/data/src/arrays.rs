@@ -6,15 +6,15 @@ use fintan_arrays::{Array, ArrayError, ArrayFile, Element, StoredArray, Values};
 use fintan_config::{Image, Npy, Npz};
 use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
 
-use crate::bounds::check_pixels;
+use crate::bounds::{Room, check_pixels};
 use crate::error::DataError;
 use crate::fit::fit;
 use crate::images::Images;
 
-pub(crate) fn load_npy(npy: &Npy, wanted: &Image) -> Result<Images, DataError> {
+pub(crate) fn load_npy(npy: &Npy, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let mut file = ArrayFile::open(&npy.path)?;
     let images = Source { path: &npy.path, name: only(&file, &npy.path, "data.npy")?, key: "data.npy.range" };
-    let mut images = images.load(&mut file, npy.range, wanted)?;
+    let mut images = images.load(&mut file, npy.range, wanted, room)?;
     if let Some(path) = &npy.labels {
         let mut file = ArrayFile::open(path)?;
         let labels = Source { path, name: only(&file, path, "data.npy.labels")?, key: "" };
@@ -23,7 +23,7 @@ pub(crate) fn load_npy(npy: &Npy, wanted: &Image) -> Result<Images, DataError> {
     Ok(images)
 }
 
-pub(crate) fn load_npz(npz: &Npz, wanted: &Image) -> Result<Images, DataError> {
+pub(crate) fn load_npz(npz: &Npz, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let path = &npz.path;
     let mut file = ArrayFile::open(path)?;
     // The one array of an `.npy` file has no name.
@@ -43,7 +43,7 @@ pub(crate) fn load_npz(npz: &Npz, wanted: &Image) -> Result<Images, DataError> {
             return Err(DataError::format(path, message));
         }
     };
-    let mut images = Source { path, name, key: "data.npz.range" }.load(&mut file, npz.range, wanted)?;
+    let mut images = Source { path, name, key: "data.npz.range" }.load(&mut file, npz.range, wanted, room)?;
     if let Some(name) = &npz.labels {
         let labels = Source { path, name: name.clone(), key: "" };
         images.labels = Some(labels.labels(&file.read(name)?, images.len())?);
@@ -136,7 +136,13 @@ impl Source<'_> {
         DataError::format(self.path, format!("{array}{message}"))
     }
 
-    fn load(&self, file: &mut ArrayFile, range: Option<[f64; 2]>, wanted: &Image) -> Result<Images, DataError> {
+    fn load(
+        &self,
+        file: &mut ArrayFile,
+        range: Option<[f64; 2]>,
+        wanted: &Image,
+        room: Room,
+    ) -> Result<Images, DataError> {
         let stored = file.find(&self.name)?;
         let element = stored.element();
         let Axes { layout, count, height, width, channels } =
@@ -145,6 +151,7 @@ impl Source<'_> {
             return Err(self.wrong(format!("holds {count} images of {height}x{width}")));
         }
         let (h, w) = check_pixels(height, width).map_err(|message| self.wrong(message))?;
+        room.admit(format_args!("`{}`", self.path.display()), count, wanted)?;
         let bytes = self.pixels(stored, range)?;
         let mut pixels = Vec::new();
         let plane = height * width;

@@ -9,6 +9,12 @@
 //!
 //! IDX files are read as far as their header says, members of archives as far as their declared size.
 
+use std::fmt;
+
+use fintan_config::{Bytes, Image};
+
+use crate::error::DataError;
+
 /// Pixels of an image.
 const PIXELS: usize = 1 << 26;
 
@@ -26,6 +32,20 @@ pub(crate) const GZIP_RATIO: u64 = 200;
 
 /// Bytes of a path.
 pub(crate) const PATH: usize = 1 << 12;
+
+/// Bytes of memory that images may take, where the system says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room(pub(crate) Option<f64>);
+
+impl Room {
+    /// Refuses images that cannot be held at the wanted size, before any is made.
+    pub(crate) fn admit(self, origin: impl fmt::Display, count: usize, wanted: &Image) -> Result<(), DataError> {
+        let needed = count as f64 * (wanted.size * wanted.size * wanted.channels) as f64;
+        let Some(free) = self.0.filter(|&free| needed > free) else { return Ok(()) };
+        let (size, channels, origin) = (wanted.size, wanted.channels, origin.to_string());
+        Err(DataError::Memory { origin, count, size, channels, needed: Bytes(needed), free: Bytes(free) })
+    }
+}
 
 /// The sizes of an image as the decoder counts them, or why it is too large.
 pub(crate) fn check_pixels(height: usize, width: usize) -> Result<(u32, u32), String> {

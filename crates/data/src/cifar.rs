@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fintan_config::{Cifar, Image};
 use image::{DynamicImage, RgbImage};
 
+use crate::bounds::Room;
 use crate::error::DataError;
 use crate::fit::fit;
 use crate::images::Images;
@@ -18,7 +19,7 @@ const PLANE: usize = SIDE * SIDE;
 /// Bytes of a file of names that are looked at.
 const NAMES: u64 = 1 << 16;
 
-pub(crate) fn load(cifar: &Cifar, wanted: &Image) -> Result<Images, DataError> {
+pub(crate) fn load(cifar: &Cifar, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let (mut files, mut left_out) = (Vec::new(), LeftOut::default());
     for path in &cifar.files {
         if path.is_dir() {
@@ -50,6 +51,7 @@ pub(crate) fn load(cifar: &Cifar, wanted: &Image) -> Result<Images, DataError> {
                 );
                 return Err(DataError::format(path, message));
             }
+            room.admit(format_args!("`{}`", path.display()), labels.len() + 1, wanted)?;
             let (label, planes) = bytes.split_at(cifar.labels);
             labels.push(label[cifar.labels - 1]);
             let image = RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use fintan_config::Bytes;
+
 /// Why a data set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -42,6 +44,25 @@ pub enum DataError {
         fit: &'static str,
         /// Wanted rows and columns.
         size: usize,
+    },
+    /// The images do not fit into memory at the wanted size.
+    #[error(
+        "{origin} holds {count} images; as {size}x{size} of {channels} channel(s) (`image.size`) they need {needed} of memory, \
+         but {free} is free"
+    )]
+    Memory {
+        /// The data set, in words.
+        origin: String,
+        /// Images found.
+        count: usize,
+        /// Wanted rows and columns.
+        size: usize,
+        /// Wanted channels.
+        channels: usize,
+        /// What they take.
+        needed: Bytes,
+        /// What there is.
+        free: Bytes,
     },
     /// Labels do not fit the task.
     #[error("{origin} {message}")]

@@ -97,13 +97,13 @@ impl TaskData {
     ///
     /// # Panics
     /// Never: the experiment was checked.
-    pub fn load(experiment: &SupervisedExperiment) -> Result<Self, DataError> {
+    pub fn load(experiment: &SupervisedExperiment, free: Option<f64>) -> Result<Self, DataError> {
         let input = experiment.network.input;
         if let fintan_config::Labelled::Teacher(settings) = experiment.data {
             return Ok(teacher::draw(settings, experiment));
         }
         let (data, wanted) = experiment.data.images(input).expect("checked to be square images");
-        labelled(&Images::load(&data, &wanted)?, data.how_to_label(), experiment)
+        labelled(&Images::load(&data, &wanted, free)?, data.how_to_label(), experiment)
     }
 }
 
@@ -251,7 +251,7 @@ mod tests {
     }
 
     fn load(experiment: &NetworkExperiment) -> Result<TaskData, DataError> {
-        TaskData::load(&experiment.supervised().expect("a task"))
+        TaskData::load(&experiment.supervised().expect("a task"), None)
     }
 
     #[test]
@@ -291,7 +291,8 @@ mod tests {
         assert_eq!(data.train.inputs, flat.train.inputs);
         // In a plane, neighbours are alike; between planes they are not.
         let wanted = fintan_config::Image { size: 4, channels: 3, ..fintan_config::Image::default() };
-        let images = Images::load(&fintan_config::Data::Shapes(fintan_config::Shapes { count: 1, seed: 0 }), &wanted);
+        let images =
+            Images::load(&fintan_config::Data::Shapes(fintan_config::Shapes { count: 1, seed: 0 }), &wanted, None);
         let images = images.expect("drawn");
         let x = input(&images, 0, false, InputScale::Raw);
         let byte = |c: usize, p: usize| f32::from(images.bytes(0)[3 * p + c]) / 127.5 - 1.0;

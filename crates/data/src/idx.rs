@@ -8,13 +8,13 @@ use std::path::Path;
 use fintan_config::{Idx, Image};
 use image::{DynamicImage, GrayImage};
 
-use crate::bounds::check_pixels;
+use crate::bounds::{Room, check_pixels};
 use crate::error::DataError;
 use crate::fit::fit;
 use crate::gzip;
 use crate::images::Images;
 
-pub(crate) fn load(idx: &Idx, wanted: &Image) -> Result<Images, DataError> {
+pub(crate) fn load(idx: &Idx, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let path = &idx.images;
     let Content { sizes, bytes, garbage } = read(path, 3, "images")?;
     let [count, height, width] = sizes[..] else { unreachable!("three sizes were read") };
@@ -29,6 +29,7 @@ pub(crate) fn load(idx: &Idx, wanted: &Image) -> Result<Images, DataError> {
         return Err(DataError::format(path, format!("holds {count} images of {height}x{width}")));
     }
     let (h, w) = check_pixels(height, width).map_err(|message| DataError::format(path, message))?;
+    room.admit(format_args!("`{}`", path.display()), count, wanted)?;
     let mut pixels = Vec::new();
     for image in bytes.chunks_exact(height * width) {
         let image = GrayImage::from_raw(w, h, image.to_vec()).expect("as many bytes as pixels");

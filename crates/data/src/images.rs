@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use burn::tensor::{Device, Tensor, TensorData};
 use fintan_config::{Data, Image};
 
+use crate::bounds::Room;
 use crate::error::DataError;
 use crate::left_out::LeftOut;
 use crate::{arrays, cifar, files, idx, shapes};
@@ -41,17 +42,19 @@ impl Images {
     /// Reads a data set and brings every image to the wanted form.
     ///
     /// # Errors
-    /// Files that are missing, truncated or of another format, images that do not fit, no image at all.
-    pub fn load(data: &Data, wanted: &Image) -> Result<Self, DataError> {
+    /// Files that are missing, truncated or of another format, images that do not fit, no image at all; images that take more
+    /// than the `free` bytes of memory, where that is known.
+    pub fn load(data: &Data, wanted: &Image, free: Option<f64>) -> Result<Self, DataError> {
+        let room = Room(free);
         match data {
-            Data::Shapes(shapes) => Ok(shapes::draw(shapes, wanted)),
-            Data::Idx(idx) => idx::load(idx, wanted),
-            Data::Cifar(cifar) => cifar::load(cifar, wanted),
-            Data::Folder(folder) => files::load_folder(&folder.path, wanted),
-            Data::Tar(tar) => files::load_tar(&tar.path, wanted),
-            Data::Zip(zip) => files::load_zip(&zip.path, wanted),
-            Data::Npy(npy) => arrays::load_npy(npy, wanted),
-            Data::Npz(npz) => arrays::load_npz(npz, wanted),
+            Data::Shapes(shapes) => shapes::load(shapes, wanted, room),
+            Data::Idx(idx) => idx::load(idx, wanted, room),
+            Data::Cifar(cifar) => cifar::load(cifar, wanted, room),
+            Data::Folder(folder) => files::load_folder(&folder.path, wanted, room),
+            Data::Tar(tar) => files::load_tar(&tar.path, wanted, room),
+            Data::Zip(zip) => files::load_zip(&zip.path, wanted, room),
+            Data::Npy(npy) => arrays::load_npy(npy, wanted, room),
+            Data::Npz(npz) => arrays::load_npz(npz, wanted, room),
         }
     }
 
@@ -142,5 +145,56 @@ mod tests {
         assert_eq!(fingerprint(&[]), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fingerprint(&[b"a"]), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fingerprint(&[b"foo", b"bar"]), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn images_that_memory_does_not_hold_are_refused_before_they_are_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let put = |name: &str, bytes: &[u8]| fs_err::write(at(name), bytes).expect("written");
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::GrayImage::new(2, 2).write_to(&mut png, image::ImageFormat::Png).expect("in memory");
+        let png = png.into_inner();
+        fs_err::create_dir(at("folder")).expect("made");
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for name in ["a.png", "b.png"] {
+            put(&format!("folder/{name}"), &png);
+            let mut header = tar::Header::new_gnu();
+            header.set_size(png.len() as u64);
+            tar.append_data(&mut header, name, &png[..]).expect("in memory");
+            zip.start_file(name, zip::write::SimpleFileOptions::default()).expect("in memory");
+            std::io::Write::write_all(&mut zip, &png).expect("in memory");
+        }
+        put("tar", &tar.into_inner().expect("in memory"));
+        put("zip", &zip.finish().expect("in memory").into_inner());
+        put("idx", &[&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1][..], &[7, 8]].concat());
+        put("cifar", &[0; 2 * 3073]);
+        let mut npy =
+            b"\x93NUMPY\x01\x00\x76\x00{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2, 2, 1)}".to_vec();
+        npy.resize(127, b' ');
+        npy.extend(b"\n\x01\x02\x03\x04\x05\x06\x07\x08");
+        put("npy", &npy);
+        let files = |name| fintan_config::Files { path: at(name) };
+        let wanted = Image { size: 10, channels: 1, ..Image::default() };
+        for data in [
+            Data::Shapes(fintan_config::Shapes { count: 2, seed: 0 }),
+            Data::Idx(fintan_config::Idx { images: at("idx"), labels: None }),
+            Data::Cifar(fintan_config::Cifar { files: vec![at("cifar")], labels: 1 }),
+            Data::Folder(files("folder")),
+            Data::Tar(files("tar")),
+            Data::Zip(files("zip")),
+            Data::Npy(fintan_config::Npy { path: at("npy"), labels: None, range: None }),
+        ] {
+            let load = |free| Images::load(&data, &wanted, free);
+            assert_eq!(load(Some(200.0)).expect("fits").len(), 2, "{data:?}");
+            match load(Some(199.0)).expect_err("too many") {
+                DataError::Memory { count, needed, free, .. } => {
+                    // A batch of CIFAR does not say how many it holds.
+                    assert_eq!((count, needed.0, free.0), (2, 200.0, 199.0), "{data:?}");
+                }
+                other => panic!("{data:?}: {other}"),
+            }
+        }
     }
 }

@@ -7,6 +7,8 @@ use fintan_config::{Image, Shapes};
 use rand::{RngExt, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use crate::bounds::Room;
+use crate::error::DataError;
 use crate::images::Images;
 use crate::parallel;
 
@@ -14,7 +16,12 @@ use crate::parallel;
 pub const CLASSES: [&str; 12] =
     ["disc", "ring", "square", "frame", "triangle", "star", "plus", "crescent", "bar", "chevron", "arc", "tee"];
 
-pub(crate) fn draw(shapes: &Shapes, wanted: &Image) -> Images {
+pub(crate) fn load(shapes: &Shapes, wanted: &Image, room: Room) -> Result<Images, DataError> {
+    room.admit("`data.shapes`", shapes.count, wanted)?;
+    Ok(draw(shapes, wanted))
+}
+
+fn draw(shapes: &Shapes, wanted: &Image) -> Images {
     let drawn = parallel::map((0..shapes.count).collect(), |i| {
         let mut rng = ChaCha8Rng::seed_from_u64(shapes.seed);
         rng.set_stream(i as u64);

@@ -110,7 +110,7 @@ mod tests {
             let Subject::Network(network) = Subject::parse("t", &text, &[]).expect("sound") else {
                 panic!("a network")
             };
-            TaskData::load(&network.supervised().expect("a task")).expect("drawn")
+            TaskData::load(&network.supervised().expect("a task"), None).expect("drawn")
         };
         let clean = load("regression", 0, 0.0);
         let y = &clean.train.targets;

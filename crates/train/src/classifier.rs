@@ -277,7 +277,7 @@ mod tests {
 
     fn shapes(count: usize, size: usize) -> Images {
         let wanted = Image { size, channels: 1, fit: Fit::Resize, background: 0, flip: false };
-        Images::load(&Data::Shapes(Shapes { count, seed: 0 }), &wanted).expect("drawn")
+        Images::load(&Data::Shapes(Shapes { count, seed: 0 }), &wanted, None).expect("drawn")
     }
 
     #[test]

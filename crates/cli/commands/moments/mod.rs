@@ -171,7 +171,7 @@ fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
         return Ok(Some(Pool { values, shape }));
     }
     let Some(data) = settings.inputs.data() else { return Ok(None) };
-    let images = Images::load(&data, &image_of(shape).expect("checked to be square images"))?;
+    let images = Images::load(&data, &image_of(shape).expect("checked to be square images"), crate::memory::free())?;
     // Channels, rows, columns: the order in which an image is a vector.
     let positions = images.size * images.size;
     let value =

@@ -65,7 +65,7 @@ fn task_inputs(
     n: Option<u64>,
     placement: &Placement,
 ) -> Result<Tensor<4>, Failure> {
-    let data = TaskData::load(&task_of(network, "it")?)?;
+    let data = TaskData::load(&task_of(network, "it")?, crate::memory::free())?;
     let examples = match side {
         Side::Train => data.train,
         Side::Test => data.test,
@@ -127,7 +127,7 @@ impl Found {
                 Ok(latents(&mut rng, n, channels, &placement.device).cast(placement.dtype))
             }
             Drawn::Images(settings) => {
-                let images = Images::load(&settings.data, &settings.image)?;
+                let images = Images::load(&settings.data, &settings.image, crate::memory::free())?;
                 if images.len() < n {
                     return Err(Failure::input(format!("the data set has {} images, -n asks for {n}", images.len())));
                 }

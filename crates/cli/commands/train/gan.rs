@@ -20,7 +20,7 @@ use crate::voice::{answer, answer_json, tell};
 const MEASURED: usize = 1024;
 
 pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
-    let images = Images::load(&experiment.settings.data, &experiment.settings.image)?;
+    let images = Images::load(&experiment.settings.data, &experiment.settings.image, crate::memory::free())?;
     if !voice.quiet {
         let size = images.size;
         let kind = if images.channels == 1 { "grey" } else { "RGB" };

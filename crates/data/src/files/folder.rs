@@ -8,16 +8,18 @@ use fintan_config::Image;
 
 use super::walk::{Kind, Named, Target, Tree, walk};
 use super::{Collector, LINKS, bounded};
+use crate::bounds::Room;
 use crate::error::DataError;
 use crate::images::Images;
 
 /// Reads the pictures of a folder.
-pub(crate) fn load(folder: &Path, wanted: &Image) -> Result<Images, DataError> {
+pub(crate) fn load(folder: &Path, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let root = fs_err::canonicalize(folder)?;
     if !root.is_dir() {
         return Err(DataError::format(folder, "is no folder; archives are `data.tar` and `data.zip`"));
     }
     let found = walk(&Disk, &root, folder);
+    room.admit(format_args!("`{}`", folder.display()), found.pictures.len(), wanted)?;
     let mut collector = Collector::new(folder, "folder", wanted, found.left_out, found.unreadable);
     for (shown, path) in found.pictures {
         let bytes = read(&path);

@@ -14,6 +14,7 @@ use tar::{Archive, Entries, EntryType};
 use super::archive::{Contents, Member};
 use super::walk::walk;
 use super::{Collector, bounded};
+use crate::bounds::Room;
 use crate::error::DataError;
 use crate::gzip::{Gunzip, MAGIC};
 use crate::images::Images;
@@ -23,13 +24,12 @@ use crate::left_out::LeftOut;
 const HEADERS: u64 = 1 << 20;
 
 /// Reads the pictures of a tar archive.
-pub(crate) fn load(path: &Path, wanted: &Image) -> Result<Images, DataError> {
+pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let broken = |e: io::Error| DataError::format(path, format!("is no complete tar archive: {e}"));
     let (mut contents, mut left_out) = (Contents::default(), LeftOut::default());
     // Hard links name a file that stands before them.
     let mut hard_links: Vec<(String, String)> = Vec::new();
-    let mut garbage = false;
-    members(path, &mut garbage, |place, Entered { name, kind, target, .. }| {
+    members(path, |place, Entered { name, kind, target, .. }| {
         let member = match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse if name.ends_with('/') => Member::Folder,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Member::File(place),
@@ -52,13 +52,14 @@ pub(crate) fn load(path: &Path, wanted: &Image) -> Result<Images, DataError> {
     }
     let found = walk(&contents, Path::new(""), Path::new(""));
     left_out.extend(found.left_out);
+    room.admit(format_args!("`{}`", path.display()), found.pictures.len(), wanted)?;
     let mut wanted_at: BTreeMap<usize, Vec<PathBuf>> = BTreeMap::new();
     for (shown, path) in found.pictures {
         wanted_at.entry(contents.place(&path).expect("the walk found a file")).or_default().push(shown);
     }
     let mut collector = Collector::new(path, "archive", wanted, left_out, found.unreadable);
     let mut failed = None;
-    let read = members(path, &mut garbage, |place, Entered { size, body, .. }| {
+    let read = members(path, |place, Entered { size, body, .. }| {
         let Some(paths) = wanted_at.remove(&place) else { return Ok(()) };
         let bytes = bounded(body, size);
         for shown in paths {
@@ -72,9 +73,12 @@ pub(crate) fn load(path: &Path, wanted: &Image) -> Result<Images, DataError> {
     if let Some(error) = failed {
         return Err(error);
     }
-    read.map_err(broken)?;
+    let End { garbage, marked } = read.map_err(broken)?;
     if garbage {
         collector.note("bytes behind the gzip data are ignored");
+    }
+    if !marked {
+        collector.note("the archive ends without the blocks of zeros that mark its end; members may be missing");
     }
     collector.finish()
 }
@@ -117,28 +121,36 @@ struct Entered<'a> {
     body: &'a mut dyn Read,
 }
 
-/// Calls `each` with the members and their places. Says whether bytes follow that belong to no archive.
-fn members(path: &Path, garbage: &mut bool, each: impl FnMut(usize, Entered) -> io::Result<()>) -> io::Result<()> {
+/// How an archive ends.
+struct End {
+    /// Whether bytes follow its gzip data that are none.
+    garbage: bool,
+    /// Whether a block of zeros says that no member follows.
+    marked: bool,
+}
+
+/// Calls `each` with the members and their places.
+fn members(path: &Path, each: impl FnMut(usize, Entered) -> io::Result<()>) -> io::Result<End> {
     let file = fs_err::File::open(path)?;
     let len = file.metadata()?.len();
     let mut file = BufReader::new(file);
     file.fill_buf()?;
-    let left = Rc::new(Cell::new(0));
+    let (left, over) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
     if let Some((_, packer)) = OTHERS.iter().find(|(start, _)| file.buffer().starts_with(start)) {
         let message = format!("it is packed with {packer}, and only gzip is unpacked here");
         return Err(io::Error::new(io::ErrorKind::Unsupported, message));
     }
     if file.fill_buf()?.starts_with(&MAGIC) {
-        let mut archive = Archive::new(Budget { inner: Gunzip::new(file), left: left.clone() });
+        let mut archive = Archive::new(Budget { inner: Gunzip::new(file), left: left.clone(), over: over.clone() });
         for_each(archive.entries()?, &left, u64::MAX, each)?;
         let mut rest = archive.into_inner().inner;
         // The end of the archive is not that of the gzip data, whose checksum counts.
         io::copy(&mut rest, &mut io::sink())?;
-        *garbage |= rest.has_garbage();
-        return Ok(());
+        return Ok(End { garbage: rest.has_garbage(), marked: !over.get() });
     }
-    let mut archive = Archive::new(Budget { inner: file, left: left.clone() });
-    for_each(archive.entries_with_seek()?, &left, len, each)
+    let mut archive = Archive::new(Budget { inner: file, left: left.clone(), over: over.clone() });
+    for_each(archive.entries_with_seek()?, &left, len, each)?;
+    Ok(End { garbage: false, marked: !over.get() })
 }
 
 fn for_each<R: Read>(
@@ -171,6 +183,8 @@ fn for_each<R: Read>(
 struct Budget<R> {
     inner: R,
     left: Rc<Cell<u64>>,
+    /// Whether the end was met.
+    over: Rc<Cell<bool>>,
 }
 
 impl<R: Read> Read for Budget<R> {
@@ -181,6 +195,7 @@ impl<R: Read> Read for Budget<R> {
         }
         let n = self.inner.by_ref().take(left).read(buffer)?;
         self.left.set(left - n as u64);
+        self.over.set(n == 0 && !buffer.is_empty());
         Ok(n)
     }
 }

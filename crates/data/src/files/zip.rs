@@ -10,13 +10,13 @@ use zip::result::ZipError;
 use super::archive::{Contents, Member};
 use super::walk::walk;
 use super::{Collector, bounded};
-use crate::bounds;
+use crate::bounds::{self, Room};
 use crate::error::DataError;
 use crate::images::Images;
 use crate::left_out::LeftOut;
 
 /// Reads the pictures of a zip archive.
-pub(crate) fn load(path: &Path, wanted: &Image) -> Result<Images, DataError> {
+pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let broken = |e: ZipError| match e {
         ZipError::Io(e) => DataError::Io(e),
         e => DataError::format(path, format!("is no complete zip archive: {e}")),
@@ -51,6 +51,7 @@ pub(crate) fn load(path: &Path, wanted: &Image) -> Result<Images, DataError> {
     }
     let found = walk(&contents, Path::new(""), Path::new(""));
     left_out.extend(found.left_out);
+    room.admit(format_args!("`{}`", path.display()), found.pictures.len(), wanted)?;
     let mut collector = Collector::new(path, "archive", wanted, left_out, found.unreadable);
     for (shown, path) in found.pictures {
         let place = contents.place(&path).expect("the walk found a file");
