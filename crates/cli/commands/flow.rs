@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::{RunDir, SupervisedLine, read_arrays};
-use fintan_config::{Architecture, Held, Layer, LayerRates, LossFunction, MemoryBound, Optimizer, Shape, Subject};
+use fintan_config::{Architecture, Held, LayerRates, LossFunction, MemoryBound, Optimizer, Shape, Subject, Transform};
 use fintan_net::{Mode, Placement, channels_last};
 use fintan_ntk::{Entries, Kernel, Plan, Problem};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
@@ -286,7 +286,7 @@ impl Side {
 /// Kernels at infinite width of the training inputs, and of the test inputs against them: the same for every output.
 fn limit_kernels(architecture: &Architecture, data: &Data, rates: &[f64]) -> Result<(Vec<f64>, Vec<f64>), LimitError> {
     // Outputs of a flattened image have kernels of their own each.
-    if architecture.before_output().nodes.last().is_some_and(|node| matches!(node.layer, Layer::Flatten(_))) {
+    if architecture.before_output().nodes.last().is_some_and(|node| node.transform() == Transform::Reshape) {
         return Err(LimitError::Layer { layer: "flatten", reason: "outputs at several positions" });
     }
     let limit = Limit::of_outputs(architecture)?;

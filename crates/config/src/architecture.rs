@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use crate::layer::{BatchNorm, Convolution, Dense, Layer, LayerNorm, NormAxes, Pair, Shape};
+use crate::layers::{Layer, Parameters, Transform};
 use crate::parametrization::{Init, Parametrization};
 use crate::place::{check_shape, place};
+use crate::shape::Shape;
 
 /// A network with every shape worked out.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Node {
     pub input: Shape,
     /// Shape of a sample that leaves.
     pub output: Shape,
+    /// The layer's parameters.
+    pub parameters: Parameters,
     /// Index i of the parameters `{i}.weight`, `{i}.bias`, counting layers that hold any, depth first.
     pub index: Option<usize>,
     /// Of a residual block: the branch.
@@ -44,6 +47,13 @@ pub struct ArchitectureError {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+}
+
+impl ArchitectureError {
+    /// The error with a hint what to do.
+    pub(crate) fn with_help(self, help: &str) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
 }
 
 impl Architecture {
@@ -79,7 +89,7 @@ impl Architecture {
     #[must_use]
     pub fn before_output(&self) -> Self {
         let mut before = self.clone();
-        while before.nodes.last().is_some_and(|node| matches!(node.layer, Layer::Activation(_))) {
+        while before.nodes.last().is_some_and(|node| node.layer.properties().is_pointwise) {
             before.nodes.pop();
         }
         before
@@ -124,7 +134,7 @@ impl Architecture {
     /// Whether samples of a batch influence one another (batch normalization).
     #[must_use]
     pub fn is_batch_coupled(&self) -> bool {
-        self.flat().iter().any(|node| matches!(node.layer, Layer::BatchNorm(_)))
+        self.flat().iter().any(|node| node.layer.properties().couples_batch)
     }
 
     /// Number of parameters.
@@ -138,65 +148,54 @@ impl Node {
     /// Number of weights (scales of a norm).
     #[must_use]
     pub fn weight_count(&self) -> usize {
-        match &self.layer {
-            Layer::Dense(dense) => self.input.channels * dense.out,
-            Layer::Conv(c) | Layer::Deconv(c) => self.input.channels * c.out * c.kernel.0[0] * c.kernel.0[1],
-            Layer::BatchNorm(BatchNorm { affine: true, .. }) => self.input.channels,
-            Layer::LayerNorm(LayerNorm { affine: true, over, .. }) => match over {
-                NormAxes::Chw => self.input.len(),
-                NormAxes::Features => self.input.channels,
-            },
-            _ => 0,
+        match self.parameters {
+            Parameters::None => 0,
+            Parameters::Linear { weights, .. } => weights,
+            Parameters::Affine { count } => count,
         }
     }
 
     /// Number of biases (shifts of a norm).
     #[must_use]
     pub fn bias_count(&self) -> usize {
-        match &self.layer {
-            Layer::Dense(dense) => dense.out,
-            Layer::Conv(c) | Layer::Deconv(c) => c.out,
-            _ => self.weight_count(),
+        match self.parameters {
+            Parameters::None => 0,
+            Parameters::Linear { biases, .. } => biases,
+            Parameters::Affine { count } => count,
         }
     }
 
     /// How the standard parametrization draws the layer's weights: as the layer says, else as the network does.
     #[must_use]
     pub fn init(&self, network: Init) -> Init {
-        match &self.layer {
-            Layer::Dense(Dense { init, .. })
-            | Layer::Conv(Convolution { init, .. })
-            | Layer::Deconv(Convolution { init, .. }) => init.unwrap_or(network),
-            _ => network,
+        match self.parameters {
+            Parameters::Linear { init, .. } => init.unwrap_or(network),
+            Parameters::None | Parameters::Affine { .. } => network,
         }
     }
 
-    /// Weights that reach one output value away from the border.
-    ///
-    /// Of a deconv, channels times kernel / stride along each axis (a mean where the stride does not divide the
-    /// kernel), or fewer where the map is so small that no position has that many parents.
+    /// Number of weights that reach one output value away from the border; none without weights.
     #[must_use]
     pub fn fan_in(&self) -> Option<f64> {
-        let channels = self.input.channels as f64;
-        match &self.layer {
-            Layer::Dense(_) => Some(channels),
-            Layer::Conv(Convolution { kernel: Pair([h, w]), .. }) => Some(channels * (h * w) as f64),
-            Layer::Deconv(c) => {
-                let most = self.parents()?.map(|axis| axis.into_iter().max().unwrap_or(0) as f64);
-                let taps = [0, 1].map(|axis| (c.kernel.0[axis] as f64 / c.stride.0[axis] as f64).min(most[axis]));
-                Some(channels * taps[0] * taps[1])
-            }
-            _ => None,
+        match self.parameters {
+            Parameters::Linear { fan_in, .. } => Some(fan_in),
+            Parameters::None | Parameters::Affine { .. } => None,
         }
     }
 
-    /// Positions at which the layer's weights are used: how many outputs share them.
+    /// Number of positions that share the layer's parameters.
     #[must_use]
     pub fn weight_sites(&self) -> usize {
-        match &self.layer {
-            Layer::Deconv(_) => self.input.positions(),
-            _ => self.output.positions(),
+        match self.parameters {
+            Parameters::Linear { sites, .. } => sites,
+            Parameters::None | Parameters::Affine { .. } => self.output.positions(),
         }
+    }
+
+    /// What the layer computes.
+    #[must_use]
+    pub fn transform(&self) -> Transform {
+        self.layer.transform(self.input)
     }
 
     /// Number of input positions that reach each output row and column of a deconv: the parents of the position graph.
@@ -205,17 +204,6 @@ impl Node {
     #[must_use]
     pub fn parents(&self) -> Option<[Vec<usize>; 2]> {
         let Layer::Deconv(c) = &self.layer else { return None };
-        let sizes = [(self.input.height, self.output.height), (self.input.width, self.output.width)];
-        Some([0, 1].map(|axis| {
-            let (len_in, len_out) = sizes[axis];
-            let (k, s, pad) = (c.kernel.0[axis], c.stride.0[axis], c.padding.0[axis]);
-            // Row q reaches rows q s - pad to q s - pad + k - 1.
-            (0..len_out)
-                .map(|p| {
-                    let first = (p + pad + 1).saturating_sub(k).div_ceil(s);
-                    ((p + pad) / s + 1).min(len_in).saturating_sub(first)
-                })
-                .collect()
-        }))
+        Some(c.parents(self.input, self.output))
     }
 }

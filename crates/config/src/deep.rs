@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::ArchitectureError;
-use crate::layer::{BatchNorm, Convolution, Layer, Pad, PadMode, Pair, Residual, Shape, norm_momentum};
+use crate::layers::batch_norm::norm_momentum;
+use crate::layers::{BatchNorm, Convolution, Layer, Pad, PadMode, Residual};
 use crate::nonlinearity::{Activation, Function};
 use crate::parametrization::{Init, Parametrization};
+use crate::shape::{Pair, Shape};
 
 /// The unit that is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +111,7 @@ impl Deep {
     fn weights(&self, map: Shape, stride: usize, init: Option<Init>) -> Vec<Layer> {
         let (out, k) = (self.width, self.kernel);
         if map.is_vector() && k == 1 {
-            return vec![Layer::Dense(crate::layer::Dense { out, init })];
+            return vec![Layer::Dense(crate::layers::Dense { out, init })];
         }
         let frame = [map.height, map.width].map(|len| match self.padding {
             PadMode::Periodic => [k - 1, 0],

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError, Node};
-use crate::layer::{Layer, Shape};
+use crate::layers::{Layer, Transform};
 use crate::nonlinearity::SELU;
 use crate::parametrization::Parametrization;
+use crate::shape::Shape;
 
 /// What `format` says.
 const FORMAT: &str = "fintan.architecture";
@@ -168,8 +169,8 @@ fn describe_one(node: &Node, parametrization: Parametrization, norms: &mut usize
         branch: Vec::new(),
         shortcut: Vec::new(),
     };
-    match &node.layer {
-        Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) => {
+    match node.transform() {
+        Transform::Dense | Transform::Conv(_) | Transform::Deconv(_) => {
             described.bias_scale = Some(parametrization.bias_scale());
             match node.weight_scale(parametrization) {
                 WeightScale::Number(scale) => described.weight_scale = Some(scale),
@@ -178,7 +179,7 @@ fn describe_one(node: &Node, parametrization: Parametrization, norms: &mut usize
                 }
             }
         }
-        Layer::Activation(activation) => {
+        Transform::Pointwise(activation) => {
             use crate::nonlinearity::Function;
             let (centre, scale) = activation.centre_and_scale();
             (described.centre, described.scale) = (Some(centre), Some(scale));
@@ -188,20 +189,15 @@ fn describe_one(node: &Node, parametrization: Parametrization, norms: &mut usize
                 _ => None,
             };
         }
-        Layer::BatchNorm(_) => {
+        Transform::BatchNorm(_) => {
             described.running = Some(*norms);
             *norms += 1;
         }
-        Layer::Residual(_) => {
+        Transform::Residual { .. } => {
             described.branch = describe(&node.branch, parametrization, norms);
             described.shortcut = describe(&node.shortcut, parametrization, norms);
         }
-        Layer::Pad(_)
-        | Layer::Upsample(_)
-        | Layer::LayerNorm(_)
-        | Layer::Reshape(_)
-        | Layer::Flatten(_)
-        | Layer::GlobalAveragePool(_) => {}
+        Transform::LayerNorm(_) | Transform::Reshape | Transform::Positions(_) => {}
     }
     described
 }
@@ -286,7 +282,7 @@ fn agree(given: &[DescribedLayer], derived: &[DescribedLayer], path: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::{BatchNorm, Convolution, Empty, Residual};
+    use crate::layers::{BatchNorm, Convolution, Empty, Residual};
     use crate::nonlinearity::{Activation, Function, Scaling};
     use crate::parametrization::Beta;
 

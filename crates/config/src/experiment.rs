@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError};
 use crate::error::Invalid;
-use crate::layer::{Layer, Shape};
+use crate::layers::Layer;
 use crate::loss::{GanLoss, OnCollapse, SpectralNorm, check_loss};
 use crate::nonlinearity::{Activation, Function};
 use crate::observe::Observe;
@@ -14,6 +14,7 @@ use crate::parametrization::{Beta, Parametrization, Standard};
 use crate::presets::{DcganDiscriminator, DcganGenerator, Fc};
 use crate::rates::LayerRates;
 use crate::schedule::Schedule;
+use crate::shape::Shape;
 
 /// A configuration file, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

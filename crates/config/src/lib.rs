@@ -16,7 +16,7 @@ mod error;
 mod experiment;
 mod gaussian;
 mod include;
-mod layer;
+mod layers;
 mod loss;
 mod memory;
 mod moments;
@@ -27,6 +27,7 @@ mod place;
 mod presets;
 mod rates;
 mod schedule;
+mod shape;
 mod source;
 mod subject;
 mod task;
@@ -42,8 +43,9 @@ pub use experiment::{
 };
 pub use gaussian::{expectation, gauss_legendre};
 pub use include::Sources;
-pub use layer::{
-    BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Residual, Shape, Upsample,
+pub use layers::{
+    AvgPool, AxisMap, BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Parameters,
+    PositionMap, Properties, Residual, Transform, Upsample, Window,
 };
 pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, OnCollapse, R1, SpectralNorm};
 pub use memory::{Bytes, Held, MemoryBound};
@@ -56,6 +58,7 @@ pub use presets::{
 };
 pub use rates::{Exponents, LayerRates};
 pub use schedule::{Decay, Fall, Schedule, Stairs};
+pub use shape::{Pair, Shape};
 pub use source::{EXCLUSIVE, override_line};
 pub use subject::{InputShape, NetworkExperiment, NetworkSettings, NetworkTable, Subject};
 pub use task::{Goal, InputScale, Labelled, LossFunction, Supervised, SupervisedExperiment, Task, Teacher};

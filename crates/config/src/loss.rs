@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::error::Invalid;
 use crate::experiment::{Discriminator, Train, at_least_one, positive, within};
-use crate::layer::Layer;
 use crate::parametrization::Parametrization;
 
 /// The loss of a GAN, and what may be added to it.
@@ -175,8 +174,7 @@ pub(crate) fn check_loss(
     if matches!(function, Adversarial::WganClip(_)) {
         return Err(Invalid::new(key, format!("`{key}` and `wgan_clip` both bound the weights; choose one")));
     }
-    let linear = |layer: &Layer| matches!(layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_));
-    if !discriminator.flat().iter().any(|node| linear(&node.layer)) {
+    if !discriminator.flat().iter().any(|node| node.layer.properties().is_linear) {
         return Err(Invalid::new(key, format!("`{key}` needs a dense or convolutional layer")));
     }
     Ok(())

@@ -5,7 +5,6 @@ use std::fmt;
 use crate::architecture::{Architecture, Node};
 use crate::error::Invalid;
 use crate::experiment::{Data, Experiment, Optimizer, Sgd, Shapes};
-use crate::layer::Layer;
 use crate::subject::{NetworkExperiment, Subject};
 
 /// A number of bytes, for people.
@@ -196,17 +195,10 @@ fn count(nodes: &[Node], path: &str, largest: &mut (String, f64)) -> f64 {
 
 /// Values of one sample that a forward pass keeps: what enters linear layers and nonlinearities.
 fn maps(nodes: &[Node]) -> f64 {
-    let kept = |node: &Node| match node.layer {
-        Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) | Layer::Activation(_) => node.input.len() as f64,
+    let kept = |node: &Node| {
+        let own = if node.layer.properties().keeps_input { node.input.len() as f64 } else { 0.0 };
         // A shortcut may share what enters the branch.
-        Layer::Residual(_) => maps(&node.branch),
-        Layer::Pad(_)
-        | Layer::Upsample(_)
-        | Layer::BatchNorm(_)
-        | Layer::LayerNorm(_)
-        | Layer::Reshape(_)
-        | Layer::Flatten(_)
-        | Layer::GlobalAveragePool(_) => 0.0,
+        own + maps(&node.branch)
     };
     nodes.iter().map(kept).sum()
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::error::Invalid;
 use crate::experiment::{Cifar, Data, Files, Fit, Idx, Image, Shapes, check_data, within};
-use crate::layer::{Empty, Layer, Shape};
+use crate::layers::{Empty, Layer};
+use crate::shape::Shape;
 
 /// What is measured of random networks, and over what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -324,22 +325,18 @@ pub struct Point {
 #[must_use]
 pub(crate) fn points(network: &Architecture, unit: Option<crate::deep::Unit>) -> Vec<Point> {
     use crate::deep::Unit;
-    let silent =
-        |layer: &Layer| matches!(layer, Layer::Pad(_) | Layer::Upsample(_) | Layer::Reshape(_) | Layer::Flatten(_));
+    let silent = |layer: &Layer| layer.properties().moves_values;
     let mut points: Vec<Point> = Vec::new();
     let Some(unit) = unit else {
         let mut depth = 0;
         for (i, node) in network.nodes.iter().enumerate() {
-            if matches!(node.layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_)) {
-                depth += 1;
-            }
-            if matches!(node.layer, Layer::Residual(_)) {
+            if node.layer.properties().is_linear || node.layer.residual().is_some() {
                 depth += 1;
             }
             if silent(&node.layer) || depth == 0 {
                 continue;
             }
-            let activated = matches!(node.layer, Layer::Activation(_));
+            let activated = node.layer.properties().is_pointwise;
             let name = node.layer.name();
             let again = points.iter().filter(|p| p.depth == depth && p.loc.trim_end_matches(char::is_numeric) == name);
             let loc = match again.count() {
@@ -358,7 +355,7 @@ pub(crate) fn points(network: &Architecture, unit: Option<crate::deep::Unit>) ->
         if silent(&node.layer) {
             continue;
         }
-        let weights = matches!(node.layer, Layer::Dense(_) | Layer::Conv(_));
+        let weights = node.layer.properties().is_linear;
         if !embedded {
             embedded = true;
             points.push(Point { path: vec![i], depth: 0, loc: "embedding".into(), activated: false });
@@ -372,11 +369,11 @@ pub(crate) fn points(network: &Architecture, unit: Option<crate::deep::Unit>) ->
         }
         for (j, inner) in node.branch.iter().enumerate().filter(|(_, inner)| !silent(&inner.layer)).take(3) {
             loc += 1;
-            let activated = matches!(inner.layer, Layer::Activation(_));
+            let activated = inner.layer.properties().is_pointwise;
             points.push(Point { path: vec![i, j], depth, loc: format!("loc{loc}"), activated });
         }
         loc += 1;
-        let activated = matches!(node.layer, Layer::Activation(_));
+        let activated = node.layer.properties().is_pointwise;
         points.push(Point { path: vec![i], depth, loc: format!("loc{loc}"), activated });
         before = vec![i];
     }

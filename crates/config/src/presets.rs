@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::ArchitectureError;
-use crate::layer::{
-    BatchNorm, Convolution, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Shape, Upsample, norm_eps,
-    norm_momentum, yes,
-};
+use crate::layers::batch_norm::norm_momentum;
+use crate::layers::{BatchNorm, Convolution, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Upsample, norm_eps, yes};
 use crate::nonlinearity::{Activation, Function};
+use crate::shape::{Pair, Shape};
 
 /// Normalization between the layers of a preset.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

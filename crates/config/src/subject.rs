@@ -8,11 +8,12 @@ use crate::architecture::Architecture;
 use crate::deep::{Deep, Unit};
 use crate::error::Invalid;
 use crate::experiment::{Experiment, check_parametrization};
-use crate::layer::{Layer, Shape};
+use crate::layers::Layer;
 use crate::moments::{Moments, Point, check_moments, points};
 use crate::observe::Observe;
 use crate::parametrization::Parametrization;
 use crate::presets::Fc;
+use crate::shape::Shape;
 use crate::task::{Labelled, SupervisedExperiment, Task, check_task};
 
 /// What a configuration file describes.

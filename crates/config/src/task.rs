@@ -10,10 +10,10 @@ use crate::experiment::{
     Cifar, Data, Files, Idx, Image, Npy, Npz, Optimizer, Shapes, at_least_one, check_data, check_layer_rates,
     check_optimizer, within,
 };
-use crate::layer::Shape;
 use crate::moments::image_of;
 use crate::rates::LayerRates;
 use crate::schedule::Schedule;
+use crate::shape::Shape;
 
 /// What a network is trained for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

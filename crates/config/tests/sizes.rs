@@ -1,7 +1,7 @@
 //! Sizes from files are not believed: whatever they are, a network is worked out or refused.
 
 use fintan_config::{
-    Architecture, ConfigError, Convolution, DcganDiscriminator, DcganGenerator, Description, Empty, Held, Layer,
+    AvgPool,     Architecture, ConfigError, Convolution, DcganDiscriminator, DcganGenerator, Description, Empty, Held, Layer,
     MemoryBound, Pad, PadMode, Pair, Parametrization, Residual, Shape, Subject, Upsample,
 };
 
@@ -29,6 +29,12 @@ fn layers(a: usize, b: usize, c: usize) -> Vec<Layer> {
     layers.extend([
         Layer::Dense(a.into()),
         Layer::Upsample(Upsample { factor: Pair([a, b]) }),
+        Layer::AvgPool(AvgPool {
+            window: Pair([a, b]),
+            stride: Some(Pair([b, a])),
+            padding: Pair([a / 2, b / 2]),
+            count_padding: false,
+        }),
         Layer::Reshape(Shape::image(a, b, c)),
         Layer::Pad(Pad { before: a.into(), after: b.into(), mode: PadMode::Zero }),
     ]);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::{
-    Architecture, BnNoise, Dense, Empty, Function, Init, Inputs, Layer, MomentTensor, Moments, NetworkExperiment, Node,
+    Architecture, BnNoise, Dense, Empty, Init, Inputs, Layer, MomentTensor, Moments, NetworkExperiment, Node,
     Parametrization, Point, Precision,
 };
 use fintan_net::{Network, NoiseRule, Placement};
@@ -186,11 +186,10 @@ impl<'a> Plan<'a> {
     pub fn bytes(&self) -> f64 {
         let size = if self.settings.dtype == Precision::F64 { 8.0 } else { 4.0 };
         let of = |node: &Node| {
-            let patches = match &node.layer {
-                Layer::Conv(c) | Layer::Deconv(c) => {
-                    node.weight_sites() * node.input.channels * c.kernel.0[0] * c.kernel.0[1]
-                }
-                _ => 0,
+            let patches = if let Layer::Conv(c) | Layer::Deconv(c) = &node.layer {
+                node.weight_sites() * node.input.channels * c.kernel.0[0] * c.kernel.0[1]
+            } else {
+                0
             };
             size * (2 * self.settings.batch * (2 * node.input.len() + 2 * node.output.len() + patches)) as f64
         };
@@ -344,7 +343,7 @@ impl<'a> Plan<'a> {
                 let path: Vec<usize> = [i].into_iter().chain(path[1..].iter().copied()).collect();
                 run.measure(&path, x, dx);
             });
-            let grows = matches!(node.layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) | Layer::Residual(_));
+            let grows = node.layer.properties().is_linear || node.layer.residual().is_some();
             if run.dead.is_some() || (grows && run.rescale(&mut x, &mut dx).is_break()) {
                 break;
             }
@@ -367,15 +366,7 @@ fn is_homogeneous(network: &Architecture) -> bool {
         Parametrization::Standard(standard) => standard.bias_std > 0.0,
         Parametrization::Ntk(b) | Parametrization::Graph(b) => b.beta > 0.0,
     };
-    let homogeneous = |layer: &Layer| match layer {
-        Layer::Activation(activation) => {
-            let lines = [Function::Relu, Function::LeakyRelu, Function::Abs, Function::Identity];
-            lines.contains(&activation.function) && activation.centre_and_scale().0 == 0.0
-        }
-        Layer::BatchNorm(_) | Layer::LayerNorm(_) => false,
-        _ => true,
-    };
-    !biased && network.flat().iter().all(|node| homogeneous(&node.layer))
+    !biased && network.flat().iter().all(|node| node.layer.properties().is_homogeneous)
 }
 
 /// On the way through the layers.

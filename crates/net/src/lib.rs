@@ -7,9 +7,9 @@
 mod activation;
 mod correlation;
 mod ending;
+mod layers;
 mod network;
 mod norm;
-mod padding;
 mod site;
 pub mod weights;
 mod windows;

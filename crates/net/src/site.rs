@@ -1,8 +1,9 @@
 //! Where a pullback meets the parameters of a layer.
 
 use burn::tensor::Tensor;
+use fintan_config::{Convolution, Node};
 
-use crate::correlation::Correlation;
+use crate::correlation::{Correlation, Lowering};
 
 /// The weights and biases of one layer, at the moment a pullback passes them.
 ///
@@ -116,6 +117,16 @@ impl Site<'_> {
 }
 
 impl Linear {
+    /// The convolution of a node.
+    pub(crate) fn conv(c: &Convolution, node: &Node, lowering: Lowering) -> Self {
+        Self::Conv(Correlation::new(c, node.input, node.output, lowering))
+    }
+
+    /// The transposed convolution of a node: the adjoint of a convolution of its output.
+    pub(crate) fn deconv(c: &Convolution, node: &Node, lowering: Lowering) -> Self {
+        Self::Deconv(Correlation::new(c, node.output, node.input, lowering))
+    }
+
     /// `W ∗ x`
     pub(crate) fn apply(&self, x: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
         match self {

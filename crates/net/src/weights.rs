@@ -22,7 +22,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{DType, Tensor, TensorData, bf16, f16};
-use fintan_config::{Layer, LayerNorm, Node, NormAxes};
+use fintan_config::{LayerNorm, Node, NormAxes, Transform};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::network::{Mode, Network};
@@ -336,7 +336,8 @@ impl Network {
 
     /// Names of the running statistics of each batch norm.
     fn statistics_names(&self) -> Vec<StatisticsNames> {
-        let norms = self.architecture().flat().into_iter().filter(|node| matches!(node.layer, Layer::BatchNorm(_)));
+        let norms =
+            self.architecture().flat().into_iter().filter(|node| matches!(node.transform(), Transform::BatchNorm(_)));
         norms.enumerate().map(|(norm, node)| StatisticsNames { norm, index: node.index }).collect()
     }
 }
@@ -471,26 +472,31 @@ pub fn fitting(tensors: &Tensors, name: &str, shape: &[usize], dtype: DType) -> 
 }
 
 fn weight_torch_shape(node: &Node) -> Vec<usize> {
-    match &node.layer {
-        Layer::Dense(dense) => vec![dense.out, node.input.channels],
-        Layer::Conv(c) => vec![c.out, node.input.channels, c.kernel.0[0], c.kernel.0[1]],
-        Layer::Deconv(c) => vec![node.input.channels, c.out, c.kernel.0[0], c.kernel.0[1]],
-        _ => bias_torch_shape(node),
+    match node.transform() {
+        Transform::Dense => vec![node.output.channels, node.input.channels],
+        Transform::Conv(c) => vec![c.out, node.input.channels, c.kernel.0[0], c.kernel.0[1]],
+        Transform::Deconv(c) => vec![node.input.channels, c.out, c.kernel.0[0], c.kernel.0[1]],
+        Transform::Pointwise(_)
+        | Transform::BatchNorm(_)
+        | Transform::LayerNorm(_)
+        | Transform::Reshape
+        | Transform::Positions(_)
+        | Transform::Residual { .. } => bias_torch_shape(node),
     }
 }
 
 fn bias_torch_shape(node: &Node) -> Vec<usize> {
-    match &node.layer {
-        Layer::LayerNorm(LayerNorm { over: NormAxes::Chw, .. }) if !node.input.is_vector() => {
-            vec![node.input.channels, node.input.height, node.input.width]
-        }
-        _ => vec![node.bias_count()],
+    if matches!(node.transform(), Transform::LayerNorm(LayerNorm { over: NormAxes::Chw, .. }))
+        && !node.input.is_vector()
+    {
+        return vec![node.input.channels, node.input.height, node.input.width];
     }
+    vec![node.bias_count()]
 }
 
 /// [c_small, c_big, k_h, k_w] of both kinds of convolution.
 fn convolution_shape(node: &Node) -> Option<[usize; 4]> {
-    matches!(node.layer, Layer::Conv(_) | Layer::Deconv(_))
+    matches!(node.transform(), Transform::Conv(_) | Transform::Deconv(_))
         .then(|| weight_torch_shape(node).try_into().expect("four axes"))
 }
 
@@ -498,24 +504,19 @@ fn weight_to_torch(node: &Node, w: Tensor<2>) -> TensorData {
     if let Some([small, big, kh, kw]) = convolution_shape(node) {
         return w.reshape([kh, kw, big, small]).permute([3, 2, 0, 1]).into_data();
     }
-    match node.layer {
-        Layer::Dense(_) => w.transpose().into_data(),
-        _ => bias_to_torch(node, w),
-    }
+    if node.transform() == Transform::Dense { w.transpose().into_data() } else { bias_to_torch(node, w) }
 }
 
 fn weight_from_torch(node: &Node, w: Tensor<1>) -> Tensor<2> {
     if let Some([small, big, kh, kw]) = convolution_shape(node) {
         return w.reshape([small, big, kh, kw]).permute([2, 3, 1, 0]).reshape([kh * kw * big, small]);
     }
-    match &node.layer {
-        Layer::Dense(dense) => {
-            // Through a copy, so that the parameter is stored in its own order.
-            let (features, out) = (node.input.channels, dense.out);
-            w.reshape([out, features]).transpose().reshape([features * out]).reshape([features, out])
-        }
-        _ => bias_from_torch(node, w),
+    if node.transform() != Transform::Dense {
+        return bias_from_torch(node, w);
     }
+    // Through a copy, so that the parameter is stored in its own order.
+    let (features, out) = (node.input.channels, node.output.channels);
+    w.reshape([out, features]).transpose().reshape([features * out]).reshape([features, out])
 }
 
 fn bias_to_torch(node: &Node, b: Tensor<2>) -> TensorData {

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
 
 mod forward;
+mod positions;
 mod pullback;
 mod reference;
 mod support;

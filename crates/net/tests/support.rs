@@ -154,7 +154,7 @@ fn random_layer(rng: &mut ChaCha20Rng) -> Layer {
     let function = ["tanh", "erf", "gelu", "softplus", "sin", "silu"][rng.random_range(0..6)];
     let scaling = ["raw", "standardized", "normalized"][rng.random_range(0..3)];
     let affine = rng.random_bool(0.5);
-    let text = match rng.random_range(0..12) {
+    let text = match rng.random_range(0..13) {
         0 | 1 => format!(r#"{{"conv":{{"out":{out},"kernel":{kernel:?},"stride":{stride:?},"padding":{padding:?}}}}}"#),
         2 | 3 => format!(
             r#"{{"deconv":{{"out":{out},"kernel":{kernel:?},"stride":{stride:?},"padding":{padding:?},"output_padding":{extra:?}}}}}"#
@@ -171,6 +171,12 @@ fn random_layer(rng: &mut ChaCha20Rng) -> Layer {
             format!(r#"{{"pad":{{"before":{padding:?},"after":{extra:?},"mode":"{mode}"}}}}"#)
         }
         10 => r#"{"residual":{"layers":[{"batch_norm":{"eps":0.01}},{"activation":{"function":"tanh"}}],"shortcut":[],"scale":0.7}}"#.into(),
+        11 => {
+            let count = affine;
+            format!(
+                r#"{{"avg_pool":{{"window":{kernel:?},"stride":{stride:?},"padding":{padding:?},"count_padding":{count}}}}}"#
+            )
+        }
         _ => format!(r#"{{"{}":{{}}}}"#, ["flatten", "global_average_pool"][rng.random_range(0..2)]),
     };
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}"))

@@ -10,7 +10,7 @@
 //! | residual block | `s² (branch + shortcut)` | `s² (branch + shortcut)` |
 //! | frame, pool, up-sampling, reshape | as it was | 1 |
 
-use fintan_config::{Layer, Node, Parametrization};
+use fintan_config::{Node, Parametrization, Transform};
 
 use crate::dual::Dual;
 use crate::limit::LimitError;
@@ -30,22 +30,18 @@ pub(crate) enum Rule {
 impl Rule {
     pub(crate) fn of(node: &Node, parametrization: Parametrization) -> Self {
         let all = |nodes: &[Node]| nodes.iter().map(|node| Self::of(node, parametrization)).collect();
-        match &node.layer {
-            Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) => {
+        match node.transform() {
+            Transform::Dense | Transform::Conv(_) | Transform::Deconv(_) => {
                 let Variances { weights, biases, .. } = Variances::of(node, parametrization);
                 Self::Linear { weights, biases }
             }
-            Layer::Activation(activation) => Self::Activation(Dual::new(*activation)),
-            Layer::BatchNorm(norm) => Self::Norm { eps: norm.eps },
-            Layer::LayerNorm(norm) => Self::Norm { eps: norm.eps },
-            Layer::Residual(block) => {
-                Self::Residual { branch: all(&node.branch), shortcut: all(&node.shortcut), scale: block.scale }
+            Transform::Pointwise(activation) => Self::Activation(Dual::new(activation)),
+            Transform::BatchNorm(norm) => Self::Norm { eps: norm.eps },
+            Transform::LayerNorm(norm) => Self::Norm { eps: norm.eps },
+            Transform::Residual { scale } => {
+                Self::Residual { branch: all(&node.branch), shortcut: all(&node.shortcut), scale }
             }
-            Layer::Pad(_)
-            | Layer::Upsample(_)
-            | Layer::Reshape(_)
-            | Layer::Flatten(_)
-            | Layer::GlobalAveragePool(_) => Self::Pass,
+            Transform::Reshape | Transform::Positions(_) => Self::Pass,
         }
     }
 

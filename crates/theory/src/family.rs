@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use fintan_config::{Architecture, ArchitectureError, Layer, Parametrization, Scaling, Shape};
+use fintan_config::{Architecture, ArchitectureError, Layer, Parametrization, Scaling, Shape, Transform};
 
 use crate::bulk::{Bulk, Rule};
 use crate::depth::Law;
@@ -56,8 +56,8 @@ impl Family {
         crate::limit::Limit::of_outputs(&architecture)?;
         let layers: Vec<Layer> = architecture.nodes.iter().map(|node| node.layer.clone()).collect();
         let Some(last) = layers.iter().rposition(is_piece) else { return Ok(None) };
-        let end = if matches!(layers[last], Layer::Residual(_)) { last + 1 } else { last };
-        let first = layers.iter().take_while(|layer| matches!(layer, Layer::Reshape(_) | Layer::Flatten(_))).count();
+        let end = if layers[last].residual().is_some() { last + 1 } else { last };
+        let first = architecture.nodes.iter().take_while(|node| node.transform() == Transform::Reshape).count();
         let scaled = !matches!(architecture.parametrization, Parametrization::Standard(_));
         let hidden = &layers[first.min(end)..end];
         let Some((begin, period, count)) = repeated(hidden, scaled) else { return Ok(None) };
@@ -206,7 +206,7 @@ impl Family {
 /// Positions of a network's maps, or their pairs where it pools.
 fn each_map(network: &Architecture) -> Vec<usize> {
     let nodes = network.flat();
-    let pools = nodes.iter().any(|node| matches!(node.layer, Layer::GlobalAveragePool(_)));
+    let pools = nodes.iter().any(|node| node.layer.properties().averages_positions);
     nodes.iter().map(|node| node.output.positions().pow(if pools { 2 } else { 1 })).collect()
 }
 
@@ -220,24 +220,14 @@ fn largest(network: &Architecture) -> usize {
 
 /// Whether r has a factor for it.
 fn is_piece(layer: &Layer) -> bool {
-    matches!(layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) | Layer::Residual(_))
+    layer.properties().is_linear || layer.residual().is_some()
 }
 
 fn is_plain(layers: &[Layer]) -> bool {
     let mut activation = None;
-    layers.iter().all(|layer| match layer {
-        Layer::Dense(_) => true,
-        Layer::Activation(sigma) => *activation.get_or_insert(*sigma) == *sigma,
-        Layer::Conv(_)
-        | Layer::Deconv(_)
-        | Layer::Pad(_)
-        | Layer::Upsample(_)
-        | Layer::BatchNorm(_)
-        | Layer::LayerNorm(_)
-        | Layer::Reshape(_)
-        | Layer::Flatten(_)
-        | Layer::GlobalAveragePool(_)
-        | Layer::Residual(_) => false,
+    layers.iter().all(|layer| match layer.activation() {
+        Some(sigma) => *activation.get_or_insert(*sigma) == *sigma,
+        None => matches!(layer, Layer::Dense(_)),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fintan_config::{Architecture, Layer, Node};
+use fintan_config::{Architecture, Node};
 
 use crate::bulk::{Bulk, Rule};
 use crate::wide::Wide;
@@ -75,11 +75,11 @@ pub fn regimes(architecture: &Architecture) -> Vec<PieceRegime> {
     // Where the piece began, and whether a batch norm was met since.
     let (mut before, mut behind_batch_norm) = (here, false);
     for node in &architecture.nodes {
-        let coupled = |node: &Node| matches!(node.layer, Layer::BatchNorm(_));
+        let coupled = |node: &Node| node.layer.properties().couples_batch;
         behind_batch_norm |= coupled(node) || inner(node).iter().any(|node| coupled(node));
         // What has no limit leaves nothing known behind it.
         here = here.and_then(|bulk| bulk.step(&Rule::of(node, architecture.parametrization)).ok());
-        let is_block = matches!(node.layer, Layer::Residual(_));
+        let is_block = node.layer.residual().is_some();
         if node.fan_in().is_none() && !is_block {
             continue;
         }
@@ -114,8 +114,8 @@ pub fn mean_r(pieces: &[PieceRegime]) -> Option<f64> {
 mod tests {
     use super::*;
     use fintan_config::{
-        Activation, BatchNorm, Beta, Function, Init, LayerNorm, NormAxes, Parametrization, Residual, Scaling, Shape,
-        Standard,
+        Activation, BatchNorm, Beta, Function, Init, Layer, LayerNorm, NormAxes, Parametrization, Residual, Scaling,
+        Shape, Standard,
     };
 
     fn net(activation: Activation, norm: Option<&(bool, Layer)>, parametrization: Parametrization) -> Vec<PieceRegime> {

@@ -10,7 +10,7 @@
 //! and eigenspace k holds the patterns of period s^k orthogonal to those of period s^{k-1}: the constant image, then
 //! checkerboards of period s, s², ... (arXiv 1907.05715).
 
-use fintan_config::{Architecture, Convolution, Layer, Node, NormAxes, Parametrization};
+use fintan_config::{Architecture, Convolution, Node, NormAxes, Parametrization, Transform};
 
 use crate::dual::{Dual, Pair};
 use crate::limit::LimitError;
@@ -143,38 +143,50 @@ fn refuse<T>(layer: &'static str, reason: &'static str) -> Result<T, LimitError>
 
 impl Classes {
     fn pass(&mut self, node: &Node, parametrization: Parametrization) -> Result<(), LimitError> {
-        match &node.layer {
-            Layer::Dense(_) => {
+        match node.transform() {
+            Transform::Dense => {
                 self.linear(node, parametrization);
                 Ok(())
             }
-            Layer::Conv(c) | Layer::Deconv(c) => self.windows(node, c, parametrization),
-            Layer::Activation(activation) => self.activation(&Dual::new(*activation)),
-            Layer::LayerNorm(norm) if !norm.affine && (norm.over == NormAxes::Features || self.gaussian) => {
+            Transform::Conv(c) => self.windows(node, &c, false, parametrization),
+            Transform::Deconv(c) => self.windows(node, &c, true, parametrization),
+            Transform::Pointwise(activation) => self.activation(&Dual::new(activation)),
+            Transform::LayerNorm(norm) if !norm.affine && (norm.over == NormAxes::Features || self.gaussian) => {
                 self.layer_norm(norm.eps);
                 Ok(())
             }
-            Layer::LayerNorm(_) => refuse("layer_norm", "only norms over features without scales are ultrametric"),
-            Layer::Reshape(to) if to.positions() > 1 && self.parts.is_empty() => refuse("reshape", FROM_A_VECTOR),
-            Layer::Reshape(to) if node.input.is_vector() => {
-                if to.positions() > 1 {
+            Transform::LayerNorm(_) => refuse("layer_norm", "only norms over features without scales are ultrametric"),
+            Transform::Reshape if node.output.positions() > 1 && self.parts.is_empty() => {
+                refuse("reshape", FROM_A_VECTOR)
+            }
+            Transform::Reshape if node.input.is_vector() => {
+                let positions = node.output.positions();
+                if positions > 1 {
                     let off = self.mean[0] * self.mean[1];
-                    self.split(to.positions(), off, f64::midpoint(self.second[0], self.second[1]) - off, None);
+                    self.split(positions, off, f64::midpoint(self.second[0], self.second[1]) - off, None);
                 }
                 Ok(())
             }
-            Layer::BatchNorm(_) => refuse("batch_norm", "it couples the samples of a batch"),
-            _ => refuse(node.layer.name(), "the closed form is for generators of transposed convolutions"),
+            Transform::BatchNorm(_) => refuse("batch_norm", "it couples the samples of a batch"),
+            Transform::Reshape | Transform::Positions(_) | Transform::Residual { .. } => {
+                refuse(node.layer.name(), "the closed form is for generators of transposed convolutions")
+            }
         }
     }
 
-    fn windows(&mut self, node: &Node, c: &Convolution, parametrization: Parametrization) -> Result<(), LimitError> {
+    fn windows(
+        &mut self,
+        node: &Node,
+        c: &Convolution,
+        transposed: bool,
+        parametrization: Parametrization,
+    ) -> Result<(), LimitError> {
         let ([kh, kw], [sh, sw]) = (c.kernel.0, c.stride.0);
         if (kh, kw, sh, sw) == (1, 1, 1, 1) {
             self.linear(node, parametrization);
             return Ok(());
         }
-        if !matches!(node.layer, Layer::Deconv(_)) {
+        if !transposed {
             return refuse("conv", "windows that overlap at every position are not ultrametric");
         }
         let positions = node.output.positions();

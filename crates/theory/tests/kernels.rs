@@ -437,3 +437,77 @@ fn residual_blocks_may_hold_more_pairs_than_they_need() {
     let second = fintan_theory::Dual::new(standardized_relu()).moments(pooled).second;
     near(found.covariance[0], 0.01 + 0.99 * second, 1e-13, "pooled");
 }
+
+/// Behind windows of any kind, by hand: means over the pairs of positions in two windows.
+#[test]
+fn average_pools_are_means_over_the_pairs_of_their_windows() {
+    let image = Shape::image(2, 4, 3);
+    let conv = Layer::Conv(fintan_config::Convolution { out: 8, padding: 1.into(), ..deconv(3, 1, 1) });
+    let sigma = Layer::Activation(normalized_relu());
+    let x: Vec<f64> = (0..24).map(|i| (f64::from(i) * 0.7).sin()).collect();
+    let y: Vec<f64> = (0..24).map(|i| (f64::from(i) * 1.3).cos()).collect();
+    let net = |tail: &[Layer]| {
+        let layers: Vec<Layer> = [&[conv.clone(), sigma.clone(), conv.clone()], tail].concat();
+        Limit::new(&Architecture::new(image, &layers, ntk(0.2)).expect("sound")).expect("limit")
+    };
+    let all = Request { all_positions: true, ..Request::default() };
+    let [xx, xy, yy] = [(&x, &x), (&x, &y), (&y, &y)].map(|(a, b)| net(&[]).kernel(a, b, &all).expect("fits"));
+    for ((window, stride, padding), count_padding) in
+        [(([2, 2], [2, 1], [0, 0]), true), (([3, 2], [1, 2], [2, 1]), true), (([3, 2], [1, 2], [2, 1]), false)]
+    {
+        let pool = Layer::AvgPool(fintan_config::AvgPool {
+            window: fintan_config::Pair(window),
+            stride: Some(fintan_config::Pair(stride)),
+            padding: fintan_config::Pair(padding),
+            count_padding,
+        });
+        // (positions, divisor) of each window, row by row.
+        let mut windows = Vec::new();
+        for top in (0..=4 + 2 * padding[0] - window[0]).step_by(stride[0]) {
+            for left in (0..=3 + 2 * padding[1] - window[1]).step_by(stride[1]) {
+                let mut inside = Vec::new();
+                for row in top..top + window[0] {
+                    for column in left..left + window[1] {
+                        if (padding[0]..padding[0] + 4).contains(&row) && (padding[1]..padding[1] + 3).contains(&column) {
+                            inside.push((row - padding[0]) * 3 + column - padding[1]);
+                        }
+                    }
+                }
+                let divisor = if count_padding { window[0] * window[1] } else { inside.len() };
+                windows.push((inside, divisor as f64));
+            }
+        }
+        let mean = |of: &[f64], p: usize| {
+            let (inside, divisor) = &windows[p];
+            inside.iter().flat_map(|a| inside.iter().map(move |b| of[a * 12 + b])).sum::<f64>() / (divisor * divisor)
+        };
+        let dual = fintan_theory::Dual::new(normalized_relu());
+        let (mut covariance, mut tangent) = (0.0, 0.0);
+        let count = windows.len();
+        for p in 0..count {
+            let pair = fintan_theory::Pair::of_covariance(
+                mean(&xx.covariance, p),
+                mean(&yy.covariance, p),
+                mean(&xy.covariance, p),
+            );
+            let duals = dual.pair(pair).expect("closed form");
+            covariance += duals.value / count as f64;
+            tangent += duals.slope * mean(&xy.ntk, p) / count as f64;
+        }
+        let found = net(&[pool, sigma.clone(), Layer::Flatten(Empty {}), Layer::Dense(1.into())]);
+        let found = found.kernel(&x, &y, &Request::default()).expect("fits");
+        near(found.covariance[0], 0.04 + 0.96 * covariance, 1e-13, "covariance");
+        near(found.ntk[0], found.covariance[0] + 0.96 * tangent, 1e-13, "tangent kernel");
+    }
+    // A window as large as the map is the mean over everything.
+    let everything = Layer::AvgPool(fintan_config::AvgPool {
+        window: fintan_config::Pair([4, 3]),
+        stride: None,
+        padding: 0.into(),
+        count_padding: true,
+    });
+    let head = [sigma.clone(), Layer::Dense(1.into())];
+    let [one, other] = [everything, Layer::GlobalAveragePool(Empty {})]
+        .map(|pool| net(&[&[pool], &head[..]].concat()).kernel(&x, &y, &Request::default()).expect("fits"));
+    assert_eq!((one.ntk, one.covariance), (other.ntk, other.covariance));
+}

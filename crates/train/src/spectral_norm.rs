@@ -42,7 +42,7 @@ impl SpectralNorm {
     /// Follows the weights of `network` as it was drawn; vectors are drawn from `rng`.
     pub(crate) fn new(network: &Network, iterations: usize, rng: &mut ChaCha20Rng) -> Self {
         let raw = network.parameters();
-        let linear = |layer: &Layer| matches!(layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_));
+        let linear = |layer: &Layer| layer.properties().is_linear;
         let nodes = network.architecture().flat().into_iter().filter(|node| linear(&node.layer));
         let layers = nodes.filter_map(|node| node.index).map(|index| {
             let w = &raw[2 * index];

@@ -125,15 +125,13 @@ fn line(points: &[(f64, f64)]) -> (f64, f64) {
 /// The same layers with that many hidden features or channels.
 fn of_width(architecture: &Architecture, width: usize) -> Result<Architecture, Failure> {
     let nodes = &architecture.nodes;
-    let linear = |layer: &Layer| matches!(layer, Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_));
-    let last = nodes.iter().rposition(|node| linear(&node.layer));
+    let last = nodes.iter().rposition(|node| node.layer.properties().is_linear);
     let mut layers = Vec::with_capacity(nodes.len());
     for (i, node) in nodes.iter().enumerate() {
         let hidden = last.is_some_and(|last| i < last);
         // What becomes of its output, pointwise layers left out.
-        let pointwise =
-            |layer: &&Layer| matches!(layer, Layer::Activation(_) | Layer::LayerNorm(_) | Layer::BatchNorm(_));
-        let next = nodes[i + 1..].iter().map(|node| &node.layer).find(|layer| !pointwise(layer));
+        let of_each = |layer: &&Layer| layer.properties().is_pointwise || layer.properties().is_norm;
+        let next = nodes[i + 1..].iter().map(|node| &node.layer).find(|layer| !of_each(layer));
         layers.push(match (&node.layer, next) {
             (Layer::Residual(_), _) => return Err(Failure::input("--widths cannot widen residual blocks")),
             // A dense layer whose output becomes an image: as many channels.

@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use super::operation::Operation;
-use super::{Entry, Mode, Network};
+use super::{Mode, Network};
+use crate::layers::{BatchNormSaved, Entry, Operation, Residual};
 
 /// How a change of the input passes a batch norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +55,16 @@ impl Network {
         path: &mut Vec<usize>,
         watch: &mut Watch,
     ) -> (Tensor<4>, Tensor<4>) {
-        if let Operation::Residual { branch, shortcut, scale } = operation {
+        if let Operation::Residual(Residual { branch, shortcut, scale }) = operation {
             let through = self.carry_through(branch, (x.clone(), dx.clone()), rule, path, watch);
             let around = self.carry_through(shortcut, (x, dx), rule, path, &mut |_, _, _| {});
             return ((through.0 + around.0).mul_scalar(*scale), (through.1 + around.1).mul_scalar(*scale));
         }
-        let (y, mut entry) = self.forward_one(operation, x, Mode::Train);
-        if let (NoiseRule::FixedStats, Entry::BatchNorm(normalized, _)) = (rule, &mut entry) {
+        let (y, mut entry) = operation.forward(self, x, Mode::Train);
+        if let (NoiseRule::FixedStats, Entry::BatchNorm(BatchNormSaved { normalized, .. })) = (rule, &mut entry) {
             normalized.over = None;
         }
-        let dy = self.pushforward_one(operation, &entry, dx, None);
+        let dy = operation.pushforward(self, &entry, dx, None);
         (y, dy)
     }
 }

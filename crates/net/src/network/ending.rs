@@ -1,11 +1,11 @@
 //! Where the convolutions at the end of a network begin, and the pullback below them.
 
 use burn::tensor::Tensor;
-use fintan_config::Layer;
+use fintan_config::Transform;
 
-use super::operation::Operation;
-use super::{Entry, Network, Tape};
+use super::{Network, Tape};
 use crate::ending::{Below, Ending, Link};
+use crate::layers::{Entry, LinearLayer, Operation};
 use crate::site::{Linear, Site};
 
 impl Network {
@@ -23,9 +23,9 @@ impl Network {
         let below = match (&self.plan.operations[..below], &tape.0[..below]) {
             ([], _) => Below::Nothing,
             (
-                [Operation::Linear { map: Linear::Dense, parameter, scale, bias_scale }, rest @ ..],
-                [Entry::Input(x), ..],
-            ) if rest.iter().all(|operation| matches!(operation, Operation::Reshape { .. })) => {
+                [Operation::LinearLayer(LinearLayer { map: Linear::Dense, parameter, scale, bias_scale }), rest @ ..],
+                [Entry::LinearLayer(x), ..],
+            ) if rest.iter().all(|operation| matches!(operation, Operation::Reshape(_))) => {
                 let scale = scale.factors(1)[0];
                 Below::Dense { parameter: *parameter, scale, bias_scale: *bias_scale, x: x.clone() }
             }
@@ -33,15 +33,15 @@ impl Network {
         };
         let link = |(at, derivative): (usize, Option<Tensor<4>>)| {
             let node = &architecture.nodes[at];
-            let (Operation::Linear { parameter, scale, bias_scale, .. }, Entry::Input(x)) =
+            let (Operation::LinearLayer(LinearLayer { parameter, scale, bias_scale, .. }), Entry::LinearLayer(x)) =
                 (&self.plan.operations[at], &tape.0[at])
             else {
                 unreachable!("a tape belongs to the network that wrote it")
             };
-            let (transposed, convolution) = match &node.layer {
-                Layer::Conv(c) => (false, *c),
-                Layer::Deconv(c) => (true, *c),
-                _ => unreachable!("only convolutions are linked"),
+            let (transposed, convolution) = match node.transform() {
+                Transform::Conv(c) => (false, c),
+                Transform::Deconv(c) => (true, c),
+                other => unreachable!("only convolutions are linked, not {other:?}"),
             };
             Link {
                 parameter: *parameter,
@@ -63,10 +63,9 @@ impl Network {
     /// an [`Ending`].
     #[must_use]
     pub fn has_ending(&self) -> bool {
-        let pointwise =
-            |operation: &&Operation| matches!(operation, Operation::Pointwise(_) | Operation::Reshape { .. });
+        let pointwise = |operation: &&Operation| matches!(operation, Operation::Pointwise(_) | Operation::Reshape(_));
         let last = self.plan.operations.iter().rev().find(|operation| !pointwise(operation));
-        matches!(last, Some(Operation::Linear { map: Linear::Conv(_) | Linear::Deconv(_), .. }))
+        last.is_some_and(is_convolution)
     }
 
     /// Goes on below an [`Ending`] of so many links: as [`Self::visit`], with cotangents of what enters its first convolution
@@ -85,18 +84,18 @@ impl Network {
     fn split_ending(&self, tape: &Tape, most: usize) -> (Vec<(usize, Option<Tensor<4>>)>, Option<Tensor<4>>, usize) {
         let (mut links, mut derivative): (Vec<_>, Option<Tensor<4>>) = (Vec::new(), None);
         let operations = &self.plan.operations;
-        let last = operations.len() - usize::from(matches!(operations.last(), Some(Operation::Reshape { .. })));
+        let last = operations.len() - usize::from(matches!(operations.last(), Some(Operation::Reshape(_))));
         let mut below = last;
         for (at, (operation, entry)) in operations[..last].iter().zip(&tape.0).enumerate().rev() {
             match (operation, entry) {
-                (Operation::Pointwise(pointwise), Entry::Input(x)) => {
+                (Operation::Pointwise(pointwise), Entry::Pointwise(x)) => {
                     let slope = pointwise.derivative(x.clone());
                     derivative = Some(match derivative {
                         Some(after) => after * slope,
                         None => slope,
                     });
                 }
-                (Operation::Linear { map: Linear::Conv(_) | Linear::Deconv(_), .. }, _) if links.len() < most => {
+                (operation, _) if is_convolution(operation) && links.len() < most => {
                     links.push((at, derivative.take()));
                 }
                 _ => break,
@@ -106,4 +105,8 @@ impl Network {
         links.reverse();
         (links, derivative, below)
     }
+}
+
+fn is_convolution(operation: &Operation) -> bool {
+    matches!(operation, Operation::LinearLayer(LinearLayer { map: Linear::Conv(_) | Linear::Deconv(_), .. }))
 }

@@ -2,28 +2,23 @@
 
 mod carry;
 mod ending;
-mod forward;
-mod operation;
 mod overflow;
-mod pullback;
-mod pushforward;
+mod rules;
 mod running;
-mod views;
 
 use std::sync::Arc;
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fintan_config::{Architecture, Layer, Parametrization, Standard};
+use fintan_config::{Architecture, Parametrization, Standard, Transform};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::correlation::Lowering;
-use crate::norm::{BatchStatistics, Normalized};
+use crate::layers::{Entry, Operation, compile, weight_shape};
 pub use carry::{NoiseRule, Watch};
-use operation::{Operation, compile, weight_shape};
-use running::Running;
+pub(crate) use running::Running;
 
 /// Where and how a network computes.
 #[derive(Debug, Clone)]
@@ -64,7 +59,7 @@ pub enum Mode {
 pub struct Network {
     parameters: Vec<Param<Tensor<2>>>,
     #[module(skip)]
-    running: Vec<Running>,
+    pub(crate) running: Vec<Running>,
     #[module(skip)]
     plan: Arc<Plan>,
 }
@@ -79,17 +74,6 @@ struct Plan {
 /// What a forward pass leaves for the other two rules: one entry a layer.
 #[derive(Debug, Clone)]
 pub struct Tape(Vec<Entry>);
-
-#[derive(Debug, Clone)]
-enum Entry {
-    /// The layer needs nothing.
-    Nothing,
-    /// The input of a layer, or the pre-activation of a nonlinearity.
-    Input(Tensor<4>),
-    BatchNorm(Normalized, Option<BatchStatistics>),
-    LayerNorm(Normalized),
-    Residual(Vec<Entry>, Vec<Entry>),
-}
 
 /// Cotangents of the parameters, in their order.
 pub type Cotangents = Vec<Tensor<2>>;
@@ -120,7 +104,7 @@ impl Network {
         let mut running = Vec::new();
         for node in architecture.flat() {
             let (shape, bias_shape) = (weight_shape(node), [1, node.bias_count()]);
-            if let Layer::BatchNorm(norm) = &node.layer {
+            if let Transform::BatchNorm(norm) = node.transform() {
                 let shape = [1, node.input.channels];
                 let options = (&placement.device, placement.dtype);
                 let (mean, variance) = (Tensor::zeros(shape, options), Tensor::ones(shape, options));
@@ -214,7 +198,7 @@ impl Network {
         (0..self.parameters.len()).map(|i| format!("{}.{}", i / 2, ["weight", "bias"][i % 2])).collect()
     }
 
-    fn parameter(&self, i: usize) -> Tensor<2> {
+    pub(crate) fn parameter(&self, i: usize) -> Tensor<2> {
         self.parameters[i].val()
     }
 }

@@ -12,7 +12,7 @@ impl Network {
     #[must_use]
     pub fn first_infinite_output(&self, mut x: Tensor<4>, mode: Mode) -> Option<usize> {
         for (i, operation) in self.plan.operations.iter().enumerate() {
-            x = self.forward_one(operation, x, mode).0;
+            x = operation.forward(self, x, mode).0;
             if !is_finite(&x) {
                 return Some(i);
             }
@@ -30,7 +30,7 @@ impl Network {
     #[must_use]
     pub fn first_infinite_cotangent(&self, tape: &Tape, mut dy: Tensor<4>) -> Option<usize> {
         for (i, (operation, entry)) in self.plan.operations.iter().zip(&tape.0).enumerate().rev() {
-            dy = self.pullback_one(operation, entry, dy, &mut |_| {}, true)?;
+            dy = operation.pullback(self, entry, dy, &mut |_| {}, true)?;
             if !is_finite(&dy) {
                 return Some(i);
             }

@@ -2,15 +2,16 @@
 
 use burn::tensor::Tensor;
 
-use super::{Entry, Network, Tape};
+use super::{Network, Tape};
+use crate::layers::{BatchNormSaved, Entry};
 use crate::norm::BatchStatistics;
 
 /// Running statistics of one batch normalization, `[1, channels]`.
 #[derive(Debug, Clone)]
-pub(super) struct Running {
-    pub(super) mean: Tensor<2>,
-    pub(super) variance: Tensor<2>,
-    pub(super) momentum: f64,
+pub(crate) struct Running {
+    pub(crate) mean: Tensor<2>,
+    pub(crate) variance: Tensor<2>,
+    pub(crate) momentum: f64,
 }
 
 impl Network {
@@ -40,12 +41,16 @@ impl Network {
         fn walk<'a>(entries: &'a [Entry], found: &mut Vec<&'a BatchStatistics>) {
             for entry in entries {
                 match entry {
-                    Entry::BatchNorm(_, Some(statistics)) => found.push(statistics),
-                    Entry::Residual(branch, shortcut) => {
+                    Entry::BatchNorm(BatchNormSaved { statistics, .. }) => found.extend(statistics),
+                    Entry::Residual([branch, shortcut]) => {
                         walk(branch, found);
                         walk(shortcut, found);
                     }
-                    _ => {}
+                    Entry::LinearLayer(_)
+                    | Entry::Pointwise(_)
+                    | Entry::LayerNorm(_)
+                    | Entry::Reshape(())
+                    | Entry::Positions(()) => {}
                 }
             }
         }

@@ -5,6 +5,8 @@ mod host;
 use burn::tensor::Tensor;
 
 use crate::correlation::Lowering;
+use crate::network::Network;
+use crate::site::{Kind, Site};
 
 /// What a normalization leaves for its other two rules: `x̂ = (x - mean) / √(var + eps)`, seen as `[outer, inner]`.
 #[derive(Debug, Clone)]
@@ -80,5 +82,54 @@ impl Normalized {
         let mean = d.clone().mean_dim(over + 1);
         let along = (d.clone() * x_hat.clone()).mean_dim(over + 1);
         (d - mean - x_hat * along) * inverse_std
+    }
+
+    /// `w · x̂ + b` with the network's scales and shifts, where there are any; they begin at parameter `affine`.
+    pub(crate) fn scaled_and_shifted(&self, network: &Network, affine: Option<usize>) -> Tensor<2> {
+        let x_hat = self.x_hat.clone();
+        match affine {
+            Some(i) => x_hat * network.parameter(i) + network.parameter(i + 1),
+            None => x_hat,
+        }
+    }
+
+    /// The pullback of a norm with its scales and shifts.
+    pub(crate) fn pullback(
+        &self,
+        network: &Network,
+        affine: Option<usize>,
+        dy: Tensor<4>,
+        visit: &mut dyn FnMut(Site),
+    ) -> Tensor<4> {
+        let (dims, [outer, inner]) = (dy.dims(), self.x_hat.dims());
+        let rows = dims.iter().product::<usize>() / (outer * inner);
+        let mut d = dy.reshape([rows, outer, inner]);
+        if let Some(parameter) = affine {
+            let kind = Kind::Affine { x_hat: &self.x_hat, dy: d.clone(), batch: dims[0] / rows };
+            visit(Site { parameter, kind });
+            d = d * network.parameter(parameter).unsqueeze::<3>();
+        }
+        self.derivative(d).reshape(dims)
+    }
+
+    /// The pushforward of a norm with its scales and shifts.
+    pub(crate) fn pushforward(
+        &self,
+        network: &Network,
+        affine: Option<usize>,
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> Tensor<4> {
+        let (dims, [outer, inner]) = (dx.dims(), self.x_hat.dims());
+        let rows = dims.iter().product::<usize>() / (outer * inner);
+        let mut d = self.derivative(dx.reshape([rows, outer, inner]));
+        if let Some(i) = affine {
+            d = d * network.parameter(i).unsqueeze::<3>();
+            if let Some(tangents) = tangents {
+                let by_parameters = self.x_hat.clone() * tangents[i].clone() + tangents[i + 1].clone();
+                d = d + by_parameters.unsqueeze::<3>();
+            }
+        }
+        d.reshape(dims)
     }
 }

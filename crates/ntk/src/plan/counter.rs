@@ -1,6 +1,6 @@
 //! What tiles take: bytes, multiply-adds, time, counted from shapes.
 
-use fintan_config::{Layer, Node};
+use fintan_config::{Layer, Node, Parameters};
 use fintan_net::Ending;
 
 use super::{Bytes, LayerPlan, MOST_TILES, PlanError, TileSize, most};
@@ -468,11 +468,11 @@ impl<'p> Counter<'p> {
     /// `[b, groups, i, sites, C]` of a layer's weights, of one side.
     fn dims(&self, node: &Node, extent: Extent, side: usize) -> [usize; 5] {
         let (n, t, batch) = (extent.samples[side], extent.outputs, self.problem.side(side).x.dims()[0]);
-        let (sites, c) = match &node.layer {
-            Layer::Dense(dense) => (1, dense.out),
-            Layer::Conv(conv) => (node.output.positions(), conv.out),
-            Layer::Deconv(_) => (node.input.positions(), node.weight_count() / node.input.channels),
-            _ => (1, node.weight_count()),
+        // What is one factor of the weights' cotangents: outputs, or, of a transposed convolution, patches of them.
+        let (sites, c) = match node.parameters {
+            Parameters::Linear { weights, sites, .. } => (sites, weights / inputs(node)),
+            Parameters::Affine { count } => (1, count),
+            Parameters::None => (1, 0),
         };
         let full = self.problem.entries() == Entries::Full;
         match (full, self.problem.is_coupled()) {
@@ -506,29 +506,31 @@ impl<'p> Counter<'p> {
 /// Numbers that a pullback through a layer holds at a time, a row and sample.
 fn of_row(node: &Node) -> f64 {
     let (input, output) = (node.input.len() as f64, node.output.len() as f64);
-    match &node.layer {
+    if node.layer.properties().is_norm {
         // Cotangents, times the scale, times x̂, and means taken out one after the other.
-        Layer::BatchNorm(_) | Layer::LayerNorm(_) => 6.0 * output,
-        // Patches of cotangents, before they are added up or after they are taken out.
-        _ => input + 2.0 * output + patches(node),
+        return 6.0 * output;
     }
+    // Patches of cotangents, before they are added up or after they are taken out.
+    input + 2.0 * output + patches(node)
 }
 
 /// K of a layer's weights.
 fn inputs(node: &Node) -> usize {
-    match &node.layer {
-        Layer::Dense(_) | Layer::Deconv(_) => node.input.channels,
-        Layer::Conv(conv) => node.weight_count() / conv.out,
-        _ => 1,
+    match (node.parameters, &node.layer) {
+        (Parameters::Linear { weights, biases, .. }, Layer::Conv(_)) => weights / biases,
+        (Parameters::Linear { .. }, _) => node.input.channels,
+        (Parameters::None | Parameters::Affine { .. }, _) => 1,
     }
 }
 
 /// Numbers of the patches of the larger map of a convolution.
 fn patches(node: &Node) -> f64 {
-    let small = match &node.layer {
-        Layer::Conv(conv) => conv.out,
-        Layer::Deconv(_) => node.input.channels,
-        _ => return 0.0,
+    let small = if let Layer::Conv(conv) = &node.layer {
+        conv.out
+    } else if let Layer::Deconv(_) = &node.layer {
+        node.input.channels
+    } else {
+        return 0.0;
     };
     (node.weight_sites() * node.weight_count() / small) as f64
 }

@@ -20,7 +20,7 @@ mod signal;
 mod sweep;
 mod wiring;
 
-use fintan_config::{Architecture, Layer, Node, NormAxes, Parametrization, Shape};
+use fintan_config::{Architecture, Node, NormAxes, Parametrization, Shape, Transform, Window};
 use rayon::prelude::*;
 
 pub use self::relation::Relation;
@@ -128,9 +128,8 @@ enum Step {
     Spread {
         positions: usize,
     },
-    /// Frames and up-sampling: of each position that comes out, the one that stands there; none for zeros.
-    Copies(Vec<Option<usize>>),
-    Pool,
+    /// A fixed linear map of positions: frames, up-sampling, pools.
+    Positions(Vec<Window>),
     Residual {
         branch: Vec<Step>,
         shortcut: Vec<Step>,
@@ -307,7 +306,7 @@ impl LimitKernel {
 
 /// How many reshapes the network begins with, and the shape behind them: inputs keep the order of their values.
 pub(crate) fn skip_reshapes(architecture: &Architecture) -> (usize, Shape) {
-    let reshapes = |node: &&Node| matches!(node.layer, Layer::Reshape(_) | Layer::Flatten(_));
+    let reshapes = |node: &&Node| node.transform() == Transform::Reshape;
     let skipped = architecture.nodes.iter().take_while(reshapes).count();
     (skipped, skipped.checked_sub(1).map_or(architecture.input, |last| architecture.nodes[last].output))
 }
@@ -345,8 +344,8 @@ fn enter(input: Shape, x: &[f64], y: &[f64], all: bool) -> Result<Signal, LimitE
 /// Pairs from which on series are set up rather than each pair integrated.
 const MANY: usize = 256;
 
-/// Second moments behind each pool.
-type Pooled = Vec<Wide>;
+/// Second moments behind each map that averages positions, at each position.
+type Pooled = Vec<Vec<Wide>>;
 
 /// On the way through the layers.
 struct Walk<'a> {
@@ -354,7 +353,7 @@ struct Walk<'a> {
     pooled: &'a [Pooled; 2],
     /// Whether there are so many pairs of inputs that series pay.
     many: bool,
-    /// Pools met so far.
+    /// Maps that average positions, so far.
     pools: usize,
     /// What their inputs' own covariances gave.
     met: Pooled,
@@ -372,17 +371,23 @@ impl Walk<'_> {
 /// Whether covariances between different positions are needed where `steps` begin, if they are (`all`) at their end.
 fn needs_all(steps: &[Step], all: bool) -> bool {
     steps.iter().rev().fold(all, |all, step| match step {
-        Step::Pool => true,
+        // A mean has the covariances of all that is averaged.
+        Step::Positions(windows) => all || averages(windows),
         Step::Spread { .. } => false,
         Step::Linear(linear) => all && linear.wiring.parents.len() > 1,
         Step::Residual { branch, shortcut, .. } => needs_all(branch, all) || needs_all(shortcut, all),
-        // Copies of one position are different positions.
-        Step::Activation(..) | Step::LayerNorm { .. } | Step::Copies(_) => all,
+        Step::Activation(..) | Step::LayerNorm { .. } => all,
     })
+}
+
+/// Whether positions are added up.
+fn averages(windows: &[Window]) -> bool {
+    windows.iter().any(|window| window.sources.len() > 1 || window.divisor > 1)
 }
 
 /// Why there is no limit: of an activation, and of a residual block.
 pub(crate) const NOT_GAUSSIAN: &str = "its input is not Gaussian; weights must stand between two nonlinearities";
+const FLATTENED: &str = "a flattened image enters it";
 pub(crate) const DEPENDENT: &str = "branch and shortcut are dependent; one of them must end with weights";
 
 fn refuse<T>(layer: &'static str, reason: &'static str) -> Result<T, LimitError> {
@@ -399,83 +404,69 @@ fn compile(
     let mut steps = Vec::with_capacity(nodes.len());
     for node in nodes {
         let flattened = positions != node.input.positions();
-        match &node.layer {
-            Layer::Conv(_) | Layer::Deconv(_) | Layer::Pad(_) | Layer::Upsample(_) if flattened => {
-                return refuse(node.layer.name(), "a flattened image enters it");
-            }
-            Layer::Dense(_) | Layer::Conv(_) | Layer::Deconv(_) => {
+        match node.transform() {
+            Transform::Conv(_) | Transform::Deconv(_) if flattened => return refuse(node.layer.name(), FLATTENED),
+            Transform::Dense | Transform::Conv(_) | Transform::Deconv(_) => {
                 let linear = linear(node, parametrization, positions);
                 positions = linear.wiring.parents.len();
                 steps.push(Step::Linear(linear));
             }
-            Layer::Activation(activation) => steps.push(Step::Activation(Dual::new(*activation), Known::default())),
-            Layer::BatchNorm(_) => {
+            Transform::Pointwise(activation) => steps.push(Step::Activation(Dual::new(activation), Known::default())),
+            Transform::BatchNorm(_) => {
                 return refuse(
                     "batch_norm",
                     "it couples the samples of a batch; `fintan ntk` computes its finite-width kernel",
                 );
             }
-            Layer::LayerNorm(norm) => {
+            Transform::LayerNorm(norm) => {
                 // The features of a flattened image are its channels and positions.
                 let over = if flattened { NormAxes::Chw } else { norm.over };
                 steps.push(Step::LayerNorm { over, eps: norm.eps, affine: node.index });
             }
-            Layer::Reshape(to) if node.input.is_vector() && positions == 1 => {
-                positions = to.positions();
+            // What is flattened keeps its positions until a dense layer sums over them.
+            Transform::Reshape if node.output == node.input || node.output.is_vector() => {}
+            Transform::Reshape if node.input.is_vector() && positions == 1 => {
+                positions = node.output.positions();
                 steps.push(Step::Spread { positions });
             }
-            Layer::Reshape(to) if *to == node.input => {}
-            Layer::Reshape(_) => return refuse("reshape", "only vectors are reshaped to images"),
-            // What is flattened keeps its positions until a dense layer sums over them.
-            Layer::Flatten(_) => {}
-            // The mean over the one position of a vector.
-            Layer::Pad(pad) => {
-                positions = node.output.positions();
-                steps.push(Step::Copies(sources(node, |axis, len| pad.sources(axis, len))));
+            Transform::Reshape => return refuse("reshape", "only vectors are reshaped to images"),
+            Transform::Positions(map) => {
+                let windows = map.windows();
+                if flattened {
+                    // The one position of a vector, as it is.
+                    if windows.len() == 1 && !averages(&windows) {
+                        continue;
+                    }
+                    return refuse(node.layer.name(), FLATTENED);
+                }
+                *pools |= averages(&windows);
+                positions = windows.len();
+                steps.push(Step::Positions(windows));
             }
-            Layer::Upsample(up) => {
-                positions = node.output.positions();
-                steps.push(Step::Copies(sources(node, |axis, len| up.sources(axis, len))));
-            }
-            Layer::GlobalAveragePool(_) if flattened => {}
-            Layer::GlobalAveragePool(_) => {
-                (*pools, positions) = (true, 1);
-                steps.push(Step::Pool);
-            }
-            Layer::Residual(block) => {
+            Transform::Residual { scale } => {
                 let (branch, behind) = compile(&node.branch, parametrization, positions, pools)?;
                 let (shortcut, _) = compile(&node.shortcut, parametrization, positions, pools)?;
                 positions = behind;
-                steps.push(Step::Residual { branch, shortcut, scale: block.scale });
+                steps.push(Step::Residual { branch, shortcut, scale });
             }
         }
     }
     Ok((steps, positions))
 }
 
-/// Of each position that comes out, the one that stands there.
-fn sources(node: &Node, along: impl Fn(usize, usize) -> Vec<Option<usize>>) -> Vec<Option<usize>> {
-    let [rows, columns] = [(0, node.input.height), (1, node.input.width)].map(|(axis, len)| along(axis, len));
-    let width = node.input.width;
-    rows.iter().flat_map(|y| columns.iter().map(move |x| Some((*y)? * width + (*x)?))).collect()
-}
-
 fn linear(node: &Node, parametrization: Parametrization, positions: usize) -> Linear {
     let wiring = Wiring::of(node, positions);
     // Channels a position, where a flattened image counts as one again.
-    let channels = match node.layer {
-        Layer::Dense(_) => node.input.channels / positions,
-        _ => node.input.channels,
-    } as f64;
+    let is_dense = node.transform() == Transform::Dense;
+    let channels = (if is_dense { node.input.channels / positions } else { node.input.channels }) as f64;
     let fan_in = node.fan_in().expect("a linear layer has a fan-in") / channels;
     let Variances { weights, biases, scaled } = Variances::of(node, parametrization);
     let exponent = outside(weights.sqrt());
     let weights = scaled_by(weights, -2 * exponent);
     let factors = wiring.parents.iter().map(|parents| {
-        let count = match (parametrization, &node.layer) {
-            (Parametrization::Graph(_), Layer::Deconv(_)) => parents.len().max(1) as f64,
-            _ => fan_in,
-        };
+        let by_parents =
+            matches!((parametrization, node.transform()), (Parametrization::Graph(_), Transform::Deconv(_)));
+        let count = if by_parents { parents.len().max(1) as f64 } else { fan_in };
         (weights / count).sqrt()
     });
     Linear {

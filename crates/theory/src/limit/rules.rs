@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use fintan_config::NormAxes;
+use fintan_config::{NormAxes, Window};
 use rayon::prelude::*;
 
 use super::signal::{Field, Owner, Signal, common};
-use super::{DEPENDENT, LimitError, Linear, MANY, NOT_GAUSSIAN, Step, Walk, refuse};
+use super::{DEPENDENT, LimitError, Linear, MANY, NOT_GAUSSIAN, Step, Walk, averages, refuse};
 use crate::dual::{Dual, Duals, Line, Pair};
 use crate::series::Known;
 use crate::wide::{Wide, outside, power_of_two, scaled_by};
@@ -19,8 +19,7 @@ impl Walk<'_> {
             Step::Activation(dual, known) => activation(dual, known, self.many, signal),
             Step::LayerNorm { over, eps, affine } => self.layer_norm(*over, *eps, *affine, signal),
             Step::Spread { positions } => Ok(spread(&signal, *positions, all)),
-            Step::Copies(sources) => Ok(copies(&signal, sources, all)),
-            Step::Pool => Ok(self.pool(&signal)),
+            Step::Positions(windows) => Ok(self.positions(&signal, windows, all)),
             Step::Residual { branch, shortcut, scale } => {
                 let mut signal = signal;
                 signal.fresh = false;
@@ -153,35 +152,57 @@ impl Walk<'_> {
         Ok(signal)
     }
 
-    /// Mean over positions.
-    fn pool(&mut self, signal: &Signal) -> Signal {
-        let count = signal.positions() as f64;
-        let mean = |field: &Field| Field {
-            positions: 1,
-            all: false,
-            values: vec![field.values.iter().sum::<f64>() / (count * count)],
+    /// Sums over windows of positions, divided by numbers; windows of one position are copies, empty ones zeros.
+    fn positions(&mut self, signal: &Signal, windows: &[Window], all: bool) -> Signal {
+        let positions = windows.len();
+        let all = all && positions > 1;
+        let mapped = |field: &Field| {
+            Field::from_fn(positions, all, |p, q| {
+                let (a, b) = (&windows[p], &windows[q]);
+                let sum: f64 = a.sources.iter().flat_map(|&i| b.sources.iter().map(move |&j| field.at(i, j))).sum();
+                sum / (a.divisor as f64 * b.divisor as f64)
+            })
         };
-        let covariance = mean(&signal.covariance);
-        self.met.push(signal.product(covariance.values[0], [0, 1]));
-        // Without second moments of each input by itself, this is the walk of an input with itself that finds them.
-        let known = |side: usize| {
-            let found = self.pooled[side].get(self.pools);
-            found.map_or(covariance.values[0], |second| (*second * Wide::scaled(1.0, -2 * signal.scale[side])).value())
+        let each = |values: &[f64]| -> Vec<f64> {
+            let of = |window: &Window| window.sources.iter().map(|&i| values[i]).sum::<f64>() / window.divisor as f64;
+            windows.iter().map(of).collect()
         };
-        let second = [known(0), known(1)];
-        self.pools += 1;
-        let average = |v: &[f64]| vec![v.iter().sum::<f64>() / count];
-        let gap = (f64::midpoint(second[0], second[1]) - covariance.values[0]).max(0.0);
+        let covariance = mapped(&signal.covariance);
+        let second = if averages(windows) {
+            let own: Vec<f64> = (0..positions).map(|p| covariance.at(p, p)).collect();
+            self.met.push(own.iter().map(|&value| signal.product(value, [0, 1])).collect());
+            let number = self.pools;
+            self.pools += 1;
+            // Without second moments of each input by itself, this is the walk of an input with itself that finds them.
+            [0, 1].map(|side| match self.pooled[side].get(number) {
+                Some(known) => {
+                    let back = Wide::scaled(1.0, -2 * signal.scale[side]);
+                    known.iter().map(|second| (*second * back).value()).collect()
+                }
+                None => own.clone(),
+            })
+        } else {
+            [0, 1].map(|side| each(&signal.second[side]))
+        };
+        // A copy has the difference of what it copies.
+        let copied = |p: usize| match (&windows[p].sources[..], windows[p].divisor) {
+            (&[source], 1) => Some(source),
+            _ => None,
+        };
+        let gap = Field::from_fn(positions, all, |p, q| match (copied(p), copied(q)) {
+            (Some(p), Some(q)) => signal.gap.at(p, q),
+            _ => (f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q)).max(0.0),
+        });
         Signal {
-            tangent: signal.tangent.iter().map(|(owner, field)| (*owner, mean(field))).collect(),
-            gap: Field { positions: 1, all: false, values: vec![gap] },
-            second: second.map(|s| vec![s]),
-            mean: [average(&signal.mean[0]), average(&signal.mean[1])],
+            tangent: signal.tangent.iter().map(|(owner, field)| (*owner, mapped(field))).collect(),
+            mean: [0, 1].map(|side| each(&signal.mean[side])),
             scale: signal.scale,
             tangent_scale: signal.tangent_scale,
             gaussian: signal.gaussian,
             fresh: signal.fresh,
             covariance,
+            gap,
+            second,
         }
     }
 }
@@ -231,35 +252,6 @@ fn spread(signal: &Signal, positions: usize, all: bool) -> Signal {
         tangent: signal.tangent.iter().map(|(owner, field)| (*owner, on_diagonal(field, 0.0))).collect(),
         second: [vec![x.0; positions], vec![y.0; positions]],
         mean: [vec![x.1; positions], vec![y.1; positions]],
-        scale: signal.scale,
-        tangent_scale: signal.tangent_scale,
-        gaussian: signal.gaussian,
-        fresh: signal.fresh,
-    }
-}
-
-/// Copies of positions, and positions that are 0.
-fn copies(signal: &Signal, sources: &[Option<usize>], all: bool) -> Signal {
-    let positions = sources.len();
-    let copied = |field: &Field| {
-        Field::from_fn(positions, all, |p, q| match (sources[p], sources[q]) {
-            (Some(p), Some(q)) => field.at(p, q),
-            _ => 0.0,
-        })
-    };
-    let each = |values: &[f64]| -> Vec<f64> { sources.iter().map(|at| at.map_or(0.0, |at| values[at])).collect() };
-    let second = [0, 1].map(|side| each(&signal.second[side]));
-    let gap = Field::from_fn(positions, all, |p, q| match (sources[p], sources[q]) {
-        (Some(p), Some(q)) => signal.gap.at(p, q),
-        // A zero and a value, or two zeros.
-        _ => f64::midpoint(second[0][p], second[1][q]),
-    });
-    Signal {
-        covariance: copied(&signal.covariance),
-        gap,
-        tangent: signal.tangent.iter().map(|(owner, field)| (*owner, copied(field))).collect(),
-        mean: [0, 1].map(|side| each(&signal.mean[side])),
-        second,
         scale: signal.scale,
         tangent_scale: signal.tangent_scale,
         gaussian: signal.gaussian,

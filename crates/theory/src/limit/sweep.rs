@@ -67,7 +67,7 @@ fn scale_parameters(steps: &mut [Step]) {
                 scale_parameters(branch);
                 scale_parameters(shortcut);
             }
-            Step::Activation(..) | Step::LayerNorm { .. } | Step::Spread { .. } | Step::Copies(_) | Step::Pool => {}
+            Step::Activation(..) | Step::LayerNorm { .. } | Step::Spread { .. } | Step::Positions(_) => {}
         }
     }
 }

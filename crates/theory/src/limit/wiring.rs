@@ -1,6 +1,6 @@
 //! Which inputs of a linear layer reach which output, and through which tap of its weights.
 
-use fintan_config::{Convolution, Layer, Node, Pair};
+use fintan_config::{Convolution, Node, Pair, Transform};
 
 /// The position graph of a dense, convolutional or transposed convolutional layer: edges parent q → child p, and the tap
 /// whose weights an edge carries. Two edges share weights if and only if they have the same tap.
@@ -15,9 +15,19 @@ pub(super) struct Wiring {
 impl Wiring {
     /// Of a linear layer whose input has a number of positions (more than one before a dense layer: flattened).
     pub(super) fn of(node: &Node, positions: usize) -> Self {
-        let mut wiring = match &node.layer {
-            Layer::Conv(c) | Layer::Deconv(c) => Self::windows(node, c),
-            _ => Self { parents: vec![(0..positions).map(|q| (q, q)).collect()], edges: Vec::new() },
+        let mut wiring = match node.transform() {
+            Transform::Conv(c) => Self::windows(node, &c, false),
+            Transform::Deconv(c) => Self::windows(node, &c, true),
+            // A dense layer has a tap for each position.
+            Transform::Dense
+            | Transform::Pointwise(_)
+            | Transform::BatchNorm(_)
+            | Transform::LayerNorm(_)
+            | Transform::Reshape
+            | Transform::Positions(_)
+            | Transform::Residual { .. } => {
+                Self { parents: vec![(0..positions).map(|q| (q, q)).collect()], edges: Vec::new() }
+            }
         };
         let taps = wiring.parents.iter().flatten().map(|&(tap, _)| tap + 1).max().unwrap_or(0);
         wiring.edges = vec![Vec::new(); taps];
@@ -29,9 +39,8 @@ impl Wiring {
         wiring
     }
 
-    fn windows(node: &Node, c: &Convolution) -> Self {
+    fn windows(node: &Node, c: &Convolution, transposed: bool) -> Self {
         let (input, output) = (node.input, node.output);
-        let transposed = matches!(node.layer, Layer::Deconv(_));
         let (Pair(kernel), Pair(stride), Pair(padding)) = (c.kernel, c.stride, c.padding);
         // Along one axis: (tap, parent) of each output.
         let along = |axis: usize, len: usize, out: usize| -> Vec<Vec<(usize, usize)>> {

@@ -1,0 +1,56 @@
+//! `activation`: a nonlinearity of each value by itself.
+
+use super::{Definition, Parameters, Properties, Transform};
+use crate::architecture::ArchitectureError;
+use crate::nonlinearity::{Activation, Function, Scaling};
+use crate::place::{Place, Placed};
+use crate::shape::{Pair, Shape};
+
+impl Definition for Activation {
+    fn properties(&self) -> Properties {
+        let is_homogeneous = self.is_homogeneous();
+        Properties { is_pointwise: true, is_homogeneous, keeps_input: true, ..Properties::NONE }
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, Pair)> {
+        Vec::new()
+    }
+
+    fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError> {
+        let Self { function, scaling, gain, slope, mu } = *self;
+        place.positive("gain", gain)?;
+        if slope.is_some() && !matches!(function, Function::LeakyRelu | Function::Elu) {
+            return Err(place.error("slope", "`slope` belongs to `leaky_relu` and `elu`".into()));
+        }
+        if let Some(slope) = slope.filter(|s| !s.is_finite()) {
+            return Err(place.error("slope", format!("`slope` must be a number, got {slope}")));
+        }
+        match (scaling, mu) {
+            (Scaling::Partial, None) => {
+                let message = "`partial` scaling needs `mu`, the value it subtracts".into();
+                Err(place.error("scaling", message).with_help("for instance mu = 0.2"))
+            }
+            (Scaling::Partial, Some(mu)) if !mu.is_finite() => {
+                Err(place.error("mu", format!("`mu` must be a number, got {mu}")))
+            }
+            (Scaling::Partial, Some(_)) | (_, None) => Ok(place.input.into()),
+            (_, Some(_)) => Err(place.error("mu", "`mu` belongs to `scaling = \"partial\"`".into())),
+        }
+    }
+
+    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
+        Parameters::None
+    }
+
+    fn transform(&self, _: Shape) -> Transform {
+        Transform::Pointwise(*self)
+    }
+}
+
+impl Activation {
+    /// Whether σ(a x) = a σ(x) for every a > 0.
+    fn is_homogeneous(&self) -> bool {
+        let broken_lines = [Function::Relu, Function::LeakyRelu, Function::Abs, Function::Identity];
+        broken_lines.contains(&self.function) && self.centre_and_scale().0 == 0.0
+    }
+}

@@ -1,0 +1,61 @@
+//! `layer_norm`: `(x - mean) / √(variance + eps)` of each sample by itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Definition, Parameters, Properties, Transform};
+use crate::architecture::ArchitectureError;
+use crate::place::{Place, Placed};
+use crate::shape::{Pair, Shape};
+
+/// Layer normalization of each sample by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerNorm {
+    /// The axes that share a mean and a variance.
+    #[serde(default)]
+    pub over: NormAxes,
+    /// Learnable scale and shift, one for each normalized value.
+    #[serde(default = "super::yes")]
+    pub affine: bool,
+    /// Added to the variance.
+    #[serde(default = "super::norm_eps")]
+    pub eps: f64,
+}
+
+/// Axes of a layer normalization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormAxes {
+    /// Channels and positions together.
+    #[default]
+    Chw,
+    /// Channels, at each position apart.
+    Features,
+}
+
+impl Definition for LayerNorm {
+    fn properties(&self) -> Properties {
+        Properties { is_norm: true, ..Properties::NONE }
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, Pair)> {
+        Vec::new()
+    }
+
+    fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError> {
+        place.positive("eps", self.eps)?;
+        Ok(place.input.into())
+    }
+
+    fn parameters(&self, input: Shape, _: Shape) -> Parameters {
+        let count = match self.over {
+            NormAxes::Chw => input.len(),
+            NormAxes::Features => input.channels,
+        };
+        if self.affine { Parameters::Affine { count } } else { Parameters::None }
+    }
+
+    fn transform(&self, _: Shape) -> Transform {
+        Transform::LayerNorm(*self)
+    }
+}

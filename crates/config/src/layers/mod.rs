@@ -1,0 +1,254 @@
+//! The kinds of layers: one file each.
+//!
+//! A kind has its settings, the checks of them, the shape it gives, its parameters, and what it computes. Other crates do
+//! not ask which kind a layer is: they ask [`Layer::properties`] and [`Layer::transform`].
+
+mod activation;
+mod avg_pool;
+pub(crate) mod batch_norm;
+mod convolution;
+mod dense;
+mod flatten;
+mod global_average_pool;
+mod layer_norm;
+mod pad;
+mod position_map;
+mod reshape;
+mod residual;
+mod upsample;
+
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::ArchitectureError;
+use crate::nonlinearity::Activation;
+use crate::parametrization::Init;
+use crate::place::{Place, Placed};
+use crate::shape::{Pair, Shape};
+pub use avg_pool::AvgPool;
+pub use batch_norm::BatchNorm;
+pub use convolution::Convolution;
+pub use dense::Dense;
+pub use layer_norm::{LayerNorm, NormAxes};
+pub use pad::{Pad, PadMode};
+pub use position_map::{AxisMap, PositionMap, Window};
+pub use residual::Residual;
+pub use upsample::Upsample;
+
+/// Declares the layers: how each is written, and which file defines it.
+macro_rules! layers {
+    ($($(#[$doc:meta])* $Layer:ident($Settings:ty) is $name:literal, defined by $settings:pat => $definition:expr;)+) => {
+        /// One layer, as it is written in `[[network.layers]]`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub enum Layer {
+            $($(#[$doc])* #[serde(rename = $name)] $Layer($Settings),)+
+        }
+
+        impl Layer {
+            /// The layer's name in a configuration.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$Layer(_) => $name,)+
+                }
+            }
+
+            /// What every kind of layer says of itself, passed to `ask`.
+            pub(crate) fn define<R>(&self, ask: impl FnOnce(&dyn Definition) -> R) -> R {
+                match self {
+                    $(Self::$Layer($settings) => ask(&$definition),)+
+                }
+            }
+        }
+    };
+}
+
+layers! {
+    /// A fully connected layer.
+    Dense(Dense) is "dense", defined by dense => *dense;
+    /// A convolution (cross-correlation, as everywhere in the field).
+    Conv(Convolution) is "conv", defined by settings => convolution::Conv(settings);
+    /// A transposed convolution.
+    Deconv(Convolution) is "deconv", defined by settings => convolution::Deconv(settings);
+    /// A frame around a map.
+    Pad(Pad) is "pad", defined by pad => *pad;
+    /// Nearest-neighbour up-sampling: every position becomes a block of equal ones.
+    Upsample(Upsample) is "upsample", defined by upsample => *upsample;
+    /// The mean over windows of a map.
+    AvgPool(AvgPool) is "avg_pool", defined by pool => *pool;
+    /// A pointwise nonlinearity.
+    Activation(Activation) is "activation", defined by activation => *activation;
+    /// Batch normalization.
+    BatchNorm(BatchNorm) is "batch_norm", defined by norm => *norm;
+    /// Layer normalization.
+    LayerNorm(LayerNorm) is "layer_norm", defined by norm => *norm;
+    /// The same values with another shape, in channel, row, column order.
+    Reshape(Shape) is "reshape", defined by shape => reshape::Reshape(*shape);
+    /// An image as a vector, in channel, row, column order.
+    Flatten(Empty) is "flatten", defined by _ => flatten::Flatten;
+    /// The mean over all positions.
+    GlobalAveragePool(Empty) is "global_average_pool", defined by _ => global_average_pool::GlobalAveragePool;
+    /// A residual block: `y = scale · (branch(x) + shortcut(x))`.
+    Residual(Residual) is "residual", defined by block => residual::Block(block);
+}
+
+pub(crate) fn yes() -> bool {
+    true
+}
+
+pub(crate) fn norm_eps() -> f64 {
+    1e-5
+}
+
+/// A layer without settings: `{}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// What a kind of layer says of itself.
+pub(crate) trait Definition {
+    /// What other crates ask.
+    fn properties(&self) -> Properties;
+
+    /// Its settings that count rows and columns, by name. They are bounded before anything is computed from them.
+    fn sizes(&self) -> Vec<(&'static str, Pair)>;
+
+    /// Checks the settings, and gives the shape of a sample behind the layer.
+    fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError>;
+
+    /// Its parameters between an input and an output of these shapes.
+    fn parameters(&self, input: Shape, output: Shape) -> Parameters;
+
+    /// What it computes on an input of this shape.
+    fn transform(&self, input: Shape) -> Transform;
+}
+
+/// What is true of a layer whatever its settings do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own with the answer yes or no")]
+pub struct Properties {
+    /// It multiplies by a matrix of trainable weights and adds biases.
+    pub is_linear: bool,
+    /// It is a nonlinear function of each value by itself.
+    pub is_pointwise: bool,
+    /// It divides by a standard deviation.
+    pub is_norm: bool,
+    /// A sample's output depends on the other samples of the batch.
+    pub couples_batch: bool,
+    /// `f(a x) = a f(x)` for every a > 0, trainable biases aside.
+    pub is_homogeneous: bool,
+    /// Every value that leaves it is one that enters it, or 0.
+    pub moves_values: bool,
+    /// It takes means over positions.
+    pub averages_positions: bool,
+    /// The pullback needs what entered it.
+    pub keeps_input: bool,
+}
+
+impl Properties {
+    /// A layer of which nothing is true: a start for those that name what is.
+    const NONE: Self = Self {
+        is_linear: false,
+        is_pointwise: false,
+        is_norm: false,
+        couples_batch: false,
+        is_homogeneous: false,
+        moves_values: false,
+        averages_positions: false,
+        keeps_input: false,
+    };
+
+    /// A linear layer.
+    const LINEAR: Self = Self { is_linear: true, is_homogeneous: true, keeps_input: true, ..Self::NONE };
+
+    /// A layer that gives every value another place, or repeats it.
+    const MOVES: Self = Self { moves_values: true, is_homogeneous: true, ..Self::NONE };
+
+    /// A layer that takes means over positions.
+    const AVERAGES: Self = Self { averages_positions: true, is_homogeneous: true, ..Self::NONE };
+}
+
+/// Parameters of a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Parameters {
+    /// The layer has none.
+    None,
+    /// Weights and biases of a linear layer.
+    Linear {
+        /// Number of weights.
+        weights: usize,
+        /// Number of biases.
+        biases: usize,
+        /// Number of weights that reach one output value, away from the border.
+        fan_in: f64,
+        /// Number of positions that share the weights.
+        sites: usize,
+        /// How the weights are drawn, where the layer says it.
+        init: Option<Init>,
+    },
+    /// Scales and shifts of a norm.
+    Affine {
+        /// Number of scales, and of shifts.
+        count: usize,
+    },
+}
+
+/// The map that a layer computes.
+///
+/// There are fewer maps than layers: `pad`, `upsample`, `avg_pool` and `global_average_pool` are all a [`PositionMap`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transform {
+    /// `y = W x + b` on vectors.
+    Dense,
+    /// A convolution.
+    Conv(Convolution),
+    /// A transposed convolution.
+    Deconv(Convolution),
+    /// A nonlinearity of each value by itself.
+    Pointwise(Activation),
+    /// Batch normalization.
+    BatchNorm(BatchNorm),
+    /// Layer normalization.
+    LayerNorm(LayerNorm),
+    /// The same values with another shape, in channel, row, column order.
+    Reshape,
+    /// A fixed linear map of positions, the same for every channel.
+    Positions(PositionMap),
+    /// `scale · (branch(x) + shortcut(x))`, of the branch and the shortcut of its [`Node`](crate::Node).
+    Residual {
+        /// The factor.
+        scale: f64,
+    },
+}
+
+impl Layer {
+    /// What is true of the layer.
+    ///
+    /// ```
+    /// use fintan_config::{Activation, Function, Layer};
+    ///
+    /// let relu = Layer::Activation(Activation::raw(Function::Relu)).properties();
+    /// assert!(relu.is_pointwise && relu.is_homogeneous && !relu.couples_batch);
+    /// ```
+    #[must_use]
+    pub fn properties(&self) -> Properties {
+        self.define(|definition| definition.properties())
+    }
+
+    /// What the layer computes on samples of a shape.
+    #[must_use]
+    pub fn transform(&self, input: Shape) -> Transform {
+        self.define(|definition| definition.transform(input))
+    }
+
+    /// The layer's nonlinearity, where it is pointwise.
+    #[must_use]
+    pub fn activation(&self) -> Option<&Activation> {
+        if let Self::Activation(activation) = self { Some(activation) } else { None }
+    }
+
+    /// The layer's branch and shortcut, where it is a residual block.
+    #[must_use]
+    pub fn residual(&self) -> Option<&Residual> {
+        if let Self::Residual(block) = self { Some(block) } else { None }
+    }
+}

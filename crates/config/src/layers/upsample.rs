@@ -1,0 +1,48 @@
+//! `upsample`: every position becomes a block of equal ones.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform};
+use crate::architecture::ArchitectureError;
+use crate::place::{Place, Placed};
+use crate::shape::{Pair, Shape};
+
+/// Up-sampling by copies.
+///
+/// With a stride-1 convolution behind it, it is what generators without checkerboards of overlap use in place of a transposed
+/// convolution (Odena, Dumoulin, Olah 2016).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upsample {
+    /// Copies along rows and columns.
+    pub factor: Pair,
+}
+
+impl Definition for Upsample {
+    fn properties(&self) -> Properties {
+        Properties::MOVES
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, Pair)> {
+        vec![("factor", self.factor)]
+    }
+
+    fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError> {
+        let Pair([rows, columns]) = self.factor;
+        place.at_least_one("factor", rows.min(columns))?;
+        let Shape { channels, height, width } = place.input;
+        Ok(Shape::image(channels, height * rows, width * columns).into())
+    }
+
+    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
+        Parameters::None
+    }
+
+    fn transform(&self, input: Shape) -> Transform {
+        let copied = |axis: usize, len: usize| {
+            let factor = self.factor.0[axis];
+            AxisMap::moved(len, (0..len * factor).map(|at| Some(at / factor)).collect())
+        };
+        Transform::Positions(PositionMap::along(input, copied))
+    }
+}

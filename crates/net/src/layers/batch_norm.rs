@@ -1,0 +1,68 @@
+//! Batch normalization.
+
+use burn::tensor::Tensor;
+
+use super::Rules;
+use crate::network::{Mode, Network, Running};
+use crate::norm::{BatchStatistics, Normalized, normalize, normalize_by};
+use crate::site::Site;
+
+/// Batch normalization over batch and positions.
+#[derive(Debug)]
+pub(crate) struct BatchNorm {
+    /// Index of the scales among the parameters; the shifts follow.
+    pub(crate) affine: Option<usize>,
+    pub(crate) eps: f64,
+    /// Which of the network's running statistics are its own.
+    pub(crate) running: usize,
+}
+
+/// What a batch norm leaves on the tape.
+#[derive(Debug, Clone)]
+pub(crate) struct Saved {
+    pub(crate) normalized: Normalized,
+    /// Of a batch in training.
+    pub(crate) statistics: Option<BatchStatistics>,
+}
+
+impl Rules for BatchNorm {
+    type Saved = Saved;
+
+    fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Saved) {
+        let dims = x.dims();
+        let rows = x.reshape([dims[0] * dims[1] * dims[2], dims[3]]);
+        let (normalized, statistics) = match mode {
+            Mode::Train => {
+                let (normalized, statistics) = normalize(rows, 0, self.eps, network.lowering());
+                (normalized, Some(statistics))
+            }
+            Mode::Eval => {
+                let Running { mean, variance, .. } = network.running[self.running].clone();
+                (normalize_by(rows, mean, variance, self.eps, network.lowering()), None)
+            }
+        };
+        let y = normalized.scaled_and_shifted(network, self.affine);
+        (y.reshape(dims), Saved { normalized, statistics })
+    }
+
+    fn pullback(
+        &self,
+        network: &Network,
+        saved: &Saved,
+        dy: Tensor<4>,
+        visit: &mut dyn FnMut(Site),
+        _: bool,
+    ) -> Option<Tensor<4>> {
+        Some(saved.normalized.pullback(network, self.affine, dy, visit))
+    }
+
+    fn pushforward(
+        &self,
+        network: &Network,
+        saved: &Saved,
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> Tensor<4> {
+        saved.normalized.pushforward(network, self.affine, dx, tangents)
+    }
+}

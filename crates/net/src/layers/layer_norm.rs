@@ -1,0 +1,55 @@
+//! Layer normalization.
+
+use burn::tensor::Tensor;
+use fintan_config::NormAxes;
+
+use super::Rules;
+use crate::network::{Mode, Network};
+use crate::norm::{Normalized, normalize};
+use crate::site::Site;
+
+/// Normalization of each sample by itself.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    /// Index of the scales among the parameters; the shifts follow.
+    pub(crate) affine: Option<usize>,
+    pub(crate) eps: f64,
+    pub(crate) over: NormAxes,
+}
+
+impl Rules for LayerNorm {
+    type Saved = Normalized;
+
+    fn forward(&self, network: &Network, x: Tensor<4>, _: Mode) -> (Tensor<4>, Normalized) {
+        let dims = x.dims();
+        let [n, h, w, c] = dims;
+        let rows = match self.over {
+            NormAxes::Chw => [n, h * w * c],
+            NormAxes::Features => [n * h * w, c],
+        };
+        let (normalized, _) = normalize(x.reshape(rows), 1, self.eps, network.lowering());
+        let y = normalized.scaled_and_shifted(network, self.affine);
+        (y.reshape(dims), normalized)
+    }
+
+    fn pullback(
+        &self,
+        network: &Network,
+        normalized: &Normalized,
+        dy: Tensor<4>,
+        visit: &mut dyn FnMut(Site),
+        _: bool,
+    ) -> Option<Tensor<4>> {
+        Some(normalized.pullback(network, self.affine, dy, visit))
+    }
+
+    fn pushforward(
+        &self,
+        network: &Network,
+        normalized: &Normalized,
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> Tensor<4> {
+        normalized.pushforward(network, self.affine, dx, tangents)
+    }
+}

@@ -1,0 +1,130 @@
+//! Layers with weights and biases: `y = scale · (W ∗ x) + bias_scale · b`.
+
+use burn::tensor::{Tensor, TensorData};
+use fintan_config::{Node, Parametrization, Transform, WeightScale};
+
+use super::Rules;
+use super::rows::plus_rows;
+use crate::network::{Mode, Network, Placement};
+use crate::site::{Kind, Linear, Site};
+
+/// A dense layer, a convolution or a transposed convolution.
+#[derive(Debug)]
+pub(crate) struct LinearLayer {
+    /// W ∗ x.
+    pub(crate) map: Linear,
+    /// Index of the weights among the parameters; the biases follow.
+    pub(crate) parameter: usize,
+    pub(crate) scale: Scale,
+    pub(crate) bias_scale: f64,
+}
+
+/// What the parametrization multiplies `W ∗ x` by.
+#[derive(Debug, Clone)]
+pub(crate) enum Scale {
+    One,
+    Number(f64),
+    /// `[1, rows, columns, 1]`
+    Map(Tensor<4>),
+}
+
+impl LinearLayer {
+    pub(super) fn new(map: Linear, node: &Node, parametrization: Parametrization, to: &Placement) -> Self {
+        let parameter = 2 * node.index.expect("a linear layer has parameters");
+        let scale = match node.weight_scale(parametrization) {
+            WeightScale::Number(1.0) => Scale::One,
+            WeightScale::Number(factor) => Scale::Number(factor),
+            WeightScale::Map(values) => {
+                let data = TensorData::new(values, [1, node.output.height, node.output.width, 1]);
+                Scale::Map(Tensor::from_data(data.convert_dtype(to.dtype), (&to.device, to.dtype)))
+            }
+        };
+        Self { map, parameter, scale, bias_scale: parametrization.bias_scale() }
+    }
+}
+
+impl Scale {
+    fn apply(&self, y: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::One => y,
+            Self::Number(a) => y.mul_scalar(*a),
+            Self::Map(map) => y * map.clone(),
+        }
+    }
+
+    /// The factor, where it is the same everywhere.
+    fn number(&self) -> Option<f64> {
+        match self {
+            Self::One => Some(1.0),
+            Self::Number(a) => Some(*a),
+            Self::Map(_) => None,
+        }
+    }
+
+    /// The factor at each of `positions`.
+    pub(crate) fn factors(&self, positions: usize) -> Vec<f64> {
+        match self {
+            Self::One => vec![1.0; positions],
+            Self::Number(a) => vec![*a; positions],
+            Self::Map(map) => map.to_data().iter::<f64>().collect(),
+        }
+    }
+}
+
+impl Rules for LinearLayer {
+    /// The layer's input.
+    type Saved = Tensor<4>;
+
+    fn forward(&self, network: &Network, x: Tensor<4>, _: Mode) -> (Tensor<4>, Tensor<4>) {
+        let y = self.scale.apply(self.map.apply(x.clone(), network.parameter(self.parameter)));
+        let bias = network.parameter(self.parameter + 1).mul_scalar(self.bias_scale).unsqueeze();
+        (plus_rows(y, bias), x)
+    }
+
+    fn pullback(
+        &self,
+        network: &Network,
+        x: &Tensor<4>,
+        dy: Tensor<4>,
+        visit: &mut dyn FnMut(Site),
+        input_wanted: bool,
+    ) -> Option<Tensor<4>> {
+        let Self { map, parameter, ref scale, bias_scale } = *self;
+        let scaled = scale.apply(dy.clone());
+        let kind = Kind::Linear { map, x, dy, scaled: scaled.clone(), scale: scale.number(), bias_scale };
+        visit(Site { parameter, kind });
+        input_wanted.then(|| map.inputs(scaled, network.parameter(parameter)))
+    }
+
+    fn pushforward(
+        &self,
+        network: &Network,
+        x: &Tensor<4>,
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> Tensor<4> {
+        let mut dy = self.scale.apply(self.map.apply(dx, network.parameter(self.parameter)));
+        if let Some(d) = tangents {
+            let by_weights = self.scale.apply(self.map.apply(x.clone(), d[self.parameter].clone()));
+            let by_biases = d[self.parameter + 1].clone().mul_scalar(self.bias_scale).unsqueeze();
+            dy = plus_rows(dy, by_weights + by_biases);
+        }
+        dy
+    }
+}
+
+/// Rows and columns of a layer's weight matrix.
+pub(crate) fn weight_shape(node: &Node) -> [usize; 2] {
+    match node.transform() {
+        Transform::Dense => [node.input.channels, node.bias_count()],
+        Transform::Conv(c) => [c.kernel.0[0] * c.kernel.0[1] * node.input.channels, c.out],
+        Transform::Deconv(c) => [c.kernel.0[0] * c.kernel.0[1] * c.out, node.input.channels],
+        // Scales of a norm, or nothing.
+        Transform::Pointwise(_)
+        | Transform::BatchNorm(_)
+        | Transform::LayerNorm(_)
+        | Transform::Reshape
+        | Transform::Positions(_)
+        | Transform::Residual { .. } => [1, node.weight_count()],
+    }
+}

@@ -1,0 +1,155 @@
+//! The layers on a device: one file each, with its three rules side by side.
+
+mod batch_norm;
+mod layer_norm;
+mod linear;
+mod pointwise;
+mod positions;
+mod reshape;
+mod residual;
+mod rows;
+
+use burn::tensor::Tensor;
+use fintan_config::{Node, Parametrization, Transform};
+
+use crate::network::{Mode, Network, Placement};
+use crate::site::{Linear, Site};
+pub(crate) use batch_norm::{BatchNorm, Saved as BatchNormSaved};
+pub(crate) use layer_norm::LayerNorm;
+pub(crate) use linear::{LinearLayer, weight_shape};
+pub(crate) use pointwise::Pointwise;
+pub(crate) use positions::Positions;
+pub(crate) use reshape::Reshape;
+pub(crate) use residual::Residual;
+
+/// The three rules of a layer.
+pub(crate) trait Rules {
+    /// What the forward pass leaves for the other two rules.
+    type Saved;
+
+    /// y = f(θ, x).
+    fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Self::Saved);
+
+    /// dx = (∂f/∂x)ᵀ dy, or none where `input_wanted` is false and it costs something; shows `visit` where dy meets the
+    /// layer's parameters.
+    ///
+    /// # Shapes
+    /// - `dy`: `[rows · batch, ..]`; returns the same with the input's shape
+    fn pullback(
+        &self,
+        network: &Network,
+        saved: &Self::Saved,
+        dy: Tensor<4>,
+        visit: &mut dyn FnMut(Site),
+        input_wanted: bool,
+    ) -> Option<Tensor<4>>;
+
+    /// dy = ∂f/∂x dx + ∂f/∂θ dθ.
+    ///
+    /// # Shapes
+    /// - `dx`: `[rows · batch, ..]`; `tangents`, dθ of the whole network, one for all rows
+    fn pushforward(
+        &self,
+        network: &Network,
+        saved: &Self::Saved,
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> Tensor<4>;
+}
+
+/// Declares the operations and the entries of a tape: one of each for every layer that computes something of its own.
+macro_rules! operations {
+    ($($Operation:ident),+ $(,)?) => {
+        /// A layer as a network runs it.
+        #[derive(Debug)]
+        pub(crate) enum Operation {
+            $($Operation($Operation),)+
+        }
+
+        /// What an operation leaves on the tape.
+        #[derive(Debug, Clone)]
+        pub(crate) enum Entry {
+            $($Operation(<$Operation as Rules>::Saved),)+
+        }
+
+        impl Operation {
+            pub(crate) fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Entry) {
+                match self {
+                    $(Self::$Operation(layer) => {
+                        let (y, saved) = layer.forward(network, x, mode);
+                        (y, Entry::$Operation(saved))
+                    })+
+                }
+            }
+
+            /// # Panics
+            /// If the entry is another network's.
+            pub(crate) fn pullback(
+                &self,
+                network: &Network,
+                entry: &Entry,
+                dy: Tensor<4>,
+                visit: &mut dyn FnMut(Site),
+                input_wanted: bool,
+            ) -> Option<Tensor<4>> {
+                match (self, entry) {
+                    $((Self::$Operation(layer), Entry::$Operation(saved)) => {
+                        layer.pullback(network, saved, dy, visit, input_wanted)
+                    })+
+                    _ => unreachable!("a tape belongs to the network that wrote it"),
+                }
+            }
+
+            /// # Panics
+            /// If the entry is another network's.
+            pub(crate) fn pushforward(
+                &self,
+                network: &Network,
+                entry: &Entry,
+                dx: Tensor<4>,
+                tangents: Option<&[Tensor<2>]>,
+            ) -> Tensor<4> {
+                match (self, entry) {
+                    $((Self::$Operation(layer), Entry::$Operation(saved)) => {
+                        layer.pushforward(network, saved, dx, tangents)
+                    })+
+                    _ => unreachable!("a tape belongs to the network that wrote it"),
+                }
+            }
+        }
+    };
+}
+
+operations!(LinearLayer, Pointwise, BatchNorm, LayerNorm, Reshape, Positions, Residual);
+
+/// The operations of some layers; `norms` counts the batch norms so far.
+pub(crate) fn compile(
+    nodes: &[Node],
+    parametrization: Parametrization,
+    to: &Placement,
+    norms: &mut usize,
+) -> Vec<Operation> {
+    let operation = |node: &Node| {
+        let affine = node.index.map(|i| 2 * i);
+        let linear = |map: Linear| Operation::LinearLayer(LinearLayer::new(map, node, parametrization, to));
+        match node.transform() {
+            Transform::Dense => linear(Linear::Dense),
+            Transform::Conv(c) => linear(Linear::conv(&c, node, to.lowering)),
+            Transform::Deconv(c) => linear(Linear::deconv(&c, node, to.lowering)),
+            Transform::Pointwise(activation) => Operation::Pointwise(Pointwise::new(&activation)),
+            Transform::BatchNorm(norm) => {
+                *norms += 1;
+                Operation::BatchNorm(BatchNorm { affine, eps: norm.eps, running: *norms - 1 })
+            }
+            Transform::LayerNorm(norm) => Operation::LayerNorm(LayerNorm { affine, eps: norm.eps, over: norm.over }),
+            Transform::Reshape => Operation::Reshape(Reshape { from: node.input, to: node.output }),
+            Transform::Positions(map) => Operation::Positions(Positions::new(&map, to)),
+            Transform::Residual { scale } => Operation::Residual(Residual {
+                branch: compile(&node.branch, parametrization, to, norms),
+                shortcut: compile(&node.shortcut, parametrization, to, norms),
+                scale,
+            }),
+        }
+    };
+    nodes.iter().map(operation).collect()
+}

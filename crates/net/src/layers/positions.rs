@@ -1,0 +1,129 @@
+//! Fixed linear maps of positions: frames, copies and means.
+
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use fintan_config::{AxisMap, PositionMap};
+
+use super::Rules;
+use crate::correlation::framed;
+use crate::network::{Mode, Network, Placement};
+use crate::site::Site;
+
+/// A [`PositionMap`], by the cheapest way to compute it.
+#[derive(Debug)]
+pub(crate) enum Positions {
+    /// A frame of zeros: (before, after) of each axis.
+    Frame([(isize, isize); 2]),
+    /// Copies: which row and column of the map stands at each row and column that leaves; and the size of the map.
+    Copies { sources: [Vec<i64>; 2], size: [usize; 2] },
+    /// The mean over all positions of a map of this size.
+    Mean([usize; 2]),
+    /// Any other: a matrix `[out, in]` for each axis.
+    Matrices([Tensor<2>; 2]),
+}
+
+impl Positions {
+    pub(super) fn new(map: &PositionMap, to: &Placement) -> Self {
+        let axes = &map.axes;
+        let size = axes.each_ref().map(|axis| axis.input);
+        if let [Some(rows), Some(columns)] = axes.each_ref().map(frame) {
+            return Self::Frame([rows, columns]);
+        }
+        if let [Some(rows), Some(columns)] = axes.each_ref().map(copies) {
+            return Self::Copies { sources: [rows, columns], size };
+        }
+        if axes.iter().all(|axis| axis.is_mean() && axis.windows.len() == 1) {
+            return Self::Mean(size);
+        }
+        Self::Matrices(axes.each_ref().map(|axis| matrix(axis, to)))
+    }
+
+    fn apply(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Frame(frame) => framed(x, *frame),
+            Self::Copies { sources, .. } => sources.iter().enumerate().fold(x, |x, (axis, sources)| {
+                let indices = indices(sources, &x);
+                x.select(axis + 1, indices)
+            }),
+            Self::Mean([height, width]) => {
+                let [n, _, _, channels] = x.dims();
+                let mean: Tensor<3> = x.reshape([n, height * width, channels]).mean_dim(1);
+                mean.reshape([n, 1, 1, channels])
+            }
+            Self::Matrices([rows, columns]) => multiplied(x, rows.clone(), columns.clone()),
+        }
+    }
+
+    fn adjoint(&self, dy: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Frame(frame) => framed(dy, frame.map(|(before, after)| (-before, -after))),
+            // Copies are added to where they came from.
+            Self::Copies { sources, size } => sources.iter().enumerate().rev().fold(dy, |dy, (axis, sources)| {
+                let mut shape = dy.dims();
+                shape[axis + 1] = size[axis];
+                let zeros = Tensor::zeros(shape, (&dy.device(), dy.dtype()));
+                let indices = indices(sources, &dy);
+                zeros.select_assign(axis + 1, indices, dy, IndexingUpdateOp::Add)
+            }),
+            Self::Mean([height, width]) => {
+                let [n, _, _, channels] = dy.dims();
+                dy.div_scalar((height * width) as f64).expand([n, *height, *width, channels])
+            }
+            Self::Matrices([rows, columns]) => multiplied(dy, rows.clone().transpose(), columns.clone().transpose()),
+        }
+    }
+}
+
+impl Rules for Positions {
+    type Saved = ();
+
+    fn forward(&self, _: &Network, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
+        (self.apply(x), ())
+    }
+
+    fn pullback(&self, _: &Network, (): &(), dy: Tensor<4>, _: &mut dyn FnMut(Site), _: bool) -> Option<Tensor<4>> {
+        Some(self.adjoint(dy))
+    }
+
+    fn pushforward(&self, _: &Network, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+        self.apply(dx)
+    }
+}
+
+/// Rows of zeros before and behind the map, where that is all an axis does.
+fn frame(axis: &AxisMap) -> Option<(isize, isize)> {
+    let sources = axis.sources()?;
+    let before = sources.iter().take_while(|source| source.is_none()).count();
+    let inside = sources.get(before..before + axis.input)?;
+    let behind = &sources[before + axis.input..];
+    let kept = inside.iter().enumerate().all(|(i, source)| *source == Some(i));
+    (kept && behind.iter().all(Option::is_none)).then_some((before as isize, behind.len() as isize))
+}
+
+/// The row that each row is a copy of, where that is all an axis does.
+fn copies(axis: &AxisMap) -> Option<Vec<i64>> {
+    axis.sources()?.into_iter().map(|source| source.map(|at| at as i64)).collect()
+}
+
+/// The matrix `[out, in]` of an axis.
+fn matrix(axis: &AxisMap, to: &Placement) -> Tensor<2> {
+    let (out, width) = (axis.windows.len(), axis.input);
+    let mut values = vec![0.0; out * width];
+    for (i, window) in axis.windows.iter().enumerate() {
+        for &source in &window.sources {
+            values[i * width + source] += 1.0 / window.divisor as f64;
+        }
+    }
+    Tensor::from_data(TensorData::new(values, [out, width]).convert_dtype(to.dtype), (&to.device, to.dtype))
+}
+
+/// `rows x columnsᵀ` of each channel.
+fn multiplied(x: Tensor<4>, rows: Tensor<2>, columns: Tensor<2>) -> Tensor<4> {
+    let ([n, h, w, c], [to_h, _], [to_w, _]) = (x.dims(), rows.dims(), columns.dims());
+    let x: Tensor<3> = rows.unsqueeze::<3>().matmul(x.reshape([n, h, w * c]));
+    let x: Tensor<3> = columns.unsqueeze::<3>().matmul(x.reshape([n * to_h, w, c]));
+    x.reshape([n, to_h, to_w, c])
+}
+
+fn indices(sources: &[i64], like: &Tensor<4>) -> Tensor<1, Int> {
+    Tensor::from_data(TensorData::new(sources.to_vec(), [sources.len()]), &like.device())
+}

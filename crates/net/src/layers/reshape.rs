@@ -1,0 +1,43 @@
+//! Reshapes and flattening, in channel, row, column order.
+
+use burn::tensor::Tensor;
+use fintan_config::Shape;
+
+use super::Rules;
+use crate::network::{Mode, Network};
+use crate::site::Site;
+
+/// The same values with another shape.
+#[derive(Debug)]
+pub(crate) struct Reshape {
+    pub(crate) from: Shape,
+    pub(crate) to: Shape,
+}
+
+impl Rules for Reshape {
+    type Saved = ();
+
+    fn forward(&self, _: &Network, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
+        (reshape(x, self.from, self.to), ())
+    }
+
+    fn pullback(&self, _: &Network, (): &(), dy: Tensor<4>, _: &mut dyn FnMut(Site), _: bool) -> Option<Tensor<4>> {
+        Some(reshape(dy, self.to, self.from))
+    }
+
+    fn pushforward(&self, _: &Network, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+        reshape(dx, self.from, self.to)
+    }
+}
+
+/// Maps are channels last here, so channels go in front and back again.
+fn reshape(x: Tensor<4>, from: Shape, to: Shape) -> Tensor<4> {
+    let n = x.dims()[0];
+    let flat: Tensor<2> =
+        if from.is_vector() { x.reshape([n, from.channels]) } else { x.permute([0, 3, 1, 2]).reshape([n, from.len()]) };
+    if to.is_vector() {
+        flat.reshape([n, 1, 1, to.channels])
+    } else {
+        flat.reshape([n, to.channels, to.height, to.width]).permute([0, 2, 3, 1])
+    }
+}

@@ -1,0 +1,54 @@
+//! Residual blocks: `y = scale · (branch(x) + shortcut(x))`.
+
+use burn::tensor::Tensor;
+
+use super::{Entry, Operation, Rules};
+use crate::network::{Mode, Network};
+use crate::site::Site;
+
+/// A branch and a shortcut.
+#[derive(Debug)]
+pub(crate) struct Residual {
+    pub(crate) branch: Vec<Operation>,
+    /// Empty: the identity.
+    pub(crate) shortcut: Vec<Operation>,
+    pub(crate) scale: f64,
+}
+
+impl Rules for Residual {
+    /// Tapes of the branch and of the shortcut.
+    type Saved = [Vec<Entry>; 2];
+
+    fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, [Vec<Entry>; 2]) {
+        let (through, branch) = network.forward_through(&self.branch, x.clone(), mode);
+        let (around, shortcut) = network.forward_through(&self.shortcut, x, mode);
+        ((through + around).mul_scalar(self.scale), [branch, shortcut])
+    }
+
+    fn pullback(
+        &self,
+        network: &Network,
+        [through, around]: &[Vec<Entry>; 2],
+        dy: Tensor<4>,
+        visit: &mut dyn FnMut(Site),
+        input_wanted: bool,
+    ) -> Option<Tensor<4>> {
+        let dy = dy.mul_scalar(self.scale);
+        // An empty shortcut passes dy on; both ways are always walked, for the parameters in them.
+        let left = network.pullback_through(&self.branch, through, dy.clone(), visit, input_wanted);
+        let right = network.pullback_through(&self.shortcut, around, dy, visit, input_wanted);
+        left.zip(right).map(|(a, b)| a + b)
+    }
+
+    fn pushforward(
+        &self,
+        network: &Network,
+        [through, around]: &[Vec<Entry>; 2],
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> Tensor<4> {
+        let left = network.pushforward_through(&self.branch, through, dx.clone(), tangents);
+        let right = network.pushforward_through(&self.shortcut, around, dx, tangents);
+        (left + right).mul_scalar(self.scale)
+    }
+}

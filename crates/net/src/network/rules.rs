@@ -1,0 +1,112 @@
+//! The three rules of a whole network.
+
+use burn::tensor::Tensor;
+
+use super::{Cotangents, Mode, Network, Tape};
+use crate::layers::{Entry, Operation};
+use crate::site::Site;
+
+impl Network {
+    /// y = f(θ, x), with a tape for [`pullback`](Self::pullback) and [`pushforward`](Self::pushforward).
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, rows, columns, channels]`; returns the same with the output's shape
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Tape) {
+        let (y, entries) = self.forward_through(&self.plan.operations, x, mode);
+        (y, Tape(entries))
+    }
+
+    /// dx = (∂f/∂x)ᵀ dy.
+    ///
+    /// # Shapes
+    /// - `dy`: `[rows · batch, ..]` for the batch of the tape; returns the same with the input's shape
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    #[must_use]
+    pub fn pullback(&self, tape: &Tape, dy: Tensor<4>) -> Tensor<4> {
+        self.pullback_through(&self.plan.operations, &tape.0, dy, &mut |_| {}, true).expect("dx was asked for")
+    }
+
+    /// Carries `dy` back to the first layer with parameters and shows `visit` each of those layers, the last one first.
+    ///
+    /// # Shapes
+    /// - `dy`: `[rows · batch, ..]` for the batch of the tape
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    pub fn visit(&self, tape: &Tape, dy: Tensor<4>, visit: &mut dyn FnMut(Site)) {
+        self.pullback_through(&self.plan.operations, &tape.0, dy, visit, false);
+    }
+
+    /// dθ = (∂f/∂θ)ᵀ dy, summed over the batch, for one row of cotangents: the gradient of a loss with ∂loss/∂y = dy.
+    ///
+    /// # Shapes
+    /// - `dy`: `[batch, ..]`; returns one matrix a parameter
+    ///
+    /// # Panics
+    /// If the tape is another network's.
+    #[must_use]
+    pub fn pullback_parameters(&self, tape: &Tape, dy: Tensor<4>) -> Cotangents {
+        let mut cotangents = vec![None; self.parameters.len()];
+        self.visit(tape, dy, &mut |site| {
+            let i = site.parameter();
+            let [weights, biases] = site.gradients();
+            cotangents[i] = Some(weights);
+            cotangents[i + 1] = Some(biases);
+        });
+        cotangents.into_iter().map(|c| c.expect("every parameter has a cotangent")).collect()
+    }
+
+    /// dy = ∂f/∂x dx + ∂f/∂θ dθ.
+    ///
+    /// # Shapes
+    /// - `dx`: `[rows · batch, ..]`; `dθ`, one tangent for all rows: one matrix a parameter
+    #[must_use]
+    pub fn pushforward(&self, tape: &Tape, dx: Tensor<4>, d_parameters: Option<&[Tensor<2>]>) -> Tensor<4> {
+        self.pushforward_through(&self.plan.operations, &tape.0, dx, d_parameters)
+    }
+
+    pub(crate) fn forward_through(
+        &self,
+        operations: &[Operation],
+        mut x: Tensor<4>,
+        mode: Mode,
+    ) -> (Tensor<4>, Vec<Entry>) {
+        let mut entries = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let (y, entry) = operation.forward(self, x, mode);
+            entries.push(entry);
+            x = y;
+        }
+        (x, entries)
+    }
+
+    /// Returns dx if it is wanted.
+    pub(crate) fn pullback_through(
+        &self,
+        operations: &[Operation],
+        entries: &[Entry],
+        dy: Tensor<4>,
+        visit: &mut dyn FnMut(Site),
+        input_wanted: bool,
+    ) -> Option<Tensor<4>> {
+        let mut dy = Some(dy);
+        for (i, (operation, entry)) in operations.iter().zip(entries).enumerate().rev() {
+            dy = operation.pullback(self, entry, dy?, visit, input_wanted || i > 0);
+        }
+        dy
+    }
+
+    pub(crate) fn pushforward_through(
+        &self,
+        operations: &[Operation],
+        entries: &[Entry],
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> Tensor<4> {
+        let layers = operations.iter().zip(entries);
+        layers.fold(dx, |dx, (operation, entry)| operation.pushforward(self, entry, dx, tangents))
+    }
+}
