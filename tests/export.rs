@@ -210,9 +210,7 @@ fn the_loader_computes_what_the_network_does() {
         })
         .map(|layer| serde_json::from_value(layer).expect("a layer"))
         .collect();
-    let pool = |count: bool| {
-        serde_json::json!({ "avg_pool": { "window": [2, 3], "stride": [1, 2], "padding": [1, 2], "count_padding": count } })
-    };
+    let pool = |count: bool| serde_json::json!({ "avg_pool": { "window": [2, 3], "stride": [1, 2], "padding": [1, 2], "count_padding": count } });
     let framed: Vec<Layer> = [serde_json::json!({ "upsample": { "factor": [1, 4] } }), pool(true), pool(false)]
         .into_iter()
         .map(|layer| serde_json::from_value(layer).expect("a layer"))

@@ -1,8 +1,8 @@
 //! Sizes from files are not believed: whatever they are, a network is worked out or refused.
 
 use fintan_config::{
-    AvgPool,     Architecture, ConfigError, Convolution, DcganDiscriminator, DcganGenerator, Description, Empty, Held, Layer,
-    MemoryBound, Pad, PadMode, Pair, Parametrization, Residual, Shape, Subject, Upsample,
+    Architecture, AvgPool, ConfigError, Convolution, DcganDiscriminator, DcganGenerator, Description, Empty, Held,
+    Layer, MemoryBound, Pad, PadMode, Pair, Parametrization, Residual, Shape, Subject, Upsample,
 };
 
 /// Numbers at which arithmetic of 16, 31, 32 and 63 bits ends, and small ones that let them through.

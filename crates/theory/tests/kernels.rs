@@ -468,7 +468,8 @@ fn average_pools_are_means_over_the_pairs_of_their_windows() {
                 let mut inside = Vec::new();
                 for row in top..top + window[0] {
                     for column in left..left + window[1] {
-                        if (padding[0]..padding[0] + 4).contains(&row) && (padding[1]..padding[1] + 3).contains(&column) {
+                        if (padding[0]..padding[0] + 4).contains(&row) && (padding[1]..padding[1] + 3).contains(&column)
+                        {
                             inside.push((row - padding[0]) * 3 + column - padding[1]);
                         }
                     }

@@ -14,8 +14,8 @@
 //! Sources: Jacot, Gabriel, Hongler, NeurIPS 2018 (dense); Arora et al., NeurIPS 2019 (convolutions); Jacot, Gabriel, Ged,
 //! Hongler, arXiv 1907.05715 (transposed convolutions, graph-based parametrization).
 
+mod layers;
 mod relation;
-mod rules;
 mod signal;
 mod sweep;
 mod wiring;
@@ -23,14 +23,13 @@ mod wiring;
 use fintan_config::{Architecture, Node, NormAxes, Parametrization, Shape, Transform, Window};
 use rayon::prelude::*;
 
+use self::layers::{Linear, averages};
 pub use self::relation::Relation;
 use self::signal::{Field, Owner, Signal, common};
 pub(crate) use self::sweep::Growing;
-use self::wiring::Wiring;
 use crate::dual::{Dual, DualError};
 use crate::series::Known;
-use crate::variances::Variances;
-use crate::wide::{Wide, exponent_of, outside, scaled_by};
+use crate::wide::{Wide, exponent_of, scaled_by};
 
 /// Why a network has no kernel at infinite width that is computed here.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -135,30 +134,6 @@ enum Step {
         shortcut: Vec<Step>,
         scale: f64,
     },
-}
-
-#[derive(Debug)]
-struct Linear {
-    index: usize,
-    wiring: Wiring,
-    /// √(w / c_p), times 2^-exponent
-    factors: Vec<f64>,
-    /// That of weights of a very small or large variance.
-    exponent: i64,
-    /// b²
-    bias: f64,
-    own: Own,
-    /// Own part of the biases.
-    bias_own: f64,
-}
-
-/// Own part of Θ of a layer's weights.
-#[derive(Debug, Clone, Copy)]
-struct Own {
-    /// Over `Σ - b²`.
-    factor: f64,
-    /// Whether it has the layer's factors in it.
-    scaled: bool,
 }
 
 impl Limit {
@@ -374,15 +349,10 @@ fn needs_all(steps: &[Step], all: bool) -> bool {
         // A mean has the covariances of all that is averaged.
         Step::Positions(windows) => all || averages(windows),
         Step::Spread { .. } => false,
-        Step::Linear(linear) => all && linear.wiring.parents.len() > 1,
+        Step::Linear(linear) => all && linear.positions() > 1,
         Step::Residual { branch, shortcut, .. } => needs_all(branch, all) || needs_all(shortcut, all),
         Step::Activation(..) | Step::LayerNorm { .. } => all,
     })
-}
-
-/// Whether positions are added up.
-fn averages(windows: &[Window]) -> bool {
-    windows.iter().any(|window| window.sources.len() > 1 || window.divisor > 1)
 }
 
 /// Why there is no limit: of an activation, and of a residual block.
@@ -407,8 +377,8 @@ fn compile(
         match node.transform() {
             Transform::Conv(_) | Transform::Deconv(_) if flattened => return refuse(node.layer.name(), FLATTENED),
             Transform::Dense | Transform::Conv(_) | Transform::Deconv(_) => {
-                let linear = linear(node, parametrization, positions);
-                positions = linear.wiring.parents.len();
+                let linear = Linear::of(node, parametrization, positions);
+                positions = linear.positions();
                 steps.push(Step::Linear(linear));
             }
             Transform::Pointwise(activation) => steps.push(Step::Activation(Dual::new(activation), Known::default())),
@@ -452,30 +422,4 @@ fn compile(
         }
     }
     Ok((steps, positions))
-}
-
-fn linear(node: &Node, parametrization: Parametrization, positions: usize) -> Linear {
-    let wiring = Wiring::of(node, positions);
-    // Channels a position, where a flattened image counts as one again.
-    let is_dense = node.transform() == Transform::Dense;
-    let channels = (if is_dense { node.input.channels / positions } else { node.input.channels }) as f64;
-    let fan_in = node.fan_in().expect("a linear layer has a fan-in") / channels;
-    let Variances { weights, biases, scaled } = Variances::of(node, parametrization);
-    let exponent = outside(weights.sqrt());
-    let weights = scaled_by(weights, -2 * exponent);
-    let factors = wiring.parents.iter().map(|parents| {
-        let by_parents =
-            matches!((parametrization, node.transform()), (Parametrization::Graph(_), Transform::Deconv(_)));
-        let count = if by_parents { parents.len().max(1) as f64 } else { fan_in };
-        (weights / count).sqrt()
-    });
-    Linear {
-        index: node.index.expect("a linear layer has parameters"),
-        factors: factors.collect(),
-        exponent,
-        bias: biases,
-        own: Own { factor: if scaled { 1.0 } else { channels * fan_in / weights }, scaled },
-        bias_own: if scaled { biases } else { 1.0 },
-        wiring,
-    }
 }

@@ -226,6 +226,73 @@ impl Signal {
         }
         sum
     }
+
+    /// The smallest variance that is not 0, and the largest.
+    pub(super) fn variances(&self) -> [Wide; 2] {
+        let of = |pick: fn(f64, f64) -> f64, from: f64| {
+            [0, 1].map(|side| {
+                let values = self.second[side].iter().copied().filter(|&q| q > 0.0);
+                self.product(Some(values.fold(from, pick)).filter(|q| q.is_finite()).unwrap_or(0.0), [side, side])
+            })
+        };
+        let ([a, b], [c, d]) = (of(f64::min, f64::INFINITY), of(f64::max, 0.0));
+        let least = match [a.is_positive(), b.is_positive()] {
+            [true, true] => {
+                if a.log2() < b.log2() {
+                    a
+                } else {
+                    b
+                }
+            }
+            [true, false] => a,
+            [false, true | false] => b,
+        };
+        [least, if c.log2() > d.log2() { c } else { d }]
+    }
+
+    /// Adds to all values of x and y one Gaussian of that variance, independent of them.
+    pub(super) fn add_common(&mut self, variance: f64) {
+        if variance == 0.0 {
+            return;
+        }
+        self.make_room(variance.sqrt());
+        let [a, b] = self.scale.map(|scale| power_of_two(-scale));
+        let both = scaled_by(variance, -self.scale[0] - self.scale[1]);
+        for value in &mut self.covariance.values {
+            *value += both;
+        }
+        if a != b {
+            for value in &mut self.gap.values {
+                *value += 0.5 * variance * (a - b) * (a - b);
+            }
+        }
+        for (values, scale) in self.second.iter_mut().zip(self.scale) {
+            for value in values {
+                *value += scaled_by(variance, -2 * scale);
+            }
+        }
+    }
+
+    /// Adds a constant to all values of x and y. The covariance is left to the caller.
+    pub(super) fn add_constant(&mut self, constant: f64) {
+        if constant == 0.0 {
+            return;
+        }
+        self.make_room(constant);
+        let own = self.scale.map(|scale| scaled_by(constant, -scale));
+        let apart = own[0] - own[1];
+        if apart != 0.0 {
+            let mean = &self.mean;
+            self.gap.update(|p, q, gap| gap + apart * (mean[0][p] - mean[1][q]) + 0.5 * apart * apart);
+        }
+        for side in [0, 1] {
+            let c = own[side];
+            for (second, mean) in self.second[side].iter_mut().zip(&mut self.mean[side]) {
+                *second += (2.0 * *mean + c) * c;
+                *mean += c;
+            }
+        }
+    }
 }
 
 /// Exponents for two signals or sides: those of their sizes, one for both where they are near one another.

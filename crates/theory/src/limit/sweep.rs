@@ -4,7 +4,7 @@ use fintan_config::Architecture;
 use rayon::prelude::*;
 
 use super::relation::{Relation, Trio};
-use super::{Limit, LimitError, Own, Step, compile, needs_all, skip_reshapes};
+use super::{Limit, LimitError, Step, compile, needs_all, skip_reshapes};
 use crate::family::correlated_inputs;
 
 /// Networks of which each is the one before with more layers in its middle, and the places where they part.
@@ -59,10 +59,7 @@ impl Limit {
 fn scale_parameters(steps: &mut [Step]) {
     for step in steps {
         match step {
-            Step::Linear(linear) => {
-                linear.own = Own { factor: 1.0, scaled: true };
-                linear.bias_own = linear.bias;
-            }
+            Step::Linear(linear) => linear.scale_parameters(),
             Step::Residual { branch, shortcut, .. } => {
                 scale_parameters(branch);
                 scale_parameters(shortcut);
