@@ -74,9 +74,11 @@ impl ArrayFile {
         if start == MAGIC {
             return Ok(Self { path: path.into(), names: vec![String::new()], content: Content::Npy(input, len) });
         }
-        let no_arrays = |e: ZipError| match e {
-            ZipError::Io(e) => ArrayError::Io(e),
-            e => ArrayError::NoArrays { path: path.into(), message: e.to_string() },
+        let no_arrays = |e: ZipError| {
+            if let ZipError::Io(e) = e {
+                return ArrayError::Io(e);
+            }
+            ArrayError::NoArrays { path: path.into(), message: e.to_string() }
         };
         let archive = ZipArchive::new(input).map_err(no_arrays)?;
         let mut all = Vec::new();
@@ -148,6 +150,10 @@ impl ArrayFile {
 
 fn of_zip(error: ZipError, path: &Path, name: &str) -> ArrayError {
     let (path, name) = (path.to_owned(), name.to_owned());
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "errors of a library, of which the rest mean that the file is damaged"
+    )]
     match error {
         ZipError::Io(e) => ArrayError::Io(e),
         ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) | ZipError::InvalidPassword => {

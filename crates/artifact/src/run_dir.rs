@@ -77,10 +77,7 @@ pub enum RunError {
 
 impl From<ArrayError> for RunError {
     fn from(error: ArrayError) -> Self {
-        match error {
-            ArrayError::Io(error) => Self::Io(error),
-            error => Self::Arrays(error),
-        }
+        if let ArrayError::Io(error) = error { Self::Io(error) } else { Self::Arrays(error) }
     }
 }
 

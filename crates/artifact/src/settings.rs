@@ -61,8 +61,13 @@ fn flatten(key: &str, value: &Value, found: &mut Settings) {
                 flatten(&format!("{key}[{i:02}]"), item, found);
             }
         }
-        plain => {
-            found.insert(key.to_owned(), plain.to_string());
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_) => {
+            found.insert(key.to_owned(), value.to_string());
         }
     }
 }

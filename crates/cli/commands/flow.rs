@@ -106,7 +106,7 @@ impl Predicted {
         }
         let rate = match task.optimizer {
             Optimizer::Sgd(sgd) if sgd.momentum == 0.0 && task.batch() == task.train => sgd.rate,
-            _ => {
+            Optimizer::Sgd(_) | Optimizer::Adam(_) => {
                 return Err(wrong(
                     "the closed form is for gradient descent: sgd without momentum, on all samples a step",
                 ));

@@ -76,12 +76,12 @@ fn read(path: &Path) -> std::io::Result<String> {
 fn included(name: &str, text: &str) -> Result<Option<(Range<usize>, PathBuf)>, ConfigError> {
     let Ok(root) = DeTable::parse(text) else { return Ok(None) };
     let Some(value) = root.get_ref().get(INCLUDE) else { return Ok(None) };
-    match value.get_ref() {
-        DeValue::String(path) if !path.is_empty() => Ok(Some((value.span(), PathBuf::from(path.as_ref())))),
-        _ => {
-            let message = "`include` must be the path of one file, in quotes".into();
-            let help = Some("for instance include = \"base.toml\", relative to this file".into());
-            Err(ConfigError::text(name, text, Some(value.span()), message, help))
-        }
+    if let DeValue::String(path) = value.get_ref()
+        && !path.is_empty()
+    {
+        return Ok(Some((value.span(), PathBuf::from(path.as_ref()))));
     }
+    let message = "`include` must be the path of one file, in quotes".into();
+    let help = Some("for instance include = \"base.toml\", relative to this file".into());
+    Err(ConfigError::text(name, text, Some(value.span()), message, help))
 }

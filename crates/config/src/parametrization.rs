@@ -76,7 +76,7 @@ impl Init {
     pub fn std(&self, fan_in: f64) -> f64 {
         match *self {
             Self::Normal(std) => std,
-            _ => (self.variance().unwrap_or(0.0) / fan_in).sqrt(),
+            Self::He | Self::Lecun | Self::Variance(_) => (self.variance().unwrap_or(0.0) / fan_in).sqrt(),
         }
     }
 

@@ -275,10 +275,7 @@ fn span_of(root: &Spanned<DeTable>, key: &str) -> Option<Range<usize>> {
         };
         let Some(here) = value else { break };
         found = Some(here.span());
-        table = match here.get_ref() {
-            DeValue::Table(table) => Some(table),
-            _ => None,
-        };
+        table = if let DeValue::Table(table) = here.get_ref() { Some(table) } else { None };
     }
     found
 }

@@ -237,10 +237,7 @@ impl Source<'_> {
 
 impl From<ArrayError> for DataError {
     fn from(error: ArrayError) -> Self {
-        match error {
-            ArrayError::Io(error) => Self::Io(error),
-            error => Self::Arrays(error),
-        }
+        if let ArrayError::Io(error) = error { Self::Io(error) } else { Self::Arrays(error) }
     }
 }
 

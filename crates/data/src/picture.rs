@@ -84,10 +84,12 @@ mod tests {
 
     /// What must be stored for a viewer that applies `orientation` to show `shown`.
     fn stored(shown: &RgbImage, orientation: Orientation) -> RgbImage {
-        let inverse = match orientation {
-            Orientation::Rotate90 => Orientation::Rotate270,
-            Orientation::Rotate270 => Orientation::Rotate90,
-            other => other,
+        let inverse = if orientation == Orientation::Rotate90 {
+            Orientation::Rotate270
+        } else if orientation == Orientation::Rotate270 {
+            Orientation::Rotate90
+        } else {
+            orientation
         };
         let mut image = DynamicImage::ImageRgb8(shown.clone());
         image.apply_orientation(inverse);

@@ -390,10 +390,10 @@ enum Host {
 
 fn host(x: &Tensor<4>) -> Host {
     let data = x.to_data();
-    match data.dtype() {
-        DType::F64 => Host::F64(data.try_to_vec().expect("the type was just asked for")),
-        _ => Host::F32(data.convert::<f32>().try_to_vec().expect("the type was just made")),
+    if data.dtype() == DType::F64 {
+        return Host::F64(data.try_to_vec().expect("the type was just asked for"));
     }
+    Host::F32(data.convert::<f32>().try_to_vec().expect("the type was just made"))
 }
 
 impl Run<'_> {

@@ -37,10 +37,10 @@ impl Windows {
             return maps.reshape(shape);
         }
         let data = maps.into_data();
-        let rows = match dtype {
-            DType::F32 => TensorData::new(self.unfold_values(slice::<f32>(&data)), shape),
-            DType::F64 => TensorData::new(self.unfold_values(slice::<f64>(&data)), shape),
-            other => unreachable!("networks are F32 or F64, not {other:?}"),
+        let rows = if dtype == DType::F64 {
+            TensorData::new(self.unfold_values(slice::<f64>(&data)), shape)
+        } else {
+            TensorData::new(self.unfold_values(slice::<f32>(&data)), shape)
         };
         Tensor::from_data(rows, (&device, dtype))
     }
@@ -53,10 +53,10 @@ impl Windows {
             return windows.reshape(shape);
         }
         let data = windows.into_data();
-        let maps = match dtype {
-            DType::F32 => TensorData::new(self.fold_values(slice::<f32>(&data), batch), shape),
-            DType::F64 => TensorData::new(self.fold_values(slice::<f64>(&data), batch), shape),
-            other => unreachable!("networks are F32 or F64, not {other:?}"),
+        let maps = if dtype == DType::F64 {
+            TensorData::new(self.fold_values(slice::<f64>(&data), batch), shape)
+        } else {
+            TensorData::new(self.fold_values(slice::<f32>(&data), batch), shape)
         };
         Tensor::from_data(maps, (&device, dtype))
     }

@@ -53,7 +53,7 @@ pub fn ntk_vector_products(problem: &Problem, outputs: &[Range<usize>; 2]) -> Bl
                             Entries::Full => part[(m * rows + i) * n2 * columns + n * columns + j] = value,
                             Entries::Traced if i == j => part[m * n2 + n] += value,
                             Entries::Diagonal if i == j => part[(i * n1 + m) * n2 + n] = value,
-                            _ => {}
+                            Entries::Traced | Entries::Diagonal => {}
                         }
                     }
                 }

@@ -41,9 +41,10 @@ pub(crate) fn plan_of(problem: &Problem, ending: &Ending, range: &Range<usize>) 
 
 /// The block between some outputs of rows and some of columns, on cones.
 pub(crate) fn on_cones(problem: &Problem, endings: &[Ending; 2], outputs: &[Range<usize>; 2]) -> Block {
-    match problem.sides[0].x.dtype() {
-        DType::F64 => Pixels::<f64>::new(problem, endings, outputs).block(),
-        _ => Pixels::<f32>::new(problem, endings, outputs).block(),
+    if problem.sides[0].x.dtype() == DType::F64 {
+        Pixels::<f64>::new(problem, endings, outputs).block()
+    } else {
+        Pixels::<f32>::new(problem, endings, outputs).block()
     }
 }
 
@@ -57,9 +58,10 @@ pub(crate) fn has_place(problem: &Problem, ending: &Ending) -> bool {
 ///
 /// A symmetric kernel's block off the diagonal is not mirrored.
 pub(crate) fn into_kernel(problem: &Problem, endings: &[Ending; 2], outputs: &[Range<usize>; 2], kernel: &mut Kernel) {
-    match problem.sides[0].x.dtype() {
-        DType::F64 => Pixels::<f64>::new(problem, endings, outputs).place(kernel),
-        _ => Pixels::<f32>::new(problem, endings, outputs).place(kernel),
+    if problem.sides[0].x.dtype() == DType::F64 {
+        Pixels::<f64>::new(problem, endings, outputs).place(kernel);
+    } else {
+        Pixels::<f32>::new(problem, endings, outputs).place(kernel);
     }
 }
 
@@ -130,7 +132,7 @@ impl<'p, T: Number> Pixels<'p, T> {
         let (first, second) = self.chains();
         match self.problem.entries {
             Entries::Full => self.full(&first, second.as_ref()),
-            entries => self.sums(&first, second.as_ref(), entries),
+            entries @ (Entries::Traced | Entries::Diagonal) => self.sums(&first, second.as_ref(), entries),
         }
     }
 
@@ -145,7 +147,7 @@ impl<'p, T: Number> Pixels<'p, T> {
             Entries::Diagonal => {
                 (0..outputs).flat_map(|o| (0..n1 * n2).map(move |pair| pair * outputs + o)).map(|i| values[i]).collect()
             }
-            _ => values,
+            Entries::Full | Entries::Traced => values,
         };
         for (link, (weights, biases)) in self.endings[0].links.iter().zip(sums.weights.into_iter().zip(sums.bias)) {
             block.add(link.parameter, &ordered(weights));
@@ -202,7 +204,7 @@ impl<'p, T: Number> Pixels<'p, T> {
     ) -> (Cotangents<'c, T>, Option<Cotangents<'c, T>>) {
         let pull = match &self.endings[0].below {
             Below::Nothing => Cotangents::of_layers,
-            _ => Cotangents::new,
+            Below::Dense { .. } | Below::Layers => Cotangents::new,
         };
         (pull(&self.plans[0], first), second.map(|chain| pull(&self.plans[1], chain)))
     }
@@ -212,7 +214,7 @@ impl<'p, T: Number> Pixels<'p, T> {
         let factor = self.factor();
         let input = match &self.endings[0].below {
             Below::Dense { bias_scale, .. } => Some(InputTerm { factor: &factor, bias: bias_scale * bias_scale }),
-            _ => None,
+            Below::Nothing | Below::Layers => None,
         };
         if let [whole] = parts {
             return full_at(layout, left, right, input, Target::Sum(T::slice(whole)));
@@ -223,7 +225,7 @@ impl<'p, T: Number> Pixels<'p, T> {
         };
         let below = match &self.endings[0].below {
             Below::Dense { parameter, .. } => Some(pair(*parameter)),
-            _ => None,
+            Below::Nothing | Below::Layers => None,
         };
         let layers = self.endings[0].links.iter().map(|link| pair(link.parameter)).collect();
         full_at(layout, left, right, input, Target::Parts(PartBuffers { layers, input: below }));
@@ -251,7 +253,7 @@ impl<'p, T: Number> Pixels<'p, T> {
                 let [n, _, _, features] = x.dims();
                 Some((x.clone().reshape([1, n, features]), *scale))
             }
-            _ => None,
+            Below::Nothing | Below::Layers => None,
         };
         let (Some((x, scale)), Some((y, _))) = (inputs(0), inputs(1)) else { return Vec::new() };
         products(x, Some(y), Batch::Kept, By::Host).into_iter().map(|v| scale * scale * v).collect()

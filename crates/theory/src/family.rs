@@ -232,37 +232,20 @@ fn is_plain(layers: &[Layer]) -> bool {
 }
 
 fn name(layer: &Layer) -> String {
-    match layer {
-        Layer::Activation(activation) => {
-            let function = activation.function.name();
-            match activation.scaling {
-                Scaling::Raw => function.into(),
-                Scaling::Standardized => format!("standardized {function}"),
-                Scaling::Normalized => format!("normalized {function}"),
-                Scaling::Partial => format!("partial {function}"),
-            }
-        }
-        Layer::Residual(block) => {
-            let inside: Vec<String> = block.layers.iter().map(name).collect();
-            format!("residual of {}", inside.join(", "))
-        }
-        other => other.name().into(),
+    if let Some(activation) = layer.activation() {
+        let function = activation.function.name();
+        return match activation.scaling {
+            Scaling::Raw => function.into(),
+            Scaling::Standardized => format!("standardized {function}"),
+            Scaling::Normalized => format!("normalized {function}"),
+            Scaling::Partial => format!("partial {function}"),
+        };
     }
-}
-
-/// A layer whose width does not count.
-fn of_any_width(layer: &Layer) -> Layer {
-    match layer {
-        Layer::Dense(dense) => Layer::Dense(fintan_config::Dense { out: 1, ..*dense }),
-        Layer::Conv(c) => Layer::Conv(fintan_config::Convolution { out: 1, ..*c }),
-        Layer::Deconv(c) => Layer::Deconv(fintan_config::Convolution { out: 1, ..*c }),
-        Layer::Residual(block) => Layer::Residual(fintan_config::Residual {
-            layers: block.layers.iter().map(of_any_width).collect(),
-            shortcut: block.shortcut.iter().map(of_any_width).collect(),
-            scale: block.scale,
-        }),
-        other => other.clone(),
+    if let Some(block) = layer.residual() {
+        let inside: Vec<String> = block.layers.iter().map(name).collect();
+        return format!("residual of {}", inside.join(", "));
     }
+    layer.name().into()
 }
 
 /// Begin, length and number of the block that is repeated; all layers once where none is. `None` without a linear layer.
@@ -274,7 +257,11 @@ fn repeated(layers: &[Layer], scaled: bool) -> Option<(usize, usize, usize)> {
     let kinds: Vec<usize> = layers
         .iter()
         .map(|layer| {
-            let layer = if scaled { of_any_width(layer) } else { layer.clone() };
+            let mut layer = layer.clone();
+            if scaled {
+                // Widths do not count.
+                layer.set_outputs(1);
+            }
             let next = kinds.len();
             *kinds.entry(format!("{layer:?}")).or_insert(next)
         })

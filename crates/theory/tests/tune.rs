@@ -144,7 +144,7 @@ fn regimes_at_depth() {
         let less = match knob {
             Knob::Mu => Setting::Mu(value - 0.002 * (value - present)),
             Knob::Beta => Setting::Beta(value - 0.002 * (value - present)),
-            _ => Setting::Gain(value - 0.01 * (value - present)),
+            Knob::Gain | Knob::Leak | Knob::Nonlinearity => Setting::Gain(value - 0.01 * (value - present)),
         };
         assert!(!goal.is_reached(&less.apply(&network), knob).expect("has a limit"), "{value}");
         // And then there is nothing to do.

@@ -220,12 +220,14 @@ impl Drawn {
 /// The network with the weights of a file, and with its running statistics where the kernel is one of evaluation.
 fn with_weights(network: &Network, path: &Path, args: &Ntk) -> Result<Network, Failure> {
     let name = path.display();
-    let wrong = |e: WeightsError| match e {
-        WeightsError::MissingStatistics { .. } => Failure::Input(miette::miette!(
+    let wrong = |e: WeightsError| {
+        if !matches!(e, WeightsError::MissingStatistics { .. }) {
+            return Failure::input(format!("`{name}`: {e}"));
+        }
+        Failure::Input(miette::miette!(
             help = "`--bn running` needs the mean and the variance of every batch norm; `--bn batch` takes those of the batch",
             "`{name}`: {e}"
-        )),
-        e => Failure::input(format!("`{name}`: {e}")),
+        ))
     };
     let bytes = fs_err::read(path).map_err(Failure::input)?;
     let loaded = read_safetensors(&bytes).and_then(|tensors| network.load(&tensors)).map_err(wrong)?;
@@ -294,11 +296,11 @@ pub(crate) fn read_samples(file: &str, shape: Shape) -> Result<Vec<f64>, Failure
                 return Err(wrong(format!("it holds {} arrays; name one, such as FILE.npz:x", names.len())));
             }
         };
-        let array = arrays.read(&name).map_err(|e| match e {
-            ArrayError::Missing { name, names, .. } => {
-                wrong(format!("there is no array `{name}`, only {}", names.join(", ")))
+        let array = arrays.read(&name).map_err(|e| {
+            if let ArrayError::Missing { name, names, .. } = e {
+                return wrong(format!("there is no array `{name}`, only {}", names.join(", ")));
             }
-            e => Failure::input(e),
+            Failure::input(e)
         })?;
         let values = array.to_f64();
         (array.shape, values)

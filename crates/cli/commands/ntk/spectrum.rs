@@ -32,14 +32,13 @@ pub(super) fn largest(
     voice: &Voice,
 ) -> Result<(), Failure> {
     let operator = Operator::within(problem, count, memory)?;
-    let spectrum = largest_eigenpairs(&operator, count, TOLERANCE, PRODUCTS, seed).map_err(|e| match e {
-        SpectrumError::NotConverged { products, .. } | SpectrumError::NotConfirmed { products }
-            if products < PRODUCTS && products == operator.vectors() =>
-        {
-            Failure::input(format!("{e}; more vectors do not fit into {}", Bytes(memory)))
+    let spectrum = largest_eigenpairs(&operator, count, TOLERANCE, PRODUCTS, seed).map_err(|e| {
+        let short = matches!(e, SpectrumError::NotConverged { products, .. } | SpectrumError::NotConfirmed { products }
+            if products < PRODUCTS && products == operator.vectors());
+        if short {
+            return Failure::input(format!("{e}; more vectors do not fit into {}", Bytes(memory)));
         }
-        SpectrumError::NotFinite => super::overflow(problem, None),
-        other => other.into(),
+        if matches!(e, SpectrumError::NotFinite) { super::overflow(problem, None) } else { e.into() }
     })?;
     let trace = trace(problem, &operator, &spectrum, memory, seed);
     let shares: Vec<[f64; 2]> = spectrum.values.iter().map(|&value| trace.share(value)).collect();

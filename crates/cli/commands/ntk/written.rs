@@ -46,11 +46,10 @@ impl About {
     pub(in crate::commands) fn plain(problem: &Problem) -> Self {
         let architecture = problem.network().architecture();
         let strides: Vec<usize> = (architecture.nodes.iter())
-            .filter_map(|node| match &node.layer {
-                Layer::Deconv(c) if node.input.positions() > 1 && c.stride.0[0] == c.stride.0[1] => {
-                    Some(c.stride.0[0]).filter(|&stride| stride > 1)
-                }
-                _ => None,
+            .filter_map(|node| {
+                let Layer::Deconv(c) = &node.layer else { return None };
+                let square = node.input.positions() > 1 && c.stride.0[0] == c.stride.0[1];
+                Some(c.stride.0[0]).filter(|&stride| square && stride > 1)
             })
             .collect();
         let alike = strides.first().filter(|first| strides.iter().all(|stride| stride == *first));

@@ -27,11 +27,11 @@ pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
         return kernels::alone(args, &architecture, &place);
     }
     // The folder appears whole or not at all.
-    let draft = Draft::at(&place).map_err(|e| match e {
-        RunError::Exists(place) => {
-            Failure::input(format!("`{}` exists already; name another with --out", place.display()))
+    let draft = Draft::at(&place).map_err(|e| {
+        if let RunError::Exists(place) = e {
+            return Failure::input(format!("`{}` exists already; name another with --out", place.display()));
         }
-        other => other.into(),
+        e.into()
     })?;
     let summary = fill(args, &architecture, &rates, seed, draft.path(), &place)?;
     draft.publish()?;

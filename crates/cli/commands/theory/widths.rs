@@ -132,16 +132,19 @@ fn of_width(architecture: &Architecture, width: usize) -> Result<Architecture, F
         // What becomes of its output, pointwise layers left out.
         let of_each = |layer: &&Layer| layer.properties().is_pointwise || layer.properties().is_norm;
         let next = nodes[i + 1..].iter().map(|node| &node.layer).find(|layer| !of_each(layer));
-        layers.push(match (&node.layer, next) {
-            (Layer::Residual(_), _) => return Err(Failure::input("--widths cannot widen residual blocks")),
-            // A dense layer whose output becomes an image: as many channels.
-            (Layer::Dense(_), Some(Layer::Reshape(to))) if hidden => Layer::Dense((width * to.positions()).into()),
-            (Layer::Reshape(to), _) if hidden && i > 0 => Layer::Reshape(Shape { channels: width, ..*to }),
-            (Layer::Dense(_), _) if hidden => Layer::Dense(width.into()),
-            (Layer::Conv(c), _) if hidden => Layer::Conv(fintan_config::Convolution { out: width, ..*c }),
-            (Layer::Deconv(c), _) if hidden => Layer::Deconv(fintan_config::Convolution { out: width, ..*c }),
-            (layer, _) => layer.clone(),
-        });
+        if node.layer.residual().is_some() {
+            return Err(Failure::input("--widths cannot widen residual blocks"));
+        }
+        let mut layer = node.layer.clone();
+        if hidden {
+            match (&mut layer, next) {
+                (Layer::Reshape(to), _) if i > 0 => *to = Shape { channels: width, ..*to },
+                // A dense layer whose output becomes an image: as many channels.
+                (Layer::Dense(dense), Some(Layer::Reshape(to))) => dense.out = width * to.positions(),
+                (linear, _) => linear.set_outputs(width),
+            }
+        }
+        layers.push(layer);
     }
     Architecture::new(architecture.input, &layers, architecture.parametrization).map_err(Failure::input)
 }

@@ -100,7 +100,7 @@ fn set_layers(list: &mut Item, old: &[Layer], new: &[Layer]) -> Option<()> {
         let element: &mut dyn TableLike = match list {
             Item::ArrayOfTables(tables) => tables.get_mut(i)?,
             Item::Value(Value::Array(array)) => array.get_mut(i)?.as_inline_table_mut()?,
-            _ => return None,
+            Item::None | Item::Value(_) | Item::Table(_) => return None,
         };
         match (old, new) {
             (Layer::Activation(old), Layer::Activation(new)) => set_activation(element, *old, *new)?,
@@ -268,14 +268,14 @@ steps = 3
             .expect("is there");
         let mut new = layers.to_vec();
         for (i, layer) in new.iter_mut().enumerate() {
-            match layer {
-                Layer::Activation(a) if i < 5 => *a = Setting::Mu(0.2).on(*a),
-                Layer::Residual(block) => {
-                    block.layers[0] = Layer::Activation(
-                        Setting::Nonlinearity(Function::Erf, Scaling::Normalized).on(Activation::raw(Function::Relu)),
-                    );
-                }
-                _ => {}
+            if let Layer::Activation(a) = layer
+                && i < 5
+            {
+                *a = Setting::Mu(0.2).on(*a);
+            } else if let Layer::Residual(block) = layer {
+                block.layers[0] = Layer::Activation(
+                    Setting::Nonlinearity(Function::Erf, Scaling::Normalized).on(Activation::raw(Function::Relu)),
+                );
             }
         }
         edit.set("generator", &Setting::Mu(0.2), own.generator.parametrization, &Place::Layers(layers, new.clone()))

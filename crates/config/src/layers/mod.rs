@@ -246,6 +246,17 @@ impl Layer {
         if let Self::Activation(activation) = self { Some(activation) } else { None }
     }
 
+    /// Gives the linear layer, or those of a residual block, so many features or channels out.
+    pub fn set_outputs(&mut self, out: usize) {
+        if let Self::Dense(dense) = self {
+            dense.out = out;
+        } else if let Self::Conv(convolution) | Self::Deconv(convolution) = self {
+            convolution.out = out;
+        } else if let Self::Residual(block) = self {
+            block.layers.iter_mut().chain(&mut block.shortcut).for_each(|layer| layer.set_outputs(out));
+        }
+    }
+
     /// The layer's branch and shortcut, where it is a residual block.
     #[must_use]
     pub fn residual(&self) -> Option<&Residual> {

@@ -17,9 +17,11 @@ use crate::left_out::LeftOut;
 
 /// Reads the pictures of a zip archive.
 pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, DataError> {
-    let broken = |e: ZipError| match e {
-        ZipError::Io(e) => DataError::Io(e),
-        e => DataError::format(path, format!("is no complete zip archive: {e}")),
+    let broken = |e: ZipError| {
+        if let ZipError::Io(e) = e {
+            return DataError::Io(e);
+        }
+        DataError::format(path, format!("is no complete zip archive: {e}"))
     };
     let mut archive = ZipArchive::new(BufReader::new(fs_err::File::open(path)?)).map_err(broken)?;
     let (mut contents, mut left_out) = (Contents::default(), LeftOut::default());

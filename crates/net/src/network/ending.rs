@@ -38,10 +38,12 @@ impl Network {
             else {
                 unreachable!("a tape belongs to the network that wrote it")
             };
-            let (transposed, convolution) = match node.transform() {
-                Transform::Conv(c) => (false, c),
-                Transform::Deconv(c) => (true, c),
-                other => unreachable!("only convolutions are linked, not {other:?}"),
+            let (transposed, convolution) = if let Transform::Conv(c) = node.transform() {
+                (false, c)
+            } else if let Transform::Deconv(c) = node.transform() {
+                (true, c)
+            } else {
+                unreachable!("only convolutions are linked, not {:?}", node.layer)
             };
             Link {
                 parameter: *parameter,

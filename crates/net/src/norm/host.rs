@@ -30,17 +30,15 @@ impl Number for f64 {
 
 /// See [`normalize`](super::normalize).
 pub(super) fn normalize(x: Tensor<2>, over: usize, eps: f64) -> (Tensor<2>, Moments) {
-    match x.dtype() {
-        DType::F64 => normalized::<f64>(x, over, eps),
-        _ => normalized::<f32>(x, over, eps),
-    }
+    if x.dtype() == DType::F64 { normalized::<f64>(x, over, eps) } else { normalized::<f32>(x, over, eps) }
 }
 
 /// See [`Normalized::derivative`](super::Normalized::derivative).
 pub(super) fn derivative(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, d: Tensor<3>) -> Tensor<3> {
-    match d.dtype() {
-        DType::F64 => derived::<f64>(x_hat, inverse_std, over, d),
-        _ => derived::<f32>(x_hat, inverse_std, over, d),
+    if d.dtype() == DType::F64 {
+        derived::<f64>(x_hat, inverse_std, over, d)
+    } else {
+        derived::<f32>(x_hat, inverse_std, over, d)
     }
 }
 

@@ -380,7 +380,7 @@ impl<'p> Counter<'p> {
             let carried = !matches!(ending.below, fintan_net::Below::Nothing);
             let cones = match problem.entries() {
                 Entries::Full => cones::full_cost(&plan, distinct.then_some(&plan), [n1, n2], size, carried),
-                _ => cones::sums_cost(&plan, [n1, n2], !distinct, size),
+                Entries::Traced | Entries::Diagonal => cones::sums_cost(&plan, [n1, n2], !distinct, size),
             };
             // Parameters and tapes as the host's loops read them are copies.
             let copies = self.number * self.parameters() + self.tapes(if apart { n1 + n2 } else { n1 });
@@ -392,7 +392,7 @@ impl<'p> Counter<'p> {
             let at = self.nodes.iter().position(|node| node.index == Some(first)).unwrap_or(0);
             below = match ending.below {
                 fintan_net::Below::Layers => &self.nodes[..at],
-                _ => &[],
+                fintan_net::Below::Nothing | fintan_net::Below::Dense { .. } => &[],
             };
         }
         let rows = [(0, n1), (1, n2)].map(|(side, n)| {

@@ -215,13 +215,11 @@ impl Setting {
 
     fn turn(&self, layers: &mut [Layer]) {
         for layer in layers {
-            match layer {
-                Layer::Activation(activation) => *activation = self.on(*activation),
-                Layer::Residual(block) => {
-                    self.turn(&mut block.layers);
-                    self.turn(&mut block.shortcut);
-                }
-                _ => {}
+            if let Layer::Activation(activation) = layer {
+                *activation = self.on(*activation);
+            } else if let Layer::Residual(block) = layer {
+                self.turn(&mut block.layers);
+                self.turn(&mut block.shortcut);
             }
         }
     }
@@ -229,19 +227,13 @@ impl Setting {
 
 /// How many layers stand before the output nonlinearity.
 fn hidden_layers(layers: &[Layer]) -> usize {
-    layers.iter().rposition(|layer| !matches!(layer, Layer::Activation(_))).map_or(0, |last| last + 1)
+    layers.iter().rposition(|layer| !layer.properties().is_pointwise).map_or(0, |last| last + 1)
 }
 
 /// Every nonlinearity but that of the output.
 fn hidden(architecture: &Architecture) -> Vec<Activation> {
-    let output = architecture.nodes.iter().rev().take_while(|node| matches!(node.layer, Layer::Activation(_))).count();
-    let all: Vec<Activation> = architecture
-        .flat()
-        .into_iter()
-        .filter_map(|node| match node.layer {
-            Layer::Activation(activation) => Some(activation),
-            _ => None,
-        })
-        .collect();
+    let output = architecture.nodes.iter().rev().take_while(|node| node.layer.properties().is_pointwise).count();
+    let all: Vec<Activation> =
+        architecture.flat().into_iter().filter_map(|node| node.layer.activation().copied()).collect();
     all[..all.len() - output].to_vec()
 }

@@ -71,9 +71,8 @@ pub(super) fn relation(architecture: &Architecture, c: f64) -> Result<Relation, 
 
 /// Eigenspaces of the interior, for two equal inputs.
 pub(super) fn blocks(architecture: &Architecture) -> Result<Vec<Block>, TuneError> {
-    let kernel = Ultrametric::of(architecture, [1.0; 3]).map_err(|e| match e {
-        LimitError::Layer { layer, reason } => TuneError::Spectrum { layer, reason },
-        other => other.into(),
+    let kernel = Ultrametric::of(architecture, [1.0; 3]).map_err(|e| {
+        if let LimitError::Layer { layer, reason } = e { TuneError::Spectrum { layer, reason } } else { e.into() }
     })?;
     let spectrum = kernel.spectrum();
     let least = spectrum.iter().map(|s| s.0).fold(f64::INFINITY, f64::min);
