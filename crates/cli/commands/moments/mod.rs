@@ -13,7 +13,7 @@ use std::time::Instant;
 use burn::tensor::DType;
 use fintan_artifact::{ArrayFile, Draft, RunDir, RunError};
 use fintan_config::{ConfigError, Held, Inputs, NetworkExperiment, Precision, Subject, image_of};
-use fintan_data::Images;
+use fintan_data::{Images, fingerprint_of_values};
 use fintan_moments::summary::{fits, rows};
 use fintan_moments::{Death, Plan, Pool, Realisation};
 use serde_json::json;
@@ -199,13 +199,9 @@ fn needs_pool(settings: &fintan_config::Moments) -> bool {
     matches!(settings.inputs, Inputs::Npy(_)) || settings.inputs.data().is_some()
 }
 
-/// Number of inputs and a hash of their values (FNV-1a): where the files lie does not matter, what they hold does.
+/// Number of inputs and a fingerprint of their values: where the files lie does not matter, what they hold does.
 fn fingerprint(pool: &Pool) -> String {
-    let hash = pool
-        .values
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, v| (hash ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3));
-    format!("{} inputs, {hash:016x}\n", pool.count())
+    format!("{} inputs, {:016x}\n", pool.count(), fingerprint_of_values(&pool.values))
 }
 
 /// A run of `fintan moments` as it lies there.
