@@ -14,7 +14,7 @@
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`locks`]: one writer a folder, tiles that are shared, starts that are refused or killed
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
-//! - [`moments`], [`moments_explicit`]: moments through depth, however cut; of given weights on GPUs
+//! - [`moments`]: moments through depth, however cut; of given weights on GPUs
 //! - [`observed`]: kernels beside training
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`report`]: runs on one page, read by a browser
@@ -43,11 +43,7 @@ mod kernels;
 mod locks;
 mod losses;
 mod moments;
-#[path = "../crates/moments/tests/explicit.rs"]
-mod moments_explicit;
 mod observed;
-#[path = "../crates/net/tests/reference.rs"]
-mod reference;
 mod regimes;
 mod report;
 mod running_statistics;

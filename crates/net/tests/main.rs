@@ -4,6 +4,4 @@
 
 mod forward;
 mod pullback;
-mod reference;
-mod support;
 mod weights;
