@@ -21,6 +21,7 @@
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 //! - [`running_statistics`]: batch norms in evaluation mode, with weights from elsewhere
 //! - [`samples`]: grids, single images, arrays, interpolations
+//! - [`sources`]: every source of data in every place that reads one
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
 //! - [`terminal`]: full disks, closed pipes, hostile names on stdout and stderr
 //! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
@@ -49,6 +50,7 @@ mod report;
 mod running_statistics;
 mod runs;
 mod samples;
+mod sources;
 mod supervised;
 mod support;
 mod terminal;

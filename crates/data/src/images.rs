@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fintan_config::{Data, Image};
+use fintan_config::{DataSource, Image, Reader};
 
 use crate::bounds::Room;
 use crate::error::DataError;
@@ -44,17 +44,20 @@ impl Images {
     /// # Errors
     /// Files that are missing, truncated or of another format, images that do not fit, no image at all; images that take more
     /// than the `free` bytes of memory, where that is known.
-    pub fn load(data: &Data, wanted: &Image, free: Option<f64>) -> Result<Self, DataError> {
+    pub fn load(data: &DataSource, wanted: &Image, free: Option<f64>) -> Result<Self, DataError> {
         let room = Room(free);
         match data {
-            Data::Shapes(shapes) => shapes::load(shapes, wanted, room),
-            Data::Idx(idx) => idx::load(idx, wanted, room),
-            Data::Cifar(cifar) => cifar::load(cifar, wanted, room),
-            Data::Folder(folder) => files::load_folder(&folder.path, wanted, room),
-            Data::Tar(tar) => files::load_tar(&tar.path, wanted, room),
-            Data::Zip(zip) => files::load_zip(&zip.path, wanted, room),
-            Data::Npy(npy) => arrays::load_npy(npy, wanted, room),
-            Data::Npz(npz) => arrays::load_npz(npz, wanted, room),
+            DataSource::Shapes(shapes) => shapes::load(shapes, wanted, room),
+            DataSource::Idx(idx) => idx::load(idx, wanted, room),
+            DataSource::Cifar(cifar) => cifar::load(cifar, wanted, room),
+            DataSource::Folder(folder) => files::load_folder(&folder.path, wanted, room),
+            DataSource::Tar(tar) => files::load_tar(&tar.path, wanted, room),
+            DataSource::Zip(zip) => files::load_zip(&zip.path, wanted, room),
+            DataSource::Npy(npy) => arrays::load_npy(npy, wanted, room),
+            DataSource::Npz(npz) => arrays::load_npz(npz, wanted, room),
+            DataSource::Teacher(_) | DataSource::Iid(_) | DataSource::Spectrum(_) => {
+                Err(DataError::Refused(Reader::Images.refusal(data.kind())))
+            }
         }
     }
 
@@ -198,13 +201,13 @@ mod tests {
         let files = |name| fintan_config::Files { path: at(name) };
         let wanted = Image { size: 10, channels: 1, ..Image::default() };
         for data in [
-            Data::Shapes(fintan_config::Shapes { count: 2, seed: 0 }),
-            Data::Idx(fintan_config::Idx { images: at("idx"), labels: None }),
-            Data::Cifar(fintan_config::Cifar { files: vec![at("cifar")], labels: 1 }),
-            Data::Folder(files("folder")),
-            Data::Tar(files("tar")),
-            Data::Zip(files("zip")),
-            Data::Npy(fintan_config::Npy { path: at("npy"), labels: None, range: None }),
+            DataSource::Shapes(fintan_config::Shapes { count: 2, seed: 0 }),
+            DataSource::Idx(fintan_config::Idx { images: at("idx"), labels: None }),
+            DataSource::Cifar(fintan_config::Cifar { files: vec![at("cifar")], labels: 1 }),
+            DataSource::Folder(files("folder")),
+            DataSource::Tar(files("tar")),
+            DataSource::Zip(files("zip")),
+            DataSource::Npy(fintan_config::Npy { path: at("npy"), labels: None, range: None }),
         ] {
             let load = |free| Images::load(&data, &wanted, free);
             assert_eq!(load(Some(200.0)).expect("fits").len(), 2, "{data:?}");
