@@ -15,6 +15,10 @@ lint:
 test:
     cargo test --release --workspace
 
+# The libraries without wgpu, built and tested (compiles Burn once more, without GPU support)
+core:
+    cargo test --release --workspace --exclude fintan --exclude fintan-torture
+
 # API documentation
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items
@@ -50,12 +54,12 @@ gpu-bench:
 snap:
     INSTA_UPDATE=always cargo test --release --test behaviour config_errors
 
-# Make the golden outputs anew (needs python3 with numpy and scipy)
+# Make the golden outputs anew: every script in assets/golden (needs python3 with numpy, scipy and mpmath; ten minutes)
 golden:
-    python3 assets/golden/make_network_cases.py > assets/golden/network_cases.json
-    python3 assets/golden/make_kernel_cases.py > assets/golden/kernel_cases.json
-    python3 assets/golden/make_evaluation_cases.py > assets/golden/evaluation_cases.json
-    python3 assets/golden/make_metric_cases.py > assets/golden/metric_cases.json
+    for script in assets/golden/make_*_cases.py; do \
+        cases="$(echo "$script" | sed 's/make_//; s/py$/json/')"; \
+        python3 "$script" > "$cases.new" && mv "$cases.new" "$cases" || exit 1; \
+    done
 
 # The README's pictures, from the program itself
 pictures:

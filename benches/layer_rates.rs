@@ -14,7 +14,7 @@ mod memory;
 
 use burn::tensor::{DType, Device, Tensor};
 use fintan_config::{
-    Activation, Adam, Architecture, Beta, Data, DcganGenerator, Fit, Function, Image, LayerRates, Norm,
+    Activation, Adam, Architecture, Beta, DataSource, DcganGenerator, Fit, Function, Image, LayerRates, Norm,
     Optimizer as Settings, Parametrization, Scaling, Sgd, Shape, Shapes, Upsampling,
 };
 use fintan_data::Images;
@@ -28,7 +28,7 @@ fn main() {
     memory::keep();
     let steps = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(300);
     let placement = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
-    let shapes = Data::Shapes(Shapes { count: IMAGES, seed: 0 });
+    let shapes = DataSource::Shapes(Shapes { count: IMAGES, seed: 0 });
     let image = Image { size: SIZE, channels: 1, fit: Fit::Resize, background: 0, flip: false };
     let images = Images::load(&shapes, &image, None).expect("drawn");
     let all: Vec<usize> = (0..IMAGES).collect();

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fintan_config::{Data, Experiment, Shapes};
+use fintan_config::{DataSource, Experiment, Shapes};
 use fintan_data::Images;
 use fintan_net::{Lowering, Mode, Placement};
 use fintan_train::Gan;
@@ -65,8 +65,8 @@ fn experiment(norm: &str) -> Experiment {
 
 fn one(device: &str, norm: &str, steps: usize) {
     let (placement, experiment) = (placement(device), experiment(norm));
-    let images =
-        Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image, None).expect("drawn");
+    let images = Images::load(&DataSource::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image, None)
+        .expect("drawn");
     let mut gan = Gan::new(&experiment, images.len(), &placement);
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..steps {
@@ -131,8 +131,8 @@ fn all() {
 /// Times the pieces of a step apart.
 fn parts(device: &str) {
     let (placement, experiment) = (placement(device), experiment("none"));
-    let images =
-        Images::load(&Data::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image, None).expect("drawn");
+    let images = Images::load(&DataSource::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image, None)
+        .expect("drawn");
     let gan = Gan::new(&experiment, images.len(), &placement);
     let random = |shape: [usize; 4]| -> Tensor<4> {
         let count: usize = shape.iter().product();

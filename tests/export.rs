@@ -11,6 +11,8 @@ use fintan_net::{Lowering, Mode, Network, Placement, channels_first, channels_la
 use fintan_train::{Purpose, stream};
 use serde_json::Value;
 
+use fintan_testing::networks::golden;
+
 use crate::support::{TINY, config, files, folder, run, succeed};
 
 fn exported(folder: &Path, flags: &[&str]) {
@@ -197,7 +199,8 @@ fn the_loader_computes_what_the_network_does() {
         eprintln!("skipped: no python3 with NumPy");
         return;
     }
-    let mut cases: Vec<(Architecture, Tensors)> = crate::support::golden_networks();
+    let mut cases: Vec<(Architecture, Tensors)> =
+        golden().into_iter().map(|case| (case.architecture, case.tensors)).collect();
     // Frames and pools of every kind, which no golden case has.
     let framed: Vec<Layer> = ["zero", "periodic", "symmetric"]
         .iter()

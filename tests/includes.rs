@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use fintan_config::{Data, Experiment, Subject};
+use fintan_config::{DataSource, Experiment, Subject};
 
 use crate::supervised::TASK;
 use crate::support::{TINY, files, folder, run, succeed};
@@ -32,7 +32,7 @@ fn the_file_on_top_wins_and_its_alternatives_replace() {
     let found = load(root, "mine/top.toml", &["train.log_every=2"]);
     let mut want = Experiment::parse("tiny", TINY, &[]).expect("sound").settings;
     (want.seed, want.train.steps, want.train.batch, want.train.log_every) = (3, 9, 16, 2);
-    want.data = Data::Idx(fintan_config::Idx { images: "i.gz".into(), labels: None });
+    want.data = DataSource::Idx(fintan_config::Idx { images: "i.gz".into(), labels: None });
     let rate = ["discriminator.optimizer.adam.rate=0.5".to_owned()];
     want.discriminator.optimizer =
         Experiment::parse("tiny", TINY, &rate).expect("sound").settings.discriminator.optimizer;

@@ -137,6 +137,9 @@ fn no_product_library_reserves_by_the_size_of_the_cache() {
     assert!(!tree.contains("private-gemm-x86"), "{tree}");
 }
 
+/// No measure of speed: the work takes seconds, and a program that hangs must fail this test instead of stopping all tests.
+const STUCK: std::time::Duration = std::time::Duration::from_mins(30);
+
 /// Bytes that `fintan ntk` holds at most, and an array of what it writes to `out`.
 fn peak(at: &Path, args: &[&str], threads: Option<&str>, out: &str, name: &str) -> (f64, Vec<f64>) {
     // Nothing more can be written into a full pipe, so the program waits where it names its file, after all work.
@@ -149,8 +152,13 @@ fn peak(at: &Path, args: &[&str], threads: Option<&str>, out: &str, name: &str) 
         .spawn()
         .expect("the program starts");
     let picture = at.join(out).with_extension("png");
+    let start = std::time::Instant::now();
     while !picture.is_file() {
         assert!(child.try_wait().expect("a child").is_none(), "it waits");
+        if start.elapsed() > STUCK {
+            child.kill().and_then(|()| child.wait()).expect("a child");
+            panic!("no `{}` after {STUCK:?}: the program is stuck", picture.display());
+        }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it waits");

@@ -1,14 +1,14 @@
 //! `fintan ntk`
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use fintan_artifact::{Array, read_arrays};
-use fintan_config::{InputShape, NetworkSettings, NetworkTable, Observe};
-use fintan_net::weights::read_safetensors;
+use fintan_net::weights::write_safetensors;
+use fintan_testing::networks::{Case, golden};
 use serde_json::{Value, json};
 
 use crate::devices::wgpu_at_hand;
-use crate::reference::{Written, written};
 use crate::support::{TINY, answer, config, files, folder, run, succeed};
 
 /// A fully connected network with batch norm: three outputs, coupled samples.
@@ -260,92 +260,95 @@ fn wrong_input_is_named() {
     assert!(code == 2 && said(&stderr, "at least 2 samples"), "{stderr}");
 }
 
-/// The reference kernels that lie beside the project on the developers' machines; elsewhere the golden cases of
-/// `crates/ntk` stand alone.
-#[test]
-fn reference_kernels_where_they_are_at_hand() {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/ntk");
-    if !place.is_dir() {
-        eprintln!("skipped: no reference kernels beside the project");
-        return;
-    }
-    let folder = folder();
-    let mut cases: Vec<PathBuf> =
-        std::fs::read_dir(place).expect("readable").map(|e| e.expect("readable").path()).collect();
-    cases.retain(|path| path.extension().is_some_and(|e| e == "json"));
-    assert!(cases.len() >= 11, "only {} reference kernels", cases.len());
-    for side in cases {
-        let tensors_path = side.with_extension("safetensors");
-        let tensors = read_safetensors(&std::fs::read(&tensors_path).expect("readable")).expect("tensors");
-        let wanted = |name: &str| {
-            let data = tensors[name].clone();
-            Array::f64(&data.shape().to_vec(), data.iter::<f64>().collect::<Vec<f64>>())
+/// A network of `assets/golden`, and its kernel by complex steps of another program.
+#[derive(serde::Deserialize)]
+struct GoldenKernel {
+    name: String,
+    /// `[N, N]` for each parameter.
+    traced: BTreeMap<String, Vec<f64>>,
+    /// `[N · O, N · O]`, for few rows.
+    full: Option<Vec<f64>>,
+}
+
+/// Networks beside their kernels.
+fn golden_kernels() -> Vec<(Case, GoldenKernel)> {
+    let text = include_str!("../assets/golden/kernel_cases.json");
+    let kernels: Vec<GoldenKernel> = serde_json::from_str(text).expect("golden kernels");
+    let cases: Vec<_> = golden().into_iter().zip(kernels).collect();
+    assert!(cases.len() >= 13 && cases.iter().all(|(case, kernel)| case.name == kernel.name));
+    cases
+}
+
+impl GoldenKernel {
+    /// Runs `fintan ntk` with weights and inputs from a file and compares what it writes, to a share of the largest entry.
+    fn check(&self, folder: &Path, case: &Case, entries: &str, args: &[&str], bound: f64) {
+        std::fs::write(folder.join("w.safetensors"), write_safetensors(&case.tensors)).expect("written");
+        let given = ["--weights", "w.safetensors", "--inputs", "w.safetensors:x", "--entries", entries];
+        let found = kernel(folder, &case.config(), &[&given[..], args].concat());
+        let n = found.shape[0];
+        let near = |what: &str, found: &[f64], wanted: &[f64], largest: f64| {
+            assert_eq!(found.len(), wanted.len(), "{}, {what}", self.name);
+            let off = found.iter().zip(wanted).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs())) / largest;
+            assert!(off < bound, "{}, {what}, {args:?}: {off:e}", self.name);
         };
-        let text = reference(&serde_json::from_slice(&std::fs::read(&side).expect("readable")).expect("JSON"));
-        let (weights, inputs) = (tensors_path.display().to_string(), format!("{}:x", tensors_path.display()));
-        for device in ["flex", "ndarray"] {
-            for method in ["structured", "ntk_vector_products", "jacobian_contraction"] {
-                for (entries, name) in [("full", "ntk_full"), ("traced", "ntk_traced")] {
-                    for (precision, bound) in [(&["--f64"][..], 1e-10), (&[], 1e-5)] {
-                        let args = ["--weights", &weights, "--inputs", &inputs, "--entries", entries];
-                        let more = ["--method", method, "--device", device];
-                        let k = kernel(folder.path(), &text, &[&args[..], &more, precision].concat());
-                        let off = far(&k, &wanted(name));
-                        assert!(off < bound, "{}, {device}, {method}, {entries}: {off:e}", side.display());
-                    }
-                }
-            }
-            for (name, part) in arrays(&folder.path().join("k.npz")) {
-                if let Some(parameter) = name.strip_prefix("parts/") {
-                    let want = wanted(&format!("ntk_traced_by_param.{parameter}"));
-                    let scale = wanted("ntk_traced").to_f64()[0].abs();
-                    let off = part.to_f64().iter().zip(want.to_f64()).fold(0.0_f64, |m, (a, b)| m.max((a - b).abs()));
-                    assert!(off < 1e-5 * scale, "{}, {parameter}: {off:e}", side.display());
-                }
-            }
+        if entries == "full" {
+            let o = found.shape[2];
+            let values = found.to_f64();
+            let at = |r: usize, s: usize| ((r / o * n + s / o) * o + r % o) * o + s % o;
+            let rows: Vec<f64> =
+                (0..n * o).flat_map(|r| (0..n * o).map(move |s| at(r, s))).map(|i| values[i]).collect();
+            let wanted = self.full.as_ref().expect("few rows");
+            near("full", &rows, wanted, wanted.iter().fold(0.0, |m, v| m.max(v.abs())));
+            return;
+        }
+        let total = (0..n * n).map(|i| self.traced.values().map(|part| part[i]).sum()).collect::<Vec<f64>>();
+        let largest = total.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+        near("traced", &found.to_f64(), &total, largest);
+        let parts = arrays(&folder.join("k.npz"));
+        for (name, wanted) in &self.traced {
+            let (_, part) = parts.iter().find(|(found, _)| *found == format!("parts/{name}")).expect("every parameter");
+            near(name, &part.to_f64(), wanted, largest);
         }
     }
 }
 
+/// The library is compared with them too; here weights and inputs pass through files and the command line.
+#[test]
+fn golden_kernels_from_files_by_every_method() {
+    let folder = folder();
+    let ways: [(&[&str], f64); 4] = [
+        (&["--device", "flex", "--method", "structured", "--f64"], 1e-9),
+        (&["--device", "ndarray", "--method", "ntk_vector_products", "--f64"], 1e-9),
+        (&["--device", "flex", "--method", "jacobian_contraction"], 1e-5),
+        (&["--device", "ndarray", "--method", "structured"], 1e-5),
+    ];
+    let mut full = 0;
+    for (case, kernel) in golden_kernels() {
+        for (args, bound) in ways {
+            kernel.check(folder.path(), &case, "traced", args, bound);
+            if kernel.full.is_some() {
+                kernel.check(folder.path(), &case, "full", args, bound);
+                full += 1;
+            }
+        }
+    }
+    assert!(full >= 16, "only {full} full kernels");
+}
+
 /// A few of them on a GPU, real or software.
 #[test]
-fn reference_kernels_on_wgpu_where_they_are_at_hand() {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/ntk");
-    if !place.is_dir() {
-        eprintln!("skipped: no reference kernels beside the project");
-        return;
-    }
-    if !wgpu_at_hand("reference_kernels_on_wgpu_where_they_are_at_hand") {
+fn golden_kernels_from_files_on_wgpu() {
+    if !wgpu_at_hand("golden_kernels_from_files_on_wgpu") {
         return;
     }
     let folder = folder();
-    for name in ["fc_relu_normalized", "fc_batchnorm_train", "conv_stride_pad", "gen_convt_graph_param"] {
-        let tensors_path = place.join(name).with_extension("safetensors");
-        let tensors = read_safetensors(&std::fs::read(&tensors_path).expect("readable")).expect("tensors");
-        let side = std::fs::read(tensors_path.with_extension("json")).expect("readable");
-        let text = reference(&serde_json::from_slice(&side).expect("JSON"));
-        let (weights, inputs) = (tensors_path.display().to_string(), format!("{}:x", tensors_path.display()));
-        let k = kernel(folder.path(), &text, &["--weights", &weights, "--inputs", &inputs, "--device", "wgpu"]);
-        let data = tensors["ntk_traced"].clone();
-        let off = far(&k, &Array::f64(&data.shape().to_vec(), data.iter::<f64>().collect::<Vec<f64>>()));
-        assert!(off < 1e-5, "{name}: {off:e}");
+    let names = ["scalings", "norms", "conv_rectangular", "generator_graph"];
+    let mut cases = golden_kernels();
+    cases.retain(|(case, _)| names.contains(&case.name.as_str()));
+    assert_eq!(cases.len(), names.len());
+    for (case, kernel) in cases {
+        kernel.check(folder.path(), &case, "traced", &["--device", "wgpu"], 1e-5);
     }
-}
-
-/// A reference network as a configuration.
-fn reference(side: &Value) -> String {
-    let Written { input, layers, parametrization } = written(side);
-    let network = NetworkTable {
-        input: InputShape(input),
-        parametrization,
-        fc: None,
-        vanilla: None,
-        bn_ff: None,
-        bn_res: None,
-        outputs: None,
-        layers: Some(layers),
-    };
-    NetworkSettings { seed: 0, network, data: None, task: None, moments: None, observe: Observe::default() }.to_toml()
 }
 
 #[test]

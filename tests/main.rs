@@ -14,13 +14,14 @@
 //! - [`kernels`]: empirical kernels, by every method, from files, of checkpoints
 //! - [`locks`]: one writer a folder, tiles that are shared, starts that are refused or killed
 //! - [`losses`]: losses of GANs, spectral normalization, schedules
-//! - [`moments`], [`moments_explicit`]: moments through depth, however cut; of given weights on GPUs
+//! - [`moments`]: moments through depth, however cut; of given weights on GPUs
 //! - [`observed`]: kernels beside training
 //! - [`regimes`]: order and chaos of untrained and trained generators
 //! - [`report`]: runs on one page, read by a browser
 //! - [`runs`]: run directories: resume, interrupts, nothing overwritten, nothing lost
 //! - [`running_statistics`]: batch norms in evaluation mode, with weights from elsewhere
 //! - [`samples`]: grids, single images, arrays, interpolations
+//! - [`sources`]: every source of data in every place that reads one
 //! - [`supervised`]: networks with a task: training against closed forms, runs that go on exactly, kernels of the task
 //! - [`terminal`]: full disks, closed pipes, hostile names on stdout and stderr
 //! - [`theory`]: infinite width beside published numbers, finite networks and trained losses
@@ -43,16 +44,13 @@ mod kernels;
 mod locks;
 mod losses;
 mod moments;
-#[path = "../crates/moments/tests/explicit.rs"]
-mod moments_explicit;
 mod observed;
-#[path = "../crates/net/tests/reference.rs"]
-mod reference;
 mod regimes;
 mod report;
 mod running_statistics;
 mod runs;
 mod samples;
+mod sources;
 mod supervised;
 mod support;
 mod terminal;

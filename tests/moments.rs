@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use burn::tensor::DType;
 use fintan_artifact::read_arrays;
 
 use crate::devices::wgpu_at_hand;
-use crate::support::{answer, config, files, fintan, folder, run, succeed};
+use crate::support::{answer, config, files, fintan, folder, placements, run, succeed};
 
 const SMALL: &str = r#"
 seed = 5
@@ -345,6 +346,16 @@ fn lines_of_a_measurement_in_any_order_are_taken_or_named() {
         match named {
             None => assert_eq!(code, 0, "{said}"),
             Some(named) => assert!(code == 2 && said.contains(named), "{named}: {said}"),
+        }
+    }
+}
+
+/// The crate's own tests do so on CPUs.
+#[test]
+fn small_networks_have_the_moments_computed_elsewhere_on_gpus() {
+    for case in fintan_testing::moments::golden() {
+        for placement in placements(DType::F32) {
+            case.check(&placement, 1e-5);
         }
     }
 }

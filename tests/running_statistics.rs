@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use fintan_config::{InputShape, Layer, NetworkSettings, NetworkTable, Observe, Parametrization, Shape};
 use fintan_net::weights::{Tensors, write_safetensors};
+use fintan_testing::networks::golden_in_evaluation;
 
 use crate::kernels::{array, arrays, said};
 use crate::support::{files, folder, run, succeed};
@@ -14,55 +14,33 @@ use crate::support::{files, folder, run, succeed};
 type Change<'a> = &'a dyn Fn(&mut Tensors);
 
 /// A network in evaluation mode and its kernel, from `assets/golden/make_evaluation_cases.py`.
-#[derive(serde::Deserialize)]
 struct Case {
-    name: String,
-    parametrization: Parametrization,
-    input: [usize; 3],
-    layers: Vec<Layer>,
-    tensors: BTreeMap<String, Numbers>,
+    network: fintan_testing::networks::Case,
     /// `[N, N]` for each parameter.
     traced: BTreeMap<String, Vec<f64>>,
 }
 
-#[derive(serde::Deserialize)]
-struct Numbers {
-    shape: Vec<usize>,
-    data: Vec<f64>,
-}
-
 impl Case {
     fn all() -> Vec<Self> {
-        serde_json::from_str(include_str!("../assets/golden/evaluation_cases.json")).expect("golden cases")
+        #[derive(serde::Deserialize)]
+        struct Kernel {
+            traced: BTreeMap<String, Vec<f64>>,
+        }
+        let kernels: Vec<Kernel> =
+            serde_json::from_str(include_str!("../assets/golden/evaluation_cases.json")).expect("golden cases");
+        let cases = golden_in_evaluation().into_iter().zip(kernels);
+        cases.map(|(network, Kernel { traced })| Self { network, traced }).collect()
     }
 
     fn config(&self, at: &Path) -> String {
-        let [c, h, w] = self.input;
-        let network = NetworkTable {
-            input: InputShape(Shape::image(c, h, w)),
-            parametrization: self.parametrization,
-            fc: None,
-            vanilla: None,
-            bn_ff: None,
-            bn_res: None,
-            outputs: None,
-            layers: Some(self.layers.clone()),
-        };
-        let settings =
-            NetworkSettings { seed: 0, network, data: None, task: None, moments: None, observe: Observe::default() };
-        let path = at.join(format!("{}.toml", self.name));
-        std::fs::write(&path, settings.to_toml()).expect("written");
+        let path = at.join(format!("{}.toml", self.network.name));
+        std::fs::write(&path, self.network.config()).expect("written");
         path.display().to_string()
-    }
-
-    fn tensors(&self) -> Tensors {
-        let data = |n: &Numbers| TensorData::new(n.data.clone(), n.shape.clone());
-        self.tensors.iter().map(|(name, n)| (name.clone(), data(n))).collect()
     }
 
     /// The tensors as PyTorch stores them: a counter of batches lies beside running statistics.
     fn state_dict(&self) -> Tensors {
-        let mut tensors = self.tensors();
+        let mut tensors = self.network.tensors.clone();
         let norms: Vec<String> =
             tensors.keys().filter_map(|name| Some(name.strip_suffix(".running_mean")?.to_owned())).collect();
         for i in norms {
@@ -98,7 +76,7 @@ fn kernels_take_running_statistics_by_pytorchs_names() {
                         parts.iter().find(|(found, _)| *found == format!("parts/{name}")).expect("every parameter");
                     for (found, wanted) in part.to_f64().iter().zip(wanted) {
                         let off = (found - wanted).abs() / largest;
-                        assert!(off < bound, "{}, {method}, {name}: {found} and {wanted}", case.name);
+                        assert!(off < bound, "{}, {method}, {name}: {found} and {wanted}", case.network.name);
                     }
                 }
             }
@@ -110,7 +88,7 @@ fn kernels_take_running_statistics_by_pytorchs_names() {
 /// a kernel over batch statistics needs none.
 #[test]
 fn running_statistics_are_never_made_up() {
-    let case = Case::all().into_iter().find(|case| case.name == "generator").expect("a case");
+    let case = Case::all().into_iter().find(|case| case.network.name == "generator").expect("a case");
     let folder = folder();
     let at = folder.path();
     let config = case.config(at);

@@ -1,14 +1,11 @@
 //! Running the program in a folder of its own.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use burn::tensor::{DType, TensorData};
+use burn::tensor::DType;
 use fintan_artifact::{LogLine, RunDir};
-use fintan_config::{Architecture, Layer, NetworkExperiment, Parametrization, Shape, Subject};
 use fintan_net::Placement;
-use fintan_net::weights::Tensors;
 
 /// A folder that goes away with the test.
 pub(crate) fn folder() -> tempfile::TempDir {
@@ -66,29 +63,6 @@ grid = [2, 3]
 checkpoint_every = 50
 ";
 
-/// The networks of `assets/golden` with their parameters and inputs `x`.
-pub(crate) fn golden_networks() -> Vec<(Architecture, Tensors)> {
-    #[derive(serde::Deserialize)]
-    struct Case {
-        parametrization: Parametrization,
-        input: [usize; 3],
-        layers: Vec<Layer>,
-        tensors: BTreeMap<String, Numbers>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Numbers {
-        shape: Vec<usize>,
-        data: Vec<f64>,
-    }
-    let text = include_str!("../assets/golden/network_cases.json");
-    let cases: Vec<Case> = serde_json::from_str(text).expect("golden cases");
-    let network = |Case { parametrization, input: [c, h, w], layers, tensors }: Case| {
-        let architecture = Architecture::new(Shape::image(c, h, w), &layers, parametrization).expect("sound");
-        (architecture, tensors.into_iter().map(|(name, n)| (name, TensorData::new(n.data, n.shape))).collect())
-    };
-    cases.into_iter().map(network).collect()
-}
-
 /// Writes a configuration and gives its path.
 pub(crate) fn config(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("tiny.toml");
@@ -119,14 +93,6 @@ pub(crate) fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     walk(folder, folder, &mut found);
     found.sort();
     found
-}
-
-/// A checked `[network]`.
-pub(crate) fn experiment(text: &str) -> NetworkExperiment {
-    match Subject::parse("test", text, &[]).unwrap_or_else(|e| panic!("{e:?}\n{text}")) {
-        Subject::Network(network) => network,
-        Subject::Gan(_) => unreachable!("a [network]"),
-    }
 }
 
 /// The GPU, in single precision, where there is one: CPUs have the same tests in the crates that compute.

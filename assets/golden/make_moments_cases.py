@@ -1,6 +1,8 @@
 """Moments of signal and noise in small networks, one output value at a time.
 
-Writes moments_cases.json. Nothing is shared with the program: convolutions are loops over taps, noise is carried by
+    python3 make_moments_cases.py > moments_cases.json        (needs numpy)
+
+Nothing is shared with the program: convolutions are loops over taps, noise is carried by
 finite differences of the whole network in long double, batch statistics held fixed or not.
 """
 
@@ -172,6 +174,4 @@ for unit in ("vanilla", "bn_ff", "bn_res"):
         for bn_noise in ["fixed_stats"] + (["full"] if unit != "vanilla" and kernel < 3 else []):
             activation = "tanh" if size == 1 or unit == "vanilla" and kernel == 2 else "relu"
             cases.append(make(unit, kernel, padding, size, channels, stride, activation, bn_noise, unit == "vanilla"))
-with open("moments_cases.json", "w") as out:
-    json.dump(cases, out)
-print(len(cases), "cases")
+print(json.dumps(cases), end="")

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_artifact::{RunDir, write_whole};
-use fintan_config::{Cifar, Data, Files, Fit, Idx, Image, Npy, Npz, Subject};
+use fintan_config::{Cifar, DataSource, Files, Fit, Idx, Image, Npy, Npz, Reader, Subject};
 use fintan_data::{Images, Order, holds_batches, looks_like_tar};
 use fintan_report::grid_png;
 
@@ -77,7 +77,7 @@ fn info(args: &DataArgs) -> Result<Images, Failure> {
 }
 
 /// What kind of data lies at a path.
-fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
+fn find(args: &DataArgs) -> Result<(DataSource, Image), Failure> {
     if !args.path.exists() {
         return Err(Failure::input(format!("`{}` does not exist", args.path.display())));
     }
@@ -87,8 +87,13 @@ fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
         return match Subject::load(&path, &[])? {
             Subject::Gan(experiment) => Ok((experiment.settings.data, experiment.settings.image)),
             Subject::Network(network) => {
-                let data = network.settings.data.and_then(|data| data.images(network.network.input));
-                data.ok_or_else(|| Failure::input(format!("`{}` has no images as data", path.display())))
+                let path = path.display();
+                let Some(data) = network.settings.data else {
+                    return Err(Failure::input(format!("`{path}` has no images as data")));
+                };
+                let refused = || Failure::input(format!("`{path}`: {}", Reader::Images.refusal(data.kind())));
+                let image = data.image(network.network.input).ok_or_else(refused)?;
+                Ok((data, image))
             }
         };
     }
@@ -100,19 +105,19 @@ fn find(args: &DataArgs) -> Result<(Data, Image), Failure> {
     let data = if path.is_dir() && holds_batches(&path) || is("bin") {
         // The names of CIFAR-100's fine labels tell its records from those of CIFAR-10.
         let labels = if path.join("fine_label_names.txt").is_file() { 2 } else { 1 };
-        Data::Cifar(Cifar { files: vec![path], labels })
+        DataSource::Cifar(Cifar { files: vec![path], labels })
     } else if path.is_dir() {
-        Data::Folder(Files { path })
+        DataSource::Folder(Files { path })
     } else if is("tar") || is("tgz") || is_packed_tar(&path) || looks_like_tar(&path).map_err(Failure::input)? {
-        Data::Tar(Files { path })
+        DataSource::Tar(Files { path })
     } else if is("zip") {
-        Data::Zip(Files { path })
+        DataSource::Zip(Files { path })
     } else if is("npy") {
-        Data::Npy(Npy { path, labels: None, range: None })
+        DataSource::Npy(Npy { path, labels: None, range: None })
     } else if is("npz") {
-        Data::Npz(Npz { path, name: None, labels: None, range: None })
+        DataSource::Npz(Npz { path, name: None, labels: None, range: None })
     } else {
-        Data::Idx(Idx { images: path, labels: None })
+        DataSource::Idx(Idx { images: path, labels: None })
     };
     Ok((data, image))
 }

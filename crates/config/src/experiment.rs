@@ -1,10 +1,9 @@
 //! An experiment as written in TOML, and as checked.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError};
+use crate::data::{DataSource, Image, Reader};
 use crate::error::Invalid;
 use crate::layers::Layer;
 use crate::loss::{GanLoss, OnCollapse, SpectralNorm, check_loss};
@@ -27,7 +26,7 @@ pub struct Settings {
     #[serde(default)]
     pub image: Image,
     /// Where images come from.
-    pub data: Data,
+    pub data: DataSource,
     /// The generator.
     pub generator: Generator,
     /// The discriminator.
@@ -41,177 +40,6 @@ pub struct Settings {
     /// What is measured beside it.
     #[serde(default, skip_serializing_if = "Observe::is_empty")]
     pub observe: Observe,
-}
-
-/// What an image is to the networks; every data set is brought to this form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Image {
-    /// Rows and columns.
-    pub size: usize,
-    /// 1 (grey) or 3 (RGB).
-    pub channels: usize,
-    /// How another size is brought to `size`.
-    pub fit: Fit,
-    /// Colour under transparent pixels and in padding, 0 to 255.
-    pub background: u8,
-    /// Mirror images at random.
-    pub flip: bool,
-}
-
-impl Default for Image {
-    fn default() -> Self {
-        Self { size: 32, channels: 1, fit: Fit::Resize, background: 0, flip: false }
-    }
-}
-
-/// How an image of another size is fitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fit {
-    /// Cut to the largest centred square, then scale (Lanczos).
-    Resize,
-    /// Cut the centre out; images may not be smaller.
-    Crop,
-    /// Put into the centre of a background; images may not be larger.
-    Pad,
-}
-
-/// Source of images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Data {
-    /// The built-in set: drawn, not read.
-    Shapes(Shapes),
-    /// IDX files (MNIST and its kin), gzip or plain.
-    Idx(Idx),
-    /// CIFAR-10 or CIFAR-100 binary batches.
-    Cifar(Cifar),
-    /// A folder of PNG and JPEG files, with all below it.
-    Folder(Files),
-    /// A tar archive of PNG and JPEG files.
-    Tar(Files),
-    /// A zip archive of PNG and JPEG files.
-    Zip(Files),
-    /// An array of images, as NumPy saves one.
-    Npy(Npy),
-    /// An array of images among several, as NumPy saves them.
-    Npz(Npz),
-}
-
-impl Data {
-    /// Every file and folder it names.
-    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        match self {
-            Self::Shapes(_) => Vec::new(),
-            Self::Idx(idx) => idx.paths_mut(),
-            Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
-            Self::Folder(files) | Self::Tar(files) | Self::Zip(files) => vec![&mut files.path],
-            Self::Npy(npy) => npy.paths_mut(),
-            Self::Npz(npz) => vec![&mut npz.path],
-        }
-    }
-
-    /// What gives its images labels where they have none.
-    #[must_use]
-    pub fn how_to_label(&self) -> &'static str {
-        match self {
-            Self::Shapes(_) | Self::Cifar(_) => "each image has one",
-            Self::Idx(_) => "name the file as `data.idx.labels`",
-            Self::Folder(_) | Self::Tar(_) | Self::Zip(_) => "put the images of each class into a folder of its own",
-            Self::Npy(_) => "name the file as `data.npy.labels`",
-            Self::Npz(_) => "name the array as `data.npz.labels`",
-        }
-    }
-}
-
-/// The built-in set of drawn shapes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Shapes {
-    /// Number of images.
-    pub count: usize,
-    /// Seed of the drawings, apart from the experiment's seed.
-    pub seed: u64,
-}
-
-impl Default for Shapes {
-    fn default() -> Self {
-        Self { count: 8192, seed: 0 }
-    }
-}
-
-/// An IDX data set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Idx {
-    /// The image file, such as `train-images-idx3-ubyte.gz`.
-    pub images: PathBuf,
-    /// The label file, such as `train-labels-idx1-ubyte.gz`; GAN training does without.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<PathBuf>,
-}
-
-impl Idx {
-    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        std::iter::once(&mut self.images).chain(&mut self.labels).collect()
-    }
-}
-
-/// CIFAR binary batches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cifar {
-    /// The batch files, or one folder that holds them.
-    pub files: Vec<PathBuf>,
-    /// Labels a record starts with: 1 in CIFAR-10, 2 in CIFAR-100.
-    #[serde(default = "one_usize")]
-    pub labels: usize,
-}
-
-/// Image files. The folder that a file lies in is its class, where there are at least two such folders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Files {
-    /// The folder or archive.
-    pub path: PathBuf,
-}
-
-/// Images as an array `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`, C = 1 or 3, of bytes or floats.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Npy {
-    /// The `.npy` file.
-    pub path: PathBuf,
-    /// An `.npy` file of integers, one an image; GAN training does without.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<PathBuf>,
-    /// The floats that are black and white, such as `[0, 1]` or `[-1, 1]`; bytes have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<[f64; 2]>,
-}
-
-impl Npy {
-    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        std::iter::once(&mut self.path).chain(&mut self.labels).collect()
-    }
-}
-
-/// The same among the arrays of an `.npz` file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Npz {
-    /// The `.npz` file.
-    pub path: PathBuf,
-    /// The array of images; may be left out where there is no other but the labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The array of labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub labels: Option<String>,
-    /// As in [`Npy`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<[f64; 2]>,
 }
 
 /// A generator: exactly one of `dcgan`, `fc` and `layers`.
@@ -368,9 +196,6 @@ impl Default for Train {
     }
 }
 
-fn one_usize() -> usize {
-    1
-}
 fn sixty_four() -> usize {
     64
 }
@@ -411,7 +236,7 @@ impl Settings {
         if ![1, 3].contains(&channels) {
             return Err(Invalid::new("image.channels", format!("`image.channels` must be 1 or 3, got {channels}")));
         }
-        check_data(data)?;
+        Reader::Images.check(data)?;
         check_train(train)?;
         observe.check(usize::MAX)?;
         within("generator.latent", generator.latent, 1, 1 << 20)?;
@@ -528,33 +353,6 @@ fn fraction(key: &str, value: f64) -> Result<(), Invalid> {
     } else {
         Err(Invalid::new(key, format!("`{key}` must be in [0, 1), got {value}")))
     }
-}
-
-pub(crate) fn check_data(data: &Data) -> Result<(), Invalid> {
-    match data {
-        Data::Shapes(Shapes { count, seed: _ }) => within("data.shapes.count", *count, 1, 1 << 22),
-        Data::Cifar(Cifar { files, labels }) => {
-            if files.is_empty() {
-                return Err(Invalid::new("data.cifar.files", "`data.cifar.files` must name at least one file"));
-            }
-            within("data.cifar.labels", *labels, 1, 2)
-        }
-        Data::Idx(Idx { images: _, labels: _ })
-        | Data::Folder(Files { path: _ })
-        | Data::Tar(Files { path: _ })
-        | Data::Zip(Files { path: _ }) => Ok(()),
-        Data::Npy(Npy { path: _, labels: _, range }) => check_range("data.npy.range", *range),
-        Data::Npz(Npz { path: _, name: _, labels: _, range }) => check_range("data.npz.range", *range),
-    }
-}
-
-fn check_range(key: &str, range: Option<[f64; 2]>) -> Result<(), Invalid> {
-    let Some([black, white]) = range else { return Ok(()) };
-    if black < white && (white - black).is_finite() {
-        return Ok(());
-    }
-    Err(Invalid::new(key, format!("`{key}` must be two numbers, the lower first, got [{black}, {white}]"))
-        .with_help("for instance [0, 1] or [-1, 1]"))
 }
 
 fn check_train(train: &Train) -> Result<(), Invalid> {

@@ -10,6 +10,7 @@
 mod architecture;
 mod changes;
 mod comparison;
+mod data;
 mod deep;
 mod description;
 mod error;
@@ -34,13 +35,14 @@ mod task;
 
 pub use architecture::{Architecture, ArchitectureError, Node};
 pub use comparison::{ComparisonSettings, Variant};
+pub use data::{
+    Cifar, Content, DataSource, Files, Fit, Idx, Image, Npy, Npz, Reader, Shapes, SourceKind, Spectrum, Teacher,
+    image_of,
+};
 pub use deep::{Deep, Unit};
 pub use description::{DescribedLayer, Description, DescriptionError, WeightScale};
 pub use error::{ConfigError, Invalid};
-pub use experiment::{
-    Adam, Cifar, Data, Discriminator, Experiment, Files, Fit, Generator, Idx, Image, Npy, Npz, Optimizer, Settings,
-    Sgd, Shapes, Train,
-};
+pub use experiment::{Adam, Discriminator, Experiment, Generator, Optimizer, Settings, Sgd, Train};
 pub use gaussian::{expectation, gauss_legendre};
 pub use include::Sources;
 pub use layers::{
@@ -49,7 +51,7 @@ pub use layers::{
 };
 pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, OnCollapse, R1, SpectralNorm};
 pub use memory::{Bytes, Held, MemoryBound};
-pub use moments::{BnNoise, Inputs, Moments, MomentsNtk, Point, Precision, Spectrum, Tensor as MomentTensor, image_of};
+pub use moments::{BnNoise, Moments, MomentsNtk, Point, Precision, Tensor as MomentTensor};
 pub use nonlinearity::{Activation, Function, SELU, Scaling};
 pub use observe::{Observe, ObserveNtk};
 pub use parametrization::{Beta, Init, Parametrization, Standard};
@@ -61,4 +63,4 @@ pub use schedule::{Decay, Fall, Schedule, Stairs};
 pub use shape::{Pair, Shape};
 pub use source::{EXCLUSIVE, override_line};
 pub use subject::{InputShape, NetworkExperiment, NetworkSettings, NetworkTable, Subject};
-pub use task::{Goal, InputScale, Labelled, LossFunction, Supervised, SupervisedExperiment, Task, Teacher};
+pub use task::{Goal, InputScale, LossFunction, Supervised, SupervisedExperiment, Task};

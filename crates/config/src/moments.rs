@@ -1,12 +1,11 @@
 //! Settings of `[moments]`: signal and noise through depth.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::data::{DataSource, Npy, Npz, Reader};
 use crate::error::Invalid;
-use crate::experiment::{Cifar, Data, Files, Fit, Idx, Image, Shapes, check_data, within};
+use crate::experiment::within;
 use crate::layers::{Empty, Layer};
 use crate::shape::Shape;
 
@@ -15,7 +14,7 @@ use crate::shape::Shape;
 #[serde(deny_unknown_fields, default)]
 pub struct Moments {
     /// Where inputs come from.
-    pub inputs: Inputs,
+    pub inputs: DataSource,
     /// Inputs of one realisation.
     pub batch: usize,
     /// Bring every input channel to mean 0 and variance 1 over the batch and its positions.
@@ -52,7 +51,7 @@ pub struct Moments {
 impl Default for Moments {
     fn default() -> Self {
         Self {
-            inputs: Inputs::Iid(Empty {}),
+            inputs: DataSource::Iid(Empty {}),
             batch: 64,
             standardize: true,
             drop_constant: false,
@@ -68,39 +67,6 @@ impl Default for Moments {
             ntk: None,
         }
     }
-}
-
-/// Source of inputs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Inputs {
-    /// Every value N(0, 1), independent.
-    Iid(Empty),
-    /// Gaussian with a power-law spectrum, as images have.
-    Spectrum(Spectrum),
-    /// A `.npy` file `[samples, features]` or `[samples, channels, rows, columns]`.
-    Npy(Files),
-    /// The built-in drawings.
-    Shapes(Shapes),
-    /// IDX files.
-    Idx(Idx),
-    /// CIFAR binary batches.
-    Cifar(Cifar),
-    /// A folder of images.
-    Folder(Files),
-    /// A tar archive of images.
-    Tar(Files),
-}
-
-/// A Gaussian with a power-law spectrum.
-///
-/// Of vectors: covariance eigenvalues `k^-exponent`, k = 1..512, in a random basis. Of images: random fields of power
-/// `max(|f|, 1)^-exponent` at frequency f, channels with 0.8 of their variance in common.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spectrum {
-    /// Exponent of the power law.
-    pub exponent: f64,
 }
 
 /// Signal or noise.
@@ -146,31 +112,6 @@ pub struct MomentsNtk {
     pub realisations: Option<usize>,
     /// Depths at which the networks are cut off.
     pub depths: Vec<usize>,
-}
-
-impl Inputs {
-    /// Every file and folder it names.
-    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        match self {
-            Self::Iid(_) | Self::Spectrum(_) | Self::Shapes(_) => Vec::new(),
-            Self::Idx(idx) => idx.paths_mut(),
-            Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
-            Self::Npy(files) | Self::Folder(files) | Self::Tar(files) => vec![&mut files.path],
-        }
-    }
-
-    /// The same as a source of images, where it is one.
-    #[must_use]
-    pub fn data(&self) -> Option<Data> {
-        match self {
-            Self::Iid(_) | Self::Spectrum(_) | Self::Npy(_) => None,
-            Self::Shapes(shapes) => Some(Data::Shapes(shapes.clone())),
-            Self::Idx(idx) => Some(Data::Idx(idx.clone())),
-            Self::Cifar(cifar) => Some(Data::Cifar(cifar.clone())),
-            Self::Folder(files) => Some(Data::Folder(files.clone())),
-            Self::Tar(files) => Some(Data::Tar(files.clone())),
-        }
-    }
 }
 
 impl Moments {
@@ -273,35 +214,41 @@ fn check_depths(key: &str, depths: &[usize], depth: usize) -> Result<(), Invalid
     Ok(())
 }
 
-fn check_inputs(inputs: &Inputs, shape: Shape) -> Result<(), Invalid> {
-    if let Inputs::Spectrum(Spectrum { exponent }) = inputs
-        && !(exponent.is_finite() && *exponent >= 0.0)
-    {
-        let key = "moments.inputs.spectrum.exponent";
-        return Err(Invalid::new(key, format!("`{key}` must be at least 0, got {exponent}")));
+fn check_inputs(inputs: &DataSource, shape: Shape) -> Result<(), Invalid> {
+    Reader::Moments.check(inputs)?;
+    match inputs {
+        DataSource::Npy(Npy { path: _, labels, range }) => check_values("npy", labels.is_some(), range.is_some()),
+        DataSource::Npz(Npz { path: _, name: _, labels, range }) => {
+            check_values("npz", labels.is_some(), range.is_some())
+        }
+        DataSource::Shapes(_)
+        | DataSource::Idx(_)
+        | DataSource::Cifar(_)
+        | DataSource::Folder(_)
+        | DataSource::Tar(_)
+        | DataSource::Zip(_) => {
+            if inputs.image(shape).is_some() {
+                return Ok(());
+            }
+            let message =
+                format!("`network.input` must be a square image of 1 or 3 channels for these inputs, got {shape}");
+            Err(Invalid::new("network.input", message)
+                .with_help("for instance [3, 32, 32], or its 3072 values as a vector"))
+        }
+        DataSource::Teacher(_) | DataSource::Iid(_) | DataSource::Spectrum(_) => Ok(()),
     }
-    let Some(data) = inputs.data() else { return Ok(()) };
-    if image_of(shape).is_none() {
-        let message =
-            format!("`network.input` must be a square image of 1 or 3 channels for these inputs, got {shape}");
-        return Err(Invalid::new("network.input", message)
-            .with_help("for instance [3, 32, 32], or its 3072 values as a vector"));
-    }
-    check_data(&data)
 }
 
-/// What an image is to a network with this input: a vector holds a grey or else a coloured square.
-#[must_use]
-pub fn image_of(input: Shape) -> Option<Image> {
-    let image = |channels, size| Image { size, channels, fit: Fit::Resize, background: 0, flip: false };
-    if !input.is_vector() {
-        let square = [1, 3].contains(&input.channels) && input.height == input.width;
-        return (square && input.height <= 4096).then(|| image(input.channels, input.height));
+/// Arrays are taken as the values that they hold, not as images.
+fn check_values(name: &str, labels: bool, range: bool) -> Result<(), Invalid> {
+    for (setting, given) in [("labels", labels), ("range", range)] {
+        if given {
+            let key = format!("moments.inputs.{name}.{setting}");
+            let message = format!("`{key}` belongs to images; moments take the values of the array as they are");
+            return Err(Invalid::new(key, message).with_help("leave it out"));
+        }
     }
-    [1, 3]
-        .into_iter()
-        .map(|channels| image(channels, (input.len() / channels).isqrt()))
-        .find(|image| image.size <= 4096 && image.channels * image.size * image.size == input.len())
+    Ok(())
 }
 
 /// A point of a network at which moments are measured.

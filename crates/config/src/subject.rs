@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::architecture::Architecture;
+use crate::data::DataSource;
 use crate::deep::{Deep, Unit};
 use crate::error::Invalid;
 use crate::experiment::{Experiment, check_parametrization};
@@ -14,7 +15,7 @@ use crate::observe::Observe;
 use crate::parametrization::Parametrization;
 use crate::presets::Fc;
 use crate::shape::Shape;
-use crate::task::{Labelled, SupervisedExperiment, Task, check_task};
+use crate::task::{SupervisedExperiment, Task, check_task};
 
 /// What a configuration file describes.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +37,7 @@ pub struct NetworkSettings {
     pub network: NetworkTable,
     /// Inputs and targets of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Labelled>,
+    pub data: Option<DataSource>,
     /// What it is trained for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
@@ -135,7 +136,7 @@ impl Subject {
             Self::Gan(experiment) => experiment.settings.data.paths_mut(),
             Self::Network(network) => {
                 let NetworkSettings { data, moments, .. } = &mut network.settings;
-                let data = data.iter_mut().flat_map(Labelled::paths_mut);
+                let data = data.iter_mut().flat_map(DataSource::paths_mut);
                 data.chain(moments.iter_mut().flat_map(|moments| moments.inputs.paths_mut())).collect()
             }
         }

@@ -1,16 +1,11 @@
 //! What a `[network]` is trained for: goal, loss, data with targets, loop.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::data::{Content, DataSource, Reader};
 use crate::error::Invalid;
-use crate::experiment::{
-    Cifar, Data, Files, Idx, Image, Npy, Npz, Optimizer, Shapes, at_least_one, check_data, check_layer_rates,
-    check_optimizer, within,
-};
-use crate::moments::image_of;
+use crate::experiment::{Optimizer, at_least_one, check_layer_rates, check_optimizer, within};
 use crate::rates::LayerRates;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
@@ -105,99 +100,6 @@ pub enum InputScale {
     Raw,
 }
 
-/// Source of inputs with targets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Labelled {
-    /// The built-in drawings, of twelve classes.
-    Shapes(Shapes),
-    /// IDX files (MNIST and its kin), gzip or plain, with their labels.
-    Idx(Idx),
-    /// CIFAR-10 or CIFAR-100 binary batches.
-    Cifar(Cifar),
-    /// A folder of PNG and JPEG files, a folder for each class.
-    Folder(Files),
-    /// The same in a tar archive.
-    Tar(Files),
-    /// The same in a zip archive.
-    Zip(Files),
-    /// An array of images with one of labels, as NumPy saves them.
-    Npy(Npy),
-    /// The same in one file.
-    Npz(Npz),
-    /// A function of inputs on the sphere, drawn and not read.
-    Teacher(Teacher),
-}
-
-/// A drawn function of inputs x, uniform on the sphere `|x| = √n_0`: a sum of polynomials of growing degree,
-///
-/// `y_o = D^-1/2 Σ_d h_d(u_od · x)`, d = 1..D,
-///
-/// with h_d the Hermite polynomials of unit variance and u_od random unit directions, one for each output and degree.
-/// The outputs have mean 0 and a variance near 1, below it where n_0 is small.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Teacher {
-    /// D, from 1 (linear) to 8.
-    pub degree: u32,
-    /// Standard deviation of normal noise on training targets, added before the sign is taken; test targets have none.
-    pub noise: f64,
-    /// Seed of the function, apart from the experiment's seed, which draws inputs.
-    pub seed: u64,
-}
-
-impl Default for Teacher {
-    fn default() -> Self {
-        Self { degree: 3, noise: 0.0, seed: 0 }
-    }
-}
-
-impl Labelled {
-    /// Every file and folder it names.
-    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        match self {
-            Self::Shapes(_) | Self::Teacher(_) => Vec::new(),
-            Self::Idx(idx) => idx.paths_mut(),
-            Self::Cifar(cifar) => cifar.files.iter_mut().collect(),
-            Self::Folder(files) | Self::Tar(files) | Self::Zip(files) => vec![&mut files.path],
-            Self::Npy(npy) => npy.paths_mut(),
-            Self::Npz(npz) => vec![&mut npz.path],
-        }
-    }
-
-    /// The same as a source of images, and what an image is to a network with this input. None for a teacher, and where
-    /// the input holds no square image of 1 or 3 channels.
-    #[must_use]
-    pub fn images(&self, input: Shape) -> Option<(Data, Image)> {
-        let data = match self {
-            Self::Shapes(shapes) => Data::Shapes(shapes.clone()),
-            Self::Idx(idx) => Data::Idx(idx.clone()),
-            Self::Cifar(cifar) => Data::Cifar(cifar.clone()),
-            Self::Folder(files) => Data::Folder(files.clone()),
-            Self::Tar(files) => Data::Tar(files.clone()),
-            Self::Zip(files) => Data::Zip(files.clone()),
-            Self::Npy(npy) => Data::Npy(npy.clone()),
-            Self::Npz(npz) => Data::Npz(npz.clone()),
-            Self::Teacher(_) => return None,
-        };
-        image_of(input).map(|image| (data, image))
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Shapes(_) => "shapes",
-            Self::Idx(_) => "idx",
-            Self::Cifar(_) => "cifar",
-            Self::Folder(_) => "folder",
-            Self::Tar(_) => "tar",
-            Self::Zip(_) => "zip",
-            Self::Npy(_) => "npy",
-            Self::Npz(_) => "npz",
-            Self::Teacher(_) => "teacher",
-        }
-    }
-}
-
 /// A checked network with its task: everything that its training and its predictions start from.
 #[derive(Debug, Clone, Copy)]
 pub struct SupervisedExperiment<'a> {
@@ -208,7 +110,7 @@ pub struct SupervisedExperiment<'a> {
     /// Goal, loss and loop.
     pub task: &'a Supervised,
     /// Inputs and targets.
-    pub data: &'a Labelled,
+    pub data: &'a DataSource,
 }
 
 impl Supervised {
@@ -220,7 +122,7 @@ impl Supervised {
 }
 
 /// Checks a task against its data and its network.
-pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Architecture) -> Result<(), Invalid> {
+pub(crate) fn check_task(task: &Task, data: Option<&DataSource>, network: &Architecture) -> Result<(), Invalid> {
     let Task::Supervised(task) = task;
     let Some(data) = data else {
         return Err(Invalid::new("task", "`task.supervised` needs `data`").with_help(
@@ -276,10 +178,14 @@ pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Archite
                 Some(("loss", "`loss = \"cross_entropy\"` needs `goal = \"classification\"`".to_owned()))
             } else if classes.is_some() {
                 Some(("classes", "`classes` needs `goal = \"classification\"`".to_owned()))
-            } else if !matches!(data, Labelled::Teacher(_)) {
-                Some(("goal", format!("`data.{}` has classes; `regression` needs `data.teacher`", data.name())))
             } else {
-                None
+                match data.content() {
+                    Content::Images | Content::Noise => {
+                        let name = data.kind().name();
+                        Some(("goal", format!("`data.{name}` has classes; `regression` needs `data.teacher`")))
+                    }
+                    Content::Targets => None,
+                }
             };
             wrong.map_or(Ok(()), |(name, message)| Err(Invalid::new(key(name), message)))
         }
@@ -287,33 +193,27 @@ pub(crate) fn check_task(task: &Task, data: Option<&Labelled>, network: &Archite
     }
 }
 
-fn check_source(data: &Labelled, centre: bool, input: Shape) -> Result<(), Invalid> {
-    if let Labelled::Teacher(Teacher { degree, noise, seed: _ }) = *data {
-        within("data.teacher.degree", degree as usize, 1, 8)?;
-        if !(noise >= 0.0 && noise.is_finite()) {
-            return Err(Invalid::new(
-                "data.teacher.noise",
-                format!("`data.teacher.noise` must be at least 0, got {noise}"),
-            ));
+fn check_source(data: &DataSource, centre: bool, input: Shape) -> Result<(), Invalid> {
+    Reader::Task.check(data)?;
+    let name = data.kind().name();
+    match data.content() {
+        Content::Images if data.image(input).is_none() => {
+            let message = format!("`network.input` must be a square image for `data.{name}`, got {input}");
+            Err(Invalid::new("network.input", message)
+                .with_help("for instance 784 or [1, 28, 28] for grey 28x28, 3072 or [3, 32, 32] for colour 32x32"))
         }
-        if centre {
-            let message = "`centre` is for images; the inputs of `data.teacher` are on the sphere as they are drawn";
-            return Err(Invalid::new("task.supervised.centre", message));
+        Content::Targets if centre => {
+            let message =
+                format!("`centre` is for images; the inputs of `data.{name}` are on the sphere as they are drawn");
+            Err(Invalid::new("task.supervised.centre", message))
         }
-        return Ok(());
+        Content::Images | Content::Targets | Content::Noise => Ok(()),
     }
-    let Some((images, _)) = data.images(input) else {
-        let name = data.name();
-        let message = format!("`network.input` must be a square image for `data.{name}`, got {input}");
-        return Err(Invalid::new("network.input", message)
-            .with_help("for instance 784 or [1, 28, 28] for grey 28x28, 3072 or [3, 32, 32] for colour 32x32"));
-    };
-    check_data(&images)
 }
 
-fn check_classes(classes: Option<&[u8]>, data: &Labelled, outputs: usize) -> Result<(), Invalid> {
+fn check_classes(classes: Option<&[u8]>, data: &DataSource, outputs: usize) -> Result<(), Invalid> {
     let key = "task.supervised.classes";
-    let teacher = matches!(data, Labelled::Teacher(_));
+    let teacher = data.content() == Content::Targets;
     let Some(classes) = classes else {
         if teacher && outputs > 2 {
             let message = format!("the two classes of `data.teacher` need 1 or 2 outputs, the network has {outputs}");

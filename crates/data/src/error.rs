@@ -72,6 +72,9 @@ pub enum DataError {
         /// What was found and what is needed.
         message: String,
     },
+    /// The source does not hold what it is asked for.
+    #[error("{0}")]
+    Refused(String),
     /// Fewer images than a batch.
     #[error("the data set holds {found} images, fewer than one batch of {needed}")]
     TooFew {

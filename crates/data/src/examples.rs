@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fintan_config::{Goal, InputScale, Shape, SupervisedExperiment};
+use fintan_config::{DataSource, Goal, InputScale, Reader, Shape, SupervisedExperiment};
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;
@@ -99,11 +99,22 @@ impl TaskData {
     /// Never: the experiment was checked.
     pub fn load(experiment: &SupervisedExperiment, free: Option<f64>) -> Result<Self, DataError> {
         let input = experiment.network.input;
-        if let fintan_config::Labelled::Teacher(settings) = experiment.data {
-            return Ok(teacher::draw(settings, experiment));
+        let data = experiment.data;
+        match data {
+            DataSource::Teacher(settings) => Ok(teacher::draw(settings, experiment)),
+            DataSource::Shapes(_)
+            | DataSource::Idx(_)
+            | DataSource::Cifar(_)
+            | DataSource::Folder(_)
+            | DataSource::Tar(_)
+            | DataSource::Zip(_)
+            | DataSource::Npy(_)
+            | DataSource::Npz(_) => {
+                let wanted = data.image(input).expect("checked to be square images");
+                labelled(&Images::load(data, &wanted, free)?, data.how_to_label(), experiment)
+            }
+            DataSource::Iid(_) | DataSource::Spectrum(_) => Err(DataError::Refused(Reader::Task.refusal(data.kind()))),
         }
-        let (data, wanted) = experiment.data.images(input).expect("checked to be square images");
-        labelled(&Images::load(&data, &wanted, free)?, data.how_to_label(), experiment)
     }
 }
 
@@ -291,8 +302,7 @@ mod tests {
         assert_eq!(data.train.inputs, flat.train.inputs);
         // In a plane, neighbours are alike; between planes they are not.
         let wanted = fintan_config::Image { size: 4, channels: 3, ..fintan_config::Image::default() };
-        let images =
-            Images::load(&fintan_config::Data::Shapes(fintan_config::Shapes { count: 1, seed: 0 }), &wanted, None);
+        let images = Images::load(&DataSource::Shapes(fintan_config::Shapes { count: 1, seed: 0 }), &wanted, None);
         let images = images.expect("drawn");
         let x = input(&images, 0, false, InputScale::Raw);
         let byte = |c: usize, p: usize| f32::from(images.bytes(0)[3 * p + c]) / 127.5 - 1.0;

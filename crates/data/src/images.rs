@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fintan_config::{Data, Image};
+use fintan_config::{DataSource, Image, Reader};
 
 use crate::bounds::Room;
 use crate::error::DataError;
@@ -44,17 +44,20 @@ impl Images {
     /// # Errors
     /// Files that are missing, truncated or of another format, images that do not fit, no image at all; images that take more
     /// than the `free` bytes of memory, where that is known.
-    pub fn load(data: &Data, wanted: &Image, free: Option<f64>) -> Result<Self, DataError> {
+    pub fn load(data: &DataSource, wanted: &Image, free: Option<f64>) -> Result<Self, DataError> {
         let room = Room(free);
         match data {
-            Data::Shapes(shapes) => shapes::load(shapes, wanted, room),
-            Data::Idx(idx) => idx::load(idx, wanted, room),
-            Data::Cifar(cifar) => cifar::load(cifar, wanted, room),
-            Data::Folder(folder) => files::load_folder(&folder.path, wanted, room),
-            Data::Tar(tar) => files::load_tar(&tar.path, wanted, room),
-            Data::Zip(zip) => files::load_zip(&zip.path, wanted, room),
-            Data::Npy(npy) => arrays::load_npy(npy, wanted, room),
-            Data::Npz(npz) => arrays::load_npz(npz, wanted, room),
+            DataSource::Shapes(shapes) => shapes::load(shapes, wanted, room),
+            DataSource::Idx(idx) => idx::load(idx, wanted, room),
+            DataSource::Cifar(cifar) => cifar::load(cifar, wanted, room),
+            DataSource::Folder(folder) => files::load_folder(&folder.path, wanted, room),
+            DataSource::Tar(tar) => files::load_tar(&tar.path, wanted, room),
+            DataSource::Zip(zip) => files::load_zip(&zip.path, wanted, room),
+            DataSource::Npy(npy) => arrays::load_npy(npy, wanted, room),
+            DataSource::Npz(npz) => arrays::load_npz(npz, wanted, room),
+            DataSource::Teacher(_) | DataSource::Iid(_) | DataSource::Spectrum(_) => {
+                Err(DataError::Refused(Reader::Images.refusal(data.kind())))
+            }
         }
     }
 
@@ -131,8 +134,22 @@ impl Images {
 /// A number that tells bytes apart from others, the same on every machine: FNV-1a, 64 bits.
 #[must_use]
 pub fn fingerprint(parts: &[&[u8]]) -> u64 {
-    let bytes = parts.iter().copied().flatten();
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    parts.iter().copied().flatten().fold(FNV_BASIS, |hash, &byte| fnv(hash, u64::from(byte)))
+}
+
+/// A number that tells single-precision values apart from others, the same on every machine: FNV-1a with a step for the bits
+/// of each value instead of each byte.
+#[must_use]
+pub fn fingerprint_of_values(values: &[f32]) -> u64 {
+    values.iter().fold(FNV_BASIS, |hash, value| fnv(hash, u64::from(value.to_bits())))
+}
+
+/// Where FNV-1a starts.
+const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// A step of FNV-1a.
+fn fnv(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(0x0100_0000_01b3)
 }
 
 #[cfg(test)]
@@ -145,6 +162,12 @@ mod tests {
         assert_eq!(fingerprint(&[]), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fingerprint(&[b"a"]), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fingerprint(&[b"foo", b"bar"]), 0x8594_4171_f739_67e8);
+    }
+
+    /// Folders of `fintan moments` hold such numbers, so they must not change. The value was computed with Python's integers.
+    #[test]
+    fn fingerprints_of_values_stay_as_they_are_in_files() {
+        assert_eq!(fingerprint_of_values(&[1.0, -0.5]), 0x0833_2794_ad6b_6fed);
     }
 
     #[test]
@@ -178,13 +201,13 @@ mod tests {
         let files = |name| fintan_config::Files { path: at(name) };
         let wanted = Image { size: 10, channels: 1, ..Image::default() };
         for data in [
-            Data::Shapes(fintan_config::Shapes { count: 2, seed: 0 }),
-            Data::Idx(fintan_config::Idx { images: at("idx"), labels: None }),
-            Data::Cifar(fintan_config::Cifar { files: vec![at("cifar")], labels: 1 }),
-            Data::Folder(files("folder")),
-            Data::Tar(files("tar")),
-            Data::Zip(files("zip")),
-            Data::Npy(fintan_config::Npy { path: at("npy"), labels: None, range: None }),
+            DataSource::Shapes(fintan_config::Shapes { count: 2, seed: 0 }),
+            DataSource::Idx(fintan_config::Idx { images: at("idx"), labels: None }),
+            DataSource::Cifar(fintan_config::Cifar { files: vec![at("cifar")], labels: 1 }),
+            DataSource::Folder(files("folder")),
+            DataSource::Tar(files("tar")),
+            DataSource::Zip(files("zip")),
+            DataSource::Npy(fintan_config::Npy { path: at("npy"), labels: None, range: None }),
         ] {
             let load = |free| Images::load(&data, &wanted, free);
             assert_eq!(load(Some(200.0)).expect("fits").len(), 2, "{data:?}");

@@ -26,7 +26,7 @@ pub use cifar::holds_batches;
 pub use error::DataError;
 pub use examples::{Examples, TaskData};
 pub use files::looks_like_tar;
-pub use images::{Images, fingerprint};
+pub use images::{Images, fingerprint, fingerprint_of_values};
 pub use left_out::{LeftOut, Reason};
 pub use order::Order;
 pub use shapes::CLASSES;

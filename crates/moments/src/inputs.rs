@@ -1,7 +1,7 @@
 //! Batches of inputs and their noise.
 
 use faer::{Accum, MatMut, MatRef, Par};
-use fintan_config::{Inputs, Moments, Shape, Spectrum};
+use fintan_config::{DataSource, Moments, Shape, Spectrum};
 use rand::RngExt as _;
 
 use crate::normals::{Normals, Purpose, stream};
@@ -109,13 +109,25 @@ impl Batch {
     ) -> Result<Self, InputError> {
         let (count, len) = (settings.batch, settings.batch * shape.len());
         let mut normals = Normals::new(seed, realisation, Purpose::Signal, 0);
-        let signal = match (&settings.inputs, pool) {
-            (_, Some(pool)) => chosen(pool, count, seed, realisation),
-            (Inputs::Spectrum(Spectrum { exponent }), _) if shape.is_vector() => {
+        let signal = match (pool, &settings.inputs) {
+            (Some(pool), _) => chosen(pool, count, seed, realisation),
+            (None, DataSource::Spectrum(Spectrum { exponent })) if shape.is_vector() => {
                 vectors(&mut normals, count, shape.channels, *exponent)
             }
-            (Inputs::Spectrum(Spectrum { exponent }), _) => fields(&mut normals, count, shape, *exponent),
-            _ => normals.take(len, 1.0).into_iter().map(f64::from).collect(),
+            (None, DataSource::Spectrum(Spectrum { exponent })) => fields(&mut normals, count, shape, *exponent),
+            (
+                None,
+                DataSource::Iid(_)
+                | DataSource::Shapes(_)
+                | DataSource::Idx(_)
+                | DataSource::Cifar(_)
+                | DataSource::Folder(_)
+                | DataSource::Tar(_)
+                | DataSource::Zip(_)
+                | DataSource::Npy(_)
+                | DataSource::Npz(_)
+                | DataSource::Teacher(_),
+            ) => normals.take(len, 1.0).into_iter().map(f64::from).collect(),
         };
         let noise = Normals::new(seed, realisation, Purpose::Noise, 0).take(len, 1.0);
         let noise = noise.into_iter().map(f64::from).collect();

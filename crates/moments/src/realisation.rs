@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::{
-    Architecture, BnNoise, Dense, Empty, Init, Inputs, Layer, MomentTensor, Moments, NetworkExperiment, Node,
+    Architecture, BnNoise, DataSource, Dense, Empty, Init, Layer, MomentTensor, Moments, NetworkExperiment, Node,
     Parametrization, Point, Precision,
 };
 use fintan_net::{Network, NoiseRule, Placement};
@@ -202,14 +202,17 @@ impl<'a> Plan<'a> {
         // Fields with a spectrum are transformed by matrices along either axis: cosines and sines.
         let square = |n: usize| n as f64 * n as f64;
         let fourier = match &self.settings.inputs {
-            Inputs::Spectrum(_) => 8.0 * (square(network.input.height) + square(network.input.width)),
-            Inputs::Iid(_)
-            | Inputs::Npy(_)
-            | Inputs::Shapes(_)
-            | Inputs::Idx(_)
-            | Inputs::Cifar(_)
-            | Inputs::Folder(_)
-            | Inputs::Tar(_) => 0.0,
+            DataSource::Spectrum(_) => 8.0 * (square(network.input.height) + square(network.input.width)),
+            DataSource::Iid(_)
+            | DataSource::Npy(_)
+            | DataSource::Shapes(_)
+            | DataSource::Idx(_)
+            | DataSource::Cifar(_)
+            | DataSource::Folder(_)
+            | DataSource::Tar(_)
+            | DataSource::Zip(_)
+            | DataSource::Npz(_)
+            | DataSource::Teacher(_) => 0.0,
         };
         values + 2.0 * size * weights as f64 + 40.0 * (self.settings.batch * largest) as f64 + fourier
     }

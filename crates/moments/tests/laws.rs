@@ -5,7 +5,9 @@ use fintan_config::Unit;
 use fintan_moments::summary::{Statistics, fits, rows};
 use fintan_moments::{Batch, Plan, Pool, Realisation};
 
-use crate::support::{experiment, flex, placements, realise};
+use fintan_testing::networks::experiment;
+
+use crate::support::{flex, placements, realise};
 
 fn deep(unit: &str, depth: usize, width: usize, rest: &str) -> String {
     format!(
@@ -211,7 +213,7 @@ fn batch_norm_makes_the_sensitivity_explode_at_the_published_rate() {
     assert!(gamma.standard_error < 0.001, "{}", gamma.standard_error);
     // The derivative through the statistics of the batch is another network: 0.1976.
     let full = text.replace("[moments]", "[moments]\nbn_noise = \"full\"");
-    let gamma = fits(&realise(&crate::support::experiment(&full), 4), Unit::BnFf, 1).gamma.expect("fitted");
+    let gamma = fits(&realise(&fintan_testing::networks::experiment(&full), 4), Unit::BnFf, 1).gamma.expect("fitted");
     assert!((gamma.value - 0.1976).abs() < 0.003, "{} ± {}", gamma.value, gamma.standard_error);
 }
 

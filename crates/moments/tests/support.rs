@@ -1,14 +1,10 @@
-//! Devices and configurations.
+//! Devices and realisations.
 
 use burn::tensor::{DType, Device};
-use fintan_config::{NetworkExperiment, Subject};
+use fintan_config::NetworkExperiment;
 use fintan_moments::{Plan, Realisation};
 use fintan_net::{Lowering, Placement};
-
-#[expect(deprecated, reason = "ndarray is a named backend of this program; Burn keeps it until 0.23")]
-fn ndarray() -> Device {
-    Device::ndarray()
-}
+use fintan_testing::networks::ndarray;
 
 /// CPU placements of a precision.
 pub(crate) fn placements(dtype: DType) -> Vec<Placement> {
@@ -18,13 +14,6 @@ pub(crate) fn placements(dtype: DType) -> Vec<Placement> {
 
 pub(crate) fn flex(dtype: DType) -> Placement {
     placements(dtype).remove(0)
-}
-
-pub(crate) fn experiment(text: &str) -> NetworkExperiment {
-    match Subject::parse("test", text, &[]).unwrap_or_else(|e| panic!("{e:?}\n{text}")) {
-        Subject::Network(network) => network,
-        Subject::Gan(_) => unreachable!("a [network]"),
-    }
 }
 
 /// So many realisations of a configuration, in single precision.

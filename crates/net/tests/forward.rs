@@ -1,56 +1,23 @@
 //! Forward passes against outputs computed elsewhere.
 
-use std::path::Path;
-
 use burn::tensor::Tensor;
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
-use fintan_net::weights::read_safetensors;
 use fintan_net::{Mode, Network};
-use serde_json::Value;
 
-use crate::reference::{Written, written};
-use crate::support::{Case, flex, golden, normal, placements, random_architecture, relative_difference, rng, values};
+use fintan_testing::networks::{
+    flex, golden, normal, placements, random_architecture, relative_difference, rng, values,
+};
 
-fn check(cases: &[Case]) {
+#[test]
+fn golden_outputs_on_every_cpu_backend_and_lowering() {
+    let cases = golden();
     for placement in placements() {
-        for case in cases {
+        for case in &cases {
             let (y, _) = case.network(&placement).forward(case.input(&placement), Mode::Train);
             let off = relative_difference(&y, &case.output(&placement));
             assert!(off < 1e-12, "{} on {:?}, {:?}: {off:e}", case.name, placement.device, placement.lowering);
         }
     }
-}
-
-#[test]
-fn golden_outputs_on_every_cpu_backend_and_lowering() {
-    check(&golden());
-}
-
-/// The reference networks that lie beside the project on the developers' machines; elsewhere the golden cases stand alone.
-#[test]
-fn reference_outputs_where_they_are_at_hand() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/ntk");
-    if !folder.is_dir() {
-        eprintln!("skipped: no reference networks beside the project");
-        return;
-    }
-    let mut cases = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("readable").map(|e| e.expect("readable").path()) {
-        if entry.extension().is_some_and(|e| e == "json") {
-            cases.push(case(&entry));
-        }
-    }
-    assert!(cases.len() >= 11, "only {} reference networks", cases.len());
-    check(&cases);
-}
-
-fn case(path: &Path) -> Case {
-    let side: Value = serde_json::from_str(&std::fs::read_to_string(path).expect("readable")).expect("JSON");
-    let tensors =
-        read_safetensors(&std::fs::read(path.with_extension("safetensors")).expect("readable")).expect("tensors");
-    let Written { input, layers, parametrization } = written(&side);
-    let architecture = Architecture::new(input, &layers, parametrization).expect("sound");
-    Case { name: side["name"].to_string(), architecture, tensors }
 }
 
 /// Matrix products against Burn's own convolutions, over geometries nobody chose.

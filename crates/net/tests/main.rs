@@ -5,6 +5,4 @@
 mod forward;
 mod positions;
 mod pullback;
-mod reference;
-mod support;
 mod weights;

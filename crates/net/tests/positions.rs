@@ -5,7 +5,7 @@ use fintan_config::{Architecture, AvgPool, Convolution, Init, Layer, Pair, Param
 use fintan_net::{Mode, Network};
 use rand::RngExt as _;
 
-use crate::support::{placements, rng, values};
+use fintan_testing::networks::{placements, rng, values};
 
 /// Mean of a channel over the window that begins at (top, left) of the padded map.
 fn mean(map: &[f64], shape: Shape, pool: &AvgPool, [top, left]: [usize; 2], channel: usize) -> f64 {

@@ -4,7 +4,9 @@ use burn::tensor::Tensor;
 use fintan_config::{Architecture, Layer, Shape};
 use fintan_net::{Lowering, Mode, Network, Placement};
 
-use crate::support::{dot, flex, golden, ndarray, normal, placements, random_architecture, relative_difference, rng};
+use fintan_testing::networks::{
+    dot, flex, golden, ndarray, normal, placements, random_architecture, relative_difference, rng,
+};
 
 fn random_input(architecture: &Architecture, n: usize, seed: u64, placement: &Placement) -> Tensor<4> {
     let Shape { channels, height, width } = architecture.input;

@@ -5,7 +5,7 @@ use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::{Tensors, read_safetensors, read_tensor, write_safetensors};
 use fintan_net::{Mode, Network};
 
-use crate::support::{Case, flex, golden, rng};
+use fintan_testing::networks::{Case, flex, golden, rng};
 
 fn case() -> Case {
     golden().into_iter().find(|c| c.name == "norms").expect("a case with every layout")

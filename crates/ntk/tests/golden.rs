@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use fintan_ntk::Entries;
 
-use crate::networks::golden;
 use crate::support::{METHODS, backends, compute, far, list, problem};
+use fintan_testing::networks::golden;
 
 #[derive(serde::Deserialize)]
 struct Golden {

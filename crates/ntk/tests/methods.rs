@@ -4,8 +4,8 @@ use fintan_config::Shape;
 use fintan_net::Mode;
 use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
 
-use crate::networks::{normal, rng};
 use crate::support::{ENTRIES, METHODS, backends, compute, difference, far, list, network, problem, random_network};
+use fintan_testing::networks::{normal, rng};
 
 #[test]
 fn methods_agree_within_and_between_sets() {

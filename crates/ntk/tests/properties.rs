@@ -5,8 +5,8 @@ use fintan_config::Shape;
 use fintan_net::{Network, Placement};
 use fintan_ntk::{Entries, Kernel, Method};
 
-use crate::networks::{normal, rng};
 use crate::support::{backends, compute, difference, far, list, network, problem, random_network};
+use fintan_testing::networks::{normal, rng};
 
 /// As a matrix over rows (n, o).
 fn matrix(kernel: &Kernel) -> (usize, Vec<f64>) {

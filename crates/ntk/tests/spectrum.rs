@@ -6,8 +6,8 @@ use fintan_ntk::{
     Entries, Kernel, Method, Operator, Part, Plan, PlanError, SpectrumError, Trace, Values, largest_eigenpairs,
 };
 
-use crate::networks::{normal, rng};
 use crate::support::{backends, compute, list, network, problem, random_network};
+use fintan_testing::networks::{normal, rng};
 
 fn traced(n: usize, values: Vec<f64>) -> Kernel {
     let part = Part { name: "ntk".into(), values: Values::F64(values) };

@@ -5,7 +5,7 @@ use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::{Lowering, Mode, Network, Placement};
 use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, Values};
 
-use crate::networks::{flex, ndarray, normal, random_architecture, rng};
+use fintan_testing::networks::{flex, ndarray, normal, random_architecture, rng};
 
 pub(crate) const METHODS: [Method; 3] = [Method::Structured, Method::NtkVectorProducts, Method::JacobianContraction];
 pub(crate) const ENTRIES: [Entries; 3] = [Entries::Full, Entries::Traced, Entries::Diagonal];

@@ -1,7 +1,5 @@
 //! Depth: laws of order and chaos, fixed points, conditioning.
 
-use std::path::Path;
-
 use fintan_config::{Activation, Function, Scaling};
 use fintan_theory::{AtDepth, Dual, Law, MeanField, critical_weights, depth_sweep};
 
@@ -110,7 +108,7 @@ fn condition_numbers_of_orthogonal_inputs() {
     near(sweep(standardized_relu(), 0.0, 20_000)[19_999].condition_number(64), 67.0 / 3.0, 0.05, "the limit");
 }
 
-/// Values of a fixture file beside the project, where there is one; some of them stand here.
+/// Against `assets/golden/make_mean_field_cases.py`, and 25 digits of `make_infinite_cases.py`.
 #[test]
 fn fixed_points_and_the_critical_line() {
     let of = |name: &str, w: f64, b: f64| {
@@ -125,30 +123,25 @@ fn fixed_points_and_the_critical_line() {
     near(of("relu", 1.5, 0.1).variance_depth().expect("order"), 3.476_059_496_78, 1e-9, "variance depth");
     assert!(MeanField::of(&Dual::new(Activation::raw(Function::Relu)), 2.5, 0.1).expect("closed").is_none());
 
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/moments/mean_field.json");
-    let Ok(bytes) = std::fs::read(path) else { return };
-    let fixture: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
-    for case in fixture["points"].as_array().expect("a list") {
-        let name = case["act"].as_str().expect("a name");
-        let at = of(name, number(case, "sw2"), number(case, "sb2"));
-        // The file's 80 Gauss-Hermite nodes miss tanh as its poles come near with q: by 3.4e-5 in χ₁ at q* = 2.2, where the
-        // 25 digits above decide.
-        let tolerance = if name == "tanh" && at.q > 1.0 { 4e-5 } else { 1e-9 };
-        for (got, key) in [(at.q, "q_star"), (at.chi, "chi_1"), (at.c, "c_star"), (at.chi_c, "chi_c_star")] {
-            near(got, number(case, key), tolerance, &format!("{key} of {case}"));
+    let text = include_str!("../../../assets/golden/mean_field_cases.json");
+    let cases: serde_json::Value = serde_json::from_str(text).expect("golden cases");
+    let name = |case: &serde_json::Value| case["function"].as_str().expect("a name").to_owned();
+    for case in cases["points"].as_array().expect("a list") {
+        let at = of(&name(case), number(case, "weights"), number(case, "biases"));
+        for (got, key) in [(at.q, "q"), (at.chi, "chi"), (at.c, "c"), (at.chi_c, "chi_c"), (at.chi_q, "chi_q")] {
+            near(got, number(case, key), 1e-10, &format!("{key} of {case}"));
         }
-        // Near the edge the scale amplifies what the other program's quadrature leaves.
-        for (got, key) in [(at.variance_depth(), "xi_q"), (at.correlation_depth(), "xi_c")] {
+        let depths = [(at.variance_depth(), "variance_depth"), (at.correlation_depth(), "correlation_depth")];
+        for (got, key) in depths {
+            // A depth has the error of its slope, times its square.
             let want = number(case, key);
-            near(got.expect("finite"), want, 10.0 * tolerance * want.max(1.0).powi(2), &format!("{key} of {case}"));
+            near(got.expect("finite"), want, 1e-10 * want.max(1.0).powi(2), &format!("{key} of {case}"));
         }
     }
-    for (key, want) in fixture["critical"].as_object().expect("a table") {
-        let (name, b) = key.split_once(" sb2=").expect("named so");
-        let dual = Dual::new(Activation::raw(function(name)));
-        let got = critical_weights(&dual, b.parse().expect("a number")).expect("smooth").expect("critical");
-        // As above: q* grows with the variance of the biases.
-        near(got, want.as_f64().expect("a number"), 1e-5, key);
+    for case in cases["critical"].as_array().expect("a list") {
+        let dual = Dual::new(Activation::raw(function(&name(case))));
+        let got = critical_weights(&dual, number(case, "biases")).expect("smooth").expect("critical");
+        near(got, number(case, "weights"), 1e-9, &format!("{case}"));
     }
 }
 

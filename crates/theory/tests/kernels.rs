@@ -1,7 +1,5 @@
 //! Kernels of dense and convolutional nets.
 
-use std::path::Path;
-
 use fintan_config::{Activation, Architecture, Empty, Function, Layer, LayerNorm, NormAxes, Residual, Scaling, Shape};
 use fintan_theory::{Limit, LimitError, LimitKernel, Request};
 use serde_json::Value;
@@ -33,31 +31,6 @@ fn dense_nets_match_high_precision() {
         near(cross.covariance[0], number(case, "covariance"), 1e-10, &what);
         near(cross.ntk[0], number(case, "ntk"), 1e-9 * size, &what);
         near(own.ntk[0], size, 1e-12 * size, &what);
-    }
-}
-
-/// The values of a fixture file beside the project, where there is one.
-#[test]
-fn dense_nets_match_the_fixture() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/infinite/infinite_fc.json");
-    let Ok(bytes) = std::fs::read(path) else { return };
-    let fixture: Value = serde_json::from_slice(&bytes).expect("JSON");
-    for case in fixture["values"].as_array().expect("a list") {
-        let sigma = match case["act"].as_str().expect("a name") {
-            "relu" => Activation::raw(Function::Relu),
-            "erf" => Activation::raw(Function::Erf),
-            "normalized_relu" => normalized_relu(),
-            "normalized_erf" => activation(Function::Erf, Scaling::Normalized),
-            other => panic!("{other}"),
-        };
-        let layers = case["depth"].as_u64().expect("a count") as usize + 1;
-        let net = dense(sigma, layers, ntk(number(case, "beta")), 2);
-        let [x, y] = pair(number(case, "rho"));
-        let found = between(&net, &x, &y);
-        for (got, key) in [(found.covariance[0], "nngp"), (found.ntk[0], "ntk")] {
-            let want = number(case, key);
-            near(got, want, 1e-9 * want.abs().max(1e-3), &format!("{key} of {case}"));
-        }
     }
 }
 

@@ -268,7 +268,7 @@ pub fn features(network: &Network, samples: &Samples, placement: &Placement, tic
 mod tests {
     use super::*;
     use burn::tensor::{DType, Device};
-    use fintan_config::{Data, Fit, Image, Shapes};
+    use fintan_config::{DataSource, Fit, Image, Shapes};
     use fintan_net::Lowering;
 
     fn placement() -> Placement {
@@ -277,7 +277,7 @@ mod tests {
 
     fn shapes(count: usize, size: usize) -> Images {
         let wanted = Image { size, channels: 1, fit: Fit::Resize, background: 0, flip: false };
-        Images::load(&Data::Shapes(Shapes { count, seed: 0 }), &wanted, None).expect("drawn")
+        Images::load(&DataSource::Shapes(Shapes { count, seed: 0 }), &wanted, None).expect("drawn")
     }
 
     #[test]

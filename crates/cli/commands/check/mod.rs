@@ -213,8 +213,8 @@ fn overall(architecture: &Architecture) -> serde_json::Value {
 fn cost(experiment: &Experiment, placement: &fintan_net::Placement) -> (f64, usize) {
     let settings = &experiment.settings;
     let shapes = fintan_config::Shapes { count: 2 * settings.train.batch, seed: 0 };
-    let images =
-        Images::load(&fintan_config::Data::Shapes(shapes), &settings.image, None).expect("shapes are always drawn");
+    let images = Images::load(&fintan_config::DataSource::Shapes(shapes), &settings.image, None)
+        .expect("shapes are always drawn");
     let mut gan = Gan::new(experiment, images.len(), placement);
     // The first step pays for compiled kernels and the optimiser's state; the second is like all others.
     let mut seconds = 0.0;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan_config::{Goal, Labelled, LossFunction, NetworkExperiment, Npy, Npz, SupervisedExperiment, Teacher};
+use fintan_config::{DataSource, Goal, LossFunction, NetworkExperiment, SupervisedExperiment, Teacher};
 use fintan_data::TaskData;
 use fintan_net::Placement;
 use fintan_train::{Supervised, rates};
@@ -42,7 +42,7 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
         return Ok(());
     }
     answer_table("network", architecture, &rows);
-    answer!("data: {}", source(experiment.data));
+    answer!("data: {}", experiment.data.describe());
     answer!("  {} samples to train, {} to test, drawn with seed {}", task.train, task.test, experiment.seed);
     let goal = match task.goal {
         Goal::Classification => "classification",
@@ -60,24 +60,9 @@ pub(super) fn check(network: &NetworkExperiment, args: &Check) -> Result<(), Fai
     Ok(())
 }
 
-fn source(data: &Labelled) -> String {
-    match data {
-        Labelled::Shapes(shapes) => format!("{} built-in shapes", shapes.count),
-        Labelled::Idx(idx) => format!("IDX file `{}`", idx.images.display()),
-        Labelled::Cifar(cifar) => {
-            let names: Vec<String> = cifar.files.iter().map(|file| format!("`{}`", file.display())).collect();
-            format!("CIFAR batches {}", names.join(", "))
-        }
-        Labelled::Folder(files) => format!("folder `{}`", files.path.display()),
-        Labelled::Tar(files) | Labelled::Zip(files) => format!("archive `{}`", files.path.display()),
-        Labelled::Npy(Npy { path, .. }) | Labelled::Npz(Npz { path, .. }) => format!("NumPy file `{}`", path.display()),
-        Labelled::Teacher(teacher) => format!("built-in teacher, a polynomial of degree {}", teacher.degree),
-    }
-}
-
 /// Seconds a step, timed on drawn samples: the data set is not opened.
 fn cost(experiment: &SupervisedExperiment, placement: &Placement) -> Result<f64, Failure> {
-    let drawn = Labelled::Teacher(Teacher::default());
+    let drawn = DataSource::Teacher(Teacher::default());
     let task = fintan_config::Supervised { test: 1, ..experiment.task.clone() };
     let experiment = SupervisedExperiment { task: &task, data: &drawn, ..*experiment };
     let train = TaskData::load(&experiment, crate::memory::free())?.train;

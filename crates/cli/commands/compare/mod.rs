@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Lock, RunDir, differing_keys, is_free, settings_of};
-use fintan_config::{Data, Experiment, Image};
+use fintan_config::{DataSource, Experiment, Image};
 use fintan_data::Images;
 
 use self::contenders::{Place, Row, read, slug};
@@ -31,7 +31,7 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
     }
     let out = place(args, &rows)?;
     let opened = device::open(args.on.device)?;
-    let mut loaded: Vec<((Data, Image), Images)> = Vec::new();
+    let mut loaded: Vec<((DataSource, Image), Images)> = Vec::new();
     for run in rows.iter().flat_map(|row| &row.runs) {
         let settings = &run.experiment.settings;
         let key = (settings.data.clone(), settings.image.clone());

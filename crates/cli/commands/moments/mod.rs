@@ -12,8 +12,10 @@ use std::time::Instant;
 
 use burn::tensor::DType;
 use fintan_artifact::{ArrayFile, Draft, RunDir, RunError};
-use fintan_config::{ConfigError, Held, Inputs, NetworkExperiment, Precision, Subject, image_of};
-use fintan_data::Images;
+use fintan_config::{
+    ConfigError, DataSource, Held, NetworkExperiment, Npy, Npz, Precision, Reader, Shape, Subject, image_of,
+};
+use fintan_data::{Images, fingerprint_of_values};
 use fintan_moments::summary::{fits, rows};
 use fintan_moments::{Death, Plan, Pool, Realisation};
 use serde_json::json;
@@ -143,42 +145,65 @@ fn range(text: Option<&str>, all: u64) -> Result<Range<u64>, Failure> {
 fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
     let settings = experiment.settings.moments.as_ref().expect("checked");
     let shape = experiment.network.input;
-    if let Inputs::Npy(files) = &settings.inputs {
-        let path = files.path.display();
-        let mut arrays = ArrayFile::open(&files.path).map_err(Failure::input)?;
-        let [name] = arrays.names() else {
-            return Err(Failure::input(format!("`{path}` must hold one array, it holds {}", arrays.names().len())));
-        };
-        let name = name.clone();
-        let array = arrays.read(&name).map_err(Failure::input)?;
-        let image = [shape.channels, shape.height, shape.width];
-        let fits = array.shape.get(1..).is_some_and(|axes| axes == [shape.len()] || axes == image);
-        if !fits {
-            return Err(Failure::input(format!(
-                "`{path}` has shape {:?}; the network needs [samples, {}] or [samples, {}, {}, {}]",
-                array.shape,
-                shape.len(),
-                image[0],
-                image[1],
-                image[2]
-            )));
+    let inputs = &settings.inputs;
+    let (path, name) = match inputs {
+        DataSource::Npy(Npy { path, .. }) => (path, None),
+        DataSource::Npz(Npz { path, name, .. }) => (path, name.as_deref()),
+        DataSource::Shapes(_)
+        | DataSource::Idx(_)
+        | DataSource::Cifar(_)
+        | DataSource::Folder(_)
+        | DataSource::Tar(_)
+        | DataSource::Zip(_) => return images(inputs, shape).map(Some),
+        DataSource::Iid(_) | DataSource::Spectrum(_) => return Ok(None),
+        DataSource::Teacher(_) => return Err(Failure::input(Reader::Moments.refusal(inputs.kind()))),
+    };
+    array(path, name, shape).map(Some)
+}
+
+/// Inputs of an array file, by the name of the array or the only one.
+fn array(file: &Path, name: Option<&str>, shape: Shape) -> Result<Pool, Failure> {
+    let path = file.display();
+    let mut arrays = ArrayFile::open(file).map_err(Failure::input)?;
+    let name = match (name, arrays.names()) {
+        (Some(name), _) => name.to_owned(),
+        (None, [only]) => only.clone(),
+        (None, names) => {
+            return Err(Failure::input(format!("`{path}` must hold one array, it holds {}", names.len())));
         }
-        let values = array.to_f64();
-        if let Some(at) = values.iter().position(|v| !(*v as f32).is_finite()) {
-            return Err(Failure::input(format!("`{path}` holds {:e}, which single precision cannot", values[at])));
-        }
-        let values = values.into_iter().map(|v| v as f32).collect();
-        return Ok(Some(Pool { values, shape }));
+    };
+    let array = arrays.read(&name).map_err(Failure::input)?;
+    let image = [shape.channels, shape.height, shape.width];
+    let fits = array.shape.get(1..).is_some_and(|axes| axes == [shape.len()] || axes == image);
+    if !fits {
+        return Err(Failure::input(format!(
+            "`{path}` has shape {:?}; the network needs [samples, {}] or [samples, {}, {}, {}]",
+            array.shape,
+            shape.len(),
+            image[0],
+            image[1],
+            image[2]
+        )));
     }
-    let Some(data) = settings.inputs.data() else { return Ok(None) };
-    let images = Images::load(&data, &image_of(shape).expect("checked to be square images"), crate::memory::free())?;
+    let values = array.to_f64();
+    if let Some(at) = values.iter().position(|v| !(*v as f32).is_finite()) {
+        return Err(Failure::input(format!("`{path}` holds {:e}, which single precision cannot", values[at])));
+    }
+    let values = values.into_iter().map(|v| v as f32).collect();
+    Ok(Pool { values, shape })
+}
+
+/// Inputs of a source of images.
+fn images(source: &DataSource, shape: Shape) -> Result<Pool, Failure> {
+    let wanted = image_of(shape).expect("checked to be square images");
+    let images = Images::load(source, &wanted, crate::memory::free())?;
     // Channels, rows, columns: the order in which an image is a vector.
     let positions = images.size * images.size;
     let value =
         |image: &[u8], at: usize| f32::from(image[at % positions * images.channels + at / positions]) / 127.5 - 1.0;
     let values = (0..images.len()).flat_map(|i| (0..shape.len()).map(move |at| (i, at)));
     let values = values.map(|(i, at)| value(images.bytes(i), at)).collect();
-    Ok(Some(Pool { values, shape }))
+    Ok(Pool { values, shape })
 }
 
 /// Once a signal has become one-dimensional, all N units of a ReLU layer are off with probability 2^-N.
@@ -196,16 +221,22 @@ const FINGERPRINT: &str = "inputs.fingerprint";
 
 /// Whether inputs come from files or drawings that are held in memory.
 fn needs_pool(settings: &fintan_config::Moments) -> bool {
-    matches!(settings.inputs, Inputs::Npy(_)) || settings.inputs.data().is_some()
+    match settings.inputs {
+        DataSource::Shapes(_)
+        | DataSource::Idx(_)
+        | DataSource::Cifar(_)
+        | DataSource::Folder(_)
+        | DataSource::Tar(_)
+        | DataSource::Zip(_)
+        | DataSource::Npy(_)
+        | DataSource::Npz(_) => true,
+        DataSource::Teacher(_) | DataSource::Iid(_) | DataSource::Spectrum(_) => false,
+    }
 }
 
-/// Number of inputs and a hash of their values (FNV-1a): where the files lie does not matter, what they hold does.
+/// Number of inputs and a fingerprint of their values: where the files lie does not matter, what they hold does.
 fn fingerprint(pool: &Pool) -> String {
-    let hash = pool
-        .values
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, v| (hash ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3));
-    format!("{} inputs, {hash:016x}\n", pool.count())
+    format!("{} inputs, {:016x}\n", pool.count(), fingerprint_of_values(&pool.values))
 }
 
 /// A run of `fintan moments` as it lies there.

@@ -1,19 +1,27 @@
-//! Cases, devices and random architectures.
+//! Golden networks, CPU devices, random architectures, comparisons of tensors.
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fintan_config::{Architecture, Layer, Parametrization, Shape};
+use fintan_config::{
+    Architecture, InputShape, Layer, NetworkExperiment, NetworkSettings, NetworkTable, Observe, Parametrization, Shape,
+    Subject,
+};
 use fintan_net::weights::Tensors;
 use fintan_net::{Lowering, Mode, Network, Placement};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-/// A network with weights, inputs and outputs computed elsewhere.
-pub(crate) struct Case {
+/// A network with its parameters and what a program in `assets/golden` computed of it.
+pub struct Case {
+    /// Name of the case.
     pub name: String,
+    /// The network.
     pub architecture: Architecture,
+    /// Parameters by PyTorch's names and layouts, inputs `x` and outputs `y`.
     pub tensors: Tensors,
+    layers: Vec<Layer>,
+    parametrization: Parametrization,
 }
 
 #[derive(serde::Deserialize)]
@@ -31,26 +39,54 @@ struct Array {
     data: Vec<f64>,
 }
 
-/// The cases of `assets/golden`, made by a program in another language.
-pub(crate) fn golden() -> Vec<Case> {
-    let text = include_str!("../../../assets/golden/network_cases.json");
+/// The networks of `assets/golden/network_cases.json`, in the mode of training.
+///
+/// # Panics
+/// If the file is damaged.
+pub fn golden() -> Vec<Case> {
+    cases(include_str!("../../../assets/golden/network_cases.json"))
+}
+
+/// The networks of `assets/golden/evaluation_cases.json`, whose batch norms have running statistics.
+///
+/// # Panics
+/// If the file is damaged.
+pub fn golden_in_evaluation() -> Vec<Case> {
+    cases(include_str!("../../../assets/golden/evaluation_cases.json"))
+}
+
+fn cases(text: &str) -> Vec<Case> {
     let written: Vec<Written> = serde_json::from_str(text).expect("golden cases");
-    let case = |w: Written| Case {
-        name: w.name,
-        architecture: Architecture::new(Shape::image(w.input[0], w.input[1], w.input[2]), &w.layers, w.parametrization)
+    let case = |Written { name, parametrization, input: [c, h, w], layers, tensors }: Written| Case {
+        name,
+        architecture: Architecture::new(Shape::image(c, h, w), &layers, parametrization)
             .expect("golden architectures are sound"),
-        tensors: w.tensors.into_iter().map(|(name, a)| (name, TensorData::new(a.data, a.shape))).collect(),
+        tensors: tensors.into_iter().map(|(name, a)| (name, TensorData::new(a.data, a.shape))).collect(),
+        layers,
+        parametrization,
     };
     written.into_iter().map(case).collect()
 }
 
+/// A checked configuration with a `[network]`.
+///
+/// # Panics
+/// If it is refused, or is a GAN.
+pub fn experiment(text: &str) -> NetworkExperiment {
+    match Subject::parse("test", text, &[]).unwrap_or_else(|e| panic!("{e:?}\n{text}")) {
+        Subject::Network(network) => network,
+        Subject::Gan(_) => panic!("not a [network]: {text}"),
+    }
+}
+
+/// Burn's ndarray backend.
 #[expect(deprecated, reason = "ndarray is a named backend of this program; Burn keeps it until 0.23")]
-pub(crate) fn ndarray() -> Device {
+pub fn ndarray() -> Device {
     Device::ndarray()
 }
 
 /// The f64 placements that numeric checks run on.
-pub(crate) fn placements() -> Vec<Placement> {
+pub fn placements() -> Vec<Placement> {
     let on = |device: Device, lowering| Placement { device, dtype: DType::F64, lowering };
     let mut all = Vec::new();
     for lowering in [Lowering::Native, Lowering::Views, Lowering::Host] {
@@ -60,27 +96,51 @@ pub(crate) fn placements() -> Vec<Placement> {
     all
 }
 
-pub(crate) fn flex() -> Placement {
+/// Flex in f64, in tensor operations that autodiff goes through.
+pub fn flex() -> Placement {
     Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Views }
 }
 
-pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
+/// A stream of random numbers.
+pub fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
 impl Case {
-    pub(crate) fn network(&self, placement: &Placement) -> Network {
+    /// The network with the parameters of the case.
+    ///
+    /// # Panics
+    /// If the parameters do not fit the network.
+    pub fn network(&self, placement: &Placement) -> Network {
         let network = Network::init(&self.architecture, &mut rng(0), placement);
         let loaded = network.load(&self.tensors).and_then(|loaded| loaded.in_mode(Mode::Train));
         loaded.unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
-    pub(crate) fn input(&self, placement: &Placement) -> Tensor<4> {
+    /// Inputs, `[samples, height, width, channels]`.
+    pub fn input(&self, placement: &Placement) -> Tensor<4> {
         samples(self.tensors["x"].clone(), self.architecture.input, placement)
     }
 
-    pub(crate) fn output(&self, placement: &Placement) -> Tensor<4> {
+    /// Expected outputs, `[samples, height, width, channels]`.
+    pub fn output(&self, placement: &Placement) -> Tensor<4> {
         samples(self.tensors["y"].clone(), self.architecture.output(), placement)
+    }
+
+    /// The network as a configuration in TOML.
+    pub fn config(&self) -> String {
+        let network = NetworkTable {
+            input: InputShape(self.architecture.input),
+            parametrization: self.parametrization,
+            fc: None,
+            vanilla: None,
+            bn_ff: None,
+            bn_res: None,
+            outputs: None,
+            layers: Some(self.layers.clone()),
+        };
+        NetworkSettings { seed: 0, network, data: None, task: None, moments: None, observe: Observe::default() }
+            .to_toml()
     }
 }
 
@@ -94,29 +154,41 @@ fn samples(data: TensorData, shape: Shape, placement: &Placement) -> Tensor<4> {
     fintan_net::channels_last(flat.reshape([n, shape.channels, shape.height, shape.width]))
 }
 
-pub(crate) fn normal<const D: usize>(shape: [usize; D], rng: &mut impl Rng, placement: &Placement) -> Tensor<D> {
+/// Values from a uniform distribution on [-1.7, 1.7).
+pub fn normal<const D: usize>(shape: [usize; D], rng: &mut impl Rng, placement: &Placement) -> Tensor<D> {
     let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.random_range(-1.7..1.7)).collect();
     Tensor::from_data(TensorData::new(values, shape), (&placement.device, DType::F64))
 }
 
-pub(crate) fn values<const D: usize>(x: &Tensor<D>) -> Vec<f64> {
+/// All values on the host.
+///
+/// # Panics
+/// If the tensor is not in f64.
+pub fn values<const D: usize>(x: &Tensor<D>) -> Vec<f64> {
     x.to_data().try_to_vec::<f64>().expect("f64 on the host")
 }
 
-/// Largest absolute difference over the largest absolute value.
-pub(crate) fn relative_difference<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
+/// Largest absolute difference over the largest absolute value of `b`.
+///
+/// # Panics
+/// If shapes differ.
+pub fn relative_difference<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
     assert_eq!(a.dims(), b.dims());
     let (a, b) = (values(a), values(b));
     let largest = b.iter().fold(1e-300_f64, |m, x| m.max(x.abs()));
     a.iter().zip(&b).fold(0.0_f64, |m, (x, y)| m.max((x - y).abs())) / largest
 }
 
-pub(crate) fn dot<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
+/// Inner product.
+pub fn dot<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
     values(a).iter().zip(values(b)).map(|(x, y)| x * y).sum()
 }
 
-/// A random network: images through convolutions of any geometry, norms, residual blocks, then perhaps a dense head.
-pub(crate) fn random_architecture(seed: u64) -> Architecture {
+/// A random network of images: convolutions of any geometry, norms, residual blocks, a dense head in some.
+///
+/// # Panics
+/// Never: only layers that fit are kept.
+pub fn random_architecture(seed: u64) -> Architecture {
     let mut rng = rng(seed);
     let parametrization = match rng.random_range(0..3) {
         0 => r#"{"standard":{"init":"lecun","bias_std":0.3}}"#,
