@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::ArchitectureError;
+use crate::function::Function;
 use crate::layer::{BatchNorm, Convolution, Layer, Pad, PadMode, Pair, Residual, Shape, norm_momentum};
-use crate::nonlinearity::{Activation, Function};
+use crate::nonlinearity::Activation;
 use crate::parametrization::{Init, Parametrization};
 
 /// The unit that is repeated.

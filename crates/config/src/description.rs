@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError, Node};
 use crate::layer::{Layer, Shape};
-use crate::nonlinearity::SELU;
 use crate::parametrization::Parametrization;
 
 /// What `format` says.
@@ -179,14 +178,9 @@ fn describe_one(node: &Node, parametrization: Parametrization, norms: &mut usize
             }
         }
         Layer::Activation(activation) => {
-            use crate::nonlinearity::Function;
             let (centre, scale) = activation.centre_and_scale();
             (described.centre, described.scale) = (Some(centre), Some(scale));
-            described.negative_slope = match activation.function {
-                Function::LeakyRelu | Function::Elu => Some(activation.negative_slope()),
-                Function::Selu => Some(SELU.0),
-                _ => None,
-            };
+            described.negative_slope = activation.negative_slope();
         }
         Layer::BatchNorm(_) => {
             described.running = Some(*norms);
@@ -286,8 +280,9 @@ fn agree(given: &[DescribedLayer], derived: &[DescribedLayer], path: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function::Function;
     use crate::layer::{BatchNorm, Convolution, Empty, Residual};
-    use crate::nonlinearity::{Activation, Function, Scaling};
+    use crate::nonlinearity::{Activation, Scaling};
     use crate::parametrization::Beta;
 
     fn network(parametrization: Parametrization) -> Architecture {

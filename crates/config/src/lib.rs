@@ -9,11 +9,13 @@
 
 mod architecture;
 mod changes;
+mod citations;
 mod comparison;
 mod deep;
 mod description;
 mod error;
 mod experiment;
+mod function;
 mod gaussian;
 mod include;
 mod layer;
@@ -32,6 +34,7 @@ mod subject;
 mod task;
 
 pub use architecture::{Architecture, ArchitectureError, Node};
+pub use citations::Citation;
 pub use comparison::{ComparisonSettings, Variant};
 pub use deep::{Deep, Unit};
 pub use description::{DescribedLayer, Description, DescriptionError, WeightScale};
@@ -40,15 +43,16 @@ pub use experiment::{
     Adam, Cifar, Data, Discriminator, Experiment, Files, Fit, Generator, Idx, Image, Npy, Npz, Optimizer, Settings,
     Sgd, Shapes, Train,
 };
+pub use function::{BelowZero, Function, FunctionProperties, Growth, SELU};
 pub use gaussian::{expectation, gauss_legendre};
 pub use include::Sources;
 pub use layer::{
     BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Pair, Residual, Shape, Upsample,
 };
-pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, OnCollapse, R1, SpectralNorm};
+pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, LossProperties, OnCollapse, R1, SpectralNorm};
 pub use memory::{Bytes, Held, MemoryBound};
 pub use moments::{BnNoise, Inputs, Moments, MomentsNtk, Point, Precision, Spectrum, Tensor as MomentTensor, image_of};
-pub use nonlinearity::{Activation, Function, SELU, Scaling};
+pub use nonlinearity::{Activation, Scaling};
 pub use observe::{Observe, ObserveNtk};
 pub use parametrization::{Beta, Init, Parametrization, Standard};
 pub use presets::{

@@ -261,11 +261,13 @@ fn window(c: &Convolution, axis: usize, len: usize, transposed: bool, fail: Fail
 }
 
 fn check_activation(activation: &Activation, fail: Fail) -> Result<(), ArchitectureError> {
-    use crate::nonlinearity::{Function, Scaling};
+    use crate::function::Function;
+    use crate::nonlinearity::Scaling;
     let Activation { function, scaling, gain, slope, mu } = *activation;
     positive_number(gain, "gain", fail)?;
-    if slope.is_some() && !matches!(function, Function::LeakyRelu | Function::Elu) {
-        return Err(fail("slope", "`slope` belongs to `leaky_relu` and `elu`".into(), None));
+    if slope.is_some() && !function.takes_slope() {
+        let takers = Function::ALL.iter().filter(|f| f.takes_slope()).map(|f| format!("`{}`", f.name()));
+        return Err(fail("slope", format!("`slope` belongs to {}", takers.collect::<Vec<_>>().join(" and ")), None));
     }
     if let Some(slope) = slope.filter(|s| !s.is_finite()) {
         return Err(fail("slope", format!("`slope` must be a number, got {slope}"), None));

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::{
-    Architecture, BnNoise, Dense, Empty, Function, Init, Inputs, Layer, MomentTensor, Moments, NetworkExperiment, Node,
+    Architecture, BnNoise, Dense, Empty, Init, Inputs, Layer, MomentTensor, Moments, NetworkExperiment, Node,
     Parametrization, Point, Precision,
 };
 use fintan_net::{Network, NoiseRule, Placement};
@@ -368,10 +368,7 @@ fn is_homogeneous(network: &Architecture) -> bool {
         Parametrization::Ntk(b) | Parametrization::Graph(b) => b.beta > 0.0,
     };
     let homogeneous = |layer: &Layer| match layer {
-        Layer::Activation(activation) => {
-            let lines = [Function::Relu, Function::LeakyRelu, Function::Abs, Function::Identity];
-            lines.contains(&activation.function) && activation.centre_and_scale().0 == 0.0
-        }
+        Layer::Activation(activation) => activation.is_homogeneous(),
         Layer::BatchNorm(_) | Layer::LayerNorm(_) => false,
         _ => true,
     };

@@ -17,7 +17,7 @@ impl Pointwise {
     pub(crate) fn new(activation: &Activation) -> Self {
         let (centre, scale) = activation.centre_and_scale();
         let Activation { function, gain, .. } = *activation;
-        Self { function, slope: activation.negative_slope(), gain, centre, scale }
+        Self { function, slope: activation.negative_slope().unwrap_or_default(), gain, centre, scale }
     }
 
     pub(crate) fn value(&self, x: Tensor<4>) -> Tensor<4> {
