@@ -10,7 +10,9 @@ use crate::voice::answer;
 /// Prints the publications behind a configuration or a run.
 pub(super) fn cite(args: &Cite) -> Result<(), Failure> {
     for citation in Subject::load(&configuration(&args.path)?, &[])?.citations() {
-        answer!("{}", citation.bibtex());
+        for line in citation.bibtex().lines() {
+            answer!("{line}");
+        }
     }
     Ok(())
 }

@@ -105,6 +105,8 @@ functions! {
     Gelu = GELU,
     /// x / (1 + exp(-x))
     Silu = SILU,
+    /// x tanh(ln(1 + exp x))
+    Mish = MISH,
     /// x for x > 0, `slope`·(exp x - 1) below
     Elu = ELU,
     /// λ·elu with the constants of Klambauer et al. 2017
@@ -240,6 +242,36 @@ const SILU: FunctionProperties = FunctionProperties {
     is_odd: false,
     moments: None,
     citations: &[],
+};
+
+/// With s = 1/(1 + exp(-x)) and c = 1 - s, tanh(softplus x) = (1 - c²)/(1 + c²) = s (1 + c)/(1 + c²): there is no difference of
+/// numbers that are alike, and both factors stay between 0 and 1.
+const MISH: FunctionProperties = FunctionProperties {
+    name: "mish",
+    value: |x, _| {
+        let (s, c) = (sigmoid(x), sigmoid(-x));
+        x * (s * (1.0 + c) / (1.0 + c * c))
+    },
+    derivative: |x, _| {
+        let (s, c) = (sigmoid(x), sigmoid(-x));
+        let d = 1.0 + c * c;
+        s * (1.0 + c) / d + x * (s * (2.0 * c / d).powi(2))
+    },
+    below_zero: BelowZero::Nothing,
+    kinks: &[],
+    growth: Growth::LineAbove { slope: 1.0 },
+    is_odd: false,
+    moments: None,
+    citations: &[Citation::new(
+        "@inproceedings{misra2020mish,
+  author = {Misra, Diganta},
+  title = {Mish: A Self Regularized Non-Monotonic Activation Function},
+  booktitle = {British Machine Vision Conference},
+  year = {2020},
+  eprint = {1908.08681},
+  archiveprefix = {arXiv},
+}",
+    )],
 };
 
 const ELU: FunctionProperties = FunctionProperties {
@@ -386,6 +418,35 @@ mod tests {
                     let period = 2.0 * std::f64::consts::PI;
                     assert!(points.iter().all(|&x| (f(x + period) - f(x)).abs() < 1e-14), "{name}");
                 }
+            }
+        }
+    }
+
+    /// By the rational functions of one exponential, that of -|x| (Misra, arXiv 1908.08681, equation 2 for the derivative).
+    #[test]
+    fn mish_keeps_its_digits_from_one_end_of_the_numbers_to_the_other() {
+        let by_exponential = |x: f64| {
+            let e = (-x.abs()).exp();
+            if x > 0.0 {
+                let d = 1.0 + 2.0 * e + 2.0 * e * e;
+                let slope = 1.0 + 4.0 * e + (6.0 * e) * e + 4.0 * e * e * e + x * e * (4.0 * e + 4.0 * e * e);
+                [x * (1.0 + 2.0 * e) / d, slope / (d * d)]
+            } else {
+                let d = e * e + 2.0 * e + 2.0;
+                // e times Misra's ω, each term with its own e: 4 (x + 1) alone overflows.
+                let slope = 4.0 * (e * (x + 1.0)) + 4.0 * e * e * e + e * e * e * e + e * (e * x) * 4.0 + 6.0 * e * e;
+                [x * (e * (e + 2.0) / d), slope / (d * d)]
+            }
+        };
+        for size in [0.0, 1e-300, 1e-8, 0.3, 1.19, 3.0, 17.0, 40.0, 88.0, 104.0, 700.0, 746.0, 1e4, 1e200, f64::MAX] {
+            for x in [size, -size] {
+                let [value, slope] = by_exponential(x);
+                let near = |got: f64, want: f64, what: &str| {
+                    let rounding = if size < 10.0 { 1e-15 } else { 1e-300 };
+                    assert!((got - want).abs() <= 1e-14 * want.abs() + rounding, "{what} at {x}: {got} and {want}");
+                };
+                near((MISH.value)(x, 0.0), value, "value");
+                near((MISH.derivative)(x, 0.0), slope, "derivative");
             }
         }
     }

@@ -28,6 +28,9 @@ pub struct GanLoss {
 /// | hinge | `max(0, 1 - l(x)) + max(0, 1 + l(G(z)))` | `-l(G(z))` |
 /// | lsgan | `(l(x) - t)² / 2 + l(G(z))² / 2` | `(l(G(z)) - 1)² / 2` |
 /// | wgan_gp, wgan_clip | `l(G(z)) - l(x)` | `-l(G(z))` |
+/// | relativistic | `softplus(l(G(z)) - l(x))` | `softplus(l(x) - l(G(z)))` |
+///
+/// The i-th real image of a batch is paired with the i-th generated one in `relativistic`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adversarial {
@@ -42,6 +45,9 @@ pub enum Adversarial {
     WganGp(GradientPenalty),
     /// Wasserstein with clipped weights (Arjovsky et al., arXiv 1701.07875).
     WganClip(Clip),
+    /// Relativistic pairing: the discriminator is to find each real image more real than a generated one, the generator the
+    /// contrary (Jolicoeur-Martineau, arXiv 1807.00734; paired as in Huang et al., arXiv 2501.05441).
+    Relativistic,
 }
 
 /// `penalty · mean (|∇l(x̂)| - 1)²`, x̂ uniform between a real and a generated image.
@@ -164,6 +170,13 @@ impl Adversarial {
                 clip: Some(clip),
                 citations: &[WASSERSTEIN_GAN],
             },
+            Self::Relativistic => LossProperties {
+                name: "relativistic",
+                has_labels: false,
+                slope_penalty: None,
+                clip: None,
+                citations: &[RELATIVISTIC_GAN, R3GAN],
+            },
         }
     }
 
@@ -176,7 +189,8 @@ impl Adversarial {
             Self::Hinge => Some(Self::Lsgan),
             Self::Lsgan => Some(Self::WganGp(GradientPenalty::default())),
             Self::WganGp(_) => Some(Self::WganClip(Clip::default())),
-            Self::WganClip(_) => None,
+            Self::WganClip(_) => Some(Self::Relativistic),
+            Self::Relativistic => None,
         };
         std::iter::successors(Some(Self::default()), next).collect()
     }
@@ -292,6 +306,29 @@ const SLOPE_PENALTY: Citation = Citation::new(
   booktitle = {Advances in Neural Information Processing Systems},
   year = {2017},
   eprint = {1704.00028},
+  archiveprefix = {arXiv},
+}",
+);
+
+const RELATIVISTIC_GAN: Citation = Citation::new(
+    "@inproceedings{jolicoeurmartineau2019relativistic,
+  author = {Jolicoeur-Martineau, Alexia},
+  title = {The Relativistic Discriminator: a Key Element Missing from Standard {GAN}},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+  eprint = {1807.00734},
+  archiveprefix = {arXiv},
+}",
+);
+
+/// Pairs of a real and a generated image.
+const R3GAN: Citation = Citation::new(
+    "@inproceedings{huang2024r3gan,
+  author = {Huang, Yiwen and Gokaslan, Aaron and Kuleshov, Volodymyr and Tompkin, James},
+  title = {The {GAN} is dead; long live the {GAN}! A Modern {GAN} Baseline},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2024},
+  eprint = {2501.05441},
   archiveprefix = {arXiv},
 }",
 );

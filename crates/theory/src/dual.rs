@@ -186,6 +186,7 @@ fn closed_form(function: Function) -> Option<ClosedForm> {
         | Function::Sigmoid
         | Function::Gelu
         | Function::Silu
+        | Function::Mish
         | Function::Elu
         | Function::Selu
         | Function::Softplus => None,

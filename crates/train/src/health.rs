@@ -30,7 +30,7 @@ const PLATEAU: f64 = 0.05;
 ///
 /// | state | where |
 /// | --- | --- |
-/// | the discriminator has won | bce, hinge, lsgan: its loss, less the least that label smoothing allows, is below 3.6 % of that of a discriminator which cannot tell (2 ln 2, 2, 1/4). Wasserstein losses have no such scale: its slope at generated images is below 5 % of the mean slope from there to real ones |
+/// | the discriminator has won | bce, hinge, lsgan, relativistic: its loss, less the least that label smoothing allows, is below 3.6 % of that of a discriminator which cannot tell (2 ln 2, 2, 1/4, ln 2). Wasserstein losses have no such scale: its slope at generated images is below 5 % of the mean slope from there to real ones |
 /// | collapse | the standard deviation of samples is below 0.2 of the data's |
 /// | checkerboard | spectral energy at period 2 is above 5 times the data's |
 #[derive(Debug, Clone)]
@@ -221,6 +221,7 @@ mod tests {
             ("[train]\nlabel_smoothing = 0.1\n", 0.40, 0.34),
             ("[loss]\nfunction = \"hinge\"\n", 0.08, 0.06),
             ("[loss]\nfunction = \"lsgan\"\n", 0.01, 0.008),
+            ("[loss]\nfunction = \"relativistic\"\n", 0.03, 0.02),
         ] {
             let at = |d_loss| said(&mut health(more), |step| LogLine { d_loss, ..sound(step) });
             assert_eq!(at(lost), [], "{more}");

@@ -6,6 +6,7 @@
 mod bce;
 mod hinge;
 mod lsgan;
+mod relativistic;
 mod wasserstein;
 
 use burn::tensor::Tensor;
@@ -34,6 +35,7 @@ pub(crate) fn adversarial(settings: &Settings) -> Box<dyn AdversarialLoss> {
         Adversarial::Hinge => Box::new(hinge::Hinge),
         Adversarial::Lsgan => Box::new(lsgan::LeastSquares { label }),
         Adversarial::WganGp(_) | Adversarial::WganClip(_) => Box::new(wasserstein::Wasserstein),
+        Adversarial::Relativistic => Box::new(relativistic::Relativistic),
     }
 }
 
@@ -151,6 +153,7 @@ mod tests {
             Adversarial::Lsgan => [(x - LABEL).powi(2) / 2.0 + g * g / 2.0, (g - 1.0).powi(2) / 2.0],
             Adversarial::Hinge => [(1.0 - x).max(0.0) + (1.0 + g).max(0.0), -g],
             Adversarial::WganGp(_) | Adversarial::WganClip(_) => [g - x, -g],
+            Adversarial::Relativistic => [softplus(g - x), softplus(x - g)],
         }
     }
 
@@ -177,13 +180,8 @@ mod tests {
                 for (i, cotangent) in cotangent.into_iter().enumerate() {
                     let h = 1e-5;
                     let shifted = |t: f64| {
-                        let (mut real, mut generated) = (REAL, GENERATED);
-                        if on_real {
-                            real[i] += t
-                        } else {
-                            generated[i] += t
-                        }
-                        mean(of, &real, &generated)
+                        let (on_x, on_g) = if on_real { (t, 0.0) } else { (0.0, t) };
+                        formulas(function, REAL[i] + on_x, GENERATED[i] + on_g)[of] / 6.0
                     };
                     let slope = (shifted(h) - shifted(-h)) / (2.0 * h);
                     let off = (cotangent - slope).abs();
