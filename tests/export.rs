@@ -5,7 +5,7 @@ use std::process::Command;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_artifact::{Array, read_arrays, write_npz};
-use fintan_config::{Architecture, Description, Layer, Parametrization, Shape};
+use fintan_config::{Architecture, Description, Function, Layer, Parametrization, Shape};
 use fintan_net::weights::{Tensors, read_safetensors, write_safetensors};
 use fintan_net::{Lowering, Mode, Network, Placement, channels_first, channels_last};
 use fintan_train::{Purpose, stream};
@@ -267,4 +267,19 @@ print('all', 'numpy and torch' if g.torch is not None else 'numpy')
     let output = python(script, folder.path()).expect("python3 starts");
     let (told, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && told.starts_with("all numpy"), "{told}{wrong}");
+}
+
+#[test]
+fn the_loader_has_every_nonlinearity_by_numpy_and_by_torch() {
+    let loader = include_str!("../crates/cli/commands/export/generator.py");
+    let table =
+        loader.split_once("\nFUNCTIONS = {\n").and_then(|(_, rest)| rest.split_once("\n}\n")).expect("a table").0;
+    let entries: Vec<&str> = table.split("\n    \"").collect();
+    assert_eq!(entries.len(), Function::ALL.len());
+    for function in Function::ALL {
+        let name = format!("{}\": (", function.name());
+        let entry = entries.iter().find(|entry| entry.trim_start_matches("    \"").starts_with(&name));
+        let lambdas = entry.map_or(0, |entry| entry.matches("lambda x, slope: ").count());
+        assert_eq!(lambdas, 2, "`{}`", function.name());
+    }
 }

@@ -35,6 +35,13 @@ fn every_loss_trains_and_goes_on_exactly() {
         ("lsgan", bce("function = \"lsgan\"")),
         ("wgan_gp", other("{ wgan_gp = {} }")),
         ("wgan_clip", other("{ wgan_clip = { clip = 0.05 } }")),
+        ("relativistic", other("\"relativistic\"")),
+        ("relativistic with r1", other("\"relativistic\"\nr1 = { gamma = 2.0, every = 3 }")),
+        // Real and generated images are normalized apart, in the generator's step too.
+        (
+            "relativistic with batch norm",
+            other("\"relativistic\"").replace("norm = { layer = {} }", "norm = { batch = {} }"),
+        ),
         ("spectral", other("\"hinge\"\nr1.gamma = 0.1").replace("[discriminator]", standard)),
         (
             "schedules",
@@ -54,7 +61,7 @@ fn every_loss_trains_and_goes_on_exactly() {
         // n_critic is 2: discriminator steps 9, 19, 29, 39 are the last of a logged step, and 9 and 39 have a lazy penalty.
         let penalties: Vec<bool> = lines.iter().map(|line| line.d_penalty.is_some()).collect();
         let want = match name {
-            "bce with r1" => [true, false, false, true],
+            "bce with r1" | "relativistic with r1" => [true, false, false, true],
             "wgan_gp" | "spectral" => [true; 4],
             _ => [false; 4],
         };
@@ -140,6 +147,8 @@ fn losses_are_cited() {
         ("loss_lsgan", "mao2017lsgan"),
         ("loss_wgan_gp", "gulrajani2017wgangp"),
         ("loss_wgan_clip", "arjovsky2017wgan"),
+        ("loss_relativistic", "jolicoeurmartineau2019relativistic"),
+        ("loss_relativistic", "huang2024r3gan"),
         ("loss_r1", "mescheder2018r1"),
         ("spectral_norm", "miyato2018spectral"),
     ] {

@@ -35,6 +35,8 @@ FUNCTIONS = {
     "sigmoid": (sigmoid, lambda x: sigmoid(x) * sigmoid(-x)),
     "gelu": (lambda x: x * cdf(x), lambda x: cdf(x) + x * normal(x)),
     "silu": (lambda x: x * sigmoid(x), lambda x: sigmoid(x) * (1 + x * sigmoid(-x))),
+    "mish": (lambda x: x * np.tanh(np.logaddexp(0, x)),
+             lambda x: np.tanh(np.logaddexp(0, x)) + x * sigmoid(x) / np.cosh(np.logaddexp(0, x)) ** 2),
     "elu": (lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), lambda x: np.where(x > 0, 1, np.exp(np.minimum(x, 0)))),
     "selu": (lambda x: SELU[1] * np.where(x > 0, x, SELU[0] * np.expm1(np.minimum(x, 0))),
              lambda x: SELU[1] * np.where(x > 0, 1, SELU[0] * np.exp(np.minimum(x, 0)))),

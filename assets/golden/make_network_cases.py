@@ -28,6 +28,7 @@ def raw(a, x):
     if f == "sigmoid": return 1 / (1 + np.exp(-x))
     if f == "gelu": return x * 0.5 * (1 + erf(x / math.sqrt(2)))
     if f == "silu": return x / (1 + np.exp(-x))
+    if f == "mish": return x * np.tanh(np.logaddexp(0, x))
     if f == "elu": return np.where(x > 0, x, slope * np.expm1(x))
     if f == "selu": return SELU[1] * np.where(x > 0, x, SELU[0] * np.expm1(x))
     if f == "softplus": return np.logaddexp(0, x)
@@ -211,6 +212,9 @@ CASES = [
      "layers": [{"residual": {"layers": [{"batch_norm": {}}, act("tanh"), {"conv": {"out": 3, "kernel": 3, "padding": 1}}], "scale": 0.7}},
                 {"residual": {"layers": [{"conv": {"out": 4, "kernel": 4, "stride": 2, "padding": 1}}, act("sin")],
                               "shortcut": [{"conv": {"out": 4, "kernel": 1, "stride": 2}}]}}, {"flatten": {}}, {"dense": {"out": 2}}]},
+    {"name": "mish", "parametrization": {"ntk": {"beta": 0.3}}, "input": [4, 1, 1],
+     "layers": [{"dense": {"out": 5}}, act("mish", gain=4.0), {"dense": {"out": 5}}, act("mish", scaling="normalized", gain=1.25),
+                {"dense": {"out": 3}}]},
 ]
 
 

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::ArchitectureError;
+use crate::function::Function;
 use crate::layers::batch_norm::norm_momentum;
 use crate::layers::{BatchNorm, Convolution, Layer, Pad, PadMode, Residual};
-use crate::nonlinearity::{Activation, Function};
+use crate::nonlinearity::Activation;
 use crate::parametrization::{Init, Parametrization};
 use crate::shape::{Pair, Shape};
 

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError, Node};
 use crate::layers::{Layer, Transform};
-use crate::nonlinearity::SELU;
 use crate::parametrization::Parametrization;
 use crate::shape::Shape;
 
@@ -180,14 +179,9 @@ fn describe_one(node: &Node, parametrization: Parametrization, norms: &mut usize
             }
         }
         Transform::Pointwise(activation) => {
-            use crate::nonlinearity::Function;
             let (centre, scale) = activation.centre_and_scale();
             (described.centre, described.scale) = (Some(centre), Some(scale));
-            described.negative_slope = match activation.function {
-                Function::LeakyRelu | Function::Elu => Some(activation.negative_slope()),
-                Function::Selu => Some(SELU.0),
-                _ => None,
-            };
+            described.negative_slope = activation.negative_slope();
         }
         Transform::BatchNorm(_) => {
             described.running = Some(*norms);
@@ -282,8 +276,9 @@ fn agree(given: &[DescribedLayer], derived: &[DescribedLayer], path: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function::Function;
     use crate::layers::{BatchNorm, Convolution, Empty, Residual};
-    use crate::nonlinearity::{Activation, Function, Scaling};
+    use crate::nonlinearity::{Activation, Scaling};
     use crate::parametrization::Beta;
 
     fn network(parametrization: Parametrization) -> Architecture {

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, ArchitectureError};
+use crate::citations::Citation;
 use crate::data::{DataSource, Image, Reader};
 use crate::error::Invalid;
+use crate::function::Function;
 use crate::layers::Layer;
 use crate::loss::{GanLoss, OnCollapse, SpectralNorm, check_loss};
-use crate::nonlinearity::{Activation, Function};
+use crate::nonlinearity::Activation;
 use crate::observe::Observe;
 use crate::parametrization::{Beta, Parametrization, Standard};
 use crate::presets::{DcganDiscriminator, DcganGenerator, Fc};
@@ -100,6 +102,17 @@ pub struct Discriminator {
     pub layers: Option<Vec<Layer>>,
 }
 
+const ADAM: Citation = Citation::new(
+    "@inproceedings{kingma2015adam,
+  author = {Kingma, Diederik P. and Ba, Jimmy},
+  title = {Adam: A Method for Stochastic Optimization},
+  booktitle = {International Conference on Learning Representations},
+  year = {2015},
+  eprint = {1412.6980},
+  archiveprefix = {arXiv},
+}",
+);
+
 /// An optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -111,6 +124,15 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// Publications.
+    #[must_use]
+    pub fn citations(&self) -> &'static [Citation] {
+        match self {
+            Self::Sgd(_) => &[],
+            Self::Adam(_) => &[ADAM],
+        }
+    }
+
     /// The learning rate.
     #[must_use]
     pub fn rate(&self) -> f64 {

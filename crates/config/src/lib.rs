@@ -9,12 +9,14 @@
 
 mod architecture;
 mod changes;
+mod citations;
 mod comparison;
 mod data;
 mod deep;
 mod description;
 mod error;
 mod experiment;
+mod function;
 mod gaussian;
 mod include;
 mod layers;
@@ -34,6 +36,7 @@ mod subject;
 mod task;
 
 pub use architecture::{Architecture, ArchitectureError, Node};
+pub use citations::Citation;
 pub use comparison::{ComparisonSettings, Variant};
 pub use data::{
     Cifar, Content, DataSource, Files, Fit, Idx, Image, Npy, Npz, Reader, Shapes, SourceKind, Spectrum, Teacher,
@@ -43,16 +46,17 @@ pub use deep::{Deep, Unit};
 pub use description::{DescribedLayer, Description, DescriptionError, WeightScale};
 pub use error::{ConfigError, Invalid};
 pub use experiment::{Adam, Discriminator, Experiment, Generator, Optimizer, Settings, Sgd, Train};
+pub use function::{BelowZero, Function, FunctionProperties, Growth, SELU};
 pub use gaussian::{expectation, gauss_legendre};
 pub use include::Sources;
 pub use layers::{
     AvgPool, AxisMap, BatchNorm, Convolution, Dense, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Parameters,
     PositionMap, Properties, Residual, Transform, Upsample, Window,
 };
-pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, OnCollapse, R1, SpectralNorm};
+pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, LossProperties, OnCollapse, R1, SpectralNorm};
 pub use memory::{Bytes, Held, MemoryBound};
 pub use moments::{BnNoise, Moments, MomentsNtk, Point, Precision, Tensor as MomentTensor};
-pub use nonlinearity::{Activation, Function, SELU, Scaling};
+pub use nonlinearity::{Activation, Scaling};
 pub use observe::{Observe, ObserveNtk};
 pub use parametrization::{Beta, Init, Parametrization, Standard};
 pub use presets::{

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::citations::Citation;
 use crate::error::Invalid;
 use crate::experiment::{Discriminator, Train, at_least_one, positive, within};
 use crate::parametrization::Parametrization;
@@ -26,6 +27,9 @@ pub struct GanLoss {
 /// | hinge | `max(0, 1 - l(x)) + max(0, 1 + l(G(z)))` | `-l(G(z))` |
 /// | lsgan | `(l(x) - t)² / 2 + l(G(z))² / 2` | `(l(G(z)) - 1)² / 2` |
 /// | wgan_gp, wgan_clip | `l(G(z)) - l(x)` | `-l(G(z))` |
+/// | relativistic | `softplus(l(G(z)) - l(x))` | `softplus(l(x) - l(G(z)))` |
+///
+/// The i-th real image of a batch is paired with the i-th generated one in `relativistic`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adversarial {
@@ -40,6 +44,9 @@ pub enum Adversarial {
     WganGp(GradientPenalty),
     /// Wasserstein with clipped weights (Arjovsky et al., arXiv 1701.07875).
     WganClip(Clip),
+    /// Relativistic pairing: the discriminator is to find each real image more real than a generated one, the generator the
+    /// contrary (Jolicoeur-Martineau, arXiv 1807.00734; paired as in Huang et al., arXiv 2501.05441).
+    Relativistic,
 }
 
 /// `penalty · mean (|∇l(x̂)| - 1)²`, x̂ uniform between a real and a generated image.
@@ -111,23 +118,86 @@ pub enum OnCollapse {
     Stop,
 }
 
-impl Adversarial {
+/// What the checks, the penalties and the observers of a run know of a loss. Its arithmetic stands in `fintan_train`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossProperties {
     /// Its name in a configuration.
+    pub name: &'static str,
+    /// Whether real and generated images have labels, which `train.label_smoothing` moves.
+    pub has_labels: bool,
+    /// A penalty on slopes between real and generated images that is part of the loss.
+    pub slope_penalty: Option<GradientPenalty>,
+    /// A bound on the discriminator's parameters that is part of the loss.
+    pub clip: Option<Clip>,
+    /// Publications.
+    pub citations: &'static [Citation],
+}
+
+impl Adversarial {
+    /// Everything that other parts of the program know of the loss.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Bce => "bce",
-            Self::Hinge => "hinge",
-            Self::Lsgan => "lsgan",
-            Self::WganGp(_) => "wgan_gp",
-            Self::WganClip(_) => "wgan_clip",
+    pub fn properties(&self) -> LossProperties {
+        match *self {
+            Self::Bce => {
+                LossProperties { name: "bce", has_labels: true, slope_penalty: None, clip: None, citations: &[GAN] }
+            }
+            Self::Hinge => LossProperties {
+                name: "hinge",
+                has_labels: false,
+                slope_penalty: None,
+                clip: None,
+                citations: &[GEOMETRIC_GAN],
+            },
+            Self::Lsgan => LossProperties {
+                name: "lsgan",
+                has_labels: true,
+                slope_penalty: None,
+                clip: None,
+                citations: &[LEAST_SQUARES_GAN],
+            },
+            Self::WganGp(penalty) => LossProperties {
+                name: "wgan_gp",
+                has_labels: false,
+                slope_penalty: Some(penalty),
+                clip: None,
+                citations: &[WASSERSTEIN_GAN, SLOPE_PENALTY],
+            },
+            Self::WganClip(clip) => LossProperties {
+                name: "wgan_clip",
+                has_labels: false,
+                slope_penalty: None,
+                clip: Some(clip),
+                citations: &[WASSERSTEIN_GAN],
+            },
+            Self::Relativistic => LossProperties {
+                name: "relativistic",
+                has_labels: false,
+                slope_penalty: None,
+                clip: None,
+                citations: &[RELATIVISTIC_GAN, R3GAN],
+            },
         }
     }
 
-    /// Whether the outputs of the discriminator are no logits but heights, of which only differences count.
+    /// Every loss, with the default settings of those that have any.
     #[must_use]
-    pub fn is_wasserstein(&self) -> bool {
-        matches!(self, Self::WganGp(_) | Self::WganClip(_))
+    pub fn all() -> Vec<Self> {
+        // The first is the default; each names the one behind it, so that a loss that is forgotten here does not compile.
+        let next = |loss: &Self| match loss {
+            Self::Bce => Some(Self::Hinge),
+            Self::Hinge => Some(Self::Lsgan),
+            Self::Lsgan => Some(Self::WganGp(GradientPenalty::default())),
+            Self::WganGp(_) => Some(Self::WganClip(Clip::default())),
+            Self::WganClip(_) => Some(Self::Relativistic),
+            Self::Relativistic => None,
+        };
+        std::iter::successors(Some(Self::default()), next).collect()
+    }
+
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.properties().name
     }
 }
 
@@ -139,25 +209,28 @@ pub(crate) fn check_loss(
     discriminator: &Architecture,
 ) -> Result<(), Invalid> {
     let GanLoss { function, r1 } = *loss;
-    match function {
-        Adversarial::Bce | Adversarial::Hinge | Adversarial::Lsgan => {}
-        Adversarial::WganGp(GradientPenalty { penalty }) => positive("loss.function.wgan_gp.penalty", penalty)?,
-        Adversarial::WganClip(Clip { clip }) => positive("loss.function.wgan_clip.clip", clip)?,
+    let LossProperties { name, has_labels, slope_penalty, clip, .. } = function.properties();
+    if let Some(GradientPenalty { penalty }) = slope_penalty {
+        positive(&format!("loss.function.{name}.penalty"), penalty)?;
+    }
+    if let Some(Clip { clip }) = clip {
+        positive(&format!("loss.function.{name}.clip"), clip)?;
     }
     if let Some(R1 { gamma, every }) = r1 {
         positive("loss.r1.gamma", gamma)?;
         at_least_one("loss.r1.every", every)?;
     }
-    let name = function.name();
-    if train.label_smoothing > 0.0 && !matches!(function, Adversarial::Bce | Adversarial::Lsgan) {
-        let message = format!("`train.label_smoothing` belongs to `bce` and `lsgan`; `{name}` has no labels");
+    if train.label_smoothing > 0.0 && !has_labels {
+        let labelled: Vec<String> = Adversarial::all()
+            .iter()
+            .map(Adversarial::properties)
+            .filter(|loss| loss.has_labels)
+            .map(|loss| format!("`{}`", loss.name))
+            .collect();
+        let message = format!("`train.label_smoothing` belongs to {}; `{name}` has no labels", labelled.join(" and "));
         return Err(Invalid::new("train.label_smoothing", message));
     }
-    let penalty = match (function, r1) {
-        (Adversarial::WganGp(_), _) => Some("loss.function.wgan_gp"),
-        (_, Some(_)) => Some("loss.r1"),
-        _ => None,
-    };
+    let penalty = slope_penalty.map(|_| format!("loss.function.{name}")).or(r1.map(|_| "loss.r1".into()));
     if let Some(key) = penalty.filter(|_| discriminator.is_batch_coupled()) {
         let message = format!(
             "`{key}` looks at the slope at each image by itself, but batch norm in the discriminator mixes the images of a batch"
@@ -171,11 +244,132 @@ pub(crate) fn check_loss(
         let message = format!("`{key}` takes the place of the factors of `ntk` and `graph`; it needs `standard`");
         return Err(Invalid::new(key, message).with_help("parametrization = { standard = { init = \"he\" } }"));
     }
-    if matches!(function, Adversarial::WganClip(_)) {
-        return Err(Invalid::new(key, format!("`{key}` and `wgan_clip` both bound the weights; choose one")));
+    if clip.is_some() {
+        return Err(Invalid::new(key, format!("`{key}` and `{name}` both bound the weights; choose one")));
     }
     if !discriminator.flat().iter().any(|node| node.layer.properties().is_linear) {
         return Err(Invalid::new(key, format!("`{key}` needs a dense or convolutional layer")));
     }
     Ok(())
+}
+
+/// Generative adversarial networks.
+pub(crate) const GAN: Citation = Citation::new(
+    "@inproceedings{goodfellow2014gan,
+  author = {Goodfellow, Ian J. and Pouget-Abadie, Jean and Mirza, Mehdi and Xu, Bing and Warde-Farley, David and Ozair, Sherjil and Courville, Aaron and Bengio, Yoshua},
+  title = {Generative Adversarial Nets},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2014},
+  eprint = {1406.2661},
+  archiveprefix = {arXiv},
+}",
+);
+
+const GEOMETRIC_GAN: Citation = Citation::new(
+    "@misc{lim2017geometric,
+  author = {Lim, Jae Hyun and Ye, Jong Chul},
+  title = {Geometric {GAN}},
+  year = {2017},
+  eprint = {1705.02894},
+  archiveprefix = {arXiv},
+}",
+);
+
+const LEAST_SQUARES_GAN: Citation = Citation::new(
+    "@inproceedings{mao2017lsgan,
+  author = {Mao, Xudong and Li, Qing and Xie, Haoran and Lau, Raymond Y. K. and Wang, Zhen and Smolley, Stephen Paul},
+  title = {Least Squares Generative Adversarial Networks},
+  booktitle = {International Conference on Computer Vision},
+  year = {2017},
+  eprint = {1611.04076},
+  archiveprefix = {arXiv},
+}",
+);
+
+const WASSERSTEIN_GAN: Citation = Citation::new(
+    r"@inproceedings{arjovsky2017wgan,
+  author = {Arjovsky, Martin and Chintala, Soumith and Bottou, L{\'e}on},
+  title = {Wasserstein Generative Adversarial Networks},
+  booktitle = {International Conference on Machine Learning},
+  year = {2017},
+  eprint = {1701.07875},
+  archiveprefix = {arXiv},
+}",
+);
+
+const SLOPE_PENALTY: Citation = Citation::new(
+    "@inproceedings{gulrajani2017wgangp,
+  author = {Gulrajani, Ishaan and Ahmed, Faruk and Arjovsky, Martin and Dumoulin, Vincent and Courville, Aaron},
+  title = {Improved Training of {Wasserstein} {GANs}},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2017},
+  eprint = {1704.00028},
+  archiveprefix = {arXiv},
+}",
+);
+
+const RELATIVISTIC_GAN: Citation = Citation::new(
+    "@inproceedings{jolicoeurmartineau2019relativistic,
+  author = {Jolicoeur-Martineau, Alexia},
+  title = {The Relativistic Discriminator: a Key Element Missing from Standard {GAN}},
+  booktitle = {International Conference on Learning Representations},
+  year = {2019},
+  eprint = {1807.00734},
+  archiveprefix = {arXiv},
+}",
+);
+
+/// Pairs of a real and a generated image.
+const R3GAN: Citation = Citation::new(
+    "@inproceedings{huang2024r3gan,
+  author = {Huang, Yiwen and Gokaslan, Aaron and Kuleshov, Volodymyr and Tompkin, James},
+  title = {The {GAN} is dead; long live the {GAN}! A Modern {GAN} Baseline},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2024},
+  eprint = {2501.05441},
+  archiveprefix = {arXiv},
+}",
+);
+
+/// The R1 penalty.
+pub(crate) const PENALTY_AT_REAL_IMAGES: Citation = Citation::new(
+    "@inproceedings{mescheder2018r1,
+  author = {Mescheder, Lars and Geiger, Andreas and Nowozin, Sebastian},
+  title = {Which Training Methods for {GANs} do actually Converge?},
+  booktitle = {International Conference on Machine Learning},
+  year = {2018},
+  eprint = {1801.04406},
+  archiveprefix = {arXiv},
+}",
+);
+
+/// Spectral normalization.
+pub(crate) const SPECTRAL_NORM: Citation = Citation::new(
+    "@inproceedings{miyato2018spectral,
+  author = {Miyato, Takeru and Kataoka, Toshiki and Koyama, Masanori and Yoshida, Yuichi},
+  title = {Spectral Normalization for Generative Adversarial Networks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2018},
+  eprint = {1802.05957},
+  archiveprefix = {arXiv},
+}",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against the names that the parser knows.
+    #[test]
+    fn the_list_of_losses_is_whole_and_its_names_are_those_of_the_parser() {
+        let names: Vec<&str> = Adversarial::all().iter().map(Adversarial::name).collect();
+        let said = serde_json::from_str::<Adversarial>("\"?\"").expect_err("no loss").to_string();
+        let known: Vec<&str> = said.split('`').skip(3).step_by(2).collect();
+        assert_eq!(names, known, "{said}");
+        for loss in Adversarial::all() {
+            let written = serde_json::to_value(loss).expect("JSON");
+            let key = written.as_object().and_then(|table| table.keys().next()).map(String::as_str);
+            assert_eq!(key.or(written.as_str()), Some(loss.name()));
+        }
+    }
 }

@@ -3,11 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::citations::Citation;
 use crate::data::{DataSource, Npy, Npz, Reader};
 use crate::error::Invalid;
 use crate::experiment::within;
 use crate::layers::{Empty, Layer};
 use crate::shape::Shape;
+
+/// Moments of signal and noise.
+pub(crate) const MOMENTS: Citation = Citation::new(
+    "@inproceedings{labatie2019moments,
+  author = {Labatie, Antoine},
+  title = {Characterizing Well-Behaved vs. Pathological Deep Neural Networks},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+  eprint = {1811.03087},
+  archiveprefix = {arXiv},
+}",
+);
 
 /// What is measured of random networks, and over what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -18,64 +18,8 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::function::{BelowZero, Function};
 use crate::gaussian::expectation;
-
-/// A pointwise function, before gain and scaling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Function {
-    /// max(x, 0)
-    Relu,
-    /// x for x > 0, `slope`·x below
-    LeakyRelu,
-    /// |x|
-    Abs,
-    /// tanh x
-    Tanh,
-    /// erf x
-    Erf,
-    /// 1 / (1 + exp(-x))
-    Sigmoid,
-    /// x Φ(x), the exact form with the normal distribution function
-    Gelu,
-    /// x / (1 + exp(-x))
-    Silu,
-    /// x for x > 0, `slope`·(exp x - 1) below
-    Elu,
-    /// λ·elu with the constants of Klambauer et al. 2017
-    Selu,
-    /// ln(1 + exp x)
-    Softplus,
-    /// sin x
-    Sin,
-    /// x
-    Identity,
-}
-
-impl Function {
-    /// Its name in a configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "relu",
-            Self::LeakyRelu => "leaky_relu",
-            Self::Abs => "abs",
-            Self::Tanh => "tanh",
-            Self::Erf => "erf",
-            Self::Sigmoid => "sigmoid",
-            Self::Gelu => "gelu",
-            Self::Silu => "silu",
-            Self::Elu => "elu",
-            Self::Selu => "selu",
-            Self::Softplus => "softplus",
-            Self::Sin => "sin",
-            Self::Identity => "identity",
-        }
-    }
-}
-
-/// α and λ of SELU (Klambauer et al., arXiv 1706.02515).
-pub const SELU: (f64, f64) = (1.673_263_242_354_377_3, 1.050_700_987_355_480_5);
 
 /// How the raw function is centred and scaled. See the table of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -157,91 +101,41 @@ impl Activation {
         self
     }
 
-    /// Slope of the function below zero, its default filled in.
+    /// Slope or scale of the function below zero, its default filled in; none of a function that has no such number.
     #[must_use]
-    pub fn negative_slope(&self) -> f64 {
-        self.slope.unwrap_or(if self.function == Function::Elu { 1.0 } else { 0.2 })
+    pub fn negative_slope(&self) -> Option<f64> {
+        match self.function.properties().below_zero {
+            BelowZero::Slope { default } => Some(self.slope.unwrap_or(default)),
+            BelowZero::Constant(constant) => Some(constant),
+            BelowZero::Nothing => None,
+        }
     }
 
     /// The raw function at g·x.
     #[must_use]
     pub fn raw_value(&self, x: f64) -> f64 {
-        let x = self.gain * x;
-        let slope = self.negative_slope();
-        match self.function {
-            Function::Relu => x.max(0.0),
-            Function::LeakyRelu => {
-                if x > 0.0 {
-                    x
-                } else {
-                    slope * x
-                }
-            }
-            Function::Abs => x.abs(),
-            Function::Tanh => x.tanh(),
-            Function::Erf => libm::erf(x),
-            Function::Sigmoid => sigmoid(x),
-            Function::Gelu => x * normal_cdf(x),
-            Function::Silu => x * sigmoid(x),
-            Function::Elu => {
-                if x > 0.0 {
-                    x
-                } else {
-                    slope * x.exp_m1()
-                }
-            }
-            Function::Selu => SELU.1 * if x > 0.0 { x } else { SELU.0 * x.exp_m1() },
-            Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
-            Function::Sin => x.sin(),
-            Function::Identity => x,
-        }
+        (self.function.properties().value)(self.gain * x, self.negative_slope().unwrap_or_default())
     }
 
     /// Derivative of [`Self::raw_value`] in x (gain included); at a kink, the left one.
     #[must_use]
     pub fn raw_slope(&self, x: f64) -> f64 {
-        let x = self.gain * x;
-        let slope = self.negative_slope();
-        self.gain
-            * match self.function {
-                Function::Relu => {
-                    if x > 0.0 {
-                        1.0
-                    } else {
-                        0.0
-                    }
-                }
-                Function::LeakyRelu => {
-                    if x > 0.0 {
-                        1.0
-                    } else {
-                        slope
-                    }
-                }
-                Function::Abs => {
-                    if x > 0.0 {
-                        1.0
-                    } else {
-                        -1.0
-                    }
-                }
-                Function::Tanh => 1.0 - x.tanh().powi(2),
-                Function::Erf => 2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp(),
-                Function::Sigmoid => sigmoid(x) * sigmoid(-x),
-                Function::Gelu => normal_cdf(x) + x * normal_density(x),
-                Function::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
-                Function::Elu => {
-                    if x > 0.0 {
-                        1.0
-                    } else {
-                        slope * x.exp()
-                    }
-                }
-                Function::Selu => SELU.1 * if x > 0.0 { 1.0 } else { SELU.0 * x.exp() },
-                Function::Softplus => sigmoid(x),
-                Function::Sin => x.cos(),
-                Function::Identity => 1.0,
-            }
+        let derivative = self.function.properties().derivative;
+        self.gain * derivative(self.gain * x, self.negative_slope().unwrap_or_default())
+    }
+
+    /// Slopes above and below zero of a homogeneous function, gain left out; none of other functions.
+    #[must_use]
+    pub fn lines(&self) -> Option<[f64; 2]> {
+        let slope = self.negative_slope().unwrap_or_default();
+        let derivative = self.function.properties().derivative;
+        self.function.is_homogeneous().then(|| [derivative(1.0, slope), derivative(-1.0, slope)])
+    }
+
+    /// Whether σ(a x) = a σ(x) for a > 0: a homogeneous function that is not centred.
+    #[must_use]
+    pub fn is_homogeneous(&self) -> bool {
+        self.function.is_homogeneous() && self.centre_and_scale().0 == 0.0
     }
 
     /// The centre m and scale s of `σ(x) = (f(x) - m) / s`: constants of the function, never of samples.
@@ -264,24 +158,18 @@ impl Activation {
     /// E\[f(Z)\] and E\[f(Z)²\] of the raw function.
     #[must_use]
     pub fn raw_moments(&self) -> (f64, f64) {
-        use std::f64::consts::PI;
-        let (g, a) = (self.gain, self.negative_slope());
-        // x for x > 0 and a x below has mean (1 - a)/√(2π) and second moment (1 + a²)/2.
-        let broken_line = |a: f64| ((1.0 - a) / (2.0 * PI).sqrt() * g, f64::midpoint(1.0, a * a) * g * g);
-        match self.function {
-            Function::Relu => broken_line(0.0),
-            Function::LeakyRelu => broken_line(a),
-            Function::Abs => broken_line(-1.0),
-            Function::Identity => (0.0, g * g),
-            // E[erf(gZ)²] = (2/π) asin(2g²/(1 + 2g²)); Williams 1997.
-            Function::Erf => (0.0, 2.0 / PI * (2.0 * g * g / (1.0 + 2.0 * g * g)).asin()),
-            Function::Sin => (0.0, -0.5 * (-2.0 * g * g).exp_m1()),
-            Function::Tanh => (0.0, expectation(|z| self.raw_value(z).powi(2), &[])),
-            _ => (
-                expectation(|z| self.raw_value(z), self.kinks()),
-                expectation(|z| self.raw_value(z).powi(2), self.kinks()),
-            ),
+        let g = self.gain;
+        if let Some([up, down]) = self.lines() {
+            // x for x > 0 and a x below has mean (1 - a)/√(2π) and second moment (1 + a²)/2.
+            let mean = (up - down) / (2.0 * std::f64::consts::PI).sqrt() * g;
+            return (mean, f64::midpoint(up * up, down * down) * g * g);
         }
+        let function = self.function.properties();
+        if let Some(moments) = function.moments {
+            return moments(g);
+        }
+        let of = |power: i32| expectation(|z| self.raw_value(z).powi(power), self.kinks());
+        (if function.is_odd { 0.0 } else { of(1) }, of(2))
     }
 
     /// E\[σ'(Z)²\] of the scaled function: the growth of small differences, layer by layer.
@@ -302,23 +190,8 @@ impl Activation {
     /// Points where the function is not smooth.
     #[must_use]
     pub fn kinks(&self) -> &'static [f64] {
-        match self.function {
-            Function::Relu | Function::LeakyRelu | Function::Abs | Function::Elu | Function::Selu => &[0.0],
-            _ => &[],
-        }
+        self.function.properties().kinks
     }
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-fn normal_cdf(x: f64) -> f64 {
-    0.5 * libm::erfc(-x / std::f64::consts::SQRT_2)
-}
-
-fn normal_density(x: f64) -> f64 {
-    (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
 #[cfg(test)]
@@ -327,7 +200,7 @@ mod tests {
 
     /// E[σ], E[σ²], E[σ'²] of the raw function, then r after centring and standardizing at β = 0: values computed once
     /// with adaptive quadrature in another program, to six decimals.
-    const TABLE: [(Function, Option<f64>, [f64; 4]); 14] = [
+    const TABLE: [(Function, Option<f64>, [f64; 4]); 15] = [
         (Function::Identity, None, [0.0, 1.0, 1.0, 1.0]),
         (Function::Relu, None, [0.398_942, 0.5, 0.5, 1.466_942]),
         (Function::LeakyRelu, Some(0.1), [0.359_048, 0.505, 0.505, 1.342_783]),
@@ -339,6 +212,7 @@ mod tests {
         (Function::Softplus, None, [0.806_059, 0.921_246, 0.293_379, 1.080_528]),
         (Function::Gelu, None, [0.282_095, 0.425_221, 0.455_851, 1.318_845]),
         (Function::Silu, None, [0.206_621, 0.355_776, 0.379_482, 1.212_081]),
+        (Function::Mish, None, [0.240_404, 0.452_342, 0.479_084, 1.214_259]),
         (Function::Elu, None, [0.160_521, 0.644_945, 0.668_102, 1.079_013]),
         (Function::Selu, None, [0.0, 1.0, 1.071_575, 1.071_575]),
         (Function::Sin, None, [0.0, 0.432_332, 0.567_668, 1.313_035]),

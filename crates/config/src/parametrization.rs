@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::citations::Citation;
+
 /// How weights enter the network and how they are drawn.
 ///
 /// With W and b the parameters, a layer computes `y = a · (W ∗ x) + c · b`:
@@ -109,6 +111,16 @@ fn default_beta() -> f64 {
 }
 
 impl Parametrization {
+    /// Publications.
+    #[must_use]
+    pub fn citations(&self) -> &'static [Citation] {
+        match self {
+            Self::Standard(_) => &[DEEP_INFORMATION],
+            // Those of the program as a whole.
+            Self::Ntk(_) | Self::Graph(_) => &[],
+        }
+    }
+
     /// β of `ntk` and `graph`; none for `standard`.
     #[must_use]
     pub fn beta(&self) -> Option<f64> {
@@ -118,3 +130,15 @@ impl Parametrization {
         }
     }
 }
+
+/// Signals and their gradients in networks as they are drawn.
+const DEEP_INFORMATION: Citation = Citation::new(
+    "@inproceedings{schoenholz2017deep,
+  author = {Schoenholz, Samuel S. and Gilmer, Justin and Ganguli, Surya and Sohl-Dickstein, Jascha},
+  title = {Deep Information Propagation},
+  booktitle = {International Conference on Learning Representations},
+  year = {2017},
+  eprint = {1611.01232},
+  archiveprefix = {arXiv},
+}",
+);

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
+use crate::function::Function;
 use crate::layers::batch_norm::norm_momentum;
 use crate::layers::{BatchNorm, Convolution, Empty, Layer, LayerNorm, NormAxes, Pad, PadMode, Upsample, norm_eps, yes};
-use crate::nonlinearity::{Activation, Function};
+use crate::nonlinearity::Activation;
 use crate::shape::{Pair, Shape};
 
 /// Normalization between the layers of a preset.
@@ -67,6 +69,18 @@ pub struct LayerNormChoice {
     #[serde(default = "norm_eps")]
     pub eps: f64,
 }
+
+/// Both `dcgan` presets.
+pub(crate) const DCGAN: Citation = Citation::new(
+    "@inproceedings{radford2016dcgan,
+  author = {Radford, Alec and Metz, Luke and Chintala, Soumith},
+  title = {Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks},
+  booktitle = {International Conference on Learning Representations},
+  year = {2016},
+  eprint = {1511.06434},
+  archiveprefix = {arXiv},
+}",
+);
 
 /// Deconvolutional generator: latent -> `start` x `start` map -> ... -> image.
 ///

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::citations::Citation;
 use crate::data::{Content, DataSource, Reader};
 use crate::error::Invalid;
 use crate::experiment::{Optimizer, at_least_one, check_layer_rates, check_optimizer, within};
@@ -17,6 +18,18 @@ pub enum Task {
     /// Inputs with targets.
     Supervised(Supervised),
 }
+
+/// Wide networks in training are linear in their parameters.
+pub(crate) const KERNEL_REGIME: Citation = Citation::new(
+    "@inproceedings{lee2019wide,
+  author = {Lee, Jaehoon and Xiao, Lechao and Schoenholz, Samuel S. and Bahri, Yasaman and Novak, Roman and Sohl-Dickstein, Jascha and Pennington, Jeffrey},
+  title = {Wide Neural Networks of Any Depth Evolve as Linear Models Under Gradient Descent},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2019},
+  eprint = {1902.06720},
+  archiveprefix = {arXiv},
+}",
+);
 
 /// Supervised training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ impl Pointwise {
     pub(crate) fn new(activation: &Activation) -> Self {
         let (centre, scale) = activation.centre_and_scale();
         let Activation { function, gain, .. } = *activation;
-        Self { function, slope: activation.negative_slope(), gain, centre, scale }
+        Self { function, slope: activation.negative_slope().unwrap_or_default(), gain, centre, scale }
     }
 
     pub(crate) fn value(&self, x: Tensor<4>) -> Tensor<4> {
@@ -31,6 +31,10 @@ impl Pointwise {
             Function::Sigmoid => sigmoid(x),
             Function::Gelu => x.clone() * normal_cdf(x),
             Function::Silu => x.clone() * sigmoid(x),
+            Function::Mish => {
+                let [s, c] = sides(&x);
+                x * mish_factor(s, c)
+            }
             Function::Elu => x.clone().clamp_min(0.0) + expm1_below(x).mul_scalar(self.slope),
             Function::Selu => (x.clone().clamp_min(0.0) + expm1_below(x).mul_scalar(SELU.0)).mul_scalar(SELU.1),
             Function::Softplus => x.clone().clamp_min(0.0) + x.abs().neg().exp().log1p(),
@@ -62,6 +66,11 @@ impl Pointwise {
             Function::Silu => {
                 let s = sigmoid(x.clone());
                 s.clone() * (x * s.neg().add_scalar(1.0)).add_scalar(1.0)
+            }
+            Function::Mish => {
+                let [s, c] = sides(&x);
+                let ratio = c.clone().mul_scalar(2.0) / c.clone().square().add_scalar(1.0);
+                mish_factor(s.clone(), c) + x * s * ratio.square()
             }
             Function::Elu => smooth_step(x, self.slope),
             Function::Selu => smooth_step(x, SELU.0).mul_scalar(SELU.1),
@@ -99,6 +108,70 @@ fn sigmoid(x: Tensor<4>) -> Tensor<4> {
     x.mul_scalar(0.5).tanh().add_scalar(1.0).mul_scalar(0.5)
 }
 
+/// s = 1/(1 + exp(-x)) and 1 - s, each to its own relative precision. Neither exponential exceeds 1.
+fn sides(x: &Tensor<4>) -> [Tensor<4>; 2] {
+    let (up, down) = (x.clone().clamp_max(0.0).exp(), x.clone().neg().clamp_max(0.0).exp());
+    let sum = up.clone().mul(down.clone()).add_scalar(1.0);
+    [up / sum.clone(), down / sum]
+}
+
+/// tanh(softplus x) = s (1 + c)/(1 + c²) with s and c of [`sides`].
+fn mish_factor(s: Tensor<4>, c: Tensor<4>) -> Tensor<4> {
+    s * c.clone().add_scalar(1.0) / c.square().add_scalar(1.0)
+}
+
 fn normal_cdf(x: Tensor<4>) -> Tensor<4> {
     x.mul_scalar(std::f64::consts::FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{DType, Device, TensorData};
+
+    #[expect(deprecated, reason = "ndarray is a named backend of this program; Burn keeps it until 0.23")]
+    fn ndarray() -> Device {
+        Device::ndarray()
+    }
+
+    fn numbers(t: Tensor<4>) -> Vec<f64> {
+        t.into_data().iter::<f64>().collect()
+    }
+
+    /// Values and derivatives on the CPU's devices, in both precisions, against those of the host in f64.
+    #[test]
+    fn every_function_is_that_of_the_host_and_finite_for_all_numbers() {
+        let sizes = [1e-3, 0.3, 1.19, 3.0, 9.5, 17.0, 40.0, 87.0];
+        let near: Vec<f64> = sizes.into_iter().flat_map(|x| [x, -x]).collect();
+        for device in [Device::flex(), ndarray()] {
+            for (dtype, largest, eps) in [(DType::F32, f64::from(f32::MAX), 1e-6), (DType::F64, f64::MAX, 1e-14)] {
+                for &function in Function::ALL {
+                    let activation = Activation::raw(function);
+                    let pointwise = Pointwise::new(&activation);
+                    let at = |xs: &[f64]| {
+                        let data = TensorData::new(xs.to_vec(), [xs.len(), 1, 1, 1]).convert_dtype(dtype);
+                        let x: Tensor<4> = Tensor::from_data(data, (&device, dtype));
+                        let exact = numbers(x.clone());
+                        (exact, numbers(pointwise.value(x.clone())), numbers(pointwise.derivative(x)))
+                    };
+                    let (exact, values, slopes) = at(&near);
+                    for ((&x, got), slope) in exact.iter().zip(values).zip(slopes) {
+                        let (value, derivative) = (activation.raw_value(x), activation.raw_slope(x));
+                        // What is lost of functions that are computed as a difference from 1 is relative to 1; mish is not.
+                        let rounding = if function == Function::Mish && x < -2.0 { 0.0 } else { eps };
+                        for (got, want) in [(got, value), (slope, derivative)] {
+                            let allowed = eps * (4.0 + x.abs()) * want.abs() + rounding * (1.0 + x.abs());
+                            let off = (got - want).abs();
+                            assert!(off <= allowed, "{function:?} in {dtype:?} at {x}: {got} and {want}");
+                        }
+                    }
+                    // Half the largest number: selu's slope is 1.05.
+                    let far = [0.5 * largest, -0.5 * largest, 1e30, -1e30, 1e3, -1e3, 709.0, -745.0, 104.0, -104.0];
+                    let (_, values, slopes) = at(&far);
+                    let finite = values.iter().chain(&slopes).all(|v| v.is_finite());
+                    assert!(finite, "{function:?} in {dtype:?}: {values:?} {slopes:?}");
+                }
+            }
+        }
+    }
 }

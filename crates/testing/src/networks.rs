@@ -223,7 +223,7 @@ fn random_layer(rng: &mut ChaCha20Rng) -> Layer {
     let (kernel, stride, padding, extra) = (pair(1, 5), pair(1, 4), pair(0, 3), pair(0, 2));
     let factor = pair(1, 3);
     let out = rng.random_range(1..4);
-    let function = ["tanh", "erf", "gelu", "softplus", "sin", "silu"][rng.random_range(0..6)];
+    let function = ["tanh", "erf", "gelu", "softplus", "sin", "mish"][rng.random_range(0..6)];
     let scaling = ["raw", "standardized", "normalized"][rng.random_range(0..3)];
     let affine = rng.random_bool(0.5);
     let text = match rng.random_range(0..13) {

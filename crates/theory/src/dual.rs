@@ -20,7 +20,7 @@
 
 use std::f64::consts::{FRAC_2_PI, PI};
 
-use fintan_config::{Activation, Function, SELU, expectation};
+use fintan_config::{Activation, Function, Growth, expectation};
 
 use crate::quadrature::bivariate;
 use crate::wide::Wide;
@@ -167,6 +167,32 @@ pub struct DualError {
 /// Largest relative error of a quadrature that is handed out.
 pub const LARGEST_ERROR: f64 = 1e-10;
 
+/// A dual activation that is known in closed form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClosedForm {
+    /// Of homogeneous functions, which are evaluated as a [`Line`] before any other form is asked for.
+    ArcCosine,
+    Erf,
+    Sin,
+}
+
+/// The closed form of a function's dual activation; without one it is found by quadrature.
+fn closed_form(function: Function) -> Option<ClosedForm> {
+    match function {
+        Function::Relu | Function::LeakyRelu | Function::Abs | Function::Identity => Some(ClosedForm::ArcCosine),
+        Function::Erf => Some(ClosedForm::Erf),
+        Function::Sin => Some(ClosedForm::Sin),
+        Function::Tanh
+        | Function::Sigmoid
+        | Function::Gelu
+        | Function::Silu
+        | Function::Mish
+        | Function::Elu
+        | Function::Selu
+        | Function::Softplus => None,
+    }
+}
+
 /// A nonlinearity seen from infinite width.
 #[derive(Debug, Clone)]
 pub struct Dual {
@@ -189,25 +215,14 @@ impl Dual {
         &self.activation
     }
 
-    /// Slopes for x > 0 and x < 0 of a function that is a line on either side of 0, gain left out.
-    fn broken_line(&self) -> Option<(f64, f64)> {
-        match self.activation.function {
-            Function::Relu => Some((1.0, 0.0)),
-            Function::LeakyRelu => Some((1.0, self.activation.negative_slope())),
-            Function::Abs => Some((1.0, -1.0)),
-            Function::Identity => Some((1.0, 1.0)),
-            _ => None,
-        }
-    }
-
     /// Whether the function is a line through 0, as a leaky relu of slope 1 is.
     pub(crate) fn is_linear(&self) -> bool {
-        self.broken_line().is_some_and(|(up, down)| up == down)
+        self.activation.lines().is_some_and(|[up, down]| up == down)
     }
 
     /// Whether `σ(a x) = a σ(x)` for a > 0.
     pub(crate) fn is_homogeneous(&self) -> bool {
-        self.broken_line().is_some() && self.centre == 0.0
+        self.activation.is_homogeneous()
     }
 
     /// Whether the slope jumps at 0.
@@ -218,7 +233,7 @@ impl Dual {
     /// Whether pairs are evaluated by quadrature.
     #[must_use]
     pub fn is_quadrature(&self) -> bool {
-        self.broken_line().is_none() && !matches!(self.activation.function, Function::Erf | Function::Sin)
+        closed_form(self.activation.function).is_none()
     }
 
     /// The nonlinearity as a broken line, where it is one at all variances between 2^least and 2^most that are not 0.
@@ -230,27 +245,18 @@ impl Dual {
             factor: Wide::new(f.gain) / Wide::new(self.scale),
             constant: (at_zero - self.centre) / self.scale,
         };
-        if let Some((up, down)) = self.broken_line() {
+        if let Some([up, down]) = self.activation.lines() {
             return Some(line(up, down, 0.0));
         }
         if most + steep < TANGENT {
             let beside = 1e-300 / f.gain;
             return Some(line(f.raw_slope(beside) / f.gain, f.raw_slope(-beside) / f.gain, f.raw_value(0.0)));
         }
-        let up = match f.function {
-            Function::Elu | Function::Gelu | Function::Silu | Function::Softplus => 1.0,
-            Function::Selu => SELU.1,
+        match f.function.properties().growth {
+            Growth::LineAbove { slope } => (least + steep > ASYMPTOTES).then(|| line(slope, 0.0, 0.0)),
             // Bounded, or homogeneous and met above.
-            Function::Tanh
-            | Function::Erf
-            | Function::Sigmoid
-            | Function::Sin
-            | Function::Relu
-            | Function::LeakyRelu
-            | Function::Abs
-            | Function::Identity => return None,
-        };
-        (least + steep > ASYMPTOTES).then(|| line(up, 0.0, 0.0))
+            Growth::Saturating | Growth::Periodic | Growth::Homogeneous => None,
+        }
     }
 
     /// Moments at a variance.
@@ -289,7 +295,7 @@ impl Dual {
     /// E\[σ'²\] falls like 1/√q, by the factor that is given.
     fn within(&self, q: Wide) -> (f64, Wide) {
         let most = Wide::scaled(1.0, ASYMPTOTES as i64) / (Wide::new(self.activation.gain) * self.activation.gain);
-        if q.log2() <= most.log2() || self.activation.function == Function::Sin {
+        if q.log2() <= most.log2() || self.activation.function.properties().growth == Growth::Periodic {
             return (q.value(), Wide::new(1.0));
         }
         (most.value(), (most / q).sqrt())
@@ -321,17 +327,17 @@ impl Dual {
     pub(crate) fn raw_moments(&self, q: f64) -> Moments {
         let gg = self.activation.gain * self.activation.gain;
         let t = gg * q;
-        match self.activation.function {
-            Function::Erf => Moments {
+        match closed_form(self.activation.function) {
+            Some(ClosedForm::Erf) => Moments {
                 mean: 0.0,
                 second: FRAC_2_PI * (2.0 * t / (1.0 + 2.0 * t)).asin(),
                 slope: gg * 2.0 * FRAC_2_PI / (1.0 + 4.0 * t).sqrt(),
             },
-            Function::Sin => {
+            Some(ClosedForm::Sin) => {
                 let away = (-2.0 * t).exp_m1();
                 Moments { mean: 0.0, second: -0.5 * away, slope: gg * (1.0 + 0.5 * away) }
             }
-            _ => {
+            Some(ClosedForm::ArcCosine) | None => {
                 let (std, f) = (q.sqrt(), &self.activation);
                 let cuts = self.cuts(std);
                 let of = |g: &dyn Fn(f64) -> f64| expectation(|z| g(std * z), &cuts);
@@ -396,10 +402,10 @@ impl Dual {
     /// Of what is no broken line.
     fn raw_pair(&self, pair: Pair) -> Duals {
         let gg = self.activation.gain * self.activation.gain;
-        match self.activation.function {
-            Function::Erf => erf(pair.scaled(gg), gg),
-            Function::Sin => sin(pair.scaled(gg), gg),
-            _ => {
+        match closed_form(self.activation.function) {
+            Some(ClosedForm::Erf) => erf(pair.scaled(gg), gg),
+            Some(ClosedForm::Sin) => sin(pair.scaled(gg), gg),
+            Some(ClosedForm::ArcCosine) | None => {
                 let f = &self.activation;
                 let integrals = bivariate(pair, !f.kinks().is_empty(), |u, v| {
                     let (x, y) = (f.raw_value(u), f.raw_value(v));

@@ -56,6 +56,6 @@ pub use regime::{PieceRegime, Regime, mean_r, regimes};
 pub use signal_noise::{
     SignalNoise, gaussian_increment, noise_diffusion, residual_exponent, signal_diffusion, signal_noise,
 };
-pub use tune::{Block, Goal, Knob, NONLINEARITIES, Setting, Standing, TuneError, Tuned, border_ratio, tune};
+pub use tune::{Block, Goal, Knob, Setting, Standing, TuneError, Tuned, border_ratio, tune};
 pub use valuation::Ultrametric;
 pub use wide::Wide;

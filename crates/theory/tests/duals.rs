@@ -20,7 +20,9 @@ fn all_functions_match_quadrature_in_high_precision() {
 
 #[test]
 fn gain_and_variance_are_one_and_scaling_is_affine() {
-    for f in [Function::Relu, Function::Erf, Function::Sin, Function::Tanh, Function::Elu, Function::Gelu] {
+    for f in
+        [Function::Relu, Function::Erf, Function::Sin, Function::Tanh, Function::Elu, Function::Gelu, Function::Mish]
+    {
         let raw = Dual::new(Activation::raw(f));
         let steep = Dual::new(Activation { gain: 1.5, ..Activation::raw(f) });
         let pair = Pair { q1: 0.8, q2: 1.1, gap: 0.3 };
@@ -44,7 +46,15 @@ fn gain_and_variance_are_one_and_scaling_is_affine() {
 /// kinked one loses γ² (2/π) θ³/3 of that.
 #[test]
 fn gaps_close_to_equal_inputs_keep_their_digits() {
-    for f in [Function::Erf, Function::Sin, Function::Tanh, Function::Gelu, Function::Elu, Function::Identity] {
+    for f in [
+        Function::Erf,
+        Function::Sin,
+        Function::Tanh,
+        Function::Gelu,
+        Function::Mish,
+        Function::Elu,
+        Function::Identity,
+    ] {
         let dual = Dual::new(Activation::raw(f));
         let gap = 1e-18;
         let found = dual.pair(Pair { q1: 1.0, q2: 1.0, gap }).expect("smooth");

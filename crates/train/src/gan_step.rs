@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use fintan_config::{Adversarial, Train};
+use fintan_config::{Clip, Train};
 use fintan_data::Images;
 use fintan_net::Mode;
 use rand::RngExt as _;
 
 use crate::gan::Gan;
 use crate::gradient_penalty::Penalty;
-use crate::loss::{Side, loss};
+use crate::losses::{DiscriminatorLoss, Judged, Victory, adversarial};
 use crate::seeds::{Purpose, latents, stream};
 
 /// Losses and verdicts of one step, still on the device.
@@ -49,7 +49,7 @@ impl Gan {
     /// If the experiment was not checked (`n_critic` of 0).
     pub fn advance(&mut self, images: &Images) -> StepOutcome {
         let Train { batch, n_critic, .. } = self.settings.train;
-        let function = self.settings.loss.function;
+        let loss = adversarial(&self.settings);
         let mut waited = Duration::ZERO;
         let mut last = None;
         for turn in 0..n_critic as u64 {
@@ -64,13 +64,14 @@ impl Gan {
                 &self.device,
             );
             let (fake, tape) = self.generator.forward(z, Mode::Train);
-            let verdict = self.discriminator_step(real, fake.clone(), number);
-            last = Some((fake, tape, verdict));
+            let verdict = self.discriminator_step(real.clone(), fake.clone(), number);
+            last = Some((real, fake, tape, verdict));
         }
         // The generator answers on the last batch it showed, as peers do: one forward pass serves both networks.
-        let (fake, tape, verdict) = last.expect("n_critic is at least 1");
+        let (real, fake, tape, verdict) = last.expect("n_critic is at least 1");
         let (outputs, judged) = self.discriminator.forward(fake, Mode::Train);
-        let own = loss(function, Side::Generator, outputs);
+        // Nothing that the generator moves stands behind l(x), so its tape is not kept.
+        let own = loss.generator(outputs, &|| self.discriminator.forward(real.clone(), Mode::Train).0);
         let cotangent = self.discriminator.pullback(&judged, own.cotangent);
         let slope_ratio = verdict.distance.map(|distance| {
             // The cotangent of an image is its slope over the batch.
@@ -103,32 +104,30 @@ impl Gan {
     }
 
     fn discriminator_step(&mut self, real: Tensor<4>, fake: Tensor<4>, number: u64) -> Verdict {
-        let function = self.settings.loss.function;
-        let label = Side::Real(1.0 - self.settings.train.label_smoothing);
+        let loss = adversarial(&self.settings);
         let network = self.discriminator.clone();
         let penalty = self
             .penalties
             .as_ref()
             .and_then(|penalties| penalties.of(&network.parameters(), &real, &fake, self.settings.seed, number));
-        let distance = function.is_wasserstein().then(|| lengths(real.clone() - fake.clone()).mean());
-        let (on_real, on_fake, gradients, network) = if network.architecture().is_batch_coupled() {
+        let distance = (loss.victory() == Victory::Slope).then(|| lengths(real.clone() - fake.clone()).mean());
+        let (judgement, gradients, network) = if network.architecture().is_batch_coupled() {
             // Real and generated images are normalized apart, as everywhere.
-            let (outputs, real_tape) = network.forward(real, Mode::Train);
-            let on_real = loss(function, label, outputs);
-            let (outputs, fake_tape) = network.forward(fake, Mode::Train);
-            let on_fake = loss(function, Side::Generated, outputs);
-            let left = network.pullback_parameters(&real_tape, on_real.cotangent.clone());
-            let right = network.pullback_parameters(&fake_tape, on_fake.cotangent.clone());
+            let (on_real, real_tape) = network.forward(real, Mode::Train);
+            let (on_fake, fake_tape) = network.forward(fake, Mode::Train);
+            let judgement = loss.discriminator(on_real, on_fake);
+            let left = network.pullback_parameters(&real_tape, judgement.real.cotangent.clone());
+            let right = network.pullback_parameters(&fake_tape, judgement.generated.cotangent.clone());
             let gradients = sum(left, right);
-            (on_real, on_fake, gradients, network.absorb_statistics(&real_tape).absorb_statistics(&fake_tape))
+            (judgement, gradients, network.absorb_statistics(&real_tape).absorb_statistics(&fake_tape))
         } else {
             let n = real.dims()[0];
             let (outputs, tape) = network.forward(Tensor::cat(vec![real, fake], 0), Mode::Train);
-            let on_real = loss(function, label, outputs.clone().narrow(0, 0, n));
-            let on_fake = loss(function, Side::Generated, outputs.narrow(0, n, n));
-            let cotangent = Tensor::cat(vec![on_real.cotangent.clone(), on_fake.cotangent.clone()], 0);
+            let judgement = loss.discriminator(outputs.clone().narrow(0, 0, n), outputs.narrow(0, n, n));
+            let DiscriminatorLoss { real, generated, .. } = &judgement;
+            let cotangent = Tensor::cat(vec![real.cotangent.clone(), generated.cotangent.clone()], 0);
             let gradients = network.pullback_parameters(&tape, cotangent);
-            (on_real, on_fake, gradients, network)
+            (judgement, gradients, network)
         };
         let (penalty, gradients) = match penalty {
             Some(Penalty { value, gradients: more }) => (Some(value), sum(gradients, more)),
@@ -136,13 +135,12 @@ impl Gan {
         };
         let parameters = self.moved(network.parameters(), gradients);
         self.discriminator = network.with_parameters(parameters);
-        Verdict {
-            loss: on_real.value + on_fake.value,
-            real: on_real.verdict,
-            generated: on_fake.verdict,
-            penalty,
-            distance,
-        }
+        let DiscriminatorLoss {
+            value,
+            real: Judged { verdict: real, .. },
+            generated: Judged { verdict: generated, .. },
+        } = judgement;
+        Verdict { loss: value, real, generated, penalty, distance }
     }
 
     /// The discriminator's parameters after a step down the gradients.
@@ -154,9 +152,9 @@ impl Gan {
             return norm.effective();
         }
         let parameters = optimizer.step(parameters, gradients, factor);
-        match self.settings.loss.function {
-            Adversarial::WganClip(bound) => parameters.into_iter().map(|p| p.clamp(-bound.clip, bound.clip)).collect(),
-            _ => parameters,
+        match self.settings.loss.function.properties().clip {
+            Some(Clip { clip }) => parameters.into_iter().map(|p| p.clamp(-clip, clip)).collect(),
+            None => parameters,
         }
     }
 

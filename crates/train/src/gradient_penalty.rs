@@ -1,7 +1,7 @@
 //! Penalties on the slope of a discriminator at images: gradients of gradients.
 
 use burn::tensor::{Tensor, TensorData};
-use fintan_config::{Adversarial, Architecture, GanLoss, GradientPenalty, R1};
+use fintan_config::{Architecture, GanLoss, GradientPenalty, R1};
 use fintan_net::{Mode, Network, Placement};
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
@@ -30,10 +30,7 @@ pub(crate) struct Penalty {
 impl Penalties {
     /// Those of a loss, or none.
     pub(crate) fn new(loss: &GanLoss, discriminator: &Architecture, placement: &Placement) -> Option<Self> {
-        let wgan = match loss.function {
-            Adversarial::WganGp(penalty) => Some(penalty),
-            _ => None,
-        };
+        let wgan = loss.function.properties().slope_penalty;
         let taped = Placement { device: placement.device.clone().autodiff(), ..placement.clone() };
         // Which weights are drawn here does not matter: none of them is used.
         let network = || Network::init(discriminator, &mut stream(0, Purpose::Discriminator, 0), &taped);
@@ -104,7 +101,7 @@ fn between(real: &Tensor<4>, generated: &Tensor<4>, rng: &mut ChaCha20Rng) -> Te
 mod tests {
     use super::*;
     use crate::differences::{dot, placement, slope_along, spread};
-    use fintan_config::{Layer, Shape};
+    use fintan_config::{Adversarial, Layer, Shape};
     use fintan_net::Lowering;
     use rand::SeedableRng as _;
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use fintan_artifact::{Event, EventKind, LogLine};
-use fintan_config::{Adversarial, Scaling, Settings};
+use fintan_config::{LossProperties, Scaling, Settings};
+
+use crate::losses::{Victory, adversarial};
 
 /// Steps over which the median is taken: every start is rough, and batches are noisy.
 const WINDOW: u64 = 200;
@@ -28,7 +30,7 @@ const PLATEAU: f64 = 0.05;
 ///
 /// | state | where |
 /// | --- | --- |
-/// | the discriminator has won | bce, hinge, lsgan: its loss, less the least that label smoothing allows, is below 3.6 % of that of a discriminator which cannot tell (2 ln 2, 2, 1/4). Wasserstein losses have no such scale: its slope at generated images is below 5 % of the mean slope from there to real ones |
+/// | the discriminator has won | bce, hinge, lsgan, relativistic: its loss, less the least that label smoothing allows, is below 3.6 % of that of a discriminator which cannot tell (2 ln 2, 2, 1/4, ln 2). Wasserstein losses have no such scale: its slope at generated images is below 5 % of the mean slope from there to real ones |
 /// | collapse | the standard deviation of samples is below 0.2 of the data's |
 /// | checkerboard | spectral energy at period 2 is above 5 times the data's |
 #[derive(Debug, Clone)]
@@ -90,17 +92,10 @@ impl Health {
 
     /// How far the discriminator is from having won: below 1 it has.
     fn resistance(&self, line: &LogLine) -> f64 {
-        let label = 1.0 - self.settings.train.label_smoothing;
-        let (least, undecided) = match self.settings.loss.function {
-            Adversarial::Bce => (entropy(label), 2.0 * std::f64::consts::LN_2),
-            Adversarial::Hinge => (0.0, 2.0),
-            // All images at label / 2.
-            Adversarial::Lsgan => (0.0, 0.25 * label * label),
-            Adversarial::WganGp(_) | Adversarial::WganClip(_) => {
-                return line.slope_ratio.unwrap_or(1.0) / PLATEAU;
-            }
-        };
-        (line.d_loss - least) / (undecided - least) / WON
+        match adversarial(&self.settings).victory() {
+            Victory::Loss { least, undecided } => (line.d_loss - least) / (undecided - least) / WON,
+            Victory::Slope => line.slope_ratio.unwrap_or(1.0) / PLATEAU,
+        }
     }
 
     /// Whether the generator's nonlinearity is centred already: it is in chaos as far as that goes.
@@ -113,12 +108,10 @@ impl Health {
 
     fn words(&self, event: EventKind, begins: bool, line: &LogLine) -> String {
         let LogLine { d_loss, std_ratio, correlation, nyquist_ratio, .. } = line;
+        let LossProperties { has_labels, clip, .. } = self.settings.loss.function.properties();
         match (event, begins) {
-            (EventKind::DiscriminatorWon, true) if self.settings.loss.function.is_wasserstein() => {
-                let other = match self.settings.loss.function {
-                    Adversarial::WganClip(_) => "function = { wgan_gp = {} } in place of clipping, ",
-                    _ => "",
-                };
+            (EventKind::DiscriminatorWon, true) if adversarial(&self.settings).victory() == Victory::Slope => {
+                let other = clip.map_or("", |_| "function = { wgan_gp = {} } in place of clipping, ");
                 format!(
                     "the discriminator has won: its slope at generated images is {:.3} of the mean slope to real ones, and the \
                      generator learns nothing there; try {other}a smaller discriminator.optimizer rate, or a smaller \
@@ -126,11 +119,14 @@ impl Health {
                     line.slope_ratio.unwrap_or_default()
                 )
             }
-            (EventKind::DiscriminatorWon, true) => format!(
-                "the discriminator has won: its loss is {d_loss:.3}, and the generator's gradient says little; try a smaller \
-                 discriminator.optimizer rate or fewer channels, loss.r1 = {{ gamma = 1.0 }}, discriminator.spectral_norm, or \
-                 train.label_smoothing = 0.1"
-            ),
+            (EventKind::DiscriminatorWon, true) => {
+                let smoothing = if has_labels { ", or train.label_smoothing = 0.1" } else { "" };
+                format!(
+                    "the discriminator has won: its loss is {d_loss:.3}, and the generator's gradient says little; try a \
+                     smaller discriminator.optimizer rate or fewer channels, loss.r1 = {{ gamma = 1.0 }}, \
+                     discriminator.spectral_norm{smoothing}"
+                )
+            }
             (EventKind::DiscriminatorWon, false) => "the discriminator no longer wins".into(),
             (EventKind::Collapse, true) => {
                 let order = if self.is_centred() {
@@ -160,12 +156,6 @@ impl Health {
             (EventKind::NotFinite | EventKind::Ntk, _) => unreachable!("these do not last"),
         }
     }
-}
-
-/// Entropy of a coin: the least cross-entropy of real images that are labelled `p`.
-fn entropy(p: f64) -> f64 {
-    let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
-    term(p) + term(1.0 - p)
 }
 
 #[cfg(test)]
@@ -231,6 +221,7 @@ mod tests {
             ("[train]\nlabel_smoothing = 0.1\n", 0.40, 0.34),
             ("[loss]\nfunction = \"hinge\"\n", 0.08, 0.06),
             ("[loss]\nfunction = \"lsgan\"\n", 0.01, 0.008),
+            ("[loss]\nfunction = \"relativistic\"\n", 0.03, 0.02),
         ] {
             let at = |d_loss| said(&mut health(more), |step| LogLine { d_loss, ..sound(step) });
             assert_eq!(at(lost), [], "{more}");

@@ -154,7 +154,7 @@ mod tests {
     use rand::SeedableRng as _;
 
     use crate::gradient_penalty::Penalties;
-    use crate::loss::{Side, loss};
+    use crate::losses::margin;
 
     fn discriminator() -> Architecture {
         let layers = r#"[{"conv":{"out":4,"kernel":4,"stride":2,"padding":1}},{"activation":{"function":"leaky_relu","slope":0.2}},
@@ -226,7 +226,7 @@ mod tests {
         let parts = |effective: Vec<Tensor<2>>| {
             let network = network.with_parameters(effective.clone());
             let (outputs, tape) = network.forward(x.clone(), Mode::Train);
-            let own = loss(Adversarial::Hinge, Side::Real(1.0), outputs);
+            let own = margin(outputs, -1.0);
             let penalty = penalties.of(&effective, &x, &x, 0, 0).expect("in every step");
             let gradients = network.pullback_parameters(&tape, own.cotangent).into_iter().zip(penalty.gradients);
             let value = (own.value + penalty.value).into_scalar::<f64>();

@@ -5,7 +5,7 @@ use burn::tensor::activation::softmax;
 use fintan_config::{Goal, LossFunction};
 use serde::Serialize;
 
-use crate::loss::sigmoid;
+use crate::losses::sigmoid;
 
 /// How well outputs fit their targets.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

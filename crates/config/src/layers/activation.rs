@@ -2,7 +2,9 @@
 
 use super::{Definition, Parameters, Properties, Transform};
 use crate::architecture::ArchitectureError;
-use crate::nonlinearity::{Activation, Function, Scaling};
+use crate::citations::Citation;
+use crate::function::Function;
+use crate::nonlinearity::{Activation, Scaling};
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
@@ -12,6 +14,10 @@ impl Definition for Activation {
         Properties { is_pointwise: true, is_homogeneous, keeps_input: true, ..Properties::NONE }
     }
 
+    fn citations(&self) -> &'static [Citation] {
+        self.function.properties().citations
+    }
+
     fn sizes(&self) -> Vec<(&'static str, Pair)> {
         Vec::new()
     }
@@ -19,8 +25,11 @@ impl Definition for Activation {
     fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError> {
         let Self { function, scaling, gain, slope, mu } = *self;
         place.positive("gain", gain)?;
-        if slope.is_some() && !matches!(function, Function::LeakyRelu | Function::Elu) {
-            return Err(place.error("slope", "`slope` belongs to `leaky_relu` and `elu`".into()));
+        if slope.is_some() && !function.takes_slope() {
+            let takers = Function::ALL.iter().filter(|f| f.takes_slope()).map(|f| format!("`{}`", f.name()));
+            return Err(
+                place.error("slope", format!("`slope` belongs to {}", takers.collect::<Vec<_>>().join(" and ")))
+            );
         }
         if let Some(slope) = slope.filter(|s| !s.is_finite()) {
             return Err(place.error("slope", format!("`slope` must be a number, got {slope}")));
@@ -44,13 +53,5 @@ impl Definition for Activation {
 
     fn transform(&self, _: Shape) -> Transform {
         Transform::Pointwise(*self)
-    }
-}
-
-impl Activation {
-    /// Whether σ(a x) = a σ(x) for every a > 0.
-    fn is_homogeneous(&self) -> bool {
-        let broken_lines = [Function::Relu, Function::LeakyRelu, Function::Abs, Function::Identity];
-        broken_lines.contains(&self.function) && self.centre_and_scale().0 == 0.0
     }
 }

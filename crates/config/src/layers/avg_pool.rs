@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform, Window};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape, zero_pair};
 
@@ -30,6 +31,10 @@ pub struct AvgPool {
 impl Definition for AvgPool {
     fn properties(&self) -> Properties {
         Properties::AVERAGES
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

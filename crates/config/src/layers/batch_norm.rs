@@ -4,8 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{Definition, Parameters, Properties, Transform};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
+
+pub(crate) const BATCH_NORM: Citation = Citation::new(
+    "@inproceedings{ioffe2015batchnorm,
+  author = {Ioffe, Sergey and Szegedy, Christian},
+  title = {Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift},
+  booktitle = {International Conference on Machine Learning},
+  year = {2015},
+  eprint = {1502.03167},
+  archiveprefix = {arXiv},
+}",
+);
 
 /// Batch normalization over batch and positions, per channel.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -29,6 +41,10 @@ pub(crate) fn norm_momentum() -> f64 {
 impl Definition for BatchNorm {
     fn properties(&self) -> Properties {
         Properties { is_norm: true, couples_batch: true, ..Properties::NONE }
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[BATCH_NORM]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

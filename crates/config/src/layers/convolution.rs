@@ -4,9 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{Definition, Parameters, Properties, Transform};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::parametrization::Init;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape, one_pair, zero_pair};
+
+/// The tangent kernel of convolutional networks.
+pub(crate) const CONVOLUTIONS: Citation = Citation::new(
+    "@inproceedings{arora2019exact,
+  author = {Arora, Sanjeev and Du, Simon S. and Hu, Wei and Li, Zhiyuan and Salakhutdinov, Ruslan and Wang, Ruosong},
+  title = {On Exact Computation with an Infinitely Wide Neural Net},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2019},
+  eprint = {1904.11955},
+  archiveprefix = {arXiv},
+}",
+);
 
 /// A convolution or transposed convolution.
 ///
@@ -44,6 +57,10 @@ impl Definition for Conv<'_> {
         Properties::LINEAR
     }
 
+    fn citations(&self) -> &'static [Citation] {
+        &[CONVOLUTIONS]
+    }
+
     fn sizes(&self) -> Vec<(&'static str, Pair)> {
         self.0.sizes()
     }
@@ -65,6 +82,10 @@ impl Definition for Conv<'_> {
 impl Definition for Deconv<'_> {
     fn properties(&self) -> Properties {
         Properties::LINEAR
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Definition, Parameters, Properties, Transform};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::parametrization::Init;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
@@ -28,6 +29,10 @@ impl From<usize> for Dense {
 impl Definition for Dense {
     fn properties(&self) -> Properties {
         Properties::LINEAR
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

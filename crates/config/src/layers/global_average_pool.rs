@@ -2,6 +2,7 @@
 
 use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform, Window};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
@@ -11,6 +12,10 @@ pub(super) struct GlobalAveragePool;
 impl Definition for GlobalAveragePool {
     fn properties(&self) -> Properties {
         Properties::AVERAGES
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

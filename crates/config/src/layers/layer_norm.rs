@@ -4,8 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Definition, Parameters, Properties, Transform};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
+
+pub(crate) const LAYER_NORM: Citation = Citation::new(
+    "@misc{ba2016layernorm,
+  author = {Ba, Jimmy Lei and Kiros, Jamie Ryan and Hinton, Geoffrey E.},
+  title = {Layer Normalization},
+  year = {2016},
+  eprint = {1607.06450},
+  archiveprefix = {arXiv},
+}",
+);
 
 /// Layer normalization of each sample by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,6 +47,10 @@ pub enum NormAxes {
 impl Definition for LayerNorm {
     fn properties(&self) -> Properties {
         Properties { is_norm: true, ..Properties::NONE }
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[LAYER_NORM]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

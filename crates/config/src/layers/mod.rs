@@ -6,11 +6,11 @@
 mod activation;
 mod avg_pool;
 pub(crate) mod batch_norm;
-mod convolution;
+pub(crate) mod convolution;
 mod dense;
 mod flatten;
 mod global_average_pool;
-mod layer_norm;
+pub(crate) mod layer_norm;
 mod pad;
 mod position_map;
 mod reshape;
@@ -20,6 +20,7 @@ mod upsample;
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::nonlinearity::Activation;
 use crate::parametrization::Init;
 use crate::place::{Place, Placed};
@@ -108,6 +109,9 @@ pub struct Empty {}
 pub(crate) trait Definition {
     /// What other crates ask.
     fn properties(&self) -> Properties;
+
+    /// Its publications.
+    fn citations(&self) -> &'static [Citation];
 
     /// Its settings that count rows and columns, by name. They are bounded before anything is computed from them.
     fn sizes(&self) -> Vec<(&'static str, Pair)>;
@@ -232,6 +236,12 @@ impl Layer {
     #[must_use]
     pub fn properties(&self) -> Properties {
         self.define(|definition| definition.properties())
+    }
+
+    /// Publications of the layer; those of a residual block are of the layers in it.
+    #[must_use]
+    pub fn citations(&self) -> &'static [Citation] {
+        self.define(|definition| definition.citations())
     }
 
     /// What the layer computes on samples of a shape.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape, zero_pair};
 
@@ -36,6 +37,10 @@ pub enum PadMode {
 impl Definition for Pad {
     fn properties(&self) -> Properties {
         Properties::MOVES
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

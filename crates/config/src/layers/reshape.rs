@@ -2,6 +2,7 @@
 
 use super::{Definition, Parameters, Properties, Transform};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::place::{Place, Placed, check_shape};
 use crate::shape::{Pair, Shape};
 
@@ -11,6 +12,10 @@ pub(super) struct Reshape(pub(super) Shape);
 impl Definition for Reshape {
     fn properties(&self) -> Properties {
         Properties::MOVES
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Definition, Layer, Parameters, Properties, Transform};
 use crate::architecture::{ArchitectureError, Node};
+use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
@@ -32,6 +33,10 @@ impl Definition for Block<'_> {
     /// Of the sum alone: what is true of the layers inside is asked of them.
     fn properties(&self) -> Properties {
         Properties { is_homogeneous: true, ..Properties::NONE }
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform};
 use crate::architecture::ArchitectureError;
+use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
@@ -21,6 +22,10 @@ pub struct Upsample {
 impl Definition for Upsample {
     fn properties(&self) -> Properties {
         Properties::MOVES
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {

@@ -20,7 +20,8 @@ pub enum Knob {
     Leak,
     /// β of the `ntk` and `graph` parametrizations, from 0 to 0.999.
     Beta,
-    /// The function of every hidden nonlinearity, standardized or normalized: one of a list.
+    /// The function of every hidden nonlinearity: one of [`Function::ALL`], standardized or normalized, with gain 1 and the
+    /// default slope.
     Nonlinearity,
 }
 
@@ -62,12 +63,12 @@ impl Knob {
                 Scaling::Normalized => mean(first),
                 Scaling::Partial => first.mu.unwrap_or(0.0),
             })),
-            Self::Leak => match hidden.iter().find(|a| !matches!(a.function, Function::Relu | Function::LeakyRelu)) {
+            Self::Leak => match hidden.iter().find(|a| ![Function::Relu, Function::LeakyRelu].contains(&a.function)) {
                 Some(other) => {
                     refuse(format!("it belongs to `relu` and `leaky_relu`, got `{}`", other.function.name()))
                 }
-                None if first.function == Function::Relu => Ok(Setting::Leak(0.0)),
-                None => Ok(Setting::Leak(first.negative_slope())),
+                // A ReLU has no such number: its slope below zero is 0.
+                None => Ok(Setting::Leak(first.negative_slope().unwrap_or_default())),
             },
             Self::Nonlinearity => Ok(Setting::Nonlinearity(first.function, first.scaling)),
             Self::Gain | Self::Beta => Ok(Setting::Gain(first.gain)),
@@ -95,31 +96,13 @@ impl Knob {
             Self::Gain => (0..=STEPS).map(|i| Setting::Gain((f64::from(i) / 6.0 - 4.0).exp2())).collect(),
             Self::Leak => steps(-1.0, 1.0, Setting::Leak),
             Self::Beta => steps(0.0, 0.999, Setting::Beta),
-            Self::Nonlinearity => NONLINEARITIES
+            Self::Nonlinearity => Function::ALL
                 .iter()
                 .flat_map(|&f| [Scaling::Standardized, Scaling::Normalized].map(|s| Setting::Nonlinearity(f, s)))
                 .collect(),
         }
     }
 }
-
-/// The list that [`Knob::Nonlinearity`] chooses from, each standardized first and then normalized, with gain 1 and the
-/// default slope.
-pub const NONLINEARITIES: [Function; 13] = [
-    Function::Relu,
-    Function::LeakyRelu,
-    Function::Abs,
-    Function::Tanh,
-    Function::Erf,
-    Function::Sigmoid,
-    Function::Gelu,
-    Function::Silu,
-    Function::Elu,
-    Function::Selu,
-    Function::Softplus,
-    Function::Sin,
-    Function::Identity,
-];
 
 /// A knob at a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -146,7 +129,9 @@ impl fmt::Display for Setting {
         };
         match self {
             Self::Nonlinearity(function, scaling) => write!(f, "{} {}", word(*scaling), function.name()),
-            _ => write!(f, "{:.6}", self.number().unwrap_or(f64::NAN)),
+            Self::Mu(_) | Self::Gain(_) | Self::Leak(_) | Self::Beta(_) => {
+                write!(f, "{:.6}", self.number().unwrap_or(f64::NAN))
+            }
         }
     }
 }

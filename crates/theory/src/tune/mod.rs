@@ -15,7 +15,7 @@ mod standing;
 use fintan_config::Architecture;
 
 pub use self::goal::Goal;
-pub use self::knob::{Knob, NONLINEARITIES, Setting};
+pub use self::knob::{Knob, Setting};
 use self::search::{Found, Grid};
 pub use self::standing::{Block, Standing, border_ratio};
 use crate::limit::LimitError;
