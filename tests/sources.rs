@@ -195,14 +195,17 @@ fn moments_refuse_settings_of_images_by_name() {
     // Of two arrays one is named, and the bytes of the same values are the same in either file.
     let measured = |inputs: &str, out: &str| {
         let text = format!(
-            "network = {{ input = 64, outputs = 2, fc = {{ widths = [4] }} }}\n[moments]\ninputs.{inputs}\nbatch = 6\n\
-             realisations = 2\n"
+            "[network]\ninput = [1, 8, 8]\nlayers = [{{ flatten = {{}} }}, {{ dense = {{ out = 6 }} }}]\n\
+             [moments]\ninputs.{inputs}\nbatch = 6\nrealisations = 2\n"
         );
         std::fs::write(at.join("m.toml"), text).expect("written");
         run(at, &["moments", "m.toml", "--device", "flex", "--quiet", "--out", out])
     };
     let (code, _, stderr) = measured("npz.path = 'xy.npz'", "none");
-    assert!(code == 2 && said(&stderr, "must hold one array, it holds 2"), "{stderr}");
+    assert!(
+        code == 2 && said(&stderr, "must hold one array, it holds 2; `moments.inputs.npz.name` chooses one"),
+        "{stderr}"
+    );
     for (inputs, out) in [("npz = { path = 'xy.npz', name = 'x' }", "a"), ("npy.path = 'x.npy'", "b")] {
         let (code, _, stderr) = measured(inputs, out);
         assert_eq!(code, 0, "{stderr}");

@@ -123,7 +123,7 @@ fn open_wgpu(_: Option<usize>) -> Result<Opened, Failure> {
 
 /// GPUs, the best kind first.
 #[cfg(not(feature = "wgpu"))]
-pub fn adapters() -> Vec<Adapter> {
+pub(crate) fn adapters() -> Vec<Adapter> {
     Vec::new()
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn keep() {
 
 /// Other allocators keep what they have.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn keep() {}
+pub(crate) fn keep() {}
 
 /// Bytes that this process may still take, where the system says so: the least of what is free on the machine, in its
 /// control group, and below its limit on address space (`ulimit -v`).

@@ -169,7 +169,10 @@ fn array(file: &Path, name: Option<&str>, shape: Shape) -> Result<Pool, Failure>
         (Some(name), _) => name.to_owned(),
         (None, [only]) => only.clone(),
         (None, names) => {
-            return Err(Failure::input(format!("`{path}` must hold one array, it holds {}", names.len())));
+            return Err(Failure::input(format!(
+                "`{path}` must hold one array, it holds {}; `moments.inputs.npz.name` chooses one",
+                names.len()
+            )));
         }
     };
     let array = arrays.read(&name).map_err(Failure::input)?;
