@@ -26,6 +26,7 @@ pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
     if args.inputs.is_some() && place.extension().is_some_and(|end| end == "npz") {
         return kernels::alone(args, &architecture, &place);
     }
+    widths::check(&architecture, args)?;
     // The folder appears whole or not at all.
     let draft = Draft::at(&place).map_err(|e| {
         if let RunError::Exists(place) = e {

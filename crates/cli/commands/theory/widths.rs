@@ -23,6 +23,22 @@ use crate::voice::{answer, tell};
 const INPUTS: usize = 4;
 const POSITIONS: usize = 16;
 
+/// Refuses widths that cannot be compared, or whose networks do not fit into memory, before anything is computed.
+pub(super) fn check(architecture: &Architecture, args: &Theory) -> Result<(), Failure> {
+    if args.widths.is_empty() {
+        return Ok(());
+    }
+    if args.widths.iter().all(|width| *width == args.widths[0]) {
+        return Err(Failure::input("--widths needs at least two widths, such as 32,64,128"));
+    }
+    let memory = MemoryBound { held: Held::Parameters, free: crate::memory::free() };
+    for &width in &args.widths {
+        let refused = memory.admit(&of_width(&architecture.before_output(), width as usize)?);
+        refused.map_err(|e| Failure::input(format!("--widths {width}: {}", e.message)))?;
+    }
+    Ok(())
+}
+
 /// The error `√(mean over seeds of ‖Θ - Θ∞‖² / ‖Θ∞‖²)` of networks whose hidden layers all have the given widths, and the
 /// slope of its logarithm: -1/2 where errors fall as 1/√width.
 pub(super) fn widths(
@@ -31,9 +47,6 @@ pub(super) fn widths(
     seed: u64,
     folder: &Path,
 ) -> Result<serde_json::Value, Failure> {
-    if args.widths.iter().all(|width| *width == args.widths[0]) {
-        return Err(Failure::input("--widths needs at least two widths, such as 32,64,128"));
-    }
     // An output nonlinearity keeps the kernel random at any width.
     let architecture = &architecture.before_output();
     let opened = device::open(args.on.device)?;
@@ -55,12 +68,6 @@ pub(super) fn widths(
     let outputs: Vec<usize> = (0..count).map(|i| i * positions / count).collect();
     let request = Request { all_positions: count > 1, ..Request::default() };
     let inputs: Vec<&[f64]> = x.chunks(len).collect();
-    // The widest network is refused before the first one is drawn.
-    let memory = MemoryBound { held: Held::Parameters, free: crate::memory::free() };
-    for &width in &args.widths {
-        let refused = memory.admit(&of_width(architecture, width as usize)?);
-        refused.map_err(|e| Failure::input(format!("--widths {width}: {}", e.message)))?;
-    }
     let (mut points, mut rows) = (Vec::new(), Vec::new());
     for hidden in args.widths.iter().map(|&width| width as usize) {
         let network = of_width(architecture, hidden)?;
@@ -147,4 +154,23 @@ fn of_width(architecture: &Architecture, width: usize) -> Result<Architecture, F
         layers.push(layer);
     }
     Architecture::new(architecture.input, &layers, architecture.parametrization).map_err(Failure::input)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fintan_config::{Dense, Init, Parametrization, Standard};
+
+    #[test]
+    fn wider_networks_keep_everything_but_their_widths() {
+        let dense = |out| Layer::Dense(Dense { out, init: Some(Init::Variance(0.3)) });
+        let parametrization = Parametrization::Standard(Standard { init: Init::He, bias_std: 0.1 });
+        let of = |width: usize| {
+            let layers =
+                [dense(4 * width), Layer::Reshape(Shape::image(width, 2, 2)), Layer::Flatten(fintan_config::Empty {})];
+            let layers = [&layers[..], &[dense(width), dense(3)]].concat();
+            Architecture::new(Shape::vector(5), &layers, parametrization).expect("sound")
+        };
+        assert_eq!(of_width(&of(2), 7).expect("no residual blocks"), of(7));
+    }
 }
