@@ -23,12 +23,15 @@ def erf(x):
     return real_erf(x.real) + 1j * x.imag * 2 / math.sqrt(math.pi) * np.exp(-x.real**2)
 
 
+def softplus(x): return np.logaddexp(0, x.real) + 1j * x.imag / (1 + np.exp(-x.real))
+
+
 def raw(a, x):
     if np.iscomplexobj(x):
         gain = a.get("gain", 1.0)
         if a["function"] == "abs": return gain * x * np.sign(x.real)
-        if a["function"] == "softplus":
-            return np.logaddexp(0, gain * x.real) + 1j * gain * x.imag / (1 + np.exp(-gain * x.real))
+        if a["function"] == "softplus": return softplus(gain * x)
+        if a["function"] == "mish": return gain * x * np.tanh(softplus(gain * x))
     return real_raw(a, x)
 
 
