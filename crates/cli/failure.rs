@@ -130,6 +130,19 @@ impl From<fintan_ntk::SpectrumError> for Failure {
     }
 }
 
+impl From<fintan_predict::PredictError> for Failure {
+    fn from(e: fintan_predict::PredictError) -> Self {
+        use fintan_predict::PredictError as E;
+        match e {
+            E::Limit(e) => e.into(),
+            E::Problem(e) => e.into(),
+            E::Plan(e) => e.into(),
+            E::Spectrum(e) => e.into(),
+            E::Flow(_) | E::Shape(_) => Self::input(e),
+        }
+    }
+}
+
 impl From<fintan_net::weights::WeightsError> for Failure {
     fn from(e: fintan_net::weights::WeightsError) -> Self {
         Self::input(e)

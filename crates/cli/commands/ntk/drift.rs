@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use fintan_artifact::{RunDir, write_whole};
-use fintan_ntk::{Entries, Kernel, Spectrum, SpectrumError, TileSize, Values};
+use fintan_ntk::{Entries, Kernel, SpectrumError, TileSize};
+use fintan_predict::{KernelDrift, KernelReference};
 use serde_json::json;
 
 use super::{About, Found, Order, beside, finish, inputs, overflow, plan, problem};
@@ -11,28 +12,6 @@ use crate::args::Ntk;
 use crate::device::Opened;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
-
-/// The kernel that others are compared with.
-pub(in crate::commands) struct Reference {
-    /// Its entries.
-    pub(in crate::commands) values: Vec<f64>,
-    /// Its leading eigenvector.
-    pub(in crate::commands) axis: Vec<f64>,
-}
-
-impl Reference {
-    pub(in crate::commands) fn new(values: &Values, spectrum: &Spectrum) -> Self {
-        Self { values: values.iter().collect(), axis: spectrum.vectors[0].clone() }
-    }
-
-    /// ‖Θ - Θ₀‖ / ‖Θ₀‖ in Frobenius norms, and ❘⟨v, v₀⟩❘ of the leading eigenvectors.
-    pub(in crate::commands) fn drift(&self, values: &Values, spectrum: &Spectrum) -> (f64, f64) {
-        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-        let moved = norm(&mut values.iter().zip(&self.values).map(|(a, b)| a - b));
-        let alignment = spectrum.vectors[0].iter().zip(&self.axis).map(|(a, b)| a * b).sum::<f64>().abs();
-        (moved / norm(&mut self.values.iter().copied()), alignment)
-    }
-}
 
 /// Writes the kernel of every checkpoint, and a table.
 ///
@@ -48,7 +27,7 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         run.find_checkpoint(None)?;
     }
     let mut network = "network";
-    let mut first: Option<Reference> = None;
+    let mut first: Option<KernelReference> = None;
     let (mut table, mut rows) = (String::from("step,trace,drift,alignment\n"), Vec::new());
     for step in steps {
         let subject = Found::open(args, Some(step), &opened.placement)?;
@@ -68,8 +47,8 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         }
         let total = kernel.total();
         let spectrum = kernel.spectrum(&total)?;
-        let (moved, alignment) =
-            first.get_or_insert_with(|| Reference::new(&total, &spectrum)).drift(&total, &spectrum);
+        let reference = first.get_or_insert_with(|| KernelReference::new(&total, &spectrum));
+        let KernelDrift { relative: moved, alignment } = reference.drift(&total, &spectrum);
         let trace = kernel.trace(&total);
         finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem), f64::INFINITY, Order::KernelFirst)?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");

@@ -16,7 +16,6 @@ use fintan_net::Placement;
 use fintan_ntk::{Block, Entries, Kernel, Method, Overflow, Plan, Problem, TileSize, Tiles};
 use serde_json::json;
 
-pub(super) use self::drift::Reference;
 pub(super) use self::found::read_samples;
 use self::found::{Found, Side, mode, outputs};
 use self::tally::Tally;

@@ -2,26 +2,18 @@
 
 use std::path::Path;
 
-use burn::tensor::TensorData;
-use fintan_config::{Architecture, Held, Layer, MemoryBound, Shape};
-use fintan_net::{Mode, Network, channels_last};
-use fintan_ntk::{Entries, Kernel, Plan, Problem};
+use fintan_config::{Architecture, Held, MemoryBound};
+use fintan_net::Network;
+use fintan_predict::{WidthError, WidthStudy, with_hidden_width};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
-use fintan_theory::{Limit, Request};
 use fintan_train::{Purpose, stream};
-use rand_distr::{Distribution as _, StandardNormal};
 use serde_json::json;
 
-use super::compare::entries;
 use super::{write, write_table};
 use crate::args::Theory;
 use crate::device;
 use crate::failure::Failure;
 use crate::voice::{answer, tell};
-
-/// Inputs the kernels are compared at, and positions of an image.
-const INPUTS: usize = 4;
-const POSITIONS: usize = 16;
 
 /// Refuses widths that cannot be compared, or whose networks do not fit into memory, before anything is computed.
 pub(super) fn check(architecture: &Architecture, args: &Theory) -> Result<(), Failure> {
@@ -33,71 +25,45 @@ pub(super) fn check(architecture: &Architecture, args: &Theory) -> Result<(), Fa
     }
     let memory = MemoryBound { held: Held::Parameters, free: crate::memory::free() };
     for &width in &args.widths {
-        let refused = memory.admit(&of_width(&architecture.before_output(), width as usize)?);
-        refused.map_err(|e| Failure::input(format!("--widths {width}: {}", e.message)))?;
+        let wider = with_hidden_width(&architecture.before_output(), width as usize).map_err(refused)?;
+        let admitted = memory.admit(&wider);
+        admitted.map_err(|e| Failure::input(format!("--widths {width}: {}", e.message)))?;
     }
     Ok(())
 }
 
-/// The error `√(mean over seeds of ‖Θ - Θ∞‖² / ‖Θ∞‖²)` of networks whose hidden layers all have the given widths, and the
-/// slope of its logarithm: -1/2 where errors fall as 1/√width.
+fn refused(error: WidthError) -> Failure {
+    match error {
+        WidthError::Residual => Failure::input("--widths cannot widen residual blocks"),
+        WidthError::Architecture(error) => Failure::input(error),
+    }
+}
+
+/// The errors of networks whose hidden layers all have the given widths, as a table and a plot.
 pub(super) fn widths(
     architecture: &Architecture,
     args: &Theory,
     seed: u64,
     folder: &Path,
 ) -> Result<serde_json::Value, Failure> {
-    // An output nonlinearity keeps the kernel random at any width.
-    let architecture = &architecture.before_output();
     let opened = device::open(args.on.device)?;
-    let placement = &opened.placement;
-    let Shape { channels, height, width } = architecture.input;
-    let len = architecture.input.len();
-    // On the sphere |x|² = length.
-    let mut rng = stream(seed, Purpose::Samples, 0);
-    let mut x: Vec<f64> = (0..INPUTS * len).map(|_| StandardNormal.sample(&mut rng)).collect();
-    for x in x.chunks_mut(len) {
-        let size = (x.iter().map(|v| v * v).sum::<f64>() / len as f64).sqrt();
-        for v in x {
-            *v /= size;
-        }
-    }
-    // The first output of a vector; of an image, positions of its first channel all over it.
-    let positions = architecture.output().positions();
-    let count = positions.min(POSITIONS);
-    let outputs: Vec<usize> = (0..count).map(|i| i * positions / count).collect();
-    let request = Request { all_positions: count > 1, ..Request::default() };
-    let inputs: Vec<&[f64]> = x.chunks(len).collect();
-    let (mut points, mut rows) = (Vec::new(), Vec::new());
-    for hidden in args.widths.iter().map(|&width| width as usize) {
-        let network = of_width(architecture, hidden)?;
-        let of = |kernel| entries(&kernel, 4, &outputs, false);
-        let limit = Limit::new(&network)?.gram_map(&inputs, None, &request, of)?.concat();
-        let size: f64 = limit.iter().map(|v| v * v).sum();
-        let mut errors = Vec::new();
-        for k in 0..args.seeds {
-            let drawn = Network::init(&network, &mut stream(seed + k, Purpose::Generator, hidden as u64), placement);
-            let data = TensorData::new(x.clone(), [INPUTS, channels, height, width]).convert_dtype(placement.dtype);
-            let data = burn::tensor::Tensor::from_data(data, (&placement.device, placement.dtype));
-            let data = channels_last(data);
-            let problem = Problem::new(drawn, data, None, Mode::Train, Entries::Full, outputs.clone())?.summed();
-            let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, 8e9)?);
-            let off: f64 = kernel.total().iter().zip(&limit).map(|(a, b)| (a - b).powi(2)).sum();
-            errors.push(off / size);
-        }
-        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
-        let spread = errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / (errors.len() as f64 - 1.0).max(1.0);
-        // Of the root of a mean, to first order.
-        let uncertainty = (spread / errors.len() as f64).sqrt() / (2.0 * mean.sqrt());
+    let mut study = WidthStudy::new(architecture, &mut stream(seed, Purpose::Samples, 0));
+    for width in args.widths.iter().map(|&width| width as usize) {
+        let network = study.network(width).map_err(refused)?;
+        let drawn = (0..args.seeds).map(|k| {
+            Network::init(&network, &mut stream(seed + k, Purpose::Generator, width as u64), &opened.placement)
+        });
+        let point = study.add(width, &network, drawn)?;
         if !args.voice.quiet && !args.voice.json {
-            tell!("width {hidden:>6}  relative error {:.5} ± {uncertainty:.5}", mean.sqrt());
+            tell!("width {width:>6}  relative error {:.5} ± {:.5}", point.relative_error, point.standard_error);
         }
-        points.push((hidden as f64, mean.sqrt()));
-        rows.push(vec![hidden as f64, mean.sqrt(), uncertainty]);
     }
-    write_table(&folder.join("widths.csv"), "width,relative_error,standard_error", rows.into_iter())?;
-    let (slope, at_one) = line(&points);
-    let fit = points.iter().map(|&(w, _)| (w, (at_one + slope * w.ln()).exp())).collect();
+    let points = study.points();
+    let rows = points.iter().map(|point| vec![point.width as f64, point.relative_error, point.standard_error]);
+    write_table(&folder.join("widths.csv"), "width,relative_error,standard_error", rows)?;
+    let (slope, factor) = study.power_law();
+    let measured: Vec<(f64, f64)> = points.iter().map(|point| (point.width as f64, point.relative_error)).collect();
+    let fit = measured.iter().map(|&(width, _)| (width, factor * width.powf(slope))).collect();
     let axes = Axes {
         title: format!("Empirical NTK against its limit, {} seeds", args.seeds),
         x: "width".into(),
@@ -108,69 +74,11 @@ pub(super) fn widths(
     };
     let curves = [
         Curve { name: format!("slope {slope:.3}"), points: fit, mark: Mark::Line },
-        Curve { name: "measured".into(), points: points.clone(), mark: Mark::Dots },
+        Curve { name: "measured".into(), points: measured.clone(), mark: Mark::Dots },
     ];
     write(&folder.join("widths.svg"), curves_svg(&axes, &curves)?.as_bytes())?;
     if !args.voice.json {
         answer!("relative error of the empirical NTK falls as width^{slope:.3}");
     }
-    Ok(json!({ "widths": args.widths, "errors": points.iter().map(|p| p.1).collect::<Vec<_>>(), "slope": slope }))
-}
-
-/// Least squares of ln y on ln x: slope and the value at x = 1.
-fn line(points: &[(f64, f64)]) -> (f64, f64) {
-    let n = points.len() as f64;
-    let logs: Vec<(f64, f64)> = points.iter().map(|&(x, y)| (x.ln(), y.ln())).collect();
-    let mean = logs.iter().fold((0.0, 0.0), |sum, at| (sum.0 + at.0 / n, sum.1 + at.1 / n));
-    let (top, bottom) = logs
-        .iter()
-        .fold((0.0, 0.0), |sum, at| (sum.0 + (at.0 - mean.0) * (at.1 - mean.1), sum.1 + (at.0 - mean.0).powi(2)));
-    let slope = top / bottom;
-    (slope, mean.1 - slope * mean.0)
-}
-
-/// The same layers with that many hidden features or channels.
-fn of_width(architecture: &Architecture, width: usize) -> Result<Architecture, Failure> {
-    let nodes = &architecture.nodes;
-    let last = nodes.iter().rposition(|node| node.layer.properties().is_linear);
-    let mut layers = Vec::with_capacity(nodes.len());
-    for (i, node) in nodes.iter().enumerate() {
-        let hidden = last.is_some_and(|last| i < last);
-        // What becomes of its output, pointwise layers left out.
-        let of_each = |layer: &&Layer| layer.properties().is_pointwise || layer.properties().is_norm;
-        let next = nodes[i + 1..].iter().map(|node| &node.layer).find(|layer| !of_each(layer));
-        if node.layer.residual().is_some() {
-            return Err(Failure::input("--widths cannot widen residual blocks"));
-        }
-        let mut layer = node.layer.clone();
-        if hidden {
-            match (&mut layer, next) {
-                (Layer::Reshape(to), _) if i > 0 => *to = Shape { channels: width, ..*to },
-                // A dense layer whose output becomes an image: as many channels.
-                (Layer::Dense(dense), Some(Layer::Reshape(to))) => dense.out = width * to.positions(),
-                (linear, _) => linear.set_outputs(width),
-            }
-        }
-        layers.push(layer);
-    }
-    Architecture::new(architecture.input, &layers, architecture.parametrization).map_err(Failure::input)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fintan_config::{Dense, Init, Parametrization, Standard};
-
-    #[test]
-    fn wider_networks_keep_everything_but_their_widths() {
-        let dense = |out| Layer::Dense(Dense { out, init: Some(Init::Variance(0.3)) });
-        let parametrization = Parametrization::Standard(Standard { init: Init::He, bias_std: 0.1 });
-        let of = |width: usize| {
-            let layers =
-                [dense(4 * width), Layer::Reshape(Shape::image(width, 2, 2)), Layer::Flatten(fintan_config::Empty {})];
-            let layers = [&layers[..], &[dense(width), dense(3)]].concat();
-            Architecture::new(Shape::vector(5), &layers, parametrization).expect("sound")
-        };
-        assert_eq!(of_width(&of(2), 7).expect("no residual blocks"), of(7));
-    }
+    Ok(json!({ "widths": args.widths, "errors": measured.iter().map(|p| p.1).collect::<Vec<_>>(), "slope": slope }))
 }

@@ -10,10 +10,11 @@ use fintan_artifact::{Array, Event, EventKind, RunDir, number, read_arrays, writ
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};
 use fintan_ntk::{Entries, Kernel, Plan, Problem, ProblemError};
+use fintan_predict::{KernelDrift, KernelReference};
 use fintan_train::{Observer, ObserverError, Trainee};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::ntk::{About, Order, Reference, checkerboard, finish, half_of_free, inputs};
+use crate::commands::ntk::{About, Order, checkerboard, finish, half_of_free, inputs};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -29,7 +30,7 @@ pub(super) struct Kernels<'a, T> {
     network: fn(&T) -> &Network,
     progress: Rc<Progress>,
     /// The first kernel and its step.
-    first: Option<(u64, Reference)>,
+    first: Option<(u64, KernelReference)>,
     /// Lines that are there go up to this step.
     last: Option<u64>,
 }
@@ -77,7 +78,7 @@ pub(super) struct Kept {
     /// The last step with a line.
     last: Option<u64>,
     /// The first kernel and its step.
-    first: Option<(u64, Reference)>,
+    first: Option<(u64, KernelReference)>,
 }
 
 /// Reads what a run keeps; also before the run is changed, so that damage is refused then.
@@ -89,7 +90,7 @@ pub(super) fn kept(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Resul
 }
 
 /// The first kernel, if it was measured on this probe.
-fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u64, Reference), Failure> {
+fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u64, KernelReference), Failure> {
     let file = file(run);
     let wrong = |what: &str| Failure::input(format!("`{}`: {what}", file.display()));
     let arrays = read_arrays(&file).map_err(Failure::input)?;
@@ -116,7 +117,7 @@ fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u6
         ));
     }
     let step = numbers("step", &[1])?[0] as u64;
-    Ok((step, Reference { values: numbers("ntk", &[n, n])?, axis: numbers("leading_eigenvector", &[n])? }))
+    Ok((step, KernelReference::from_parts(numbers("ntk", &[n, n])?, numbers("leading_eigenvector", &[n])?)))
 }
 
 impl<'a, T: Trainee> Kernels<'a, T> {
@@ -155,19 +156,19 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         }
         let spectrum = kernel.spectrum(&total)?;
         if self.first.is_none() {
-            let first = Reference::new(&total, &spectrum);
+            let first = KernelReference::new(&total, &spectrum);
             let n = self.wanted.samples;
             let arrays = [
                 ("inputs", inputs_of(&self.probe)),
                 ("step", Array::integers([step as usize])),
-                ("ntk", Array::f64(&[n, n], first.values.as_slice())),
-                ("leading_eigenvector", Array::f64(&[n], first.axis.as_slice())),
+                ("ntk", Array::f64(&[n, n], first.values())),
+                ("leading_eigenvector", Array::f64(&[n], first.leading())),
             ];
             write_npz(&file(self.run), &arrays)?;
             self.first = Some((step, first));
         }
         let (since, first) = self.first.as_ref().expect("just put there");
-        let (drift, alignment) = first.drift(&total, &spectrum);
+        let KernelDrift { relative: drift, alignment } = first.drift(&total, &spectrum);
         if self.wanted.keep {
             finish(
                 &self.run.kernel(step),

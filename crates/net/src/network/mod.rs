@@ -157,6 +157,16 @@ impl Network {
         self.plan.lowering
     }
 
+    /// Where it computes.
+    ///
+    /// # Panics
+    /// Never: an architecture has parameters.
+    #[must_use]
+    pub fn placement(&self) -> Placement {
+        let first = self.parameters.first().expect("an architecture has parameters").val();
+        Placement { device: first.device(), dtype: first.dtype(), lowering: self.plan.lowering }
+    }
+
     /// The parameters, `{0}.weight`, `{0}.bias`, `{1}.weight`, ...; see [`crate::weights`] for their layouts.
     #[must_use]
     pub fn parameters(&self) -> Vec<Tensor<2>> {

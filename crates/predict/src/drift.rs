@@ -1,0 +1,66 @@
+//! How far a kernel moves in training.
+
+use fintan_ntk::{Spectrum, Values};
+
+/// The kernel that later ones are compared with.
+#[derive(Debug, Clone)]
+pub struct KernelReference {
+    values: Vec<f64>,
+    leading: Vec<f64>,
+}
+
+/// How far a kernel is from its reference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KernelDrift {
+    /// `‖Θ - Θ₀‖ / ‖Θ₀‖` in Frobenius norms.
+    pub relative: f64,
+    /// `|⟨v, v₀⟩|` of the leading eigenvectors.
+    pub alignment: f64,
+}
+
+impl KernelReference {
+    /// A kernel and its spectrum, with at least one eigenvector.
+    #[must_use]
+    pub fn new(values: &Values, spectrum: &Spectrum) -> Self {
+        Self::from_parts(values.iter().collect(), spectrum.vectors[0].clone())
+    }
+
+    /// The entries of a kernel, and its leading eigenvector.
+    ///
+    /// ```
+    /// let reference = fintan_predict::KernelReference::from_parts(vec![3.0, 0.0, 0.0, 4.0], vec![0.0, 1.0]);
+    /// let drift = reference.drift_of(&[3.0, 0.0, 0.0, 9.0], &[0.6, 0.8]);
+    /// assert_eq!((drift.relative, drift.alignment), (1.0, 0.8));
+    /// ```
+    #[must_use]
+    pub fn from_parts(values: Vec<f64>, leading: Vec<f64>) -> Self {
+        Self { values, leading }
+    }
+
+    /// The entries of the kernel.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// The leading eigenvector.
+    #[must_use]
+    pub fn leading(&self) -> &[f64] {
+        &self.leading
+    }
+
+    /// How far another kernel over the same inputs and outputs is from this one.
+    #[must_use]
+    pub fn drift(&self, values: &Values, spectrum: &Spectrum) -> KernelDrift {
+        self.drift_of(&values.iter().collect::<Vec<_>>(), &spectrum.vectors[0])
+    }
+
+    /// The drift of a kernel given by its entries and its leading eigenvector.
+    #[must_use]
+    pub fn drift_of(&self, values: &[f64], leading: &[f64]) -> KernelDrift {
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+        let moved = norm(&mut values.iter().zip(&self.values).map(|(a, b)| a - b));
+        let alignment = leading.iter().zip(&self.leading).map(|(a, b)| a * b).sum::<f64>().abs();
+        KernelDrift { relative: moved / norm(&mut self.values.iter().copied()), alignment }
+    }
+}

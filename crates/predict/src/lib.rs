@@ -1,0 +1,42 @@
+//! Finite against infinite width.
+//!
+//! | question | answer |
+//! | --- | --- |
+//! | How far is the kernel of a finite network from its limit? | [`KernelComparison`], [`WidthStudy`] |
+//! | How far does a kernel move in training? | [`KernelReference`] |
+//! | Which losses does a kernel predict? | [`LossPrediction`] |
+//!
+//! Networks, inputs and kernels come in as values: the crate reads and writes no files.
+
+mod comparison;
+mod drift;
+mod losses;
+mod widths;
+
+pub use comparison::{FiniteKernel, KernelComparison};
+pub use drift::{KernelDrift, KernelReference};
+pub use losses::{GradientDescent, LossPrediction, Losses, TaskSamples};
+pub use widths::{WidthError, WidthPoint, WidthStudy, with_hidden_width};
+
+/// Why something cannot be predicted.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// The network has no limit.
+    #[error(transparent)]
+    Limit(#[from] fintan_theory::LimitError),
+    /// A kernel cannot be computed.
+    #[error(transparent)]
+    Problem(#[from] fintan_ntk::ProblemError),
+    /// A kernel does not fit into memory.
+    #[error(transparent)]
+    Plan(#[from] fintan_ntk::PlanError),
+    /// A kernel is no matrix.
+    #[error(transparent)]
+    Spectrum(#[from] fintan_ntk::SpectrumError),
+    /// Gradient descent cannot be followed.
+    #[error(transparent)]
+    Flow(#[from] fintan_theory::FlowError),
+    /// A kernel and what it is compared with have different shapes.
+    #[error("{0}")]
+    Shape(String),
+}

@@ -1,0 +1,172 @@
+//! Losses of gradient descent, predicted from kernels.
+
+use burn::tensor::{Tensor, TensorData};
+use fintan_config::{Architecture, LayerRates, Shape, Transform};
+use fintan_net::{Mode, Network, Placement, channels_last};
+use fintan_ntk::{Entries, Kernel, Plan, Problem};
+use fintan_theory::{Flow, FlowError, Limit, LimitError, LimitKernel, Request, Time};
+
+use crate::PredictError;
+
+/// Bytes that the kernel over training inputs and outputs may take: it is computed in one piece.
+const MEMORY: f64 = 1e12;
+
+/// Samples of a regression task, and what the network gives for them before training.
+#[derive(Debug, Clone)]
+pub struct TaskSamples {
+    /// `[N, input]`, in channel, row, column order.
+    pub inputs: Vec<f64>,
+    /// `[N, outputs]`
+    pub targets: Vec<f64>,
+    /// `[N, outputs]`: the outputs before the first step.
+    pub start: Vec<f64>,
+}
+
+/// Gradient descent on all training samples, without momentum.
+#[derive(Debug, Clone, Copy)]
+pub struct GradientDescent<'a> {
+    /// Learning rate.
+    pub rate: f64,
+    /// Factors of the rate by layer.
+    pub layer_rates: &'a LayerRates,
+    /// The steps at which losses are wanted.
+    pub steps: &'a [u64],
+}
+
+/// The losses `Σ |f - y|² / (2N)` of the training and the test samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Losses {
+    /// Of the training samples.
+    pub train: f64,
+    /// Of the test samples.
+    pub test: f64,
+}
+
+/// Losses that kernels predict for gradient descent on the squared loss, with kernels that stay as they are at the start.
+#[derive(Debug)]
+pub struct LossPrediction {
+    /// By the kernel of the network, at each step.
+    pub empirical: Vec<Losses>,
+    /// By the kernel of infinite width, at each step; or why there is none.
+    pub limit: Result<Vec<Losses>, LimitError>,
+    /// The network's kernel over the training samples, decomposed.
+    pub flow: Flow,
+    /// The squared error at the start along each eigenvector, in the order of the eigenvalues.
+    pub error_by_mode: Vec<f64>,
+}
+
+impl LossPrediction {
+    /// Predicts the losses of a network that starts as it is.
+    ///
+    /// Under layer-dependent rates the parts of the kernel are weighted by the factors.
+    ///
+    /// # Errors
+    /// Samples that do not fit the network, and kernels that cannot be computed.
+    pub fn new(
+        network: &Network,
+        train: &TaskSamples,
+        test: &TaskSamples,
+        descent: &GradientDescent,
+    ) -> Result<Self, PredictError> {
+        let architecture = network.architecture();
+        let outputs = architecture.output().len();
+        let count = train.count(outputs);
+        let rates = parameter_rates(architecture, descent.layer_rates);
+        let own = effective_kernel(network, train, None, &rates)?;
+        let other = effective_kernel(network, test, Some(train), &rates)?;
+        let flow = Flow::new(&own, count * outputs, count)?;
+        let along = |flow: &Flow, other: &[f64]| -> Result<Vec<Losses>, FlowError> {
+            let at = |&count: &u64| {
+                let time = Time::Steps { rate: descent.rate, count };
+                // A kernel over inputs alone is the same for every output; one over rows (input, output) takes the outputs as
+                // one column.
+                let at_train = flow.train(&train.start, &train.targets, time)?;
+                let at_test = flow.test(other, &test.start, &train.start, &train.targets, time)?;
+                Ok(Losses { train: train.loss(&at_train, outputs), test: test.loss(&at_test, outputs) })
+            };
+            descent.steps.iter().map(at).collect()
+        };
+        let empirical = along(&flow, &other)?;
+        let error_by_mode = flow.error_by_mode(&train.start, &train.targets)?;
+        let limit = match limit_kernels(architecture, train, test, &rates) {
+            Err(e) => Err(e),
+            Ok([own, other]) => Ok(along(&Flow::new(&own, count, count)?, &other)?),
+        };
+        Ok(Self { empirical, limit, flow, error_by_mode })
+    }
+
+    /// The number of steps of size `rate` over which the error along each eigenvector shrinks e-fold: infinite along null
+    /// directions, and where steps are too long.
+    #[must_use]
+    pub fn e_fold_steps(&self, rate: f64) -> Vec<f64> {
+        let steps = |decay: f64| match rate * decay {
+            x if x <= 1e-14 || x >= 2.0 => f64::INFINITY,
+            x => -1.0 / (1.0 - x).abs().ln(),
+        };
+        self.flow.rates().into_iter().map(steps).collect()
+    }
+}
+
+impl TaskSamples {
+    fn count(&self, outputs: usize) -> usize {
+        self.targets.len() / outputs
+    }
+
+    fn loss(&self, values: &[f64], outputs: usize) -> f64 {
+        let sum: f64 = values.iter().zip(&self.targets).map(|(f, y)| (f - y).powi(2)).sum();
+        sum / (2 * self.count(outputs)) as f64
+    }
+}
+
+/// `Σ_θ rate(θ) ∂f/∂θ ∂f/∂θᵀ` over rows (sample, output), row-major; of `second`, its columns.
+fn effective_kernel(
+    network: &Network,
+    first: &TaskSamples,
+    second: Option<&TaskSamples>,
+    rates: &[f64],
+) -> Result<Vec<f64>, PredictError> {
+    let Shape { channels, height, width } = network.architecture().input;
+    let Placement { device, dtype, .. } = network.placement();
+    let tensor = |samples: &TaskSamples| {
+        let n = samples.inputs.len() / (channels * height * width);
+        let data = TensorData::new(samples.inputs.clone(), [n, channels, height, width]).convert_dtype(dtype);
+        channels_last(Tensor::from_data(data, (&device, dtype)))
+    };
+    let problem =
+        Problem::new(network.clone(), tensor(first), second.map(tensor), Mode::Train, Entries::Full, Vec::new())?;
+    let problem = if rates.iter().all(|rate| *rate == 1.0) { problem.summed() } else { problem };
+    let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, MEMORY)?);
+    let [rows, columns] = kernel.matrix_shape()?;
+    let effective = kernel.weighted(if kernel.parts.len() == 1 { &[1.0] } else { rates });
+    let mut matrix = vec![0.0; rows * columns];
+    for (i, row) in matrix.chunks_mut(columns).enumerate() {
+        kernel.row(&effective, i, row);
+    }
+    Ok(matrix)
+}
+
+/// Kernels at infinite width of the training inputs, and of the test inputs against them: the same for every output.
+fn limit_kernels(
+    architecture: &Architecture,
+    train: &TaskSamples,
+    test: &TaskSamples,
+    rates: &[f64],
+) -> Result<[Vec<f64>; 2], LimitError> {
+    // Outputs of a flattened image have kernels of their own each.
+    if architecture.before_output().nodes.last().is_some_and(|node| node.transform() == Transform::Reshape) {
+        return Err(LimitError::Layer { layer: "flatten", reason: "outputs at several positions" });
+    }
+    let limit = Limit::of_outputs(architecture)?;
+    let pairs: Vec<(f64, f64)> = rates.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+    let request = Request { rates: Some(pairs), ..Request::default() };
+    let len = architecture.input.len();
+    let [train, test] = [train, test].map(|samples| samples.inputs.chunks(len).collect::<Vec<&[f64]>>());
+    let value = |kernel: LimitKernel| kernel.ntk[0];
+    Ok([limit.gram_map(&train, None, &request, value)?, limit.gram_map(&test, Some(&train), &request, value)?])
+}
+
+/// Factors of the learning rate, one a parameter: weights and biases in turn.
+fn parameter_rates(architecture: &Architecture, rule: &LayerRates) -> Vec<f64> {
+    let nodes = architecture.flat().into_iter().filter(|node| node.index.is_some());
+    nodes.map(|node| rule.factors(node)).flat_map(|(weights, biases)| [weights, biases]).collect()
+}

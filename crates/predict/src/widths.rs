@@ -1,0 +1,196 @@
+//! How fast finite networks come to their limit.
+
+use burn::tensor::{Tensor, TensorData};
+use fintan_config::{Architecture, ArchitectureError, Layer, Shape};
+use fintan_net::{Mode, Network, Placement, channels_last};
+use fintan_ntk::{Entries, Kernel, Plan, Problem};
+use fintan_theory::{Limit, Request};
+use rand_chacha::ChaCha20Rng;
+use rand_distr::{Distribution as _, StandardNormal};
+
+use crate::PredictError;
+use crate::comparison::entries;
+
+/// Inputs that the kernels are compared at, and positions of an image.
+const INPUTS: usize = 4;
+const POSITIONS: usize = 16;
+
+/// Bytes that the kernels of a study may take; they are between few inputs.
+const MEMORY: f64 = 8e9;
+
+/// Why a network cannot be given another width.
+#[derive(Debug, thiserror::Error)]
+pub enum WidthError {
+    /// What is added in a residual block must have the same width.
+    #[error("residual blocks cannot be widened")]
+    Residual,
+    /// The wider layers do not fit each other.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+}
+
+/// The network whose hidden layers all have `width` features or channels.
+///
+/// # Errors
+/// Networks with residual blocks.
+///
+/// # Example
+///
+/// ```
+/// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+///
+/// let layers = [Layer::Dense(8.into()), Layer::Dense(2.into())];
+/// let network = Architecture::new(Shape::vector(3), &layers, Parametrization::default())?;
+/// let wide = fintan_predict::with_hidden_width(&network, 100)?;
+/// assert_eq!(wide.parameter_count(), 3 * 100 + 100 + 100 * 2 + 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn with_hidden_width(network: &Architecture, width: usize) -> Result<Architecture, WidthError> {
+    let nodes = &network.nodes;
+    let last = nodes.iter().rposition(|node| node.layer.properties().is_linear);
+    let mut layers = Vec::with_capacity(nodes.len());
+    for (i, node) in nodes.iter().enumerate() {
+        // What becomes of the layer's output; layers that keep its shape are passed over.
+        let of_each = |layer: &&Layer| layer.properties().is_pointwise || layer.properties().is_norm;
+        let next = nodes[i + 1..].iter().map(|node| &node.layer).find(|layer| !of_each(layer));
+        if node.layer.residual().is_some() {
+            return Err(WidthError::Residual);
+        }
+        let mut layer = node.layer.clone();
+        if last.is_some_and(|last| i < last) {
+            match (&mut layer, next) {
+                (Layer::Reshape(to), _) if i > 0 => *to = Shape { channels: width, ..*to },
+                // A dense layer whose output becomes an image: as many channels.
+                (Layer::Dense(dense), Some(Layer::Reshape(to))) => dense.out = width * to.positions(),
+                (linear, _) => linear.set_outputs(width),
+            }
+        }
+        layers.push(layer);
+    }
+    Ok(Architecture::new(network.input, &layers, network.parametrization)?)
+}
+
+/// Errors of random networks of growing width against their limit, at a few random inputs on the sphere `|x|² = length`.
+///
+/// The error is `√(mean over networks of ‖Θ - Θ∞‖² / ‖Θ∞‖²)` in Frobenius norms. It falls as `1 / √width`.
+#[derive(Debug)]
+pub struct WidthStudy {
+    architecture: Architecture,
+    inputs: Vec<f64>,
+    outputs: Vec<usize>,
+    points: Vec<WidthPoint>,
+}
+
+/// The error at one width.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WidthPoint {
+    /// Features or channels of the hidden layers.
+    pub width: usize,
+    /// The error.
+    pub relative_error: f64,
+    /// Its standard error over the networks.
+    pub standard_error: f64,
+}
+
+impl WidthStudy {
+    /// A study of a network without its output nonlinearity, which keeps the kernel random at any width. `rng` draws the
+    /// inputs.
+    #[must_use]
+    pub fn new(architecture: &Architecture, rng: &mut ChaCha20Rng) -> Self {
+        let architecture = architecture.before_output();
+        let len = architecture.input.len();
+        let mut inputs: Vec<f64> = (0..INPUTS * len).map(|_| StandardNormal.sample(&mut *rng)).collect();
+        for x in inputs.chunks_mut(len) {
+            let size = (x.iter().map(|v| v * v).sum::<f64>() / len as f64).sqrt();
+            for v in x {
+                *v /= size;
+            }
+        }
+        // The first output of a vector; of an image, positions of its first channel all over it.
+        let positions = architecture.output().positions();
+        let count = positions.min(POSITIONS);
+        let outputs = (0..count).map(|i| i * positions / count).collect();
+        Self { architecture, inputs, outputs, points: Vec::new() }
+    }
+
+    /// The network of a width.
+    ///
+    /// # Errors
+    /// As [`with_hidden_width`].
+    pub fn network(&self, width: usize) -> Result<Architecture, WidthError> {
+        with_hidden_width(&self.architecture, width)
+    }
+
+    /// Adds the error of the given random networks, all of one width.
+    ///
+    /// # Errors
+    /// A network without a limit, and kernels that cannot be computed.
+    pub fn add(
+        &mut self,
+        width: usize,
+        network: &Architecture,
+        networks: impl IntoIterator<Item = Network>,
+    ) -> Result<WidthPoint, PredictError> {
+        let Shape { channels, height, width: columns } = self.architecture.input;
+        let request = Request { all_positions: self.outputs.len() > 1, ..Request::default() };
+        let inputs: Vec<&[f64]> = self.inputs.chunks(self.architecture.input.len()).collect();
+        let of = |kernel: fintan_theory::LimitKernel| entries(&kernel.ntk, &kernel, 4, &self.outputs, false);
+        let limit = Limit::new(network)?.gram_map(&inputs, None, &request, of)?.concat();
+        let size: f64 = limit.iter().map(|v| v * v).sum();
+        let mut errors = Vec::new();
+        for drawn in networks {
+            let Placement { device, dtype, .. } = drawn.placement();
+            let data = TensorData::new(self.inputs.clone(), [INPUTS, channels, height, columns]).convert_dtype(dtype);
+            let x = channels_last(Tensor::from_data(data, (&device, dtype)));
+            let problem = Problem::new(drawn, x, None, Mode::Train, Entries::Full, self.outputs.clone())?.summed();
+            let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, MEMORY)?);
+            let off: f64 = kernel.total().iter().zip(&limit).map(|(a, b)| (a - b).powi(2)).sum();
+            errors.push(off / size);
+        }
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        let spread = errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / (errors.len() as f64 - 1.0).max(1.0);
+        // Of the root of a mean, to first order.
+        let standard_error = (spread / errors.len() as f64).sqrt() / (2.0 * mean.sqrt());
+        let point = WidthPoint { width, relative_error: mean.sqrt(), standard_error };
+        self.points.push(point);
+        Ok(point)
+    }
+
+    /// The errors, in the order in which they were added.
+    #[must_use]
+    pub fn points(&self) -> &[WidthPoint] {
+        &self.points
+    }
+
+    /// The exponent and the factor of `error = factor · width^exponent` by least squares of logarithms; -1/2 is expected.
+    #[must_use]
+    pub fn power_law(&self) -> (f64, f64) {
+        let n = self.points.len() as f64;
+        let logs: Vec<(f64, f64)> =
+            self.points.iter().map(|p| ((p.width as f64).ln(), p.relative_error.ln())).collect();
+        let mean = logs.iter().fold((0.0, 0.0), |sum, at| (sum.0 + at.0 / n, sum.1 + at.1 / n));
+        let (top, bottom) = logs
+            .iter()
+            .fold((0.0, 0.0), |sum, at| (sum.0 + (at.0 - mean.0) * (at.1 - mean.1), sum.1 + (at.0 - mean.0).powi(2)));
+        let exponent = top / bottom;
+        (exponent, (mean.1 - exponent * mean.0).exp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fintan_config::{Dense, Empty, Init, Parametrization, Standard};
+
+    #[test]
+    fn wider_networks_keep_everything_but_their_widths() {
+        let dense = |out| Layer::Dense(Dense { out, init: Some(Init::Variance(0.3)) });
+        let parametrization = Parametrization::Standard(Standard { init: Init::He, bias_std: 0.1 });
+        let of = |width: usize| {
+            let layers = [dense(4 * width), Layer::Reshape(Shape::image(width, 2, 2)), Layer::Flatten(Empty {})];
+            let layers = [&layers[..], &[dense(width), dense(3)]].concat();
+            Architecture::new(Shape::vector(5), &layers, parametrization).expect("sound")
+        };
+        assert_eq!(with_hidden_width(&of(2), 7).expect("no residual blocks"), of(7));
+    }
+}
