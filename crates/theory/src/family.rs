@@ -99,14 +99,6 @@ impl Family {
         Architecture::new(self.network.input, &layers, self.network.parametrization)
     }
 
-    /// Pairs of inputs with |x|² = |y|² = n and the angles between them that are given; none where inputs are single
-    /// numbers.
-    #[must_use]
-    pub fn pairs_at(&self, angles: &[f64]) -> Option<Vec<[Vec<f64>; 2]>> {
-        let (_, input) = crate::limit::skip_reshapes(&self.network);
-        angles.iter().map(|angle| correlated_inputs(input, angle.cos())).collect()
-    }
-
     /// Values that are worked out for one input: positions of all maps, or their pairs where the network pools.
     #[must_use]
     pub fn entries(&self) -> usize {
@@ -169,12 +161,13 @@ impl Family {
         critical_line_of_block(&self.rules, biases)
     }
 
-    /// Pairs of inputs behind the members with the block 1, 2, .. times, at least as often as the network has it, up to
-    /// `most` times; fewer where layers do not fit or maps become large.
+    /// Pairs of inputs with |x|² = |y|² = n and the given angles between them, behind the members with the block 1, 2, ..
+    /// times, at least as often as the network has it, up to `most` times; fewer where layers do not fit or maps become large.
+    /// None where inputs are single numbers, which are all parallel.
     ///
     /// # Errors
     /// A quadrature that does not converge, kernels that are no numbers.
-    pub fn sweep(&self, pairs: &[[Vec<f64>; 2]], most: usize) -> Result<Sweep, LimitError> {
+    pub fn sweep(&self, angles: &[f64], most: usize) -> Result<Option<Sweep>, LimitError> {
         let own = self.repeats();
         let mut members = Vec::new();
         let mut held = 0;
@@ -197,9 +190,9 @@ impl Family {
         let block = self.blocks[0].len();
         let (repeats, members): (Vec<usize>, Vec<Architecture>) = members.into_iter().unzip();
         let growing = Growing { members: &members, head: self.head.len(), block, first: first * block };
-        let relations = growing.relations(pairs)?;
+        let Some(relations) = growing.relations(angles)? else { return Ok(None) };
         let layers = members.iter().map(|m| m.flat().iter().filter(|node| node.fan_in().is_some()).count()).collect();
-        Ok(Sweep { repeats, layers, relations })
+        Ok(Some(Sweep { repeats, layers, relations }))
     }
 }
 

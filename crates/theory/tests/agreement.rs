@@ -221,8 +221,7 @@ fn r_regime_scaled_kernel_and_condition_number_are_those_of_the_limit() {
 
         // `theory`: the network is a member of its family.
         let family = Family::of(&network).expect("has a limit").expect("hidden layers");
-        let pairs = family.pairs_at(&[std::f64::consts::FRAC_PI_2]).expect("several values");
-        let sweep = family.sweep(&pairs, 1).expect("as the network");
+        let sweep = family.sweep(&[std::f64::consts::FRAC_PI_2], 1).expect("as the network").expect("several values");
         let at = sweep.repeats.iter().position(|&k| k == family.repeats()).expect("the network itself");
         near(sweep.relations[0][at].scaled(), theta, 1e-9, &what);
     }

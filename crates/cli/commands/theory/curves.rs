@@ -169,9 +169,8 @@ fn circle(family: &Family, folder: &Path, dots: Vec<(f64, f64)>) -> Result<(), F
     // Multiples of 2 degrees, or fewer.
     let steps = (ENTRIES / (family.entries().max(1) * own.max(32))).clamp(6, 90);
     let angles: Vec<f64> = (0..=steps).map(|i| PI * i as f64 / steps as f64).collect();
-    let Some(pairs) = family.pairs_at(&angles) else { return Ok(()) };
     let is_large = family.entries() > 1 << 12;
-    let sweep = family.sweep(&pairs, if is_large { own } else { 32 })?;
+    let Some(sweep) = family.sweep(&angles, if is_large { own } else { 32 })? else { return Ok(()) };
     // By linear layers, or by blocks where those have several.
     let counted = if family.counts_layers() { &sweep.layers } else { &sweep.repeats };
     let shown: Vec<usize> = (0..sweep.repeats.len())
@@ -223,8 +222,7 @@ pub(super) fn circle_inputs(folder: &Path, features: usize) -> Result<(), Failur
 
 /// Scaled kernel and conditioning of orthogonal inputs against depth.
 fn depths(family: &Family, inputs: usize, folder: &Path) -> Result<(), Failure> {
-    let Some(pairs) = family.pairs_at(&[0.5 * PI]) else { return Ok(()) };
-    let Sweep { repeats, layers, relations } = family.sweep(&pairs, 64)?;
+    let Some(Sweep { repeats, layers, relations }) = family.sweep(&[0.5 * PI], 64)? else { return Ok(()) };
     let found = &relations[0];
     let rows = (0..repeats.len()).map(|i| {
         let at = &found[i];

@@ -94,16 +94,18 @@ impl Growing<'_> {
         Ok((Compiled { head, blocks, tails }, pools))
     }
 
-    /// The relation of every pair of inputs behind every member, by pair.
-    pub(crate) fn relations(&self, pairs: &[[Vec<f64>; 2]]) -> Result<Vec<Vec<Relation>>, LimitError> {
+    /// The relation behind every member of two inputs at each angle, by angle; none where inputs are single numbers.
+    pub(crate) fn relations(&self, angles: &[f64]) -> Result<Option<Vec<Vec<Relation>>>, LimitError> {
         let (Compiled { head, blocks, tails }, pools) = self.compile()?;
-        let Some(first) = self.members.first() else { return Ok(vec![Vec::new(); pairs.len()]) };
+        let Some(first) = self.members.first() else { return Ok(Some(vec![Vec::new(); angles.len()])) };
         let (_, input) = skip_reshapes(first);
         // Where anything pools, pairs of positions are followed all the way.
         let all = pools;
-        let many = pairs.len() > 8;
-        let of = |[x, y]: &[Vec<f64>; 2]| {
-            let mut trio = Trio::enter(input, [x, y], all)?.through(&head, all, many)?;
+        let many = angles.len() > 8;
+        let of = |angle: &f64| {
+            // Made here and not before: inputs may be long.
+            let Some([x, y]) = correlated_inputs(input, angle.cos()) else { return Ok(None) };
+            let mut trio = Trio::enter(input, [&x, &y], all)?.through(&head, all, many)?;
             let mut found = Vec::with_capacity(tails.len());
             for (i, tail) in tails.iter().enumerate() {
                 if i > 0 {
@@ -111,8 +113,8 @@ impl Growing<'_> {
                 }
                 found.push(trio.clone().through(tail, false, many)?.relation()?);
             }
-            Ok(found)
+            Ok(Some(found))
         };
-        pairs.par_iter().map(of).collect()
+        angles.par_iter().map(of).collect()
     }
 }
