@@ -243,7 +243,7 @@ impl<'a> Plan<'a> {
             }
             weights(&mut streams[node], shape, std)
         };
-        Ok(self.carry(number, &batch, &mut draw, placement))
+        Ok(self.propagate_signal_noise(number, &batch, &mut draw, placement))
     }
 
     /// Whether the inputs of a realisation can be drawn.
@@ -316,7 +316,13 @@ impl<'a> Plan<'a> {
 
     /// Carries a batch through a network whose parameters come from `draw`, layer by layer: no more than one layer's
     /// parameters are held at a time.
-    pub fn carry(&self, number: u64, batch: &Batch, draw: &mut Draw, placement: &Placement) -> Realisation {
+    pub fn propagate_signal_noise(
+        &self,
+        number: u64,
+        batch: &Batch,
+        draw: &mut Draw,
+        placement: &Placement,
+    ) -> Realisation {
         let network = &self.experiment.network;
         let rule = match self.settings.bn_noise {
             BnNoise::FixedStats => NoiseRule::FixedStats,
@@ -342,7 +348,7 @@ impl<'a> Plan<'a> {
         for (i, node) in network.nodes.iter().enumerate() {
             run.depth = self.depths[i];
             let piece = Network::drawn(&network.piece(i..i + 1), placement, &mut |shape, std| draw(i, shape, std));
-            (x, dx) = piece.carry(x, dx, rule, &mut |path, x, dx| {
+            (x, dx) = piece.propagate_signal_noise(x, dx, rule, &mut |path, x, dx| {
                 let path: Vec<usize> = [i].into_iter().chain(path[1..].iter().copied()).collect();
                 run.measure(&path, x, dx);
             });

@@ -84,7 +84,7 @@ fn the_size_of_the_noise_does_not_matter() {
     let batch = Batch::draw(plan.settings(), experiment.network.input, 0, 0, None).expect("inputs");
     let run = |batch: &Batch| {
         let mut seed = 0_u64;
-        plan.carry(
+        plan.propagate_signal_noise(
             0,
             batch,
             &mut |_, shape, std| {

@@ -5,16 +5,16 @@
 //! autodiff device the pullback can be differentiated once more. Burn's autodiff is the oracle they are tested against.
 
 mod activation;
+mod conv_tail;
 mod correlation;
-mod ending;
 mod layers;
 mod network;
 mod norm;
-mod site;
+mod parameter_use;
 pub mod weights;
 mod windows;
 
+pub use conv_tail::{ConvLayer, ConvTail, TailInput};
 pub use correlation::{Lowering, channels_first, channels_last};
-pub use ending::{Below, Ending, Link};
-pub use network::{Cotangents, Mode, Network, NoiseRule, Placement, Tape, Watch};
-pub use site::{Factors, Site};
+pub use network::{Cotangents, LayerProbe, Mode, Network, NoiseRule, Placement, Tape};
+pub use parameter_use::{ParameterUse, VjpFactors};

@@ -1,6 +1,6 @@
 //! The kernel part of one parameter, from its inputs and cotangents.
 //!
-//! With inputs a and cotangents δ of the sites s of a parameter ([`Factors`]), its part of the kernel is
+//! With inputs a and cotangents δ of the sites s of a parameter ([`VjpFactors`]), its part of the kernel is
 //!
 //! ```text
 //! Θ[r, r'] = Σ_{s, s'} ⟨a_s, a'_s'⟩ ⟨δ_rs, δ'_r's'⟩
@@ -19,7 +19,7 @@
 use std::ops::Range;
 
 use burn::tensor::Tensor;
-use fintan_net::Factors;
+use fintan_net::VjpFactors;
 
 use crate::kernel::Entries;
 use crate::products::{Batch, By, products};
@@ -62,8 +62,8 @@ pub(crate) struct Operand {
 
 impl Operand {
     /// `coupled`: where samples are, how many of the batch are rows. `by`: who multiplies.
-    pub(crate) fn new(factors: Factors, entries: Entries, coupled: Option<usize>, by: By) -> Self {
-        let Factors { parameter, inputs, mut cotangents, scale, biases } = factors;
+    pub(crate) fn new(factors: VjpFactors, entries: Entries, coupled: Option<usize>, by: By) -> Self {
+        let VjpFactors { parameter, inputs, mut cotangents, scale, biases } = factors;
         let [rows, n, mut sites, c] = cotangents.dims();
         if inputs.is_none() && coupled.is_some() {
             // One input for every sample: its cotangents add up before anything else.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::kernel::{Block, Kernel};
-use crate::pixels::{endings, has_place, into_kernel};
+use crate::pixels::{has_place, into_kernel, tails};
 use crate::plan::Plan;
 use crate::problem::{Problem, Tile};
 use crate::{jacobian_contraction, ntk_vector_products, structured};
@@ -71,12 +71,12 @@ impl<'p> Tiles<'p> {
         let symmetric = self.problem.is_symmetric();
         let whole = tile.samples.iter().zip(self.problem.samples()).all(|(range, n)| range.len() == n);
         let part = self.among(tile);
-        let endings = (whole && method == Method::Structured).then(|| endings(part)).flatten();
-        let Some(endings) = endings.filter(|endings| has_place(part, &endings[0])) else {
+        let tails = (whole && method == Method::Structured).then(|| tails(part)).flatten();
+        let Some(tails) = tails.filter(|tails| has_place(part, &tails[0])) else {
             let block = method.block(part, &tile.outputs);
             return kernel.insert(tile, &block, symmetric);
         };
-        into_kernel(part, &endings, &tile.outputs, kernel);
+        into_kernel(part, &tails, &tile.outputs, kernel);
         if symmetric && !tile.is_diagonal() {
             kernel.mirror(&tile.outputs);
         }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::Shape;
-use fintan_net::{Below, Ending, Link, Lowering};
+use fintan_net::{ConvLayer, ConvTail, Lowering, TailInput};
 
 use crate::cones::{
     Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Layout, Output, PartBuffers, Plan, Real, Target,
@@ -18,50 +18,50 @@ use crate::problem::Problem;
 use crate::products::{Batch, By, products};
 use crate::structured::add_sites;
 
-/// The endings of both sides, if any of the network is on cones.
-pub(crate) fn endings(problem: &Problem) -> Option<[Ending; 2]> {
+/// The tails of both sides, if any of the network is on cones.
+pub(crate) fn tails(problem: &Problem) -> Option<[ConvTail; 2]> {
     if !have_cones(problem) {
         return None;
     }
-    let ending = |side: usize| problem.network.ending(problem.tape(side), problem.on_cones());
-    Some([ending(0)?, ending(1)?])
+    let tail = |side: usize| problem.network.conv_tail(problem.tape(side), problem.on_cones());
+    Some([tail(0)?, tail(1)?])
 }
 
 /// Whether cotangents can be followed on cones: not where samples are coupled, since a batch norm spreads a cotangent over
 /// the whole batch.
 pub(crate) fn have_cones(problem: &Problem) -> bool {
-    !problem.is_coupled() && problem.network.lowering() == Lowering::Host && problem.network.has_ending()
+    !problem.is_coupled() && problem.network.lowering() == Lowering::Host && problem.network.has_conv_tail()
 }
 
 /// The cones of the outputs in `range`.
-pub(crate) fn plan_of(problem: &Problem, ending: &Ending, range: &Range<usize>) -> Plan {
-    let geometries: Vec<Geometry> = ending.links.iter().map(geometry).collect();
-    Plan::new(&geometries, &outputs(problem, ending, range)).expect("a network's layers fit each other")
+pub(crate) fn plan_of(problem: &Problem, tail: &ConvTail, range: &Range<usize>) -> Plan {
+    let geometries: Vec<Geometry> = tail.layers.iter().map(geometry).collect();
+    Plan::new(&geometries, &outputs(problem, tail, range)).expect("a network's layers fit each other")
 }
 
 /// The block between some outputs of rows and some of columns, on cones.
-pub(crate) fn on_cones(problem: &Problem, endings: &[Ending; 2], outputs: &[Range<usize>; 2]) -> Block {
+pub(crate) fn on_cones(problem: &Problem, tails: &[ConvTail; 2], outputs: &[Range<usize>; 2]) -> Block {
     if problem.sides[0].x.dtype() == DType::F64 {
-        Pixels::<f64>::new(problem, endings, outputs).block()
+        Pixels::<f64>::new(problem, tails, outputs).block()
     } else {
-        Pixels::<f32>::new(problem, endings, outputs).block()
+        Pixels::<f32>::new(problem, tails, outputs).block()
     }
 }
 
 /// Whether [`into_kernel`] can compute this kernel.
-pub(crate) fn has_place(problem: &Problem, ending: &Ending) -> bool {
+pub(crate) fn has_place(problem: &Problem, tail: &ConvTail) -> bool {
     // What layers below add comes as whole blocks.
-    problem.entries == Entries::Full && !matches!(ending.below, Below::Layers)
+    problem.entries == Entries::Full && !matches!(tail.below, TailInput::Layers)
 }
 
 /// The same of a full kernel, added to its place in the kernel: a block of its own would take as much memory again.
 ///
 /// A symmetric kernel's block off the diagonal is not mirrored.
-pub(crate) fn into_kernel(problem: &Problem, endings: &[Ending; 2], outputs: &[Range<usize>; 2], kernel: &mut Kernel) {
+pub(crate) fn into_kernel(problem: &Problem, tails: &[ConvTail; 2], outputs: &[Range<usize>; 2], kernel: &mut Kernel) {
     if problem.sides[0].x.dtype() == DType::F64 {
-        Pixels::<f64>::new(problem, endings, outputs).place(kernel);
+        Pixels::<f64>::new(problem, tails, outputs).place(kernel);
     } else {
-        Pixels::<f32>::new(problem, endings, outputs).place(kernel);
+        Pixels::<f32>::new(problem, tails, outputs).place(kernel);
     }
 }
 
@@ -90,7 +90,7 @@ impl Number for f64 {
 
 struct Pixels<'p, T> {
     problem: &'p Problem,
-    endings: &'p [Ending; 2],
+    tails: &'p [ConvTail; 2],
     outputs: &'p [Range<usize>; 2],
     symmetric: bool,
     weights: Vec<Vec<T>>,
@@ -98,29 +98,29 @@ struct Pixels<'p, T> {
 }
 
 impl<'p, T: Number> Pixels<'p, T> {
-    fn new(problem: &'p Problem, endings: &'p [Ending; 2], outputs: &'p [Range<usize>; 2]) -> Self {
+    fn new(problem: &'p Problem, tails: &'p [ConvTail; 2], outputs: &'p [Range<usize>; 2]) -> Self {
         Self {
             problem,
-            endings,
+            tails,
             outputs,
             symmetric: problem.is_symmetric() && outputs[0] == outputs[1],
-            weights: endings[0].links.iter().map(|link| host(link.weights.clone())).collect(),
-            plans: [0, 1].map(|side| plan_of(problem, &endings[0], &outputs[side])),
+            weights: tails[0].layers.iter().map(|layer| host(layer.weights.clone())).collect(),
+            plans: [0, 1].map(|side| plan_of(problem, &tails[0], &outputs[side])),
         }
     }
 
     fn chain(&self, side: usize) -> Chain<'_, T> {
-        let ending = &self.endings[side];
-        let links = ending.links.iter().zip(&self.weights);
-        let layers = links.map(|(link, weights)| Layer {
-            geometry: geometry(link),
+        let tail = &self.tails[side];
+        let layers = tail.layers.iter().zip(&self.weights);
+        let layers = layers.map(|(layer, weights)| Layer {
+            geometry: geometry(layer),
             weights,
-            scale: link.scale.iter().map(|&s| T::of(s)).collect(),
-            bias_scale: link.bias_scale,
-            activations: host(link.x.clone()).into(),
-            derivative: link.derivative.clone().map(|d| host(d).into()),
+            scale: layer.scale.iter().map(|&s| T::of(s)).collect(),
+            bias_scale: layer.bias_scale,
+            activations: host(layer.x.clone()).into(),
+            derivative: layer.derivative.clone().map(|d| host(d).into()),
         });
-        let derivative = ending.derivative.clone().map(|d| host(d).into());
+        let derivative = tail.derivative.clone().map(|d| host(d).into());
         Chain::new(self.problem.side(side).n(), layers.collect(), derivative).expect("a tape fits its network")
     }
 
@@ -149,13 +149,13 @@ impl<'p, T: Number> Pixels<'p, T> {
             }
             Entries::Full | Entries::Traced => values,
         };
-        for (link, (weights, biases)) in self.endings[0].links.iter().zip(sums.weights.into_iter().zip(sums.bias)) {
-            block.add(link.parameter, &ordered(weights));
-            block.add(link.parameter + 1, &ordered(biases));
+        for (layer, (weights, biases)) in self.tails[0].layers.iter().zip(sums.weights.into_iter().zip(sums.bias)) {
+            block.add(layer.parameter, &ordered(weights));
+            block.add(layer.parameter + 1, &ordered(biases));
         }
-        match &self.endings[0].below {
-            Below::Nothing => {}
-            Below::Dense { parameter, bias_scale, .. } => {
+        match &self.tails[0].below {
+            TailInput::Nothing => {}
+            TailInput::Dense { parameter, bias_scale, .. } => {
                 let (mut weights, mut biases) = (ordered(sums.input.clone()), ordered(sums.input));
                 let factor = self.factor();
                 for (i, value) in weights.iter_mut().enumerate() {
@@ -167,7 +167,7 @@ impl<'p, T: Number> Pixels<'p, T> {
                 block.add(*parameter, &weights);
                 block.add(parameter + 1, &biases);
             }
-            Below::Layers => {
+            TailInput::Layers => {
                 let left = Cotangents::new(plan, first);
                 let right = second.map(|chain| Cotangents::new(plan, chain));
                 self.go_on(&left, right.as_ref(), &mut block);
@@ -182,7 +182,7 @@ impl<'p, T: Number> Pixels<'p, T> {
         let (rows, columns) = (self.outputs[0].len(), self.outputs[1].len());
         let layout = Layout::matrix([rows, columns], self.problem.samples()[1]);
         self.add_full(&left, right.as_ref(), layout, &mut block.parts.iter_mut().collect::<Vec<_>>());
-        if matches!(self.endings[0].below, Below::Layers) {
+        if matches!(self.tails[0].below, TailInput::Layers) {
             self.go_on(&left, right.as_ref(), &mut block);
         }
         block
@@ -202,9 +202,9 @@ impl<'p, T: Number> Pixels<'p, T> {
         first: &'c Chain<T>,
         second: Option<&'c Chain<T>>,
     ) -> (Cotangents<'c, T>, Option<Cotangents<'c, T>>) {
-        let pull = match &self.endings[0].below {
-            Below::Nothing => Cotangents::of_layers,
-            Below::Dense { .. } | Below::Layers => Cotangents::new,
+        let pull = match &self.tails[0].below {
+            TailInput::Nothing => Cotangents::of_layers,
+            TailInput::Dense { .. } | TailInput::Layers => Cotangents::new,
         };
         (pull(&self.plans[0], first), second.map(|chain| pull(&self.plans[1], chain)))
     }
@@ -212,9 +212,9 @@ impl<'p, T: Number> Pixels<'p, T> {
     /// By the layers on cones and a dense layer below them.
     fn add_full(&self, left: &Cotangents<T>, right: Option<&Cotangents<T>>, layout: Layout, parts: &mut [&mut Values]) {
         let factor = self.factor();
-        let input = match &self.endings[0].below {
-            Below::Dense { bias_scale, .. } => Some(InputTerm { factor: &factor, bias: bias_scale * bias_scale }),
-            Below::Nothing | Below::Layers => None,
+        let input = match &self.tails[0].below {
+            TailInput::Dense { bias_scale, .. } => Some(InputTerm { factor: &factor, bias: bias_scale * bias_scale }),
+            TailInput::Nothing | TailInput::Layers => None,
         };
         if let [whole] = parts {
             return full_at(layout, left, right, input, Target::Sum(T::slice(whole)));
@@ -223,11 +223,11 @@ impl<'p, T: Number> Pixels<'p, T> {
         let mut pair = |parameter: usize| {
             [0, 1].map(|i| slots[parameter + i].take().expect("every parameter belongs to one layer"))
         };
-        let below = match &self.endings[0].below {
-            Below::Dense { parameter, .. } => Some(pair(*parameter)),
-            Below::Nothing | Below::Layers => None,
+        let below = match &self.tails[0].below {
+            TailInput::Dense { parameter, .. } => Some(pair(*parameter)),
+            TailInput::Nothing | TailInput::Layers => None,
         };
-        let layers = self.endings[0].links.iter().map(|link| pair(link.parameter)).collect();
+        let layers = self.tails[0].layers.iter().map(|layer| pair(layer.parameter)).collect();
         full_at(layout, left, right, input, Target::Parts(PartBuffers { layers, input: below }));
     }
 
@@ -235,25 +235,25 @@ impl<'p, T: Number> Pixels<'p, T> {
     fn go_on(&self, left: &Cotangents<T>, right: Option<&Cotangents<T>>, block: &mut Block) {
         let problem = self.problem;
         add_sites(problem, right.is_none(), block, |side, visit| {
-            let Shape { channels, height, width } = self.endings[side].links[0].input;
+            let Shape { channels, height, width } = self.tails[side].layers[0].input;
             let cotangents = if side == 0 { left } else { right.unwrap_or(left) };
             let (n, outputs) = (problem.side(side).n(), cotangents.plan().len());
             let x = &problem.side(side).x;
             let maps = TensorData::new(cotangents.scatter(0..outputs), [n, outputs, height * width * channels]);
             let maps: Tensor<3> = Tensor::from_data(maps, (&x.device(), x.dtype()));
             let dy = maps.permute([1, 0, 2]).reshape([outputs * n, height, width, channels]);
-            problem.network.visit_below(problem.tape(side), self.endings[side].links.len(), dy, visit);
+            problem.network.visit_below(problem.tape(side), self.tails[side].layers.len(), dy, visit);
         });
     }
 
     /// `scale² ⟨x_n, x_n'⟩` of the dense layer below, `[N1, N2]`.
     fn factor(&self) -> Vec<f64> {
-        let inputs = |side: usize| match &self.endings[side].below {
-            Below::Dense { x, scale, .. } => {
+        let inputs = |side: usize| match &self.tails[side].below {
+            TailInput::Dense { x, scale, .. } => {
                 let [n, _, _, features] = x.dims();
                 Some((x.clone().reshape([1, n, features]), *scale))
             }
-            Below::Nothing | Below::Layers => None,
+            TailInput::Nothing | TailInput::Layers => None,
         };
         let (Some((x, scale)), Some((y, _))) = (inputs(0), inputs(1)) else { return Vec::new() };
         products(x, Some(y), Batch::Kept, By::Host).into_iter().map(|v| scale * scale * v).collect()
@@ -268,21 +268,21 @@ fn host<T: Number, const D: usize>(x: Tensor<D>) -> Vec<T> {
     }
 }
 
-fn geometry(link: &Link) -> Geometry {
+fn geometry(layer: &ConvLayer) -> Geometry {
     let hwc = |shape: Shape| [shape.height, shape.width, shape.channels];
     Geometry {
-        kind: if link.transposed { LayerKind::Deconv } else { LayerKind::Conv },
-        kernel: link.convolution.kernel.0,
-        stride: link.convolution.stride.0,
-        padding: link.convolution.padding.0,
-        input: hwc(link.input),
-        output: hwc(link.output),
+        kind: if layer.transposed { LayerKind::Deconv } else { LayerKind::Conv },
+        kernel: layer.convolution.kernel.0,
+        stride: layer.convolution.stride.0,
+        padding: layer.convolution.padding.0,
+        input: hwc(layer.input),
+        output: hwc(layer.output),
     }
 }
 
 /// Pixels of the outputs in `range`. A last reshape counts them as its input does: in channel, row, column order.
-fn outputs(problem: &Problem, ending: &Ending, range: &Range<usize>) -> Vec<Output> {
-    let Shape { height, width, .. } = ending.links.last().expect("an ending has a convolution").output;
+fn outputs(problem: &Problem, tail: &ConvTail, range: &Range<usize>) -> Vec<Output> {
+    let Shape { height, width, .. } = tail.layers.last().expect("an tail has a convolution").output;
     let pixel = |&o: &usize| Output { y: o / width % height, x: o % width, channel: o / (height * width) };
     problem.outputs[range.clone()].iter().map(pixel).collect()
 }

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use fintan_net::{Lowering, Site};
+use fintan_net::{Lowering, ParameterUse};
 
 use crate::contraction::{Operand, contract};
 use crate::kernel::Block;
-use crate::pixels::{endings, on_cones};
+use crate::pixels::{on_cones, tails};
 use crate::problem::Problem;
 use crate::products::By;
 
@@ -16,8 +16,8 @@ use crate::products::By;
 /// cotangents are contracted in the cheapest order.
 #[must_use]
 pub fn structured(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
-    match endings(problem) {
-        Some(endings) => on_cones(problem, &endings, outputs),
+    match tails(problem) {
+        Some(tails) => on_cones(problem, &tails, outputs),
         None => on_maps(problem, outputs),
     }
 }
@@ -38,7 +38,7 @@ pub(crate) fn add_sites(
     problem: &Problem,
     symmetric: bool,
     block: &mut Block,
-    walk: impl Fn(usize, &mut dyn FnMut(Site)),
+    walk: impl Fn(usize, &mut dyn FnMut(ParameterUse)),
 ) {
     let entries = problem.entries;
     let by = if problem.network.lowering() == Lowering::Host { By::Host } else { By::Device };

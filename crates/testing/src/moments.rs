@@ -103,7 +103,7 @@ impl Case {
         let batch = Batch::new(self.raw.clone(), self.noise.clone(), self.channels, self.batch, plan.settings(), 0)
             .expect("inputs vary");
         let mut parameters = self.parameters.iter().flatten();
-        plan.carry(
+        plan.propagate_signal_noise(
             0,
             &batch,
             &mut |_, shape, _| TensorData::new(parameters.next().expect("one for each").clone(), shape),

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::Rules;
 use crate::network::{Mode, Network, Running};
 use crate::norm::{BatchStatistics, Normalized, normalize, normalize_by};
-use crate::site::Site;
+use crate::parameter_use::ParameterUse;
 
 /// Batch normalization over batch and positions.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Rules for BatchNorm {
         network: &Network,
         saved: &Saved,
         dy: Tensor<4>,
-        visit: &mut dyn FnMut(Site),
+        visit: &mut dyn FnMut(ParameterUse),
         _: bool,
     ) -> Option<Tensor<4>> {
         Some(saved.normalized.pullback(network, self.affine, dy, visit))

@@ -6,7 +6,7 @@ use fintan_config::NormAxes;
 use super::Rules;
 use crate::network::{Mode, Network};
 use crate::norm::{Normalized, normalize};
-use crate::site::Site;
+use crate::parameter_use::ParameterUse;
 
 /// Normalization of each sample by itself.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Rules for LayerNorm {
         network: &Network,
         normalized: &Normalized,
         dy: Tensor<4>,
-        visit: &mut dyn FnMut(Site),
+        visit: &mut dyn FnMut(ParameterUse),
         _: bool,
     ) -> Option<Tensor<4>> {
         Some(normalized.pullback(network, self.affine, dy, visit))

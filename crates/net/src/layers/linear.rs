@@ -6,7 +6,7 @@ use fintan_config::{Node, Parametrization, Transform, WeightScale};
 use super::Rules;
 use super::rows::plus_rows;
 use crate::network::{Mode, Network, Placement};
-use crate::site::{Kind, Linear, Site};
+use crate::parameter_use::{Kind, Linear, ParameterUse};
 
 /// A dense layer, a convolution or a transposed convolution.
 #[derive(Debug)]
@@ -86,13 +86,13 @@ impl Rules for LinearLayer {
         network: &Network,
         x: &Tensor<4>,
         dy: Tensor<4>,
-        visit: &mut dyn FnMut(Site),
+        visit: &mut dyn FnMut(ParameterUse),
         input_wanted: bool,
     ) -> Option<Tensor<4>> {
         let Self { map, parameter, ref scale, bias_scale } = *self;
         let scaled = scale.apply(dy.clone());
         let kind = Kind::Linear { map, x, dy, scaled: scaled.clone(), scale: scale.number(), bias_scale };
-        visit(Site { parameter, kind });
+        visit(ParameterUse { parameter, kind });
         input_wanted.then(|| map.inputs(scaled, network.parameter(parameter)))
     }
 

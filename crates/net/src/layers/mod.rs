@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 use fintan_config::{Node, Parametrization, Transform};
 
 use crate::network::{Mode, Network, Placement};
-use crate::site::{Linear, Site};
+use crate::parameter_use::{Linear, ParameterUse};
 pub(crate) use batch_norm::{BatchNorm, Saved as BatchNormSaved};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::{LinearLayer, weight_shape};
@@ -40,7 +40,7 @@ pub(crate) trait Rules {
         network: &Network,
         saved: &Self::Saved,
         dy: Tensor<4>,
-        visit: &mut dyn FnMut(Site),
+        visit: &mut dyn FnMut(ParameterUse),
         input_wanted: bool,
     ) -> Option<Tensor<4>>;
 
@@ -89,7 +89,7 @@ macro_rules! operations {
                 network: &Network,
                 entry: &Entry,
                 dy: Tensor<4>,
-                visit: &mut dyn FnMut(Site),
+                visit: &mut dyn FnMut(ParameterUse),
                 input_wanted: bool,
             ) -> Option<Tensor<4>> {
                 match (self, entry) {

@@ -6,7 +6,7 @@ use super::Rules;
 use super::rows::times_rows;
 pub(crate) use crate::activation::Pointwise;
 use crate::network::{Mode, Network};
-use crate::site::Site;
+use crate::parameter_use::ParameterUse;
 
 impl Rules for Pointwise {
     /// The pre-activation.
@@ -21,7 +21,7 @@ impl Rules for Pointwise {
         _: &Network,
         x: &Tensor<4>,
         dy: Tensor<4>,
-        _: &mut dyn FnMut(Site),
+        _: &mut dyn FnMut(ParameterUse),
         _: bool,
     ) -> Option<Tensor<4>> {
         Some(times_rows(dy, self.derivative(x.clone())))

@@ -6,7 +6,7 @@ use fintan_config::{AxisMap, PositionMap};
 use super::Rules;
 use crate::correlation::framed;
 use crate::network::{Mode, Network, Placement};
-use crate::site::Site;
+use crate::parameter_use::ParameterUse;
 
 /// A [`PositionMap`], by the cheapest way to compute it.
 #[derive(Debug)]
@@ -80,7 +80,14 @@ impl Rules for Positions {
         (self.apply(x), ())
     }
 
-    fn pullback(&self, _: &Network, (): &(), dy: Tensor<4>, _: &mut dyn FnMut(Site), _: bool) -> Option<Tensor<4>> {
+    fn pullback(
+        &self,
+        _: &Network,
+        (): &(),
+        dy: Tensor<4>,
+        _: &mut dyn FnMut(ParameterUse),
+        _: bool,
+    ) -> Option<Tensor<4>> {
         Some(self.adjoint(dy))
     }
 

@@ -5,7 +5,7 @@ use fintan_config::Shape;
 
 use super::Rules;
 use crate::network::{Mode, Network};
-use crate::site::Site;
+use crate::parameter_use::ParameterUse;
 
 /// The same values with another shape.
 #[derive(Debug)]
@@ -21,7 +21,14 @@ impl Rules for Reshape {
         (reshape(x, self.from, self.to), ())
     }
 
-    fn pullback(&self, _: &Network, (): &(), dy: Tensor<4>, _: &mut dyn FnMut(Site), _: bool) -> Option<Tensor<4>> {
+    fn pullback(
+        &self,
+        _: &Network,
+        (): &(),
+        dy: Tensor<4>,
+        _: &mut dyn FnMut(ParameterUse),
+        _: bool,
+    ) -> Option<Tensor<4>> {
         Some(reshape(dy, self.to, self.from))
     }
 

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::{Entry, Operation, Rules};
 use crate::network::{Mode, Network};
-use crate::site::Site;
+use crate::parameter_use::ParameterUse;
 
 /// A branch and a shortcut.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Rules for Residual {
         network: &Network,
         [through, around]: &[Vec<Entry>; 2],
         dy: Tensor<4>,
-        visit: &mut dyn FnMut(Site),
+        visit: &mut dyn FnMut(ParameterUse),
         input_wanted: bool,
     ) -> Option<Tensor<4>> {
         let dy = dy.mul_scalar(self.scale);

@@ -1,10 +1,10 @@
 //! An [`Architecture`] with parameters on a device, and its three rules.
 
-mod carry;
-mod ending;
+mod conv_tail;
 mod overflow;
 mod rules;
 mod running;
+mod signal_noise;
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::correlation::Lowering;
 use crate::layers::{Entry, Operation, compile, weight_shape};
-pub use carry::{NoiseRule, Watch};
 pub(crate) use running::Running;
+pub use signal_noise::{LayerProbe, NoiseRule};
 
 /// Where and how a network computes.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use super::{Cotangents, Mode, Network, Tape};
 use crate::layers::{Entry, Operation};
-use crate::site::Site;
+use crate::parameter_use::ParameterUse;
 
 impl Network {
     /// y = f(θ, x), with a tape for [`pullback`](Self::pullback) and [`pushforward`](Self::pushforward).
@@ -36,7 +36,7 @@ impl Network {
     ///
     /// # Panics
     /// If the tape is another network's.
-    pub fn visit(&self, tape: &Tape, dy: Tensor<4>, visit: &mut dyn FnMut(Site)) {
+    pub fn visit(&self, tape: &Tape, dy: Tensor<4>, visit: &mut dyn FnMut(ParameterUse)) {
         self.pullback_through(&self.plan.operations, &tape.0, dy, visit, false);
     }
 
@@ -89,7 +89,7 @@ impl Network {
         operations: &[Operation],
         entries: &[Entry],
         dy: Tensor<4>,
-        visit: &mut dyn FnMut(Site),
+        visit: &mut dyn FnMut(ParameterUse),
         input_wanted: bool,
     ) -> Option<Tensor<4>> {
         let mut dy = Some(dy);

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::correlation::Lowering;
 use crate::network::Network;
-use crate::site::{Kind, Site};
+use crate::parameter_use::{Kind, ParameterUse};
 
 /// What a normalization leaves for its other two rules: `x̂ = (x - mean) / √(var + eps)`, seen as `[outer, inner]`.
 #[derive(Debug, Clone)]
@@ -99,14 +99,14 @@ impl Normalized {
         network: &Network,
         affine: Option<usize>,
         dy: Tensor<4>,
-        visit: &mut dyn FnMut(Site),
+        visit: &mut dyn FnMut(ParameterUse),
     ) -> Tensor<4> {
         let (dims, [outer, inner]) = (dy.dims(), self.x_hat.dims());
         let rows = dims.iter().product::<usize>() / (outer * inner);
         let mut d = dy.reshape([rows, outer, inner]);
         if let Some(parameter) = affine {
             let kind = Kind::Affine { x_hat: &self.x_hat, dy: d.clone(), batch: dims[0] / rows };
-            visit(Site { parameter, kind });
+            visit(ParameterUse { parameter, kind });
             d = d * network.parameter(parameter).unsqueeze::<3>();
         }
         self.derivative(d).reshape(dims)

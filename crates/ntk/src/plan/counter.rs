@@ -1,7 +1,7 @@
 //! What tiles take: bytes, multiply-adds, time, counted from shapes.
 
 use fintan_config::{Layer, Node, Parameters};
-use fintan_net::Ending;
+use fintan_net::ConvTail;
 
 use super::{Bytes, LayerPlan, MOST_TILES, PlanError, TileSize, most};
 use crate::cones;
@@ -102,15 +102,15 @@ const MAPS: f64 = 256e6;
 /// their maps: then they are many small products where whole maps are a few large ones.
 pub(crate) fn links_on_cones(problem: &Problem) -> usize {
     let Some(one) = one_sample(problem) else { return 0 };
-    let ending = |most: usize| one.network().ending(one.tape(0), most);
-    let all = ending(usize::MAX).map_or(0, |ending| ending.links.len());
+    let tail = |most: usize| one.network().conv_tail(one.tape(0), most);
+    let all = tail(usize::MAX).map_or(0, |tail| tail.layers.len());
     let samples = problem.samples();
     let size = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
-    let cost = |links: usize| Counter::with(problem, ending(links)).structured(Extent::largest(size, problem));
+    let cost = |layers: usize| Counter::with(problem, tail(layers)).structured(Extent::largest(size, problem));
     // Of equals the most: cones take less memory.
-    let costs = (0..=all).rev().map(|links| (links, cost(links)));
-    let costs = costs.filter(|(links, cost)| *links == all || cost.bytes <= MAPS);
-    costs.min_by(|a, b| a.1.time.total_cmp(&b.1.time)).map_or(0, |(links, _)| links)
+    let costs = (0..=all).rev().map(|layers| (layers, cost(layers)));
+    let costs = costs.filter(|(layers, cost)| *layers == all || cost.bytes <= MAPS);
+    costs.min_by(|a, b| a.1.time.total_cmp(&b.1.time)).map_or(0, |(layers, _)| layers)
 }
 
 /// Vectors beyond those asked for without which an iteration has not begun to converge, and with which it often has.
@@ -144,20 +144,20 @@ pub(super) struct Counter<'p> {
     problem: &'p Problem,
     nodes: Vec<&'p Node>,
     /// What is on cones.
-    ending: Option<Ending>,
+    tail: Option<ConvTail>,
     /// Bytes of a number on the device.
     number: f64,
 }
 
 impl<'p> Counter<'p> {
     pub(super) fn new(problem: &'p Problem) -> Self {
-        let ending = one_sample(problem).and_then(|one| one.network().ending(one.tape(0), problem.on_cones()));
-        Self::with(problem, ending)
+        let tail = one_sample(problem).and_then(|one| one.network().conv_tail(one.tape(0), problem.on_cones()));
+        Self::with(problem, tail)
     }
 
-    fn with(problem: &'p Problem, ending: Option<Ending>) -> Self {
+    fn with(problem: &'p Problem, tail: Option<ConvTail>) -> Self {
         let number = if problem.is_double_precision() { 8.0 } else { 4.0 };
-        Self { problem, nodes: problem.network().architecture().flat(), ending, number }
+        Self { problem, nodes: problem.network().architecture().flat(), tail, number }
     }
 
     /// The program, the network with its inputs and the kernel.
@@ -348,7 +348,7 @@ impl<'p> Counter<'p> {
 
     /// Whether a kernel in one tile is computed where it stays.
     fn has_place(&self, method: Method) -> bool {
-        method == Method::Structured && self.ending.as_ref().is_some_and(|ending| has_place(self.problem, ending))
+        method == Method::Structured && self.tail.as_ref().is_some_and(|tail| has_place(self.problem, tail))
     }
 
     /// Entries of a tile's block, for each part.
@@ -372,12 +372,12 @@ impl<'p> Counter<'p> {
         let Extent { samples: [n1, n2], outputs, apart, distinct } = extent;
         let mut cost = Cost::default();
         let mut below: &[&Node] = &self.nodes;
-        if let Some(ending) = &self.ending {
+        if let Some(tail) = &self.tail {
             let size = self.number as usize;
             // Not the first ones: the cones of a corner are cut off.
             let start = (problem.outputs().len() - outputs) / 2;
-            let plan = plan_of(problem, ending, &(start..start + outputs));
-            let carried = !matches!(ending.below, fintan_net::Below::Nothing);
+            let plan = plan_of(problem, tail, &(start..start + outputs));
+            let carried = !matches!(tail.below, fintan_net::TailInput::Nothing);
             let cones = match problem.entries() {
                 Entries::Full => cones::full_cost(&plan, distinct.then_some(&plan), [n1, n2], size, carried),
                 Entries::Traced | Entries::Diagonal => cones::sums_cost(&plan, [n1, n2], !distinct, size),
@@ -388,11 +388,11 @@ impl<'p> Counter<'p> {
             cost.operations += cones.total();
             cost.time += ON_CONES * cones.total() + CALL * cones.calls;
             cost.write(copies / self.number);
-            let first = ending.links[0].parameter / 2;
+            let first = tail.layers[0].parameter / 2;
             let at = self.nodes.iter().position(|node| node.index == Some(first)).unwrap_or(0);
-            below = match ending.below {
-                fintan_net::Below::Layers => &self.nodes[..at],
-                fintan_net::Below::Nothing | fintan_net::Below::Dense { .. } => &[],
+            below = match tail.below {
+                fintan_net::TailInput::Layers => &self.nodes[..at],
+                fintan_net::TailInput::Nothing | fintan_net::TailInput::Dense { .. } => &[],
             };
         }
         let rows = [(0, n1), (1, n2)].map(|(side, n)| {
@@ -484,8 +484,8 @@ impl<'p> Counter<'p> {
     }
 
     pub(super) fn layers(&self, method: Method, tile: TileSize<usize>) -> Vec<LayerPlan> {
-        let on_cones: Vec<usize> = match (&self.ending, method) {
-            (Some(ending), Method::Structured) => ending.links.iter().map(|link| link.parameter / 2).collect(),
+        let on_cones: Vec<usize> = match (&self.tail, method) {
+            (Some(tail), Method::Structured) => tail.layers.iter().map(|layer| layer.parameter / 2).collect(),
             _ => Vec::new(),
         };
         let extent = Extent::largest(tile, self.problem);

@@ -10,7 +10,7 @@ use crate::correlation::{Correlation, Lowering};
 /// All that gradients and kernels need of a layer is here: its inputs and the cotangents of its outputs. Neither is
 /// combined before someone asks, because gradients and kernels combine them in different orders.
 #[derive(Debug)]
-pub struct Site<'a> {
+pub struct ParameterUse<'a> {
     /// Index of the weights among the parameters; the biases follow.
     pub(crate) parameter: usize,
     pub(crate) kind: Kind<'a>,
@@ -37,7 +37,7 @@ pub(crate) enum Linear {
 /// Sites s are the uses of the same weights within a sample n: one for dense layers, the positions of the smaller map for
 /// convolutions and transposed convolutions.
 #[derive(Debug, Clone)]
-pub struct Factors {
+pub struct VjpFactors {
     /// Index among the parameters.
     pub parameter: usize,
     /// `[batch, sites, K]`; none stands for a single input that is always 1, at one site.
@@ -50,7 +50,7 @@ pub struct Factors {
     pub biases: Option<f64>,
 }
 
-impl Site<'_> {
+impl ParameterUse<'_> {
     /// Index of the weights among the parameters; the biases follow.
     #[must_use]
     pub fn parameter(&self) -> usize {
@@ -75,9 +75,9 @@ impl Site<'_> {
 
     /// Weights and biases in factors, for any number of rows.
     #[must_use]
-    pub fn factors(self) -> Vec<Factors> {
+    pub fn factors(self) -> Vec<VjpFactors> {
         let weights = self.parameter;
-        let alone = |parameter: usize, cotangents: Tensor<4>, scale: f64| Factors {
+        let alone = |parameter: usize, cotangents: Tensor<4>, scale: f64| VjpFactors {
             parameter,
             inputs: None,
             cotangents,
@@ -91,7 +91,7 @@ impl Site<'_> {
                 let (cotangents, scale) = scale.map_or((scaled, 1.0), |scale| (dy.clone(), scale));
                 let (inputs, cotangents) = map.factors(x.clone(), cotangents);
                 let shared = matches!(map, Linear::Dense);
-                let mut all = vec![Factors {
+                let mut all = vec![VjpFactors {
                     parameter: weights,
                     inputs: Some(inputs),
                     cotangents,

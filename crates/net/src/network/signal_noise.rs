@@ -17,7 +17,7 @@ pub enum NoiseRule {
 /// What sees the signal and the noise behind a layer: `(path, x, dx)`.
 ///
 /// The path is the place of the layer in the list of layers, and within a residual block its place in the branch.
-pub type Watch<'a> = dyn FnMut(&[usize], &Tensor<4>, &Tensor<4>) + 'a;
+pub type LayerProbe<'a> = dyn FnMut(&[usize], &Tensor<4>, &Tensor<4>) + 'a;
 
 impl Network {
     /// Carries a signal x forward and with it a linearised noise dx, `dy = ∂f/∂x dx`, and shows `watch` both behind each
@@ -26,38 +26,44 @@ impl Network {
     /// # Shapes
     /// - `x`, `dx`: `[batch, ..]`; returns the same with the output's shape
     #[must_use]
-    pub fn carry(&self, x: Tensor<4>, dx: Tensor<4>, rule: NoiseRule, watch: &mut Watch) -> (Tensor<4>, Tensor<4>) {
-        self.carry_through(&self.plan.operations, (x, dx), rule, &mut Vec::new(), watch)
+    pub fn propagate_signal_noise(
+        &self,
+        x: Tensor<4>,
+        dx: Tensor<4>,
+        rule: NoiseRule,
+        watch: &mut LayerProbe,
+    ) -> (Tensor<4>, Tensor<4>) {
+        self.signal_noise_through(&self.plan.operations, (x, dx), rule, &mut Vec::new(), watch)
     }
 
-    fn carry_through(
+    fn signal_noise_through(
         &self,
         operations: &[Operation],
         mut pair: (Tensor<4>, Tensor<4>),
         rule: NoiseRule,
         path: &mut Vec<usize>,
-        watch: &mut Watch,
+        watch: &mut LayerProbe,
     ) -> (Tensor<4>, Tensor<4>) {
         for (i, operation) in operations.iter().enumerate() {
             path.push(i);
-            pair = self.carry_one(operation, pair, rule, path, watch);
+            pair = self.signal_noise_one(operation, pair, rule, path, watch);
             watch(path, &pair.0, &pair.1);
             path.pop();
         }
         pair
     }
 
-    fn carry_one(
+    fn signal_noise_one(
         &self,
         operation: &Operation,
         (x, dx): (Tensor<4>, Tensor<4>),
         rule: NoiseRule,
         path: &mut Vec<usize>,
-        watch: &mut Watch,
+        watch: &mut LayerProbe,
     ) -> (Tensor<4>, Tensor<4>) {
         if let Operation::Residual(Residual { branch, shortcut, scale }) = operation {
-            let through = self.carry_through(branch, (x.clone(), dx.clone()), rule, path, watch);
-            let around = self.carry_through(shortcut, (x, dx), rule, path, &mut |_, _, _| {});
+            let through = self.signal_noise_through(branch, (x.clone(), dx.clone()), rule, path, watch);
+            let around = self.signal_noise_through(shortcut, (x, dx), rule, path, &mut |_, _, _| {});
             return ((through.0 + around.0).mul_scalar(*scale), (through.1 + around.1).mul_scalar(*scale));
         }
         let (y, mut entry) = operation.forward(self, x, Mode::Train);

@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use fintan_config::Transform;
 
 use super::{Network, Tape};
-use crate::ending::{Below, Ending, Link};
+use crate::conv_tail::{ConvLayer, ConvTail, TailInput};
 use crate::layers::{Entry, LinearLayer, Operation};
-use crate::site::{Linear, Site};
+use crate::parameter_use::{Linear, ParameterUse};
 
 impl Network {
     /// The convolutions that the network ends with, at most the last `most` of them; none if it ends with something else.
@@ -14,24 +14,24 @@ impl Network {
     /// # Panics
     /// If the tape is another network's.
     #[must_use]
-    pub fn ending(&self, tape: &Tape, most: usize) -> Option<Ending> {
-        let (links, derivative, below) = self.split_ending(tape, most);
-        if links.is_empty() {
+    pub fn conv_tail(&self, tape: &Tape, most: usize) -> Option<ConvTail> {
+        let (layers, derivative, below) = self.split_conv_tail(tape, most);
+        if layers.is_empty() {
             return None;
         }
         let architecture = self.architecture();
         let below = match (&self.plan.operations[..below], &tape.0[..below]) {
-            ([], _) => Below::Nothing,
+            ([], _) => TailInput::Nothing,
             (
                 [Operation::LinearLayer(LinearLayer { map: Linear::Dense, parameter, scale, bias_scale }), rest @ ..],
                 [Entry::LinearLayer(x), ..],
             ) if rest.iter().all(|operation| matches!(operation, Operation::Reshape(_))) => {
                 let scale = scale.factors(1)[0];
-                Below::Dense { parameter: *parameter, scale, bias_scale: *bias_scale, x: x.clone() }
+                TailInput::Dense { parameter: *parameter, scale, bias_scale: *bias_scale, x: x.clone() }
             }
-            _ => Below::Layers,
+            _ => TailInput::Layers,
         };
-        let link = |(at, derivative): (usize, Option<Tensor<4>>)| {
+        let layer = |(at, derivative): (usize, Option<Tensor<4>>)| {
             let node = &architecture.nodes[at];
             let (Operation::LinearLayer(LinearLayer { parameter, scale, bias_scale, .. }), Entry::LinearLayer(x)) =
                 (&self.plan.operations[at], &tape.0[at])
@@ -45,7 +45,7 @@ impl Network {
             } else {
                 unreachable!("only convolutions are linked, not {:?}", node.layer)
             };
-            Link {
+            ConvLayer {
                 parameter: *parameter,
                 convolution,
                 transposed,
@@ -58,33 +58,33 @@ impl Network {
                 derivative,
             }
         };
-        Some(Ending { links: links.into_iter().map(link).collect(), derivative, below })
+        Some(ConvTail { layers: layers.into_iter().map(layer).collect(), derivative, below })
     }
 
     /// Whether the network ends with convolutions but for pointwise functions and reshapes: without that, no tape of it has
-    /// an [`Ending`].
+    /// an [`ConvTail`].
     #[must_use]
-    pub fn has_ending(&self) -> bool {
+    pub fn has_conv_tail(&self) -> bool {
         let pointwise = |operation: &&Operation| matches!(operation, Operation::Pointwise(_) | Operation::Reshape(_));
         let last = self.plan.operations.iter().rev().find(|operation| !pointwise(operation));
         last.is_some_and(is_convolution)
     }
 
-    /// Goes on below an [`Ending`] of so many links: as [`Self::visit`], with cotangents of what enters its first convolution
+    /// Goes on below an [`ConvTail`] of so many layers: as [`Self::visit`], with cotangents of what enters its first convolution
     /// before any pointwise function.
     ///
     /// # Panics
     /// If the tape is another network's.
-    pub fn visit_below(&self, tape: &Tape, links: usize, dy: Tensor<4>, visit: &mut dyn FnMut(Site)) {
-        let (_, _, below) = self.split_ending(tape, links);
+    pub fn visit_below(&self, tape: &Tape, layers: usize, dy: Tensor<4>, visit: &mut dyn FnMut(ParameterUse)) {
+        let (_, _, below) = self.split_conv_tail(tape, layers);
         self.pullback_through(&self.plan.operations[..below], &tape.0[..below], dy, visit, false);
     }
 
     /// Places of the last convolutions with the derivatives behind each, the derivative in front of the first, and the
     /// number of layers below.
     #[expect(clippy::type_complexity, reason = "taken apart at once by its two callers")]
-    fn split_ending(&self, tape: &Tape, most: usize) -> (Vec<(usize, Option<Tensor<4>>)>, Option<Tensor<4>>, usize) {
-        let (mut links, mut derivative): (Vec<_>, Option<Tensor<4>>) = (Vec::new(), None);
+    fn split_conv_tail(&self, tape: &Tape, most: usize) -> (Vec<(usize, Option<Tensor<4>>)>, Option<Tensor<4>>, usize) {
+        let (mut layers, mut derivative): (Vec<_>, Option<Tensor<4>>) = (Vec::new(), None);
         let operations = &self.plan.operations;
         let last = operations.len() - usize::from(matches!(operations.last(), Some(Operation::Reshape(_))));
         let mut below = last;
@@ -97,15 +97,15 @@ impl Network {
                         None => slope,
                     });
                 }
-                (operation, _) if is_convolution(operation) && links.len() < most => {
-                    links.push((at, derivative.take()));
+                (operation, _) if is_convolution(operation) && layers.len() < most => {
+                    layers.push((at, derivative.take()));
                 }
                 _ => break,
             }
             below = at;
         }
-        links.reverse();
-        (links, derivative, below)
+        layers.reverse();
+        (layers, derivative, below)
     }
 }
 

@@ -6,19 +6,19 @@ use fintan_config::{Convolution, Shape};
 /// The run of convolutions and transposed convolutions at the end of a network, or the last of them, with nothing but
 /// pointwise functions between them, as a forward pass left it.
 #[derive(Debug, Clone)]
-pub struct Ending {
+pub struct ConvTail {
     /// The convolutions, in the order of the forward pass; at least one.
-    pub links: Vec<Link>,
+    pub layers: Vec<ConvLayer>,
     /// `[batch, rows, columns, channels]`: derivative of the pointwise functions between what lies below and the first
     /// convolution.
     pub derivative: Option<Tensor<4>>,
     /// What lies below.
-    pub below: Below,
+    pub below: TailInput,
 }
 
-/// One convolution of an [`Ending`]: `y = scale[p] · (W ∗ x) + bias_scale · b`.
+/// One convolution of an [`ConvTail`]: `y = scale[p] · (W ∗ x) + bias_scale · b`.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub struct ConvLayer {
     /// Index of the weights among the parameters; the biases follow.
     pub parameter: usize,
     /// Kernel, stride, padding.
@@ -41,9 +41,9 @@ pub struct Link {
     pub derivative: Option<Tensor<4>>,
 }
 
-/// What lies below an [`Ending`].
+/// What lies below an [`ConvTail`].
 #[derive(Debug, Clone)]
-pub enum Below {
+pub enum TailInput {
     /// The input of the network.
     Nothing,
     /// One dense layer on the network's input: `y = scale · W x + bias_scale · b`, perhaps reshaped.
