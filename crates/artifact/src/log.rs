@@ -25,7 +25,7 @@ pub struct LogLine {
     /// under other losses.
     #[serde(deserialize_with = "number")]
     pub d_real: f64,
-    /// The same over generated images: D(G(z)).
+    /// D(G(z)), mean over generated images, as `d_real`.
     #[serde(deserialize_with = "number")]
     pub d_fake: f64,
     /// Penalties on the discriminator's slope; left out where the step had none.
@@ -113,7 +113,7 @@ pub struct SupervisedLine {
     /// Share of training samples in the right class; left out for regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_accuracy: Option<f64>,
-    /// The same over test samples.
+    /// Share of test samples in the right class; left out for regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
     /// Seconds since the line before, the measuring of this one included.

@@ -268,13 +268,13 @@ pub(crate) enum MetricChoice {
     Std,
     /// Sliced Wasserstein distance of whole images.
     Swd,
-    /// The same of 7x7 patches.
+    /// Sliced Wasserstein distance of 7x7 patches.
     PatchSwd,
     /// Energy at period 2: checkerboards.
     Nyquist,
     /// Variance explained by a pixel's place modulo 2.
     Phase2,
-    /// The same modulo 8.
+    /// Variance explained by a pixel's place modulo 8.
     Phase8,
     /// Variance of the border over that of the interior.
     Border,
@@ -572,7 +572,7 @@ pub(crate) struct Theory {
 pub(crate) enum DataCommand {
     /// Count, size, channels, classes and what could not be read.
     Info(DataArgs),
-    /// The same, and a PNG of some images as training sees them.
+    /// What `info` says, and a PNG of some images as training sees them.
     Preview(Preview),
 }
 

@@ -94,7 +94,7 @@ impl Activation {
         Self { function, scaling: Scaling::Raw, gain: 1.0, slope: None, mu: None }
     }
 
-    /// The same function under another scaling.
+    /// This function under another scaling.
     #[must_use]
     pub fn with_scaling(mut self, scaling: Scaling) -> Self {
         self.scaling = scaling;

@@ -66,7 +66,7 @@ pub enum MetricError {
         metric: &'static str,
         /// Rows and width of the first set.
         first: [usize; 2],
-        /// The same of the second.
+        /// Rows and width of the second set.
         second: [usize; 2],
     },
     /// Not a number.

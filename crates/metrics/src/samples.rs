@@ -26,7 +26,7 @@ pub struct Measures {
     pub nyquist: f64,
     /// Share of variance explained by a pixel's place modulo 2: the period-2 part of a checkerboard.
     pub phase2: f64,
-    /// The same modulo 8.
+    /// Share of variance explained by a pixel's place modulo 8.
     pub phase8: f64,
     /// Variance over samples of the outermost two pixels over that of the interior.
     pub border: f64,

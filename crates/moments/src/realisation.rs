@@ -67,7 +67,7 @@ pub struct Record {
     pub channels: Vec<Values>,
 }
 
-/// Logarithms of a channel that is 0 are none; JSON has no number for them.
+/// `log 0` is stored as NaN and serialised as null.
 mod missing {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 

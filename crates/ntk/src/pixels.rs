@@ -54,7 +54,7 @@ pub(crate) fn has_place(problem: &Problem, tail: &ConvTail) -> bool {
     problem.entries == Entries::Full && !matches!(tail.below, TailInput::Layers)
 }
 
-/// The same of a full kernel, added to its place in the kernel: a block of its own would take as much memory again.
+/// Adds the block of a full kernel to its place in the kernel: a block of its own would take as much memory again.
 ///
 /// A symmetric kernel's block off the diagonal is not mirrored.
 pub(crate) fn into_kernel(problem: &Problem, tails: &[ConvTail; 2], outputs: &[Range<usize>; 2], kernel: &mut Kernel) {

@@ -141,7 +141,7 @@ impl Problem {
         Self { sides, ..self.clone() }
     }
 
-    /// The same kernel without telling parameters apart: a single part, in less memory.
+    /// This kernel without telling parameters apart: a single part, in less memory.
     #[must_use]
     pub fn summed(mut self) -> Self {
         self.apart = false;
@@ -156,7 +156,7 @@ impl Problem {
         self
     }
 
-    /// The same kernel with exactly so many of the convolutions at the end of the network on cones (all, if there are fewer),
+    /// This kernel with exactly so many of the convolutions at the end of the network on cones (all, if there are fewer),
     /// where by default the number that is fastest is chosen.
     #[must_use]
     pub fn with_cones(mut self, convolutions: usize) -> Self {
@@ -244,10 +244,10 @@ impl Problem {
         &self.sides[i.min(self.sides.len() - 1)]
     }
 
-    /// How many of the convolutions at the end of the network are followed on cones. A block of a kernel that has been
-    /// planned does as its kernel.
+    /// How many of the convolutions at the end of the network are followed on cones. A sub-block reuses the choice made for
+    /// its parent kernel.
     pub(crate) fn on_cones(&self) -> usize {
-        *self.on_cones.get_or_init(|| plan::links_on_cones(self))
+        *self.on_cones.get_or_init(|| plan::convolutions_on_cones(self))
     }
 
     /// The forward pass of one side, made the first time.

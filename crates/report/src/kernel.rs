@@ -69,7 +69,7 @@ pub fn spectrum_svg(values: &[f64]) -> Result<String, PlotError> {
     curves_svg(&axes, &[curve])
 }
 
-/// The same as a PNG.
+/// The spectrum of a kernel as a PNG.
 ///
 /// # Errors
 /// As [`curves_png`].

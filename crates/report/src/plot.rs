@@ -95,7 +95,7 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
     Ok(svg)
 }
 
-/// The same as a PNG. Letters have one case, and what is neither a letter, a digit, a point nor a minus is a frame.
+/// Curves as a PNG. Letters have one case, and what is neither a letter, a digit, a point nor a minus is a frame.
 ///
 /// # Errors
 /// As [`curves_svg`].

@@ -18,7 +18,7 @@ pub fn signal_diffusion(width: f64) -> (f64, f64) {
     (-2.5 / width - 4.1 / width.powi(2), 5.0 / width + 18.5 / width.powi(2))
 }
 
-/// The same of log μ₂(dx), P being the participation ratio of the noise's covariance: `-(1 + 4/P)/(2N)`, `(1 + 4/P)/N`.
+/// Mean and variance that a layer of width N adds to log μ₂(dx), P being the participation ratio of the noise's covariance: `-(1 + 4/P)/(2N)`, `(1 + 4/P)/N`.
 #[must_use]
 pub fn noise_diffusion(width: f64, participation: f64) -> (f64, f64) {
     let spread = (1.0 + 4.0 / participation) / width;

@@ -152,7 +152,7 @@ fn regimes_at_depth() {
     }
 }
 
-/// The same layers behind more inputs.
+/// Layers behind more inputs.
 fn widened(network: &Architecture) -> Architecture {
     let layers: Vec<Layer> = network.nodes.iter().map(|node| node.layer.clone()).collect();
     Architecture::new(Shape::vector(8), &layers, network.parametrization).expect("sound")

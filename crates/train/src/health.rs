@@ -16,7 +16,7 @@ const COLLAPSE: f64 = 0.2;
 /// Spectral energy at period 2 above this many times the data's is a checkerboard.
 const CHECKERBOARD: f64 = 5.0;
 
-/// A loss below this share of that of a discriminator which cannot tell: it has won. 0.05 under cross-entropy.
+/// The discriminator has won once its loss falls below this fraction of chance level: 0.05 under cross-entropy.
 const WON: f64 = 0.05 / (2.0 * std::f64::consts::LN_2);
 
 /// A critic whose slope at generated images is below this share of the mean slope to real ones has left the generator on

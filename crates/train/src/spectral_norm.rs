@@ -110,7 +110,7 @@ impl SpectralNorm {
         tensors
     }
 
-    /// The same in a state that was stored.
+    /// This norm in a state that was stored.
     ///
     /// # Errors
     /// Tensors that are missing or of other shapes.

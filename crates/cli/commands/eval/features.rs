@@ -159,7 +159,7 @@ impl Extractor {
         }
     }
 
-    /// The same of the two halves of the data, which are kept.
+    /// Features of the two halves of the data, which are kept.
     pub(super) fn see_data(
         &self,
         [reference, held_out]: [&Samples; 2],

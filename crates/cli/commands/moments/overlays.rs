@@ -25,7 +25,7 @@ pub(super) struct Theory {
     pub infinite: Vec<SignalNoise>,
     /// (mean, variance) a layer adds to log ν₂ of the signal.
     pub signal: Option<(f64, f64)>,
-    /// The same of the noise, its participation ratio as measured.
+    /// (mean, variance) a layer adds to log μ₂ of the noise, with its participation ratio as measured.
     pub noise: Option<(f64, f64)>,
     /// Increment of Gaussian pre-activations.
     pub increment: Option<f64>,

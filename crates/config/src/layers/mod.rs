@@ -82,7 +82,7 @@ layers! {
     BatchNorm(BatchNorm) is "batch_norm", defined by norm => *norm;
     /// Layer normalization.
     LayerNorm(LayerNorm) is "layer_norm", defined by norm => *norm;
-    /// The same values with another shape, in channel, row, column order.
+    /// A change of the shape that keeps the values, in channel, row, column order.
     Reshape(Shape) is "reshape", defined by shape => reshape::Reshape(*shape);
     /// An image as a vector, in channel, row, column order.
     Flatten(Empty) is "flatten", defined by _ => flatten::Flatten;
@@ -213,7 +213,7 @@ pub enum Transform {
     BatchNorm(BatchNorm),
     /// Layer normalization.
     LayerNorm(LayerNorm),
-    /// The same values with another shape, in channel, row, column order.
+    /// A change of the shape that keeps the values, in channel, row, column order.
     Reshape,
     /// A fixed linear map of positions, the same for every channel.
     Positions(PositionMap),

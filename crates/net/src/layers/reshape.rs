@@ -7,7 +7,7 @@ use super::Rules;
 use crate::network::{Mode, Network};
 use crate::parameter_use::ParameterUse;
 
-/// The same values with another shape.
+/// A change of the shape that keeps the values.
 #[derive(Debug)]
 pub(crate) struct Reshape {
     pub(crate) from: Shape,

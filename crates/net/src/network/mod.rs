@@ -173,7 +173,7 @@ impl Network {
         self.parameters.iter().map(Param::val).collect()
     }
 
-    /// The same network with other parameters, in the same order.
+    /// A network with this architecture and other parameters, in the order of [`Self::parameters`].
     ///
     /// # Panics
     /// If their number or shapes differ.
@@ -192,7 +192,7 @@ impl Network {
         Self { parameters, running: self.running.clone(), plan: Arc::clone(&self.plan) }
     }
 
-    /// The same network in another place: on another device, in another precision, or with other convolutions.
+    /// A copy of the network in another place: on another device, in another precision, or with other convolutions.
     ///
     /// # Panics
     /// Never: its own parameters fit it.

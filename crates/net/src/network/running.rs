@@ -21,7 +21,7 @@ impl Network {
         self.running.iter().map(|r| [r.mean.clone(), r.variance.clone()]).collect()
     }
 
-    /// The same network with other running statistics.
+    /// A network with these parameters and other running statistics.
     ///
     /// # Panics
     /// If their number differs.

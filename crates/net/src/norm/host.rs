@@ -85,7 +85,7 @@ fn change_columns<T: Number>(values: &mut [T], by: &[T], change: impl Fn(T, T) -
     });
 }
 
-/// The same of rows.
+/// Normalizes each row; returns its mean and its variance.
 fn by_rows<T: Number>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
     let each = values.par_chunks_mut(inner).map(|row| {
         let mean = sum(row, |x| x) / inner as f64;

@@ -122,7 +122,7 @@ impl<'a, T: Real> Chain<'a, T> {
         }
     }
 
-    /// The same of one sample: `[h, w, c]`.
+    /// The derivative at a level for one sample: `[h, w, c]`.
     pub(super) fn derivative_of(&self, level: usize, sample: usize) -> Option<&[T]> {
         let len = self.map(level).iter().product::<usize>();
         self.derivative(level).map(|values| &values[sample * len..(sample + 1) * len])

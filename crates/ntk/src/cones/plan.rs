@@ -115,7 +115,7 @@ impl Plan {
         [self.cones[0].windows[y][level], self.cones[1].windows[x][level]]
     }
 
-    /// The same, on the map.
+    /// The window of an output at a level, cut off at the border of the map.
     pub(super) fn clipped(&self, level: usize, rank: usize) -> [Range<usize>; 2] {
         let ([y, x], [h, w, _]) = (self.window(level, rank), self.map(level));
         [y.clip(h), x.clip(w)]

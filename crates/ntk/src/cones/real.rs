@@ -51,7 +51,7 @@ pub trait Real:
     #[doc(hidden)]
     fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
 
-    /// The same, to be changed.
+    /// Numbers as whole vectors that can be changed.
     #[doc(hidden)]
     fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Vector<S>];
 }

@@ -31,8 +31,10 @@ pub(super) struct TileRow {
     pub(super) tiles: Vec<Tile>,
 }
 
-/// Tiles of a level, from the first row of the map on: of all sides and phases, and of equal windows, those that cost
-/// least. `cost`: of one position, by the number of outputs.
+/// Tiles of a level, from the first row of the map on.
+///
+/// Every tile size and offset is tried, outputs with equal windows are merged, and the cheapest tiling is kept. `cost` is that
+/// of one position, by the number of outputs.
 pub(super) fn tile_rows(plan: &Plan, level: usize, cost: impl Fn(usize) -> f64) -> Vec<TileRow> {
     let [vertical, horizontal] = [candidates(plan, level, 0), candidates(plan, level, 1)];
     let channels = plan.map(plan.layers().len())[2];

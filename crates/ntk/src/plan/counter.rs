@@ -100,7 +100,7 @@ const MAPS: f64 = 256e6;
 
 /// How many of the last convolutions are best followed on cones. All of them, unless cones grow to cover
 /// their maps: then they are many small products where whole maps are a few large ones.
-pub(crate) fn links_on_cones(problem: &Problem) -> usize {
+pub(crate) fn convolutions_on_cones(problem: &Problem) -> usize {
     let Some(one) = one_sample(problem) else { return 0 };
     let tail = |most: usize| one.network().conv_tail(one.tape(0), most);
     let all = tail(usize::MAX).map_or(0, |tail| tail.layers.len());
@@ -113,7 +113,7 @@ pub(crate) fn links_on_cones(problem: &Problem) -> usize {
     costs.min_by(|a, b| a.1.time.total_cmp(&b.1.time)).map_or(0, |(layers, _)| layers)
 }
 
-/// Vectors beyond those asked for without which an iteration has not begun to converge, and with which it often has.
+/// Extra Krylov vectors, `[minimum, usual]`, that the eigensolver needs before it converges.
 const SPARE: [usize; 2] = [16, 64];
 
 /// How many samples at a time products with the kernel of a problem take, and how many pairs of vectors fit beside, if

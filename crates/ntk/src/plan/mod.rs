@@ -7,7 +7,7 @@ use std::ops::Range;
 use fintan_config::Bytes;
 
 use self::counter::{Cost, Counter};
-pub(crate) use self::counter::{links_on_cones, of_products};
+pub(crate) use self::counter::{convolutions_on_cones, of_products};
 use crate::kernel::{Entries, KernelShape};
 use crate::method::Method;
 use crate::problem::{Problem, Tile};
@@ -105,7 +105,7 @@ impl Plan {
         Self::in_tiles(problem, method, memory, TileSize::default())
     }
 
-    /// The same with tiles of a given size; what is not given is chosen.
+    /// A plan whose tiles have a given size; what is not given is chosen.
     ///
     /// Tiles repeat work: cotangents of a row are pulled back for each tile it is in. So a kernel that fits is one tile, and
     /// of the sizes that fit the fastest is taken.

@@ -146,7 +146,7 @@ impl Limit {
         Self::of_outputs(&architecture.before_output())
     }
 
-    /// The same with the output nonlinearity, where there is one: the mean of the kernel over initialisations.
+    /// The limit with the output nonlinearity, where there is one: the mean of the kernel over initialisations.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -175,7 +175,7 @@ impl Limit {
         self.gram_map(x, y, request, |kernel| kernel)
     }
 
-    /// The same, each kernel reduced by `map` as soon as it is there: kernels over all positions are large.
+    /// The kernels of [`Self::gram`], each reduced by `map` as soon as it is there: kernels over all positions are large.
     ///
     /// # Errors
     /// As [`Self::kernel`].

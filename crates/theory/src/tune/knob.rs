@@ -158,7 +158,7 @@ impl Setting {
         }
     }
 
-    /// The same knob at another number; a nonlinearity stays.
+    /// This knob at another number; a nonlinearity stays.
     pub(super) fn at(&self, x: f64) -> Self {
         match self {
             Self::Mu(_) => Self::Mu(x),

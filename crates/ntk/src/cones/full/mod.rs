@@ -69,7 +69,7 @@ pub fn full<T: Real>(
     full_at(layout, first, second, input, target);
 }
 
-/// The same for kernels that lie elsewhere in their slices.
+/// The full kernel, written into slices where it begins at another place.
 ///
 /// # Panics
 ///

@@ -109,7 +109,7 @@ impl<'b, 'a, T: Real> Block<'b, 'a, T> {
         self.rows_from(kernel, self.layout.start + n * self.layout.samples[0], m)
     }
 
-    /// The same of the blocks (n, m) and (m, n), for n < m.
+    /// Rows of the blocks (n, m) and (m, n) of two samples, for n < m.
     pub(super) fn rows_of_both<'k>(&self, kernel: &'k mut [T], n: usize, m: usize) -> [Vec<&'k mut [T]>; 2] {
         let Layout { start, samples, .. } = self.layout;
         let (before, after) = kernel.split_at_mut(start + m * samples[0]);
