@@ -10,7 +10,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::tensor::DType;
 use fintan_artifact::{ArrayFile, Draft, RunDir, RunError};
 use fintan_config::{
     ConfigError, DataSource, Held, NetworkExperiment, Npy, Npz, Precision, Reader, Shape, Subject, image_of,
@@ -117,14 +116,13 @@ fn with_moments(subject: Subject, path: &Path) -> Result<NetworkExperiment, Fail
 
 fn open(choice: device::Choice, experiment: &NetworkExperiment) -> Result<Opened, Failure> {
     let mut opened = device::open(choice)?;
-    if experiment.settings.moments.as_ref().is_some_and(|m| m.ntk.is_some()) && opened.name.starts_with("wgpu") {
+    if experiment.settings.moments.as_ref().is_some_and(|m| m.ntk.is_some()) && !opened.supports_f64() {
         return Err(Failure::input("`moments.ntk` is computed in f64: use --device flex or ndarray"));
     }
     if experiment.settings.moments.as_ref().is_some_and(|m| m.dtype == Precision::F64) {
-        if opened.name.starts_with("wgpu") {
-            return Err(Failure::input("`moments.dtype = \"f64\"` needs a CPU device: --device flex or ndarray"));
-        }
-        opened.placement.dtype = DType::F64;
+        opened = opened
+            .double_precision()
+            .map_err(|_| Failure::input("`moments.dtype = \"f64\"` needs a CPU device: --device flex or ndarray"))?;
     }
     Ok(opened)
 }
@@ -343,7 +341,7 @@ fn alike(experiment: &NetworkExperiment) -> String {
 
 /// Realisations side by side: one a thread as far as memory reaches, and one after another on a GPU.
 fn at_a_time(plan: &Plan, opened: &Opened) -> Result<usize, Failure> {
-    if opened.name.starts_with("wgpu") {
+    if opened.is_gpu() {
         return Ok(1);
     }
     let Some(free) = crate::memory::free() else { return Ok(device::threads()) };

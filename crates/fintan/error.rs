@@ -1,0 +1,128 @@
+//! Everything that can go wrong behind the front door.
+
+use std::path::PathBuf;
+
+use fintan_artifact::{ArrayError, RunError};
+use fintan_config::{Bytes, ConfigError};
+use fintan_data::DataError;
+use fintan_net::weights::WeightsError;
+use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
+use fintan_train::CheckpointError;
+
+use crate::device::DeviceError;
+use crate::memory::MemoryError;
+
+/// Why something could not be done.
+///
+/// ```
+/// let error = fintan::Network::load("nowhere.toml").unwrap_err();
+/// assert!(matches!(error, fintan::Error::Config(_)), "{error}");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// An amount of memory cannot be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The data set cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A file of arrays cannot be read.
+    #[error(transparent)]
+    Arrays(#[from] ArrayError),
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The kernel that was asked for does not exist.
+    #[error(transparent)]
+    Request(#[from] ProblemError),
+    /// The kernel does not fit into memory.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The kernel has no spectrum.
+    #[error(transparent)]
+    Spectrum(#[from] SpectrumError),
+    /// A file of weights does not fit the network.
+    #[error("`{}`: {source}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: WeightsError,
+    },
+    /// Inputs do not fit the network.
+    #[error("inputs `{name}`: {message}")]
+    Inputs {
+        /// The file, or `array`.
+        name: String,
+        /// What is wrong with them.
+        message: String,
+    },
+    /// An input is beyond the range of single precision.
+    #[error(
+        "inputs `{name}`: sample {sample} holds {value:e}, which is too large for single precision; double precision takes it"
+    )]
+    TooLarge {
+        /// The file, or `array`.
+        name: String,
+        /// The number of the sample.
+        sample: usize,
+        /// The value.
+        value: f64,
+    },
+    /// More inputs are wanted than there are.
+    #[error("{of} has {found}, but {wanted} inputs are asked for")]
+    TooFewSamples {
+        /// `the task` or `the data set`.
+        of: &'static str,
+        /// How many there are, with their noun.
+        found: String,
+        /// How many are wanted.
+        wanted: usize,
+    },
+    /// Inputs do not fit into memory.
+    #[error("{wanted} inputs need at least {needed} of memory, but {free} is free")]
+    InputMemory {
+        /// How many are wanted.
+        wanted: usize,
+        /// What they need.
+        needed: Bytes,
+        /// What there is.
+        free: Bytes,
+    },
+    /// The network has no task.
+    #[error("`{name}` are samples of a task; this network has none")]
+    NoTask {
+        /// The name of the samples.
+        name: &'static str,
+    },
+    /// A network that does not exist in this configuration.
+    #[error("the configuration describes a network by itself; only a GAN has a {0}")]
+    NotAGan(&'static str),
+    /// The kernel overflows.
+    #[error("{0}")]
+    Overflow(Overflow),
+    /// The sum of finite parts overflows.
+    #[error("the parts of the kernel are finite, but their sum overflows f32; double precision keeps it")]
+    SumOverflow,
+    /// A kernel file lacks something, or holds something else.
+    #[error("kernel file `{}`: {message}", path.display())]
+    KernelFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+}
