@@ -85,6 +85,7 @@ impl From<fintan::Error> for Failure {
             Error::Config(e) => e.into(),
             Error::Run(e) => e.into(),
             Error::Spectrum(e) => e.into(),
+            Error::Limit(e) => e.into(),
             Error::TooLarge { name, sample, value } => Self::input(format!(
                 "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
             )),

@@ -7,6 +7,7 @@ use fintan_config::{Bytes, ConfigError};
 use fintan_data::DataError;
 use fintan_net::weights::WeightsError;
 use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
+use fintan_theory::{LimitError, TuneError};
 use fintan_train::CheckpointError;
 
 use crate::device::DeviceError;
@@ -54,6 +55,12 @@ pub enum Error {
     /// The kernel has no spectrum.
     #[error(transparent)]
     Spectrum(#[from] SpectrumError),
+    /// The network has no limit of infinite width.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The goal is not reached.
+    #[error(transparent)]
+    Tune(#[from] TuneError),
     /// A file of weights does not fit the network.
     #[error("`{}`: {source}", path.display())]
     Weights {

@@ -118,8 +118,9 @@ impl Inputs {
             (Self::Task(which, _), None) => Err(Error::NoTask { name: which.name() }),
             (Self::File(file), _) => place_values(file, read_samples(file, shape)?, shape, placement),
             (Self::Array(array), _) => {
-                check(&array.shape, &array.to_f64(), shape).map_err(|message| wrong("array", message))?;
-                place_values("array", array.to_f64(), shape, placement)
+                let values = array.to_f64();
+                check_shape(&array.shape, &values, shape)?;
+                place_values("array", values, shape, placement)
             }
         }
     }
@@ -134,11 +135,21 @@ impl From<Array<'static>> for Inputs {
 /// Rows of features. Rows of different lengths fit no network.
 impl From<Vec<Vec<f64>>> for Inputs {
     fn from(rows: Vec<Vec<f64>>) -> Self {
-        let features = rows.first().map_or(0, Vec::len);
-        let even = rows.iter().all(|row| row.len() == features);
-        let shape = if even { vec![rows.len(), features] } else { rows.iter().map(Vec::len).collect() };
-        Self::Array(Array { shape, values: fintan_artifact::Values::F64(rows.concat().into()) })
+        Self::Array(array_of_rows(&rows))
     }
+}
+
+/// Rows as an array; of rows of different lengths, one whose shape fits no network.
+pub(crate) fn array_of_rows(rows: &[Vec<f64>]) -> Array<'static> {
+    let features = rows.first().map_or(0, Vec::len);
+    let even = rows.iter().all(|row| row.len() == features);
+    let shape = if even { vec![rows.len(), features] } else { rows.iter().map(Vec::len).collect() };
+    Array { shape, values: fintan_artifact::Values::F64(rows.concat().into()) }
+}
+
+/// Refuses an array that does not hold samples of this shape.
+pub(crate) fn check_shape(found: &[usize], values: &[f64], shape: Shape) -> Result<(), Error> {
+    check(found, values, shape).map_err(|message| wrong("array", message))
 }
 
 /// A file of arrays.

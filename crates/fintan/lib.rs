@@ -23,6 +23,7 @@
 
 mod device;
 mod error;
+mod infinite;
 mod inputs;
 mod kernel;
 mod memory;
@@ -31,6 +32,7 @@ mod stored;
 
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
+pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
 pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{Kernel, KernelBuilder, half_of_free_memory};
 pub use memory::{MemoryError, free_memory, parse_memory};
@@ -44,3 +46,5 @@ pub use fintan_config::{
     Activation, Architecture, ConfigError, Function, Layer, LayerRates, Parametrization, Scaling, Shape, Subject,
 };
 pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
+pub use fintan_theory as theory;
+pub use fintan_theory::{Goal, Knob, PieceRegime, Regime, Setting, Standing, Tuned, regimes};
