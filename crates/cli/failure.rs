@@ -86,6 +86,8 @@ impl From<fintan::Error> for Failure {
             Error::Run(e) => e.into(),
             Error::Spectrum(e) => e.into(),
             Error::Limit(e) => e.into(),
+            Error::Train(e) => e.into(),
+            Error::Grid(e) => e.into(),
             Error::TooLarge { name, sample, value } => Self::input(format!(
                 "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
             )),

@@ -7,8 +7,9 @@ use fintan_config::{Bytes, ConfigError};
 use fintan_data::DataError;
 use fintan_net::weights::WeightsError;
 use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
+use fintan_report::GridError;
 use fintan_theory::{LimitError, TuneError};
-use fintan_train::CheckpointError;
+use fintan_train::{CheckpointError, TrainError};
 
 use crate::device::DeviceError;
 use crate::memory::MemoryError;
@@ -61,6 +62,32 @@ pub enum Error {
     /// The goal is not reached.
     #[error(transparent)]
     Tune(#[from] TuneError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A plot or a grid cannot be drawn.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// A GAN collapsed and was to stop then.
+    #[error("stopped after step {step}: {message}")]
+    Collapsed {
+        /// The step of the last checkpoint.
+        step: u64,
+        /// What was seen.
+        message: String,
+    },
+    /// A configuration with `observe` tables.
+    #[error("`observe` is measured by the program `fintan train` alone; leave it out of the configuration")]
+    Observed,
+    /// A network without a task.
+    #[error("the configuration describes a network without a task; [task.supervised] says what it is trained for")]
+    Untrainable,
+    /// A network that makes no images.
+    #[error("samples are drawn from the generator of a GAN; this is a {0}")]
+    NoSamples(&'static str),
+    /// A path that a run cannot keep.
+    #[error("`{}` is no Unicode: a run keeps the path of its data in `config.resolved.toml`, which is UTF-8", .0.display())]
+    NotUnicode(PathBuf),
     /// A file of weights does not fit the network.
     #[error("`{}`: {source}", path.display())]
     Weights {

@@ -28,7 +28,9 @@ mod inputs;
 mod kernel;
 mod memory;
 mod network;
+mod record;
 mod stored;
+mod training;
 
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
@@ -37,9 +39,15 @@ pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{Kernel, KernelBuilder, half_of_free_memory};
 pub use memory::{MemoryError, free_memory, parse_memory};
 pub use network::{Network, NetworkLoader, Role};
+pub use record::{
+    GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
+    write_task_data,
+};
 pub use stored::{
     Convention, KernelMetadata, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array,
 };
+
+pub use training::{Losses, Run, Training, channels_first, train};
 
 pub use fintan_artifact::{Array, ArrayError, RunError, Values};
 pub use fintan_config::{
