@@ -79,6 +79,7 @@ impl From<DeviceError> for Failure {
 }
 
 impl From<fintan::Error> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of the library is wrong input unless it stands here")]
     fn from(e: fintan::Error) -> Self {
         use fintan::Error;
         match e {

@@ -43,7 +43,7 @@ pub fn half_of_free_memory() -> f64 {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
-    kernel: fintan_ntk::Kernel,
+    found: fintan_ntk::Kernel,
     metadata: KernelMetadata,
     inputs: Vec<Array<'static>>,
 }
@@ -229,7 +229,7 @@ impl<'a> KernelBuilder<'a> {
         }
         let before_output = self.network.is_before_output();
         let metadata = KernelMetadata::of(&problem, Convention { mean, before_output });
-        Ok(Kernel { kernel, metadata, inputs: input_arrays(&problem) })
+        Ok(Kernel { found: kernel, metadata, inputs: input_arrays(&problem) })
     }
 }
 
@@ -269,7 +269,7 @@ impl Kernel {
     /// A file that cannot be read, or lacks an array of a kernel.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (kernel, metadata, inputs) = stored::read(path.as_ref())?;
-        Ok(Self { kernel, metadata, inputs })
+        Ok(Self { found: kernel, metadata, inputs })
     }
 
     /// Writes a kernel file (`.npz`), whole or not at all.
@@ -277,8 +277,8 @@ impl Kernel {
     /// # Errors
     /// Those of the file system.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let total = self.kernel.total();
-        let arrays = kernel_arrays(&self.kernel, &total, &self.metadata, &self.inputs);
+        let total = self.found.total();
+        let arrays = kernel_arrays(&self.found, &total, &self.metadata, &self.inputs);
         let arrays: Vec<(&str, Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
         Ok(write_npz(path.as_ref(), &arrays)?)
     }
@@ -286,8 +286,8 @@ impl Kernel {
     /// The shape and the numbers of the kernel, row by row.
     #[must_use]
     pub fn values(&self) -> Array<'_> {
-        let shape = self.kernel.shape();
-        match self.kernel.total() {
+        let shape = self.found.shape();
+        match self.found.total() {
             Cow::Borrowed(values) => stored::values_array(values, &shape),
             Cow::Owned(Values::F32(values)) => Array { shape, values: ArrayValues::F32(values.into()) },
             Cow::Owned(Values::F64(values)) => Array { shape, values: ArrayValues::F64(values.into()) },
@@ -296,14 +296,14 @@ impl Kernel {
 
     /// Each parameter's part of the kernel, with its name; they add up to the kernel.
     pub fn parts(&self) -> impl ExactSizeIterator<Item = (&str, Array<'_>)> {
-        let shape = self.kernel.shape();
-        self.kernel.parts.iter().map(move |part| (part.name.as_str(), stored::values_array(&part.values, &shape)))
+        let shape = self.found.shape();
+        self.found.parts.iter().map(move |part| (part.name.as_str(), stored::values_array(&part.values, &shape)))
     }
 
     /// Lengths of the axes: `[N, N2]`, `[N, N2, O]` or `[N, N2, O, O]`.
     #[must_use]
     pub fn shape(&self) -> Vec<usize> {
-        self.kernel.shape()
+        self.found.shape()
     }
 
     /// Inputs of one side, or of both.
@@ -321,7 +321,7 @@ impl Kernel {
     /// Σ Θ[(n, o), (n, o)] over samples and outputs.
     #[must_use]
     pub fn trace(&self) -> f64 {
-        self.kernel.trace(&self.kernel.total())
+        self.found.trace(&self.found.total())
     }
 
     /// Θ[n, n'] / (Θ[n, n] Θ[n', n'])^½ of a traced kernel of inputs with themselves; none of other kernels.
@@ -335,7 +335,7 @@ impl Kernel {
     /// ```
     #[must_use]
     pub fn scaled(&self) -> Option<Array<'static>> {
-        stored::scaled(&self.kernel, &self.kernel.total(), &self.metadata)
+        stored::scaled(&self.found, &self.found.total(), &self.metadata)
     }
 
     /// All eigenpairs of a traced or full kernel of inputs with themselves, the largest first.
@@ -346,6 +346,6 @@ impl Kernel {
         if !self.metadata.symmetric {
             return Err(fintan_ntk::SpectrumError::NotSymmetric.into());
         }
-        Ok(self.kernel.spectrum(&self.kernel.total())?)
+        Ok(self.found.spectrum(&self.found.total())?)
     }
 }

@@ -27,6 +27,7 @@ mod infinite;
 mod inputs;
 mod kernel;
 mod memory;
+mod moments;
 mod network;
 mod record;
 mod stored;
@@ -38,6 +39,7 @@ pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
 pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{Kernel, KernelBuilder, half_of_free_memory};
 pub use memory::{MemoryError, free_memory, parse_memory};
+pub use moments::{MeasuredMoments, Moments, moments_pool, realisations_at_a_time};
 pub use network::{Network, NetworkLoader, Role};
 pub use record::{
     GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
