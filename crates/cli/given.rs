@@ -49,7 +49,7 @@ pub(crate) fn no_run(
 
 /// Paths from the root, so that a run can be resumed from any folder.
 pub(crate) fn make_absolute(subject: &mut Subject) -> Result<(), Failure> {
-    Ok(fintan::make_absolute(subject)?)
+    Ok(fintan::parts::make_absolute(subject)?)
 }
 
 /// What files made from a configuration are called: like its file, or like the run directory.

@@ -18,7 +18,7 @@ use crate::stored::{self, Convention, KernelMetadata, input_arrays, kernel_array
 /// Half of the memory that is free, or 4 GB where the system does not say: what a kernel may take by default.
 ///
 /// ```
-/// assert!(fintan::half_of_free_memory() > 0.0);
+/// assert!(fintan::parts::half_of_free_memory() > 0.0);
 /// ```
 #[must_use]
 pub fn half_of_free_memory() -> f64 {

@@ -37,19 +37,26 @@ pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
 pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
 pub use inputs::{Inputs, TaskSamples, read_samples};
-pub use kernel::{Kernel, KernelBuilder, half_of_free_memory};
+pub use kernel::{Kernel, KernelBuilder};
 pub use memory::{MemoryError, free_memory, parse_memory};
-pub use moments::{MeasuredMoments, Moments, moments_pool, realisations_at_a_time};
+pub use moments::{MeasuredMoments, Moments};
 pub use network::{Network, NetworkLoader, Role};
-pub use record::{
-    GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
-    write_task_data,
-};
-pub use stored::{
-    Convention, KernelMetadata, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array,
-};
+pub use stored::KernelMetadata;
+pub use training::{Losses, Run, Training, train};
 
-pub use training::{Losses, Run, Training, channels_first, train};
+/// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
+///
+/// They take and return types of those crates.
+pub mod parts {
+    pub use crate::kernel::half_of_free_memory;
+    pub use crate::moments::{moments_pool, realisations_at_a_time};
+    pub use crate::record::{
+        GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
+        write_task_data,
+    };
+    pub use crate::stored::{Convention, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array};
+    pub use crate::training::channels_first;
+}
 
 pub use fintan_artifact::{Array, ArrayError, RunError, Values};
 pub use fintan_config::{

@@ -14,7 +14,7 @@ use crate::inputs::array_of;
 /// The name of a choice of entries.
 ///
 /// ```
-/// assert_eq!(fintan::entries_name(fintan::Entries::Traced), "traced");
+/// assert_eq!(fintan::parts::entries_name(fintan::Entries::Traced), "traced");
 /// ```
 #[must_use]
 pub fn entries_name(entries: Entries) -> &'static str {
@@ -28,7 +28,7 @@ pub fn entries_name(entries: Entries) -> &'static str {
 /// Which of several conventions a kernel follows.
 ///
 /// ```
-/// assert!(!fintan::Convention::default().mean);
+/// assert!(!fintan::parts::Convention::default().mean);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Convention {
@@ -173,7 +173,7 @@ pub(crate) fn scaled(kernel: &Kernel, total: &Values, metadata: &KernelMetadata)
 ///
 /// ```
 /// let values = fintan_ntk::Values::F32(vec![1.0, 2.0]);
-/// assert_eq!(fintan::values_array(&values, &[2]).to_f64(), [1.0, 2.0]);
+/// assert_eq!(fintan::parts::values_array(&values, &[2]).to_f64(), [1.0, 2.0]);
 /// ```
 #[must_use]
 pub fn values_array<'a>(values: &'a Values, shape: &[usize]) -> Array<'a> {

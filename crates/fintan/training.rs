@@ -322,7 +322,7 @@ impl Network {
 /// Channels-last images as planes, channel by channel.
 ///
 /// ```
-/// assert_eq!(fintan::channels_first(&[1.0, 10.0, 2.0, 20.0], 2, 2), [1.0, 2.0, 10.0, 20.0]);
+/// assert_eq!(fintan::parts::channels_first(&[1.0, 10.0, 2.0, 20.0], 2, 2), [1.0, 2.0, 10.0, 20.0]);
 /// ```
 #[must_use]
 pub fn channels_first(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fintan::channels_first;
+use fintan::parts::channels_first;
 use fintan_artifact::{Array, Draft, write_npz};
 use fintan_config::{Description, Held, MemoryBound};
 use fintan_net::weights::{read_safetensors, write_safetensors};

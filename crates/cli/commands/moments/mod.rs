@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-use fintan::{moments_pool, realisations_at_a_time};
+use fintan::parts::{moments_pool, realisations_at_a_time};
 use fintan_artifact::{Draft, RunDir, RunError};
 use fintan_config::{ConfigError, DataSource, Held, NetworkExperiment, Precision, Subject};
 use fintan_data::fingerprint_of_values;

@@ -10,7 +10,8 @@ mod written;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fintan::{Device, Kernel as Request, TaskSamples, entries_name, half_of_free_memory};
+use fintan::parts::{entries_name, half_of_free_memory};
+use fintan::{Device, Kernel as Request, TaskSamples};
 use fintan_config::Bytes;
 use fintan_net::Placement;
 use fintan_ntk::{Block, Entries, Kernel, Method, Overflow, Plan, Problem, TileSize, Tiles};

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
-use fintan::{entries_name, values_array};
+use fintan::parts::{entries_name, values_array};
 use fintan_artifact::{Array, Draft, Lock, RunError, Values as ArrayValues, is_free, read_arrays, write_npz};
 use fintan_data::fingerprint;
 use fintan_ntk::{Block, Entries, Kernel, KernelShape, Plan, Problem, Tile, TileSize, Values};

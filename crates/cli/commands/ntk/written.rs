@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use fintan::{Convention, entries_name, kernel_arrays, pixel_checkerboard};
-pub(in crate::commands) use fintan::{KernelMetadata as About, input_arrays as inputs};
+pub(in crate::commands) use fintan::KernelMetadata as About;
+pub(in crate::commands) use fintan::parts::input_arrays as inputs;
+use fintan::parts::{Convention, entries_name, kernel_arrays, pixel_checkerboard};
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_ntk::{Checkerboard, Entries, Kernel, Values};
 use fintan_report::{heat_map_png, spectrum_png, spectrum_svg};

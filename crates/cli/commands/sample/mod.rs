@@ -4,7 +4,7 @@ mod source;
 
 use std::path::PathBuf;
 
-use fintan::channels_first;
+use fintan::parts::channels_first;
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_metrics::Samples;
 use fintan_net::Mode;

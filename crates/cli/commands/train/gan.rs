@@ -1,7 +1,7 @@
 //! Training of a GAN.
 
 use burn::tensor::Tensor;
-use fintan::{GanOutcome, HealthWatch};
+use fintan::parts::{GanOutcome, HealthWatch};
 use fintan_artifact::{LogLine, RunDir};
 use fintan_config::{Experiment, ObserveNtk};
 use fintan_data::Images;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan::half_of_free_memory;
+use fintan::parts::half_of_free_memory;
 use fintan_artifact::{Array, Event, EventKind, RunDir, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};

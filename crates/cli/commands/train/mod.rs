@@ -8,7 +8,7 @@ mod supervised;
 
 use std::path::Path;
 
-use fintan::{publish_run, write_task_data};
+use fintan::parts::{publish_run, write_task_data};
 use fintan_artifact::{Draft, RunDir, RunError, is_free};
 use fintan_config::{Experiment, Held, Subject};
 use fintan_data::Images;

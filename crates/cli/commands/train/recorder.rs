@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use fintan::{RunRecorder, machine};
+use fintan::parts::{RunRecorder, machine};
 use fintan_artifact::{Event, EventKind, RunDir};
 use fintan_metrics::Samples;
 use fintan_train::{Ending, Observer, ObserverError, TrainError, Trainee};

@@ -1,7 +1,7 @@
 //! Supervised training of a network.
 
 use burn::tensor::Tensor;
-use fintan::{task_data_file, write_scores, write_task_data};
+use fintan::parts::{task_data_file, write_scores, write_task_data};
 use fintan_artifact::RunDir;
 use fintan_config::{NetworkExperiment, ObserveNtk, SupervisedExperiment};
 use fintan_data::TaskData;
