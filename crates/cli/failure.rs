@@ -8,9 +8,11 @@ use crate::args::Args;
 use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
+use fintan::DeviceError;
 use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
+use fintan_net::weights::WeightsError;
 use fintan_train::{CheckpointError, TrainError};
 
 /// Why a command did not end well.
@@ -67,6 +69,41 @@ impl From<ConfigError> for Failure {
 impl From<DataError> for Failure {
     fn from(e: DataError) -> Self {
         Self::input(e)
+    }
+}
+
+impl From<DeviceError> for Failure {
+    fn from(e: DeviceError) -> Self {
+        Self::input(e)
+    }
+}
+
+impl From<fintan::Error> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of the library is wrong input unless it stands here")]
+    fn from(e: fintan::Error) -> Self {
+        use fintan::Error;
+        match e {
+            Error::Config(e) => e.into(),
+            Error::Run(e) => e.into(),
+            Error::Spectrum(e) => e.into(),
+            Error::Limit(e) => e.into(),
+            Error::Train(e) => e.into(),
+            Error::Grid(e) => e.into(),
+            Error::TooLarge { name, sample, value } => Self::input(format!(
+                "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
+            )),
+            Error::TooFewSamples { of, found, wanted } => {
+                Self::input(format!("{of} has {found}, -n asks for {wanted}"))
+            }
+            Error::Weights { ref source, .. } if matches!(source, WeightsError::MissingStatistics { .. }) => {
+                Self::Input(miette::miette!(
+                    help = "`--bn running` needs the mean and the variance of every batch norm; `--bn batch` takes those of the batch",
+                    "{e}"
+                ))
+            }
+            Error::Overflow(_) | Error::SumOverflow => Self::Failed(miette::miette!("{e}")),
+            e => Self::input(e),
+        }
     }
 }
 

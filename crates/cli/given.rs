@@ -49,17 +49,7 @@ pub(crate) fn no_run(
 
 /// Paths from the root, so that a run can be resumed from any folder.
 pub(crate) fn make_absolute(subject: &mut Subject) -> Result<(), Failure> {
-    for named in subject.paths_mut() {
-        let absolute = std::path::absolute(&*named).map_err(Failure::input)?;
-        if absolute.to_str().is_none() {
-            return Err(Failure::input(format!(
-                "`{}` is no Unicode: a run keeps the path of its data in `config.resolved.toml`, which is UTF-8",
-                absolute.display()
-            )));
-        }
-        *named = absolute;
-    }
-    Ok(())
+    Ok(fintan::parts::make_absolute(subject)?)
 }
 
 /// What files made from a configuration are called: like its file, or like the run directory.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use fintan::parse_memory;
 
 use super::{BatchNormMode, On, Voice, Which};
 
@@ -141,7 +142,7 @@ pub(crate) struct Ntk {
     #[arg(long)]
     pub no_parts: bool,
     /// Memory that may be used, such as 4GB or 500MB; by default half of what is free.
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<f64>,
     /// Print method, tiles, memory and operations, and compute nothing.
     #[arg(long)]
@@ -164,22 +165,4 @@ pub(crate) struct Ntk {
     /// The .npz file; by default in the run's `ntk/`, or named after the configuration.
     #[arg(long)]
     pub out: Option<PathBuf>,
-}
-
-/// A number of bytes with a unit.
-fn bytes(text: &str) -> Result<f64, String> {
-    let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "kb" | "k" => 1e3,
-        "mb" | "m" => 1e6,
-        "gb" | "g" => 1e9,
-        "tb" | "t" => 1e12,
-        _ => return Err("the unit must be B, kB, MB, GB or TB".into()),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(n) if n > 0.0 && n.is_finite() => Ok(n * factor),
-        _ => Err("it must be a number greater than 0 with a unit, such as 4GB".into()),
-    }
 }

@@ -1,7 +1,9 @@
 //! `fintan devices`
 
+use fintan::adapters;
+
 use crate::args::Devices;
-use crate::device::{Choice, adapters, open, threads};
+use crate::device::{Choice, open, threads};
 use crate::voice::{answer, answer_json};
 
 /// Lists what there is. GPUs are opened, so that what is listed also works.

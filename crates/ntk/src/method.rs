@@ -96,9 +96,16 @@ impl Kernel {
     /// The kernel of a problem, tile by tile.
     #[must_use]
     pub fn compute(problem: &Problem, plan: &Plan) -> Self {
-        let (mut kernel, mut tiles) = (Self::of(problem), Tiles::new(problem, plan));
-        for i in 0..plan.tiles.len() {
+        Self::compute_watched(problem, plan, &mut |_, _| ())
+    }
+
+    /// The kernel of a problem, with a call of `on_tile(done, all)` after each tile.
+    #[must_use]
+    pub fn compute_watched(problem: &Problem, plan: &Plan, on_tile: &mut dyn FnMut(usize, usize)) -> Self {
+        let (mut kernel, mut tiles, all) = (Self::of(problem), Tiles::new(problem, plan), plan.tiles.len());
+        for i in 0..all {
             tiles.add(i, &mut kernel);
+            on_tile(i + 1, all);
         }
         kernel
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fintan::parts::channels_first;
 use fintan_artifact::{Array, Draft, write_npz};
 use fintan_config::{Description, Held, MemoryBound};
 use fintan_net::weights::{read_safetensors, write_safetensors};
@@ -65,18 +66,6 @@ pub(super) fn export(args: &Export) -> Result<(), Failure> {
         tell!("  python3 {}", args.out.join("generator.py").display());
     }
     Ok(())
-}
-
-/// Values `[.., positions, channels]` as `[.., channels, positions]`.
-pub(super) fn channels_first(values: &[f32], channels: usize, positions: usize) -> Vec<f32> {
-    let len = channels * positions;
-    let mut planes = vec![0.0_f32; values.len()];
-    for (image, planes) in values.chunks_exact(len).zip(planes.chunks_exact_mut(len)) {
-        for (i, &v) in image.iter().enumerate() {
-            planes[i % channels * positions + i / channels] = v;
-        }
-    }
-    planes
 }
 
 /// Whether a folder was written by `fintan export`.

@@ -10,12 +10,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::tensor::DType;
-use fintan_artifact::{ArrayFile, Draft, RunDir, RunError};
-use fintan_config::{
-    ConfigError, DataSource, Held, NetworkExperiment, Npy, Npz, Precision, Reader, Shape, Subject, image_of,
-};
-use fintan_data::{Images, fingerprint_of_values};
+use fintan::parts::{moments_pool, realisations_at_a_time};
+use fintan_artifact::{Draft, RunDir, RunError};
+use fintan_config::{ConfigError, DataSource, Held, NetworkExperiment, Precision, Subject};
+use fintan_data::fingerprint_of_values;
 use fintan_moments::summary::{fits, rows};
 use fintan_moments::{Death, Plan, Pool, Realisation};
 use serde_json::json;
@@ -51,12 +49,12 @@ fn measure(args: &Moments) -> Result<(), Failure> {
     let settings = plan.settings();
     let range = range(args.range.as_deref(), settings.realisations as u64)?;
     let opened = open(args.on.device, &experiment)?;
-    let pool = pool(&experiment)?;
+    let pool = moments_pool(&experiment)?;
     if let Some(pool) = &pool {
         pool.check(settings.batch)?;
     }
     warn_of_dead_layers(&experiment, args);
-    let at_a_time = at_a_time(&plan, &opened)?;
+    let at_a_time = realisations_at_a_time(&plan, &opened)?;
     let fingerprint = pool.as_ref().map(fingerprint);
     let (run, mut done) = match (&args.out, args.resume) {
         (Some(out), true) => {
@@ -117,14 +115,13 @@ fn with_moments(subject: Subject, path: &Path) -> Result<NetworkExperiment, Fail
 
 fn open(choice: device::Choice, experiment: &NetworkExperiment) -> Result<Opened, Failure> {
     let mut opened = device::open(choice)?;
-    if experiment.settings.moments.as_ref().is_some_and(|m| m.ntk.is_some()) && opened.name.starts_with("wgpu") {
+    if experiment.settings.moments.as_ref().is_some_and(|m| m.ntk.is_some()) && !opened.supports_f64() {
         return Err(Failure::input("`moments.ntk` is computed in f64: use --device flex or ndarray"));
     }
     if experiment.settings.moments.as_ref().is_some_and(|m| m.dtype == Precision::F64) {
-        if opened.name.starts_with("wgpu") {
-            return Err(Failure::input("`moments.dtype = \"f64\"` needs a CPU device: --device flex or ndarray"));
-        }
-        opened.placement.dtype = DType::F64;
+        opened = opened
+            .double_precision()
+            .map_err(|_| Failure::input("`moments.dtype = \"f64\"` needs a CPU device: --device flex or ndarray"))?;
     }
     Ok(opened)
 }
@@ -139,74 +136,6 @@ fn range(text: Option<&str>, all: u64) -> Result<Range<u64>, Failure> {
             "--range must be A..B with A < B <= {all} (`moments.realisations`), got `{text}`"
         ))),
     }
-}
-
-/// The data set that batches are chosen from, where there is one.
-fn pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Failure> {
-    let settings = experiment.settings.moments.as_ref().expect("checked");
-    let shape = experiment.network.input;
-    let inputs = &settings.inputs;
-    let (path, name) = match inputs {
-        DataSource::Npy(Npy { path, .. }) => (path, None),
-        DataSource::Npz(Npz { path, name, .. }) => (path, name.as_deref()),
-        DataSource::Shapes(_)
-        | DataSource::Idx(_)
-        | DataSource::Cifar(_)
-        | DataSource::Folder(_)
-        | DataSource::Tar(_)
-        | DataSource::Zip(_) => return images(inputs, shape).map(Some),
-        DataSource::Iid(_) | DataSource::Spectrum(_) => return Ok(None),
-        DataSource::Teacher(_) => return Err(Failure::input(Reader::Moments.refusal(inputs.kind()))),
-    };
-    array(path, name, shape).map(Some)
-}
-
-/// Inputs of an array file, by the name of the array or the only one.
-fn array(file: &Path, name: Option<&str>, shape: Shape) -> Result<Pool, Failure> {
-    let path = file.display();
-    let mut arrays = ArrayFile::open(file).map_err(Failure::input)?;
-    let name = match (name, arrays.names()) {
-        (Some(name), _) => name.to_owned(),
-        (None, [only]) => only.clone(),
-        (None, names) => {
-            return Err(Failure::input(format!(
-                "`{path}` must hold one array, it holds {}; `moments.inputs.npz.name` chooses one",
-                names.len()
-            )));
-        }
-    };
-    let array = arrays.read(&name).map_err(Failure::input)?;
-    let image = [shape.channels, shape.height, shape.width];
-    let fits = array.shape.get(1..).is_some_and(|axes| axes == [shape.len()] || axes == image);
-    if !fits {
-        return Err(Failure::input(format!(
-            "`{path}` has shape {:?}; the network needs [samples, {}] or [samples, {}, {}, {}]",
-            array.shape,
-            shape.len(),
-            image[0],
-            image[1],
-            image[2]
-        )));
-    }
-    let values = array.to_f64();
-    if let Some(at) = values.iter().position(|v| !(*v as f32).is_finite()) {
-        return Err(Failure::input(format!("`{path}` holds {:e}, which single precision cannot", values[at])));
-    }
-    let values = values.into_iter().map(|v| v as f32).collect();
-    Ok(Pool { values, shape })
-}
-
-/// Inputs of a source of images.
-fn images(source: &DataSource, shape: Shape) -> Result<Pool, Failure> {
-    let wanted = image_of(shape).expect("checked to be square images");
-    let images = Images::load(source, &wanted, crate::memory::free())?;
-    // Channels, rows, columns: the order in which an image is a vector.
-    let positions = images.size * images.size;
-    let value =
-        |image: &[u8], at: usize| f32::from(image[at % positions * images.channels + at / positions]) / 127.5 - 1.0;
-    let values = (0..images.len()).flat_map(|i| (0..shape.len()).map(move |at| (i, at)));
-    let values = values.map(|(i, at)| value(images.bytes(i), at)).collect();
-    Ok(Pool { values, shape })
 }
 
 /// Once a signal has become one-dimensional, all N units of a ReLU layer are off with probability 2^-N.
@@ -344,23 +273,6 @@ fn alike(experiment: &NetworkExperiment) -> String {
     settings.to_toml()
 }
 
-/// Realisations side by side: one a thread as far as memory reaches, and one after another on a GPU.
-fn at_a_time(plan: &Plan, opened: &Opened) -> Result<usize, Failure> {
-    if opened.name.starts_with("wgpu") {
-        return Ok(1);
-    }
-    let Some(free) = crate::memory::free() else { return Ok(device::threads()) };
-    let most = (free / plan.bytes()) as usize;
-    if most == 0 {
-        return Err(Failure::input(format!(
-            "one realisation needs about {:.1} GB, and {:.1} GB are free; take a smaller `moments.batch` or network",
-            plan.bytes() / 1e9,
-            free / 1e9
-        )));
-    }
-    Ok(most.min(device::threads()))
-}
-
 /// Does realisations side by side and writes them down in order.
 fn realise(
     plan: &Plan,
@@ -485,7 +397,7 @@ fn merge(args: &MergeMoments) -> Result<(), Failure> {
     }
     let opened = open(args.on.device, &experiment)?;
     // Realisations are measured already; data are for theory and kernels beside them.
-    let pool = match pool(&experiment) {
+    let pool = match moments_pool(&experiment) {
         Ok(pool) => pool.filter(|pool| first.fingerprint.as_ref().is_none_or(|known| *known == fingerprint(pool))),
         Err(_) => None,
     };

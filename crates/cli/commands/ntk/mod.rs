@@ -10,18 +10,17 @@ mod written;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::DType;
+use fintan::parts::{entries_name, half_of_free_memory};
+use fintan::{Device, Kernel as Request, TaskSamples};
 use fintan_config::Bytes;
 use fintan_net::Placement;
 use fintan_ntk::{Block, Entries, Kernel, Method, Overflow, Plan, Problem, TileSize, Tiles};
 use serde_json::json;
 
-pub(super) use self::found::read_samples;
-use self::found::{Found, Side, mode, outputs};
+use self::found::{Found, inputs_of, outputs};
 use self::tally::Tally;
-use self::written::word;
 pub(super) use self::written::{About, Order, checkerboard, finish, inputs};
-use crate::args::{EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
+use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
@@ -38,10 +37,9 @@ pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
 fn ntk(args: &Ntk) -> Result<(), Failure> {
     let mut opened = device::open(args.on.device)?;
     if args.f64 {
-        if opened.name.starts_with("wgpu") {
-            return Err(Failure::input("wgpu computes in f32; use --device flex or ndarray with --f64"));
-        }
-        opened.placement.dtype = DType::F64;
+        opened = opened
+            .double_precision()
+            .map_err(|_| Failure::input("wgpu computes in f32; use --device flex or ndarray with --f64"))?;
     }
     if args.steps.is_some() {
         return drift::drift(args, &opened);
@@ -51,7 +49,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     let seed = subject.seed;
     let problem = problem(args, subject, &opened.placement)?;
     if let Some(count) = args.top {
-        let memory = args.memory.unwrap_or_else(half_of_free);
+        let memory = args.memory.unwrap_or_else(half_of_free_memory);
         return spectrum::largest(&problem, count as usize, memory, seed, &path, &args.voice);
     }
     let plan = plan(args, &problem, tiles::size_beside(&path))?;
@@ -83,7 +81,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     answer!("{}", path.display());
     if !args.voice.quiet {
         let [n1, n2] = kernel.samples;
-        let (outputs, entries) = (kernel.outputs, word(kernel.entries));
+        let (outputs, entries) = (kernel.outputs, entries_name(kernel.entries));
         tell!("{entries} kernel of {n1} x {n2} samples, {outputs} outputs, by {}", plan.method.name());
         if let Some(bytes) = summary["eigenvalues_need_bytes"].as_f64() {
             tell!("eigenvalues left out: they need {} beside the kernel, more than --memory leaves", Bytes(bytes));
@@ -113,7 +111,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
 /// The kernel's place, with the task's samples in its name where they are not the training samples on both sides.
 fn beside(place: &Path, args: &Ntk) -> PathBuf {
     let sides: Vec<&str> = args.inputs.iter().chain(&args.inputs2).map(String::as_str).collect();
-    if sides.is_empty() || sides == ["train"] || sides.iter().any(|side| Side::named(side).is_none()) {
+    if sides.is_empty() || sides == ["train"] || sides.iter().any(|side| TaskSamples::named(side).is_none()) {
         return place.into();
     }
     let stem = place.file_stem().unwrap_or_default().to_string_lossy();
@@ -122,10 +120,7 @@ fn beside(place: &Path, args: &Ntk) -> PathBuf {
 
 /// The kernel that was asked for, of the network that was found.
 fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem, Failure> {
-    let output = subject.network.architecture().output();
-    let given = |name: &String| subject.named(name, args.n, placement);
-    let x1 = args.inputs.as_ref().map_or_else(|| subject.draw(args.n, placement), given)?;
-    let x2 = args.inputs2.as_ref().map(given).transpose()?;
+    let network = subject.network.on(Device::from(placement.clone()));
     let entries = match args.entries {
         _ if args.top.is_some() => Entries::Full,
         EntriesChoice::Full => Entries::Full,
@@ -135,8 +130,25 @@ fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem,
     if args.mean && entries != Entries::Traced {
         return Err(Failure::input("--mean belongs to --entries traced"));
     }
-    let problem = Problem::new(subject.network, x1, x2, mode(args), entries, outputs(args, output)?)?;
-    Ok(if args.no_parts { problem.summed() } else { problem })
+    let mut request = Request::of(&network)
+        .inputs(inputs_of(args.inputs.as_ref(), args.n))
+        .entries(entries)
+        .outputs(outputs(args, network.architecture().output())?);
+    if args.inputs2.is_some() {
+        request = request.inputs2(inputs_of(args.inputs2.as_ref(), args.n));
+    }
+    if args.bn == BatchNormMode::Running {
+        request = request.running_statistics();
+    }
+    if !args.no_parts {
+        request = request.by_parameter();
+    }
+    let (problem, unused) = request.request()?;
+    if let Some(path) = args.weights.as_ref().filter(|_| !unused.is_empty() && !args.voice.quiet) {
+        let (path, unused) = (path.display(), unused.join(", "));
+        tell!("`{path}`: not read, since the network has no such tensors: {unused}");
+    }
+    Ok(problem)
 }
 
 /// `begun`: the tile size of a run that was stopped; free memory, and so the default size, may be another now.
@@ -153,7 +165,7 @@ fn plan(args: &Ntk, problem: &Problem, begun: TileSize) -> Result<Plan, Failure>
         samples: args.tile_samples.or(begun.samples.filter(|&n| Some(n) <= samples)),
         outputs: args.tile_outputs.or(begun.outputs.filter(|&n| n <= outputs)),
     };
-    Ok(Plan::in_tiles(problem, method, args.memory.unwrap_or_else(half_of_free), tile)?)
+    Ok(Plan::in_tiles(problem, method, args.memory.unwrap_or_else(half_of_free_memory), tile)?)
 }
 
 /// Tile by tile, with the folder of tiles if there are several; none where only some tiles were asked for.
@@ -254,9 +266,4 @@ fn tell_plan(plan: &Plan, voice: &Voice) {
     for layer in &plan.layers {
         answer!("  {:>3}  {:12} {}", layer.index, layer.layer, layer.order);
     }
-}
-
-/// Half of the memory that is free, or 4 GB where the system does not say.
-pub(super) fn half_of_free() -> f64 {
-    crate::memory::free().map_or(4e9, |bytes| bytes / 2.0)
 }

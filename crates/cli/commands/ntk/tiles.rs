@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
+use fintan::parts::{entries_name, values_array};
 use fintan_artifact::{Array, Draft, Lock, RunError, Values as ArrayValues, is_free, read_arrays, write_npz};
 use fintan_data::fingerprint;
 use fintan_ntk::{Block, Entries, Kernel, KernelShape, Plan, Problem, Tile, TileSize, Values};
@@ -58,7 +59,7 @@ impl Card {
         bytes.extend(tensors.iter().flat_map(|(said, data)| [said.as_bytes(), data.as_bytes()]));
         Self {
             fingerprint: format!("{:016x}", fingerprint(&bytes)),
-            entries: super::word(problem.entries()).into(),
+            entries: entries_name(problem.entries()).into(),
             samples: problem.samples(),
             parts: problem.part_names(),
             double: problem.is_double(),
@@ -70,7 +71,7 @@ impl Card {
     fn entries(&self) -> Result<Entries, Failure> {
         [Entries::Full, Entries::Traced, Entries::Diagonal]
             .into_iter()
-            .find(|&entries| super::word(entries) == self.entries)
+            .find(|&entries| entries_name(entries) == self.entries)
             .ok_or_else(|| Failure::input(format!("`{}` is no kind of kernel", self.entries)))
     }
 
@@ -186,7 +187,7 @@ impl Folder {
     pub(super) fn write(&self, i: usize, block: &Block) -> Result<(), Failure> {
         let names = self.card.parts.iter().map(String::as_str);
         let arrays: Vec<(&str, Array)> =
-            names.zip(block.parts.iter().map(|part| super::written::array(part, &[part.len()]))).collect();
+            names.zip(block.parts.iter().map(|part| values_array(part, &[part.len()]))).collect();
         Ok(write_npz(&self.file(i), &arrays)?)
     }
 

@@ -2,107 +2,31 @@
 
 use std::path::Path;
 
+pub(in crate::commands) use fintan::KernelMetadata as About;
+pub(in crate::commands) use fintan::parts::input_arrays as inputs;
+use fintan::parts::{Convention, entries_name, kernel_arrays, pixel_checkerboard};
 use fintan_artifact::{Array, write_npz, write_whole};
-use fintan_config::{Layer, Shape};
-use fintan_ntk::{Checkerboard, Entries, Kernel, Problem, Values};
+use fintan_ntk::{Checkerboard, Entries, Kernel, Values};
 use fintan_report::{heat_map_png, spectrum_png, spectrum_svg};
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::args::Ntk;
 use crate::failure::Failure;
 
-/// The name of a kind of kernel.
-pub(super) fn word(entries: Entries) -> &'static str {
-    match entries {
-        Entries::Full => "full",
-        Entries::Traced => "traced",
-        Entries::Diagonal => "diagonal",
-    }
-}
-
 /// Rows up to which all eigenvalues are computed along with the kernel: a few seconds.
 const SPECTRUM_ROWS: usize = 2048;
 
-/// What is written beside a kernel's entries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(in crate::commands) struct About {
-    pub(super) outputs: Vec<usize>,
-    pub(super) symmetric: bool,
-    /// Whether a traced kernel was divided by the number of outputs.
-    pub(super) mean: bool,
-    /// Whether the output nonlinearity was left off.
-    pub(super) before_output: bool,
-    /// Of a network that makes images: their shape, the up-sampling stride and how often it is applied.
-    image: Option<(Shape, usize, u32)>,
-}
-
-impl About {
-    pub(super) fn of(problem: &Problem, args: &Ntk) -> Self {
-        Self { mean: args.mean, before_output: args.before_output, ..Self::plain(problem) }
-    }
-
-    /// Of the kernel of a whole network, not divided.
-    pub(in crate::commands) fn plain(problem: &Problem) -> Self {
-        let architecture = problem.network().architecture();
-        let strides: Vec<usize> = (architecture.nodes.iter())
-            .filter_map(|node| {
-                let Layer::Deconv(c) = &node.layer else { return None };
-                let square = node.input.positions() > 1 && c.stride.0[0] == c.stride.0[1];
-                Some(c.stride.0[0]).filter(|&stride| square && stride > 1)
-            })
-            .collect();
-        let alike = strides.first().filter(|first| strides.iter().all(|stride| stride == *first));
-        Self {
-            outputs: problem.outputs().to_vec(),
-            symmetric: problem.is_symmetric(),
-            mean: false,
-            before_output: false,
-            image: alike.map(|&stride| (architecture.output(), stride, strides.len() as u32)),
-        }
+impl From<&Ntk> for Convention {
+    fn from(args: &Ntk) -> Self {
+        Self { mean: args.mean, before_output: args.before_output }
     }
 }
 
-/// Inputs of either side, [N, features] or [N, channels, rows, columns].
-pub(in crate::commands) fn inputs(problem: &Problem) -> Vec<Array<'static>> {
-    let shape = problem.network().architecture().input;
-    let inputs = problem.inputs().map(|x| {
-        let [n, height, width, channels] = x.dims();
-        let values: Vec<f64> = x.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
-        let dims = if shape.is_vector() { vec![n, channels] } else { vec![n, channels, height, width] };
-        Array::f64(&dims, values)
-    });
-    inputs.collect()
-}
-
-/// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
+/// Checkerboards of a full kernel over every pixel of its channels, for a summary.
 pub(in crate::commands) fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<serde_json::Value> {
-    let (shape, stride, levels) = about.image?;
-    let pixels = shape.positions();
-    let whole = about.outputs.chunks(pixels).all(|chunk| {
-        chunk.len() == pixels && chunk[0] % pixels == 0 && chunk.windows(2).all(|pair| pair[1] == pair[0] + 1)
-    });
-    if kernel.entries != Entries::Full || !about.symmetric || !whole {
-        return None;
-    }
-    let (n, outputs) = (kernel.samples[0], kernel.outputs);
-    let blocks = (0..n).flat_map(|i| (0..outputs / pixels).map(move |channel| (i, channel * pixels)));
-    let found: Option<Vec<Checkerboard>> = blocks
-        .map(|(i, first)| {
-            Checkerboard::of([shape.height, shape.width], stride, levels, |p| {
-                let start = ((i * n + i) * outputs + first + p) * outputs + first;
-                (start..start + pixels).map(|at| total.at(at)).collect()
-            })
-        })
-        .collect();
-    let found = found?;
-    let mean = |of: &dyn Fn(&Checkerboard) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
-    let over = |of: &dyn Fn(&Checkerboard) -> &Vec<f64>| -> Vec<f64> {
-        (0..of(&found[0]).len()).map(|k| mean(&|one| of(one)[k])).collect()
-    };
+    let Checkerboard { trace_shares, eigenvalue_ratios, border_ratio } = pixel_checkerboard(kernel, total, about)?;
     Some(json!({
-        "trace_shares": over(&|one| &one.trace_shares), "eigenvalue_ratios": over(&|one| &one.eigenvalue_ratios),
-        "border_ratio": mean(&|one| one.border_ratio),
+        "trace_shares": trace_shares, "eigenvalue_ratios": eigenvalue_ratios, "border_ratio": border_ratio,
     }))
 }
 
@@ -125,7 +49,7 @@ pub(in crate::commands) fn finish(
     spare: f64,
     order: Order,
 ) -> Result<serde_json::Value, Failure> {
-    let (outputs, symmetric) = (&about.outputs, about.symmetric);
+    let symmetric = about.symmetric;
     let shape = kernel.shape();
     let total = kernel.total();
     if !total.is_finite() {
@@ -134,26 +58,11 @@ pub(in crate::commands) fn finish(
             "the parts of the kernel are finite, but their sum overflows f32"
         )));
     }
-    let names: Vec<String> = kernel.parts.iter().map(|part| format!("parts/{}", part.name)).collect();
-    let mut arrays = vec![("ntk", array(&total, &shape))];
-    if kernel.parts.len() > 1 {
-        arrays.extend(names.iter().zip(&kernel.parts).map(|(name, part)| (name.as_str(), array(&part.values, &shape))));
-    }
-    arrays.push(("outputs", Array::integers(outputs.iter().copied())));
-    arrays.push(("mean", Array::integers([usize::from(about.mean)])));
-    arrays.push(("before_output", Array::integers([usize::from(about.before_output)])));
-    arrays.extend(["inputs", "inputs2"].into_iter().zip(inputs.iter().cloned()));
-
-    if kernel.entries == Entries::Traced && symmetric {
-        let n = kernel.samples[0];
-        let root = |i: usize| total.at(i * n + i).sqrt();
-        let scaled: Vec<f64> = (0..n * n).map(|i| total.at(i) / (root(i / n) * root(i % n))).collect();
-        arrays.push(("scaled", Array::f64(&[n, n], scaled)));
-    }
+    let mut arrays = kernel_arrays(kernel, &total, about, inputs);
     let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
     let shares = kernel.parts.iter().map(|part| (part.name.clone(), json!(kernel.trace(&part.values) / trace)));
     let mut summary = json!({
-        "kernel": path.display().to_string(), "entries": word(kernel.entries), "shape": shape,
+        "kernel": path.display().to_string(), "entries": entries_name(kernel.entries), "shape": shape,
         "trace": trace, "parts": shares.collect::<serde_json::Map<_, _>>(),
     });
     let mut pictures = Vec::new();
@@ -167,7 +76,7 @@ pub(in crate::commands) fn finish(
             summary["eigenvalues_need_bytes"] = json!(needed);
         } else if symmetric && rows <= SPECTRUM_ROWS {
             let spectrum = kernel.eigenvalues(&total)?;
-            arrays.push(("eigenvalues", Array::f64(&[rows], spectrum.values.clone())));
+            arrays.push(("eigenvalues".into(), Array::f64(&[rows], spectrum.values.clone())));
             summary["largest_eigenvalue"] = json!(spectrum.values[0]);
             summary["condition_number"] = json!(spectrum.condition_number());
             summary["effective_rank"] = json!(spectrum.effective_rank());
@@ -181,6 +90,7 @@ pub(in crate::commands) fn finish(
     if let Some(found) = checkerboard(kernel, &total, about) {
         summary["checkerboard"] = found;
     }
+    let arrays: Vec<(&str, Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
     let draw = || pictures.iter().try_for_each(|(path, bytes)| write_whole(path, bytes));
     match order {
         Order::KernelFirst => {
@@ -193,12 +103,4 @@ pub(in crate::commands) fn finish(
         }
     }
     Ok(summary)
-}
-
-/// Values of a kernel as an array, not copied.
-pub(super) fn array<'a>(values: &'a Values, shape: &[usize]) -> Array<'a> {
-    match values {
-        Values::F32(values) => Array::f32(shape, values.as_slice()),
-        Values::F64(values) => Array::f64(shape, values.as_slice()),
-    }
 }

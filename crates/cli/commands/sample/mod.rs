@@ -4,13 +4,13 @@ mod source;
 
 use std::path::PathBuf;
 
+use fintan::parts::channels_first;
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_metrics::Samples;
 use fintan_net::Mode;
 use fintan_report::{grid_gif, grid_png, image_png};
 use fintan_train::{draw_latents, generate, slerp};
 
-use super::export::channels_first;
 use crate::args::{BatchNormMode, Interpolation, Sample};
 use crate::device;
 use crate::failure::Failure;

@@ -8,7 +8,6 @@ use fintan_theory::{Limit, LimitKernel, Request};
 use serde_json::json;
 
 use crate::args::Theory;
-use crate::commands::ntk::read_samples;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json};
 
@@ -36,7 +35,7 @@ pub(super) fn alone(args: &Theory, architecture: &Architecture, path: &Path) -> 
 /// Of one output position `[N, N2]`; of images each position with itself, `[N, N2, P]`, or all pairs, `[N, N2, P, P]`.
 pub(super) fn write(args: &Theory, architecture: &Architecture, path: &Path) -> Result<(), Failure> {
     let shape = architecture.input;
-    let read = |file: &String| read_samples(file, shape);
+    let read = |file: &String| fintan::read_samples(file, shape);
     let first = args.inputs.as_ref().map(read).transpose()?.unwrap_or_default();
     let second = args.inputs2.as_ref().map(read).transpose()?;
     let limit = Limit::new(architecture)?;

@@ -1,23 +1,18 @@
 //! Training of a GAN.
 
 use burn::tensor::Tensor;
-use fintan_artifact::{LogLine, RunDir, write_whole};
+use fintan::parts::{GanOutcome, HealthWatch};
+use fintan_artifact::{LogLine, RunDir};
 use fintan_config::{Experiment, ObserveNtk};
 use fintan_data::Images;
-use fintan_metrics::Measures;
-use fintan_report::grid_png;
-use fintan_train::{Gan, Observers, Purpose, latents, real_measures, stream};
+use fintan_train::{Gan, Observers, Purpose, latents, stream};
 
 use super::kernel::{Kernels, check_probe, kept};
 use super::recorder::{Begun, Left};
-use super::watch::Watch;
 use crate::args::Voice;
 use crate::device::Opened;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
-
-/// Samples behind `metrics.json`.
-const MEASURED: usize = 1024;
 
 pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
     let images = Images::load(&experiment.settings.data, &experiment.settings.image, crate::memory::free())?;
@@ -76,7 +71,7 @@ pub(super) fn play(
         );
         return Ok(());
     }
-    let Outcome { data, samples, .. } = &outcome;
+    let GanOutcome { data, samples, .. } = &outcome;
     answer!(
         "correlation between samples {:.2} (data {:.2}), std {:.2} of the data's, checkerboard {:.1}x the data's",
         samples.correlation,
@@ -93,31 +88,6 @@ pub(super) fn is_finished(run: &RunDir, last: u64) -> Result<bool, Failure> {
     Ok(run.summary_step()? == Some(last) && run.grid(last).is_file())
 }
 
-/// What a trained generator shows, beside the data.
-pub(super) struct Outcome {
-    step: u64,
-    data: Measures,
-    samples: Measures,
-}
-
-impl Outcome {
-    fn std_ratio(&self) -> f64 {
-        self.samples.std / self.data.std.max(1e-12)
-    }
-
-    fn nyquist_ratio(&self) -> f64 {
-        self.samples.nyquist / self.data.nyquist.max(1e-12)
-    }
-
-    fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
-        let summary = serde_json::json!({
-            "step": self.step, "data": self.data, "samples": self.samples, "std_ratio": self.std_ratio(),
-            "nyquist_ratio": self.nyquist_ratio(),
-        });
-        summary.as_object().cloned().unwrap_or_default()
-    }
-}
-
 /// Trains to the end and writes `metrics.json`; of a run that is at its end, what is missing there.
 pub(super) fn fit(
     mut gan: Gan,
@@ -126,7 +96,7 @@ pub(super) fn fit(
     run: &RunDir,
     opened: &Opened,
     voice: &Voice,
-) -> Result<Outcome, Failure> {
+) -> Result<GanOutcome, Failure> {
     if !voice.quiet {
         let (g, d) = (experiment.generator.parameter_count(), experiment.discriminator.parameter_count());
         tell!("networks  generator {g} parameters, discriminator {d}");
@@ -135,7 +105,10 @@ pub(super) fn fit(
     let (steps, keep, columns) = (train.steps, train.keep, train.grid[1]);
     let begun = Begun { run, opened, voice, start: gan.step, steps, keep, columns };
     begun.record(|recorder| {
-        let mut watch = Watch::new(run, &experiment.settings, recorder.progress())?;
+        let mut watch = {
+            let progress = recorder.progress();
+            HealthWatch::new(run, &experiment.settings, move |event| progress.event(event))?
+        };
         let kernels = probe(experiment, opened)
             .map(|(wanted, probe)| Kernels::new(run, wanted, probe, Gan::sampler, &gan, recorder.progress()));
         let mut kernels = kernels.transpose()?;
@@ -146,16 +119,5 @@ pub(super) fn fit(
         let ending = gan.train(images, &mut observers).map_err(|e| begun.failed(e))?;
         Ok(watch.because().map_or(Left::By(ending), Left::Because))
     })?;
-
-    // Where the checkpoint of the last step was there already, and was not meant to be the last.
-    let grid = run.grid(gan.step);
-    if !grid.is_file() {
-        let [rows, columns] = train.grid;
-        let samples = gan.samples(rows * columns);
-        write_whole(&grid, &grid_png(&samples.values, samples.size, samples.channels, columns)?)?;
-    }
-    let (samples, data) = (gan.samples(MEASURED).measure(), real_measures(images, MEASURED));
-    let outcome = Outcome { step: gan.step, data, samples };
-    run.write_summary(outcome.summary())?;
-    Ok(outcome)
+    Ok(GanOutcome::write(&gan, experiment, images, run)?)
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
+use fintan::parts::half_of_free_memory;
 use fintan_artifact::{Array, Event, EventKind, RunDir, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};
@@ -14,7 +15,7 @@ use fintan_predict::{KernelDrift, KernelReference};
 use fintan_train::{Observer, ObserverError, Trainee};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::ntk::{About, Order, checkerboard, finish, half_of_free, inputs};
+use crate::commands::ntk::{About, Order, checkerboard, finish, inputs};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -147,7 +148,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         let start = Instant::now();
         let network = (self.network)(trainee);
         let problem = problem(network, &self.probe)?;
-        let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, half_of_free())?);
+        let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, half_of_free_memory())?);
         let total = kernel.total();
         let trace = kernel.trace(&total);
         if !trace.is_finite() {
@@ -232,7 +233,7 @@ impl Line {
 
 /// Whether the kernel of a network on a probe can be had.
 pub(super) fn check_probe(network: &Network, probe: &Tensor<4>) -> Result<(), Failure> {
-    Plan::new(&problem(network, probe)?, None, half_of_free())?;
+    Plan::new(&problem(network, probe)?, None, half_of_free_memory())?;
     Ok(())
 }
 
@@ -249,7 +250,7 @@ fn over_pixels(network: &Network, probe: &Tensor<4>) -> Result<Option<serde_json
     }
     let (first, outputs) = (probe.clone().narrow(0, 0, 1), (0..shape.positions()).collect());
     let problem = Problem::new(network.clone(), first, None, Mode::Train, Entries::Full, outputs)?.summed();
-    let Ok(plan) = Plan::new(&problem, None, half_of_free()) else { return Ok(None) };
+    let Ok(plan) = Plan::new(&problem, None, half_of_free_memory()) else { return Ok(None) };
     if plan.operations > AFFORDABLE {
         return Ok(None);
     }

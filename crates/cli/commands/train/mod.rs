@@ -5,12 +5,12 @@ mod kernel;
 mod recorder;
 mod resume;
 mod supervised;
-mod watch;
 
 use std::path::Path;
 
-use fintan_artifact::{Draft, Environment, RunDir, RunError, is_free};
-use fintan_config::{ConfigError, Experiment, Held, Subject};
+use fintan::parts::{publish_run, write_task_data};
+use fintan_artifact::{Draft, RunDir, RunError, is_free};
+use fintan_config::{Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_train::{Gan, Supervised};
 
@@ -51,7 +51,7 @@ pub(super) fn train(args: &Train) -> Result<(), Failure> {
             let data = supervised::load(&experiment, &args.voice)?;
             let trainee = Supervised::new(&experiment, &opened.placement);
             supervised::check(&trainee, network.settings.observe.ntk, &data, &opened)?;
-            let run = begin(args, &subject, &opened, |draft| supervised::write_data(&trainee, &data, draft.path()))?;
+            let run = begin(args, &subject, &opened, |draft| Ok(write_task_data(&trainee, &data, draft.path())?))?;
             supervised::play(trainee, &experiment, network.settings.observe.ntk, &data, &run, &opened, &args.voice)
         }
     }
@@ -75,16 +75,7 @@ fn begin(
 
 /// A run directory with what every training has from its beginning.
 fn publish(draft: Draft, written: &Path, resolved: &str, opened: &Opened, voice: &Voice) -> Result<RunDir, Failure> {
-    let config = read_config(written)?;
-    draft.write("config.toml", &config)?;
-    draft.write("config.resolved.toml", resolved.as_bytes())?;
-    draft.as_run().write_environment(&Environment {
-        machine: recorder::machine(opened),
-        config: String::from_utf8(config).ok(),
-        settings: Some(resolved.to_owned()),
-        ..Environment::default()
-    })?;
-    let run = draft.publish_run()?;
+    let run = publish_run(draft, written, resolved, opened)?;
     warn_of_lock(run.lock_warning(), voice);
     Ok(run)
 }
@@ -113,8 +104,4 @@ pub(super) fn complete(
     };
     resume::finish(&run, experiment, images, opened, voice)?;
     Ok(run)
-}
-
-fn read_config(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    fs_err::read(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
 }

@@ -4,13 +4,13 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use fintan::parts::{RunRecorder, machine};
 use fintan_artifact::{Event, EventKind, RunDir};
 use fintan_metrics::Samples;
-use fintan_report::grid_png;
-use fintan_train::{Ending, Observer, ObserverError, TrainError, Trainee, checkpoint_files};
+use fintan_train::{Ending, Observer, ObserverError, TrainError, Trainee};
 
 use crate::args::Voice;
-use crate::device::{self, Opened};
+use crate::device::Opened;
 use crate::failure::Failure;
 use crate::progress::{Line, Progress};
 use crate::voice::tell;
@@ -56,10 +56,11 @@ impl Begun<'_> {
         environment.machine = machine(opened);
         run.write_environment(&environment)?;
         let progress = Rc::new(Progress::new(voice, start, steps));
-        let mut recorder = Recorder { run, keep, columns, progress, interrupted: on_interrupt()?, step: start };
+        let written = RunRecorder::new(run, start, keep, columns);
+        let mut recorder = Recorder { written, progress, interrupted: on_interrupt()? };
         let left = train(&mut recorder);
         recorder.progress.finish();
-        let (step, root) = (recorder.step, run.root().display());
+        let (step, root) = (recorder.written.step(), run.root().display());
         match left? {
             Left::By(Ending::Done) => Ok(()),
             Left::By(Ending::Stopped) => {
@@ -87,20 +88,6 @@ impl Begun<'_> {
     }
 }
 
-/// What the numbers of a run may depend on beside its configuration.
-pub(super) fn machine(opened: &Opened) -> serde_json::Map<String, serde_json::Value> {
-    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    [
-        ("program", concat!("fintan ", env!("CARGO_PKG_VERSION")).into()),
-        ("device", opened.name.as_str().into()),
-        ("threads", device::threads().into()),
-        ("system", system.into()),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value))
-    .collect()
-}
-
 /// A flag that Ctrl-C raises; the loop looks at it after each step. One for all loops of a command.
 fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
@@ -119,14 +106,11 @@ fn on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     Ok(Arc::clone(FLAG.get_or_init(|| flag)))
 }
 
-/// The observer that writes.
+/// The observer that writes, shows progress and hears Ctrl-C.
 pub(super) struct Recorder<'a> {
-    run: &'a RunDir,
-    keep: usize,
-    columns: usize,
+    written: RunRecorder<'a>,
     progress: Rc<Progress>,
     interrupted: Arc<AtomicBool>,
-    step: u64,
 }
 
 impl Recorder<'_> {
@@ -138,25 +122,22 @@ impl Recorder<'_> {
 
 impl<T: Trainee<Line: Line>> Observer<T> for Recorder<'_> {
     fn stepped(&mut self, trainee: &T) -> Result<(), ObserverError> {
-        self.step = trainee.step();
-        self.progress.step(self.step);
+        self.written.stepped(trainee)?;
+        self.progress.step(trainee.step());
         Ok(())
     }
 
     fn logged(&mut self, line: &T::Line) -> Result<(), ObserverError> {
         self.progress.line(line);
-        Ok(self.run.append_log(line)?)
+        Observer::<T>::logged(&mut self.written, line)
     }
 
     fn sampled(&mut self, step: u64, samples: &Samples) -> Result<(), ObserverError> {
-        let png = grid_png(&samples.values, samples.size, samples.channels, self.columns)?;
-        let name = self.run.grid(step);
-        Ok(fintan_artifact::write_whole(&name, &png)?)
+        Observer::<T>::sampled(&mut self.written, step, samples)
     }
 
     fn checkpoint(&mut self, trainee: &T) -> Result<(), ObserverError> {
-        self.run.sync_logs()?;
-        Ok(self.run.write_checkpoint(trainee.step(), &checkpoint_files(trainee), self.keep)?)
+        self.written.checkpoint(trainee)
     }
 
     fn stop(&mut self) -> bool {

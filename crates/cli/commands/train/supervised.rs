@@ -1,11 +1,10 @@
 //! Supervised training of a network.
 
-use std::path::{Path, PathBuf};
-
 use burn::tensor::Tensor;
-use fintan_artifact::{Array, RunDir, write_npz};
+use fintan::parts::{task_data_file, write_scores, write_task_data};
+use fintan_artifact::RunDir;
 use fintan_config::{NetworkExperiment, ObserveNtk, SupervisedExperiment};
-use fintan_data::{Examples, TaskData};
+use fintan_data::TaskData;
 use fintan_net::Network;
 use fintan_train::{Observers, Supervised};
 
@@ -66,7 +65,7 @@ pub(super) fn check_kept(
 
 /// Whether everything is there that training leaves at its last step.
 pub(super) fn is_finished(run: &RunDir, last: u64) -> Result<bool, Failure> {
-    Ok(run.summary_step()? == Some(last) && data_file(run.root()).is_file())
+    Ok(run.summary_step()? == Some(last) && task_data_file(run.root()).is_file())
 }
 
 /// Trains to the end and writes `data.npz` before, `metrics.json` after; of a run that is at its end, what is missing there.
@@ -82,8 +81,8 @@ pub(super) fn play(
     if !voice.quiet {
         tell!("network   {} parameters", experiment.network.parameter_count());
     }
-    if !data_file(run.root()).is_file() {
-        write_data(&Supervised::new(experiment, &opened.placement), data, run.root())?;
+    if !task_data_file(run.root()).is_file() {
+        write_task_data(&Supervised::new(experiment, &opened.placement), data, run.root())?;
     }
     let (steps, keep) = (experiment.task.steps, experiment.task.keep);
     let begun = Begun { run, opened, voice, start: trainee.step, steps, keep, columns: 1 };
@@ -99,9 +98,7 @@ pub(super) fn play(
         trainee.train(data, &mut observers).map(Left::By).map_err(|e| begun.failed(e))
     })?;
 
-    let (train, test) = (trainee.score(&data.train), trainee.score(&data.test));
-    let metrics = serde_json::json!({ "step": trainee.step, "train": train, "test": test });
-    run.write_summary(metrics.as_object().cloned().unwrap_or_default())?;
+    let (metrics, [train, test]) = write_scores(&trainee, data, run)?;
     if voice.json {
         answer_json(
             &serde_json::json!({ "event": "done", "run": run.root().display().to_string(), "metrics": metrics }),
@@ -118,32 +115,4 @@ pub(super) fn play(
 
 fn network_of(trainee: &Supervised) -> &Network {
     &trainee.network
-}
-
-/// The file of what predictions of the training start from.
-fn data_file(root: &Path) -> PathBuf {
-    root.join("data.npz")
-}
-
-/// Writes what predictions of the training start from: samples, and what the network gives before the first step.
-pub(super) fn write_data(trainee: &Supervised, data: &TaskData, root: &Path) -> Result<(), Failure> {
-    let inputs = |examples: &Examples| {
-        let shape = examples.input;
-        if shape.is_vector() {
-            vec![examples.len(), shape.channels]
-        } else {
-            vec![examples.len(), shape.channels, shape.height, shape.width]
-        }
-    };
-    let mut arrays = Vec::new();
-    for (names, examples) in [
-        (["train_inputs", "train_targets", "train_outputs"], &data.train),
-        (["test_inputs", "test_targets", "test_outputs"], &data.test),
-    ] {
-        let wide = [examples.len(), examples.outputs];
-        arrays.push((names[0], Array::f32(&inputs(examples), examples.inputs.as_slice())));
-        arrays.push((names[1], Array::f32(&wide, examples.targets.as_slice())));
-        arrays.push((names[2], Array::f32(&wide, trainee.outputs(examples))));
-    }
-    Ok(write_npz(&data_file(root), &arrays)?)
 }

@@ -1,0 +1,193 @@
+//! Everything that can go wrong behind the front door.
+
+use std::path::PathBuf;
+
+use fintan_artifact::{ArrayError, RunError};
+use fintan_config::{Bytes, ConfigError};
+use fintan_data::DataError;
+use fintan_moments::InputError;
+use fintan_net::weights::WeightsError;
+use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
+use fintan_report::GridError;
+use fintan_theory::{LimitError, TuneError};
+use fintan_train::{CheckpointError, TrainError};
+
+use crate::device::DeviceError;
+use crate::memory::MemoryError;
+
+/// Why something could not be done.
+///
+/// ```
+/// let error = fintan::Network::load("nowhere.toml").unwrap_err();
+/// assert!(matches!(error, fintan::Error::Config(_)), "{error}");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// An amount of memory cannot be read.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The data set cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A file of arrays cannot be read.
+    #[error(transparent)]
+    Arrays(#[from] ArrayError),
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The kernel that was asked for does not exist.
+    #[error(transparent)]
+    Request(#[from] ProblemError),
+    /// The kernel does not fit into memory.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The kernel has no spectrum.
+    #[error(transparent)]
+    Spectrum(#[from] SpectrumError),
+    /// The network has no limit of infinite width.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    /// The goal is not reached.
+    #[error(transparent)]
+    Tune(#[from] TuneError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A plot or a grid cannot be drawn.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// A GAN collapsed and was to stop then.
+    #[error("stopped after step {step}: {message}")]
+    Collapsed {
+        /// The step of the last checkpoint.
+        step: u64,
+        /// What was seen.
+        message: String,
+    },
+    /// A configuration with `observe` tables.
+    #[error("`observe` is measured by the program `fintan train` alone; leave it out of the configuration")]
+    Observed,
+    /// A network without a task.
+    #[error("the configuration describes a network without a task; [task.supervised] says what it is trained for")]
+    Untrainable,
+    /// A network that makes no images.
+    #[error("samples are drawn from the generator of a GAN; this is a {0}")]
+    NoSamples(&'static str),
+    /// A path that a run cannot keep.
+    #[error("`{}` is no Unicode: a run keeps the path of its data in `config.resolved.toml`, which is UTF-8", .0.display())]
+    NotUnicode(PathBuf),
+    /// A configuration without `[moments]`.
+    #[error("`{}` must describe a [network] with [moments], which say what is measured, and over what", .0.display())]
+    NoMoments(PathBuf),
+    /// A configuration with `moments.ntk`.
+    #[error("`moments.ntk` is measured by the program `fintan moments` alone; leave it out of the configuration")]
+    MomentsNtk,
+    /// Inputs whose moments cannot be measured.
+    #[error(transparent)]
+    MomentsDraw(#[from] InputError),
+    /// A file of inputs that does not fit the network whose moments are measured.
+    #[error("`{}` {message}", path.display())]
+    MomentsInputs {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A source of data that is not taken.
+    #[error("{0}")]
+    Source(String),
+    /// Random networks that do not fit into memory.
+    #[error(
+        "one realisation needs about {needed:.1} GB, and {free:.1} GB are free; take a smaller `moments.batch` or network"
+    )]
+    RealisationMemory {
+        /// GB that are needed.
+        needed: f64,
+        /// GB that are free.
+        free: f64,
+    },
+    /// A file of weights does not fit the network.
+    #[error("`{}`: {source}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: WeightsError,
+    },
+    /// Inputs do not fit the network.
+    #[error("inputs `{name}`: {message}")]
+    Inputs {
+        /// The file, or `array`.
+        name: String,
+        /// What is wrong with them.
+        message: String,
+    },
+    /// An input is beyond the range of single precision.
+    #[error(
+        "inputs `{name}`: sample {sample} holds {value:e}, which is too large for single precision; double precision takes it"
+    )]
+    TooLarge {
+        /// The file, or `array`.
+        name: String,
+        /// The number of the sample.
+        sample: usize,
+        /// The value.
+        value: f64,
+    },
+    /// More inputs are wanted than there are.
+    #[error("{of} has {found}, but {wanted} inputs are asked for")]
+    TooFewSamples {
+        /// `the task` or `the data set`.
+        of: &'static str,
+        /// How many there are, with their noun.
+        found: String,
+        /// How many are wanted.
+        wanted: usize,
+    },
+    /// Inputs do not fit into memory.
+    #[error("{wanted} inputs need at least {needed} of memory, but {free} is free")]
+    InputMemory {
+        /// How many are wanted.
+        wanted: usize,
+        /// What they need.
+        needed: Bytes,
+        /// What there is.
+        free: Bytes,
+    },
+    /// The network has no task.
+    #[error("`{name}` are samples of a task; this network has none")]
+    NoTask {
+        /// The name of the samples.
+        name: &'static str,
+    },
+    /// A network that does not exist in this configuration.
+    #[error("the configuration describes a network by itself; only a GAN has a {0}")]
+    NotAGan(&'static str),
+    /// The kernel overflows.
+    #[error("{0}")]
+    Overflow(Overflow),
+    /// The sum of finite parts overflows.
+    #[error("the parts of the kernel are finite, but their sum overflows f32; double precision keeps it")]
+    SumOverflow,
+    /// A kernel file lacks something, or holds something else.
+    #[error("kernel file `{}`: {message}", path.display())]
+    KernelFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+}

@@ -1,0 +1,67 @@
+//! Tangent kernels, infinite width, training and samples of neural networks, from one crate.
+//!
+//! [`Network::load`] reads a configuration file or a run directory, [`Device`] says where it is computed, and [`Kernel::of`]
+//! computes the empirical neural tangent kernel of it:
+//!
+//! ```
+//! let file = r#"
+//!     [network]
+//!     input = 4
+//!     parametrization = { ntk = { beta = 0.0 } }
+//!     layers = [{ dense = { out = 3 } }]
+//! "#;
+//! let net = fintan::Network::parse(file)?.on(fintan::Device::cpu());
+//! // For a linear network with 4 inputs and 3 outputs, the traced kernel is 3 (x · y) / 4.
+//! let x = vec![vec![2.0, 0.0, 2.0, 0.0], vec![0.0, 2.0, 0.0, 0.0]];
+//! let kernel = fintan::Kernel::of(&net).inputs(x).traced().memory("4GB").compute()?;
+//! assert_eq!(kernel.values().to_f64(), [6.0, 0.0, 0.0, 3.0]);
+//! assert_eq!(kernel.spectrum()?.condition_number(), Some(2.0));
+//! # Ok::<(), fintan::Error>(())
+//! ```
+//!
+//! Arrays and files go in, and arrays come out ([`Array`]: a shape and its numbers). Every error is an [`Error`].
+
+mod device;
+mod error;
+mod infinite;
+mod inputs;
+mod kernel;
+mod memory;
+mod moments;
+mod network;
+mod record;
+mod stored;
+mod training;
+
+pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
+pub use error::Error;
+pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
+pub use inputs::{Inputs, TaskSamples, read_samples};
+pub use kernel::{Kernel, KernelBuilder};
+pub use memory::{MemoryError, free_memory, parse_memory};
+pub use moments::{MeasuredMoments, Moments};
+pub use network::{Network, NetworkLoader, Role};
+pub use stored::KernelMetadata;
+pub use training::{Losses, Run, Training, train};
+
+/// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
+///
+/// They take and return types of those crates.
+pub mod parts {
+    pub use crate::kernel::half_of_free_memory;
+    pub use crate::moments::{moments_pool, realisations_at_a_time};
+    pub use crate::record::{
+        GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
+        write_task_data,
+    };
+    pub use crate::stored::{Convention, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array};
+    pub use crate::training::channels_first;
+}
+
+pub use fintan_artifact::{Array, ArrayError, RunError, Values};
+pub use fintan_config::{
+    Activation, Architecture, ConfigError, Function, Layer, LayerRates, Parametrization, Scaling, Shape, Subject,
+};
+pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
+pub use fintan_theory as theory;
+pub use fintan_theory::{Goal, Knob, PieceRegime, Regime, Setting, Standing, Tuned, regimes};
