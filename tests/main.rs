@@ -29,6 +29,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test that cannot read its own files may panic with any message")]
 
+mod archives;
 mod compare;
 mod config_errors;
 mod configs;
@@ -47,6 +48,7 @@ mod moments;
 mod observed;
 mod regimes;
 mod report;
+mod resume;
 mod running_statistics;
 mod runs;
 mod samples;

@@ -22,7 +22,7 @@ use crate::voice::{answer, answer_json, tell};
 /// Predicts the losses of finished runs from kernels, beside the losses they had.
 pub(super) fn flow(args: &args::Flow) -> Result<(), Failure> {
     let mut opened = device::open(args.on.device)?;
-    if opened.name.starts_with("wgpu") {
+    if !opened.supports_f64() {
         return Err(Failure::input("predictions are computed in f64: use --device flex or ndarray"));
     }
     opened.placement.dtype = DType::F64;

@@ -1,0 +1,22 @@
+//! Arguments of `fintan check`.
+
+use clap::Args as ClapArgs;
+
+use super::{Config, On, Voice};
+
+/// `fintan check`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub config: Config,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// Untrained networks to measure.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// Samples of each.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..=65536))]
+    pub samples: u64,
+}

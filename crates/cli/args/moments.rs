@@ -1,0 +1,67 @@
+//! Arguments of `fintan moments`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::{On, Voice};
+
+/// `fintan moments`
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct MomentsCommand {
+    /// What else can be done.
+    #[command(subcommand)]
+    pub command: Option<MomentsSubcommand>,
+    #[command(flatten)]
+    pub measure: Moments,
+}
+
+/// What else can be done with moments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MomentsSubcommand {
+    /// Put runs of different realisations of one configuration together.
+    Merge(MergeMoments),
+}
+
+/// `fintan moments merge`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MergeMoments {
+    /// Run directories of `fintan moments`, of one configuration.
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The run directory to make; it must not exist.
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// `fintan moments CONFIG`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Moments {
+    /// A configuration with `[network]` and `[moments]`.
+    #[arg(value_name = "CONFIG", required = true)]
+    pub path: Option<PathBuf>,
+    /// Change a setting, such as `moments.realisations=20`. Can be given many times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of everything that is drawn.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub on: On,
+    #[command(flatten)]
+    pub voice: Voice,
+    /// The run directory; it must not exist. By default `runs/` and the configuration's name, numbered where that exists.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Go on in the directory of --out: realisations that are there are not done again.
+    #[arg(long, requires = "out")]
+    pub resume: bool,
+    /// Realisations A to B (B left out) instead of all; the parts are put together by `fintan moments merge`.
+    #[arg(long, value_name = "A..B")]
+    pub range: Option<String>,
+}
