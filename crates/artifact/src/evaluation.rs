@@ -49,8 +49,7 @@ pub struct Evaluation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricRecord {
-    /// Its name: `correlation`, `ms_ssim`, `std`, `swd`, `patch_swd`, `nyquist`, `phase2`, `phase8`, `border`, `fid`, `kid`,
-    /// `precision`, `recall`, `classes`, `class_divergence`.
+    /// The [name](crate::Metric::name) of the metric.
     pub metric: String,
     /// Of the data themselves: of held-out images, for distances against the reference images. The floor.
     pub data: f64,

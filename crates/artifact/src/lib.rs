@@ -12,6 +12,7 @@ mod kernels;
 mod lines;
 mod lock;
 mod log;
+mod metric;
 mod rewind;
 mod run_dir;
 mod settings;
@@ -27,6 +28,7 @@ pub use evaluation::{ClassRecord, ClassifierRecord, Evaluation, MetricRecord, Re
 pub use fintan_arrays::{Array, ArrayError, ArrayFile, Element, Values};
 pub use lock::{Lock, LockWarning};
 pub use log::{Event, EventKind, LogLine, SupervisedLine, number};
+pub use metric::{Metric, MetricBasis};
 pub use rewind::Undo;
 pub use run_dir::{RunDir, RunError};
 pub use settings::{Settings, differing_keys, settings_of};

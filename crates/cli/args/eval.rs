@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
+use fintan_artifact::Metric;
 
 use super::{BatchNormMode, On, Voice};
 
@@ -38,6 +39,28 @@ pub(crate) enum MetricChoice {
     PrecisionRecall,
     /// Classes that samples fall into.
     Modes,
+}
+
+impl MetricChoice {
+    /// The metrics that it stands for.
+    pub(crate) const fn metrics(self) -> &'static [Metric] {
+        match self {
+            Self::All => Metric::ALL,
+            Self::Correlation => &[Metric::Correlation],
+            Self::MsSsim => &[Metric::MsSsim],
+            Self::Std => &[Metric::Std],
+            Self::Swd => &[Metric::Swd],
+            Self::PatchSwd => &[Metric::PatchSwd],
+            Self::Nyquist => &[Metric::Nyquist],
+            Self::Phase2 => &[Metric::Phase2],
+            Self::Phase8 => &[Metric::Phase8],
+            Self::Border => &[Metric::Border],
+            Self::Fid => &[Metric::Fid],
+            Self::Kid => &[Metric::Kid],
+            Self::PrecisionRecall => &[Metric::Precision, Metric::Recall],
+            Self::Modes => &[Metric::Classes, Metric::ClassDivergence],
+        }
+    }
 }
 
 /// `fintan eval`

@@ -1,13 +1,13 @@
 //! The metrics themselves, of samples and of held-out data, as records.
 
-use fintan_artifact::{ClassRecord, MetricRecord, RefusedMetric};
+use fintan_artifact::{ClassRecord, Metric, MetricBasis, MetricRecord, RefusedMetric};
 use fintan_metrics::{
     Directions, MetricError, PATCH, Rows, Samples, Scale, frechet_distance, kernel_distance, modes, ms_ssim, patches,
     precision_recall, sliced_wasserstein,
 };
 
 use super::features::{Extractor, Seen};
-use crate::args::{MetricChoice, Voice};
+use crate::args::Voice;
 use crate::progress::Work;
 
 /// Directions of sliced distances.
@@ -32,7 +32,7 @@ pub(super) struct Sets {
 /// What was measured so far.
 pub(super) struct Measured<'a> {
     pub(super) voice: &'a Voice,
-    pub(super) wanted: Vec<MetricChoice>,
+    pub(super) wanted: Vec<Metric>,
     pub(super) records: Vec<MetricRecord>,
     pub(super) classes: Vec<ClassRecord>,
     pub(super) refused: Vec<RefusedMetric>,
@@ -43,18 +43,22 @@ struct Said<'a> {
     count: usize,
     of: &'a str,
     source: &'a str,
-    ratio: bool,
 }
 
 impl Measured<'_> {
-    pub(super) fn wants(&self, choice: MetricChoice) -> bool {
-        self.wanted.contains(&choice)
+    fn wants(&self, metric: Metric) -> bool {
+        self.wanted.contains(&metric)
     }
 
-    fn push(&mut self, metric: &str, [data, samples]: [f64; 2], said: &Said) {
-        let ratio = (said.ratio && data.abs() > 1e-12).then(|| samples / data);
+    /// Whether a metric is wanted that looks at this.
+    pub(super) fn wants_any(&self, basis: MetricBasis) -> bool {
+        self.wanted.iter().any(|metric| metric.basis() == basis)
+    }
+
+    fn push(&mut self, metric: Metric, [data, samples]: [f64; 2], said: &Said) {
+        let ratio = (metric.is_compared_by_ratio() && data.abs() > 1e-12).then(|| samples / data);
         self.records.push(MetricRecord {
-            metric: metric.into(),
+            metric: metric.name().into(),
             data,
             samples,
             ratio,
@@ -64,12 +68,12 @@ impl Measured<'_> {
         });
     }
 
-    pub(super) fn refuse(&mut self, metric: &str, reason: &dyn std::fmt::Display) {
-        self.refused.push(RefusedMetric { metric: metric.into(), reason: reason.to_string() });
+    pub(super) fn refuse(&mut self, metric: Metric, reason: &dyn std::fmt::Display) {
+        self.refused.push(RefusedMetric { metric: metric.name().into(), reason: reason.to_string() });
     }
 
     /// Two numbers as a record, or why there are none.
-    fn take(&mut self, metric: &str, found: Result<[f64; 2], MetricError>, said: &Said) {
+    fn take(&mut self, metric: Metric, found: Result<[f64; 2], MetricError>, said: &Said) {
         match found {
             Ok(pair) => self.push(metric, pair, said),
             Err(e) => self.refuse(metric, &e),
@@ -78,14 +82,14 @@ impl Measured<'_> {
 
     /// What pixels show.
     pub(super) fn pixels(&mut self, sets: &Sets) {
-        use MetricChoice::{Border, Correlation, MsSsim, Nyquist, PatchSwd, Phase2, Phase8, Std, Swd};
+        use Metric::{Border, Correlation, MsSsim, Nyquist, PatchSwd, Phase2, Phase8, Std, Swd};
         let Sets { reference, held_out, samples } = sets;
         let (n, voice) = (samples.len(), self.voice);
         let (data, drawn) = (held_out.measure(), samples.measure());
-        let pairs = Said { count: n / 2, of: "pairs", source: "pixels", ratio: false };
-        let images = Said { count: n, of: "images", source: "pixels", ratio: true };
+        let pairs = Said { count: n / 2, of: "pairs", source: "pixels" };
+        let images = Said { count: n, of: "images", source: "pixels" };
         if self.wants(Correlation) {
-            self.push("correlation", [data.correlation, drawn.correlation], &pairs);
+            self.push(Metric::Correlation, [data.correlation, drawn.correlation], &pairs);
         }
         if self.wants(MsSsim) {
             let work = Work::new(voice, "MS-SSIM", n / 2 * 2);
@@ -94,19 +98,19 @@ impl Measured<'_> {
             match both {
                 [Ok(a), Ok(b)] => {
                     let source = format!("pixels, {} scale{}", a.scales, if a.scales == 1 { "" } else { "s" });
-                    self.push("ms_ssim", [a.value, b.value], &Said { source: &source, ..pairs });
+                    self.push(Metric::MsSsim, [a.value, b.value], &Said { source: &source, ..pairs });
                 }
-                [Err(e), _] | [_, Err(e)] => self.refuse("ms_ssim", &e),
+                [Err(e), _] | [_, Err(e)] => self.refuse(Metric::MsSsim, &e),
             }
         }
         if self.wants(Std) {
-            self.push("std", [data.std, drawn.std], &images);
+            self.push(Metric::Std, [data.std, drawn.std], &images);
         }
         let source = format!("pixels, {DIRECTIONS} directions");
         if self.wants(Swd) {
             let width = reference.size * reference.size * reference.channels;
             let found = sliced(reference, [held_out, samples].map(|set| set.values.as_slice()), width, voice);
-            self.take("swd", found, &Said { count: n, of: "images", source: &source, ratio: false });
+            self.take(Metric::Swd, found, &Said { count: n, of: "images", source: &source });
         }
         if self.wants(PatchSwd) {
             let width = PATCH * PATCH * reference.channels;
@@ -117,24 +121,24 @@ impl Measured<'_> {
                 sliced(&of, [&a, &b], width, voice)
             });
             let source = format!("{PATCH}x{PATCH} patches, {DIRECTIONS} directions");
-            self.take("patch_swd", found, &Said { count: PATCHES, of: "patches", source: &source, ratio: false });
+            self.take(Metric::PatchSwd, found, &Said { count: PATCHES, of: "patches", source: &source });
         }
-        for (choice, name, pair, period) in [
-            (Nyquist, "nyquist", [data.nyquist, drawn.nyquist], 2),
-            (Phase2, "phase2", [data.phase2, drawn.phase2], 2),
-            (Phase8, "phase8", [data.phase8, drawn.phase8], 8),
+        for (metric, pair, period) in [
+            (Nyquist, [data.nyquist, drawn.nyquist], 2),
+            (Phase2, [data.phase2, drawn.phase2], 2),
+            (Phase8, [data.phase8, drawn.phase8], 8),
         ] {
-            if self.wants(choice) && !samples.size.is_multiple_of(period) {
+            if self.wants(metric) && !samples.size.is_multiple_of(period) {
                 let size = samples.size;
-                self.refuse(name, &format!("images of {size}x{size} hold no whole number of periods of {period}"));
-            } else if self.wants(choice) {
-                self.push(name, pair, &images);
+                self.refuse(metric, &format!("images of {size}x{size} hold no whole number of periods of {period}"));
+            } else if self.wants(metric) {
+                self.push(metric, pair, &images);
             }
         }
         if self.wants(Border) && samples.size < 5 {
-            self.refuse("border", &format!("images of {0}x{0} are all border", samples.size));
+            self.refuse(Metric::Border, &format!("images of {0}x{0} are all border", samples.size));
         } else if self.wants(Border) {
-            self.push("border", [data.border, drawn.border], &images);
+            self.push(Metric::Border, [data.border, drawn.border], &images);
         }
     }
 
@@ -145,20 +149,20 @@ impl Measured<'_> {
         let [reference, held_out, samples] = [reference, held_out, &samples.0].map(|set| scale.apply(set));
         let (n, voice) = (samples.len(), self.voice);
         let source = extractor.name(reference.width);
-        let said = Said { count: n, of: "images", source: &source, ratio: false };
-        if self.wants(MetricChoice::Fid) {
+        let said = Said { count: n, of: "images", source: &source };
+        if self.wants(Metric::Fid) {
             let both = |()| Ok([frechet_distance(&reference, &held_out)?, frechet_distance(&reference, &samples)?]);
-            self.take("fid", both(()), &said);
+            self.take(Metric::Fid, both(()), &said);
         }
-        if self.wants(MetricChoice::Kid) {
+        if self.wants(Metric::Kid) {
             let work = Work::new(voice, "KID", 6 * n);
             let tick = |more| work.tick(more);
             let of = |set| kernel_distance(&reference, set, &tick);
             let found = of(&held_out).and_then(|a| Ok([a, of(&samples)?]));
             drop(work);
-            self.take("kid", found, &said);
+            self.take(Metric::Kid, found, &said);
         }
-        if self.wants(MetricChoice::PrecisionRecall) {
+        if self.wants(Metric::Precision) || self.wants(Metric::Recall) {
             let work = Work::new(voice, "precision, recall", 8 * n);
             let tick = |more| work.tick(more);
             let of = |set| precision_recall(&reference, set, &tick);
@@ -166,12 +170,12 @@ impl Measured<'_> {
             drop(work);
             match found {
                 Ok([a, b]) => {
-                    self.push("precision", [a.precision, b.precision], &said);
-                    self.push("recall", [a.recall, b.recall], &said);
+                    self.push(Metric::Precision, [a.precision, b.precision], &said);
+                    self.push(Metric::Recall, [a.recall, b.recall], &said);
                 }
                 Err(e) => {
-                    self.refuse("precision", &e);
-                    self.refuse("recall", &e);
+                    self.refuse(Metric::Precision, &e);
+                    self.refuse(Metric::Recall, &e);
                 }
             }
         }
@@ -180,9 +184,9 @@ impl Measured<'_> {
     /// What classes show; `names` are those of the classes.
     pub(super) fn modes(&mut self, source: &str, shares: &[f64], names: &[String], [data, samples]: [&[usize]; 2]) {
         let [a, b] = [data, samples].map(|classes| modes(classes, shares));
-        let said = Said { count: samples.len(), of: "images", source, ratio: false };
-        self.push("classes", [a.hit as f64, b.hit as f64], &said);
-        self.push("class_divergence", [a.divergence, b.divergence], &said);
+        let said = Said { count: samples.len(), of: "images", source };
+        self.push(Metric::Classes, [a.hit as f64, b.hit as f64], &said);
+        self.push(Metric::ClassDivergence, [a.divergence, b.divergence], &said);
         let each = names.iter().zip(shares).zip(b.counts);
         self.classes =
             each.map(|((class, &data), samples)| ClassRecord { class: class.clone(), data, samples }).collect();

@@ -3,7 +3,7 @@
 mod features;
 mod measured;
 
-use fintan_artifact::{Evaluation, RunDir};
+use fintan_artifact::{Evaluation, Metric, MetricBasis, RunDir};
 use fintan_config::{Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_train::{Halves, draw_latents, generate, real_samples};
@@ -13,7 +13,7 @@ use self::measured::{Measured, Sets};
 use super::sample::Source;
 use super::settings_of_run::subject_of_run;
 use super::train::load_images;
-use crate::args::{Eval, MetricChoice, Voice};
+use crate::args::{Eval, Voice};
 use crate::device::{self, Opened};
 use crate::failure::Failure;
 use crate::progress::Work;
@@ -56,8 +56,8 @@ pub(super) fn evaluate<I: std::borrow::Borrow<Images>>(
     let step = source.step.unwrap_or_default();
     let seed = args.seed.unwrap_or(source.seed);
     let (halves, sets) = sets(args, &source, images, seed, opened)?;
-    let all = || <MetricChoice as clap::ValueEnum>::value_variants().to_vec();
-    let wanted = if args.metrics.contains(&MetricChoice::All) { all() } else { args.metrics.clone() };
+    let is_wanted = |metric: &Metric| args.metrics.iter().any(|choice| choice.metrics().contains(metric));
+    let wanted: Vec<Metric> = Metric::ALL.iter().copied().filter(is_wanted).collect();
     let mut measured = Measured { voice: &args.voice, wanted, records: vec![], classes: vec![], refused: vec![] };
     measured.pixels(&sets);
     let record = seen(args, experiment, images, &halves, &sets, brought, opened, &mut measured);
@@ -122,9 +122,8 @@ fn seen(
     opened: &Opened,
     measured: &mut Measured,
 ) -> Option<fintan_artifact::ClassifierRecord> {
-    use MetricChoice::{Fid, Kid, Modes, PrecisionRecall};
-    let distances = [(Fid, &["fid"][..]), (Kid, &["kid"]), (PrecisionRecall, &["precision", "recall"])];
-    let wants_distances = distances.iter().any(|(choice, _)| measured.wants(*choice));
+    let wants_distances = measured.wants_any(MetricBasis::Features);
+    let wants_classes = measured.wants_any(MetricBasis::Classes);
     let cache = Cache::beside(&args.run, &args.voice);
     let halves_of = [&sets.reference, &sets.held_out];
     let mut from_classifier = wants_distances;
@@ -135,7 +134,7 @@ fn seen(
         measured.features(&extractor, &data, &samples);
         from_classifier = false;
     }
-    if !from_classifier && !measured.wants(Modes) {
+    if !from_classifier && !wants_classes {
         return None;
     }
     let trained = match Trained::of(images, halves, args.classifier_steps, opened, &cache) {
@@ -144,12 +143,14 @@ fn seen(
             let hint = if images.labels.is_none() { experiment.settings.data.how_to_label() } else { "" };
             let stop = if hint.is_empty() { "" } else { "; " };
             let reason = format!("{e}, so no classifier can be trained on it{stop}{hint}");
-            let features = distances.into_iter().filter(|_| from_classifier);
-            for (choice, names) in features.chain([(Modes, &["classes"][..])]) {
-                if measured.wants(choice) {
-                    for name in names {
-                        measured.refuse(name, &reason);
-                    }
+            for metric in measured.wanted.clone() {
+                let needs_it = match metric.basis() {
+                    MetricBasis::Pixels => false,
+                    MetricBasis::Features => from_classifier,
+                    MetricBasis::Classes => true,
+                };
+                if needs_it {
+                    measured.refuse(metric, &reason);
                 }
             }
             return None;
@@ -163,7 +164,7 @@ fn seen(
     if from_classifier {
         measured.features(&extractor, &data, &samples);
     }
-    if measured.wants(Modes) {
+    if wants_classes {
         let names: Vec<String> = labels.iter().map(|&label| images.class_name(label)).collect();
         let source = extractor.name(record.features);
         measured.modes(&source, &shares, &names, [&data[1].1, &samples.1]);

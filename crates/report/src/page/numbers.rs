@@ -1,6 +1,6 @@
 //! Tables of numbers, and what training said in words.
 
-use fintan_artifact::{ComparedData, ComparedRow, Comparison, EventKind};
+use fintan_artifact::{ComparedData, ComparedRow, Comparison, EventKind, Metric};
 use maud::{Markup, html};
 
 use super::markup::{Table, folded, number, text};
@@ -10,21 +10,9 @@ use super::{Layer, of};
 /// Layers above which a table is folded away.
 const FOLDED: usize = 12;
 
-/// Names of metrics as they are read.
-fn spoken(metric: &str) -> Markup {
-    text(match metric {
-        "correlation" => "correlation",
-        "ms_ssim" => "MS-SSIM",
-        "swd" => "sliced Wasserstein",
-        "patch_swd" => "the same of patches",
-        "nyquist" => "energy at period 2",
-        "phase2" => "phase mod 2",
-        "phase8" => "phase mod 8",
-        "fid" => "FID",
-        "kid" => "KID",
-        "class_divergence" => "class divergence",
-        other => other,
-    })
+/// The label of a metric; of one that this version does not know, its name.
+fn label(metric: &str) -> Markup {
+    text(Metric::from_name(metric).map_or(metric, |metric| metric.label()))
 }
 
 fn cell(value: Option<f64>) -> Markup {
@@ -62,7 +50,7 @@ pub(super) fn comparison(comparison: &Comparison) -> Markup {
 /// The rows of one data set.
 fn of_data(comparison: &Comparison, i: usize, set: &ComparedData) -> Markup {
     let Comparison { metrics, rows, .. } = comparison;
-    let head = std::iter::once(Markup::default()).chain(metrics.iter().map(|m| spoken(m)));
+    let head = std::iter::once(Markup::default()).chain(metrics.iter().map(|m| label(m)));
     let mut table = Table { head: head.collect(), ..Table::default() };
     let values = set.values.iter().map(|value| cell(*value));
     table.rows.push(("data", std::iter::once(text("data")).chain(values).collect()));
@@ -106,7 +94,7 @@ pub(super) fn metrics(runs: &[Run]) -> Markup {
             names.push(&record.metric);
         }
     }
-    let head = ["", "step", "images"].map(text).into_iter().chain(names.iter().map(|m| spoken(m)));
+    let head = ["", "step", "images"].map(text).into_iter().chain(names.iter().map(|m| label(m)));
     let mut table = Table { head: head.collect(), ..Table::default() };
     let mut sets: Vec<(&str, usize)> = Vec::new();
     let mut sources: Vec<(&str, usize, &str, &str)> = Vec::new();
@@ -137,7 +125,7 @@ pub(super) fn metrics(runs: &[Run]) -> Markup {
                 ul {
                     "\n"
                     @for (metric, count, of, source) in sources {
-                        li { (spoken(metric)) ": " (count) " " (text(of)) ", " (text(source)) } "\n"
+                        li { (label(metric)) ": " (count) " " (text(of)) ", " (text(source)) } "\n"
                     }
                 }
                 "\n"
