@@ -138,7 +138,9 @@ fn data_without_labels_leave_pixels_to_measure() {
     assert_eq!(found.count, 20);
     assert_eq!(names(&found), ["correlation", "std", "swd", "patch_swd", "nyquist", "phase2", "phase8", "border"]);
     let reasons: Vec<String> = found.refused.iter().map(|r| format!("{}: {}", r.metric, r.reason)).collect();
-    assert_eq!(reasons.len(), 6);
+    // MS-SSIM, the four of features, and both of classes.
+    assert_eq!(reasons.len(), 7);
+    assert!(reasons[6].starts_with("class_divergence: folder `"), "{}", reasons[6]);
     assert!(reasons[1].starts_with("fid: folder `"), "{}", reasons[1]);
     assert!(
         reasons[5].contains(
