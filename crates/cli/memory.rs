@@ -22,6 +22,3 @@ pub(crate) fn keep() {
 /// Other allocators keep what they have.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn keep() {}
-
-#[allow(unused_imports, reason = "benches share this file for the allocator alone")]
-pub(crate) use fintan::free_memory as free;

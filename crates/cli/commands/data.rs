@@ -34,7 +34,7 @@ pub(super) fn data(command: &DataCommand) -> Result<(), Failure> {
 
 fn info(args: &DataArgs) -> Result<Images, Failure> {
     let (data, wanted) = find(args)?;
-    let images = Images::load(&data, &wanted, crate::memory::free())?;
+    let images = Images::load(&data, &wanted, fintan::free_memory())?;
     let classes = images.labels.as_ref().map(|labels| {
         let mut counts = vec![0_usize; labels.iter().max().map_or(0, |&m| usize::from(m) + 1)];
         for &label in labels {

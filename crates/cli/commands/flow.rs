@@ -69,7 +69,7 @@ impl Predicted {
     fn of(path: &Path, placement: &Placement) -> Result<Self, Failure> {
         let run = RunDir::open(path)?;
         let wrong = |message: &str| Failure::input(format!("`{}`: {message}", path.display()));
-        let memory = MemoryBound { held: Held::Layer, free: crate::memory::free() };
+        let memory = MemoryBound { held: Held::Layer, free: fintan::free_memory() };
         let Subject::Network(network) = subject_of_run(&run, &[], memory)? else {
             return Err(wrong("losses can be predicted for a network with a task, not for a GAN"));
         };

@@ -65,7 +65,7 @@ fn cost(experiment: &SupervisedExperiment, placement: &Placement) -> Result<f64,
     let drawn = DataSource::Teacher(Teacher::default());
     let task = fintan_config::Supervised { test: 1, ..experiment.task.clone() };
     let experiment = SupervisedExperiment { task: &task, data: &drawn, ..*experiment };
-    let train = TaskData::load(&experiment, crate::memory::free())?.train;
+    let train = TaskData::load(&experiment, fintan::free_memory())?.train;
     let (device, dtype) = (&placement.device, placement.dtype);
     let (inputs, targets) = (train.batch(0..train.len(), device, dtype), train.targets(device, dtype));
     let mut trainee = Supervised::new(&experiment, placement);

@@ -92,7 +92,7 @@ pub(super) fn read_export(weights: &Path, placement: &Placement) -> Result<Netwo
     let text = fs_err::read(&beside).map_err(Failure::input)?;
     let described: Description = serde_json::from_slice(&text).map_err(|e| wrong(&beside, &e))?;
     let architecture = described.architecture().map_err(|e| wrong(&beside, &e))?;
-    let memory = MemoryBound { held: Held::Parameters, free: crate::memory::free() };
+    let memory = MemoryBound { held: Held::Parameters, free: fintan::free_memory() };
     memory.admit(&architecture).map_err(|e| wrong(&beside, &format!("`{}`: {}", e.key, e.message)))?;
     let drawn = Network::init(&architecture, &mut stream(0, Purpose::Generator, 0), placement);
     drawn.with_tensors(&tensors).map_err(|e| wrong(weights, &e))

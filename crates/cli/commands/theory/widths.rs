@@ -23,7 +23,7 @@ pub(super) fn check(architecture: &Architecture, args: &Theory) -> Result<(), Fa
     if args.widths.iter().all(|width| *width == args.widths[0]) {
         return Err(Failure::input("--widths needs at least two widths, such as 32,64,128"));
     }
-    let memory = MemoryBound { held: Held::Parameters, free: crate::memory::free() };
+    let memory = MemoryBound { held: Held::Parameters, free: fintan::free_memory() };
     for &width in &args.widths {
         let wider = with_hidden_width(&architecture.before_output(), width as usize).map_err(refused)?;
         let admitted = memory.admit(&wider);

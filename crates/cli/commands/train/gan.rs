@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
 
 pub(crate) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
-    let images = Images::load(&experiment.settings.data, &experiment.settings.image, crate::memory::free())?;
+    let images = Images::load(&experiment.settings.data, &experiment.settings.image, fintan::free_memory())?;
     if !voice.quiet {
         let size = images.size;
         let kind = if images.channels == 1 { "grey" } else { "RGB" };

@@ -26,7 +26,7 @@ pub(crate) fn task_of<'a>(network: &'a NetworkExperiment, name: &str) -> Result<
 }
 
 pub(super) fn load(experiment: &SupervisedExperiment, voice: &Voice) -> Result<TaskData, Failure> {
-    let data = TaskData::load(experiment, crate::memory::free())?;
+    let data = TaskData::load(experiment, fintan::free_memory())?;
     if !voice.quiet {
         let classes: Vec<String> = data.classes.iter().map(u8::to_string).collect();
         let classes = if classes.is_empty() { String::new() } else { format!(", classes {}", classes.join(", ")) };

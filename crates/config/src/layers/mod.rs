@@ -85,9 +85,9 @@ layers! {
     /// A change of the shape that keeps the values, in channel, row, column order.
     Reshape(Shape) is "reshape", defined by shape => reshape::Reshape(*shape);
     /// An image as a vector, in channel, row, column order.
-    Flatten(Empty) is "flatten", defined by _ => flatten::Flatten;
+    Flatten(Empty) is "flatten", defined by Empty {} => flatten::Flatten;
     /// The mean over all positions.
-    GlobalAveragePool(Empty) is "global_average_pool", defined by _ => global_average_pool::GlobalAveragePool;
+    GlobalAveragePool(Empty) is "global_average_pool", defined by Empty {} => global_average_pool::GlobalAveragePool;
     /// A residual block: `y = scale · (branch(x) + shortcut(x))`.
     Residual(Residual) is "residual", defined by block => residual::Block(block);
 }

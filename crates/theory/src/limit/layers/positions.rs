@@ -16,8 +16,14 @@ impl Walk<'_> {
     pub(super) fn positions(&mut self, signal: &Signal, windows: &[Window], all: bool) -> Signal {
         let positions = windows.len();
         let all = all && positions > 1;
+        // Copies alone need no sums: of each position the one that it copies, or none for zeros.
+        let is_mean = averages(windows);
+        let copies: Vec<Option<usize>> = windows.iter().map(|window| window.sources.first().copied()).collect();
         let mapped = |field: &Field| {
             Field::from_fn(positions, all, |p, q| {
+                if !is_mean {
+                    return copies[p].zip(copies[q]).map_or(0.0, |(i, j)| field.at(i, j));
+                }
                 let (a, b) = (&windows[p], &windows[q]);
                 let sum: f64 = a.sources.iter().flat_map(|&i| b.sources.iter().map(move |&j| field.at(i, j))).sum();
                 sum / (a.divisor as f64 * b.divisor as f64)
@@ -28,7 +34,7 @@ impl Walk<'_> {
             windows.iter().map(of).collect()
         };
         let covariance = mapped(&signal.covariance);
-        let second = if averages(windows) {
+        let second = if is_mean {
             let own: Vec<f64> = (0..positions).map(|p| covariance.at(p, p)).collect();
             self.met.push(own.iter().map(|&value| signal.product(value, [0, 1])).collect());
             let number = self.pools;
@@ -45,13 +51,12 @@ impl Walk<'_> {
             [0, 1].map(|side| each(&signal.second[side]))
         };
         // A copy has the difference of what it copies.
-        let copied = |p: usize| match (&windows[p].sources[..], windows[p].divisor) {
-            (&[source], 1) => Some(source),
-            _ => None,
-        };
-        let gap = Field::from_fn(positions, all, |p, q| match (copied(p), copied(q)) {
+        let is_copy = |window: &Window| window.sources.len() == 1 && window.divisor == 1;
+        let copied: Vec<Option<usize>> =
+            windows.iter().zip(&copies).map(|(window, source)| source.filter(|_| is_copy(window))).collect();
+        let gap = Field::from_fn(positions, all, |p, q| match (copied[p], copied[q]) {
             (Some(p), Some(q)) => signal.gap.at(p, q),
-            _ => (f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q)).max(0.0),
+            (None, _) | (_, None) => (f64::midpoint(second[0][p], second[1][q]) - covariance.at(p, q)).max(0.0),
         });
         Signal {
             tangent: signal.tangent.iter().map(|(owner, field)| (*owner, mapped(field))).collect(),
