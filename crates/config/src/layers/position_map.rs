@@ -35,6 +35,15 @@ impl PositionMap {
         Self { axes: [of(0, input.height), of(1, input.width)] }
     }
 
+    /// The position that each position is, row by row, or none for zeros; no answer where positions are added up.
+    #[must_use]
+    pub fn sources(&self) -> Option<Vec<Option<usize>>> {
+        let [rows, columns] = &self.axes;
+        let (from_rows, from_columns) = (rows.sources()?, columns.sources()?);
+        let of = |y: &Option<usize>, x: &Option<usize>| Some((*y)? * columns.input + (*x)?);
+        Some(from_rows.iter().flat_map(|y| from_columns.iter().map(move |x| of(y, x))).collect())
+    }
+
     /// The positions that each position comes from, and what their sum is divided by, row by row.
     #[must_use]
     pub fn windows(&self) -> Vec<Window> {

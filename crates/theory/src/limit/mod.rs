@@ -23,7 +23,7 @@ mod wiring;
 use fintan_config::{Architecture, Node, NormAxes, Parametrization, Shape, Transform, Window};
 use rayon::prelude::*;
 
-use self::layers::{Linear, averages};
+use self::layers::Linear;
 pub use self::relation::Relation;
 use self::signal::{Field, Owner, Signal, common};
 pub(crate) use self::sweep::Growing;
@@ -127,8 +127,10 @@ enum Step {
     Spread {
         positions: usize,
     },
-    /// A fixed linear map of positions: frames, up-sampling, pools.
-    Positions(Vec<Window>),
+    /// Frames and up-sampling: of each position that comes out, the one that stands there; none for zeros.
+    Copies(Vec<Option<usize>>),
+    /// Pools: of each position that comes out, what is added up and divided.
+    Means(Vec<Window>),
     Residual {
         branch: Vec<Step>,
         shortcut: Vec<Step>,
@@ -347,11 +349,11 @@ impl Walk<'_> {
 fn needs_all(steps: &[Step], all: bool) -> bool {
     steps.iter().rev().fold(all, |all, step| match step {
         // A mean has the covariances of all that is averaged.
-        Step::Positions(windows) => all || averages(windows),
+        Step::Means(_) => true,
         Step::Spread { .. } => false,
         Step::Linear(linear) => all && linear.positions() > 1,
         Step::Residual { branch, shortcut, .. } => needs_all(branch, all) || needs_all(shortcut, all),
-        Step::Activation(..) | Step::LayerNorm { .. } => all,
+        Step::Activation(..) | Step::LayerNorm { .. } | Step::Copies(_) => all,
     })
 }
 
@@ -401,17 +403,17 @@ fn compile(
             }
             Transform::Reshape => return refuse("reshape", "only vectors are reshaped to images"),
             Transform::Positions(map) => {
-                let windows = map.windows();
+                let sources = map.sources();
                 if flattened {
                     // The one position of a vector, as it is.
-                    if windows.len() == 1 && !averages(&windows) {
+                    if sources.is_some_and(|sources| sources == [Some(0)]) {
                         continue;
                     }
                     return refuse(node.layer.name(), FLATTENED);
                 }
-                *pools |= averages(&windows);
-                positions = windows.len();
-                steps.push(Step::Positions(windows));
+                positions = node.output.positions();
+                *pools |= sources.is_none();
+                steps.push(sources.map_or_else(|| Step::Means(map.windows()), Step::Copies));
             }
             Transform::Residual { scale } => {
                 let (branch, behind) = compile(&node.branch, parametrization, positions, pools)?;

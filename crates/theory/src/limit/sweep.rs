@@ -64,7 +64,7 @@ fn scale_parameters(steps: &mut [Step]) {
                 scale_parameters(branch);
                 scale_parameters(shortcut);
             }
-            Step::Activation(..) | Step::LayerNorm { .. } | Step::Spread { .. } | Step::Positions(_) => {}
+            Step::Activation(..) | Step::LayerNorm { .. } | Step::Spread { .. } | Step::Copies(_) | Step::Means(_) => {}
         }
     }
 }

@@ -10,7 +10,6 @@ mod spread;
 use super::signal::Signal;
 use super::{LimitError, Step, Walk};
 pub(super) use linear::Linear;
-pub(super) use positions::averages;
 
 impl Walk<'_> {
     /// `all`: whether the pairs of different positions are needed behind the step.
@@ -20,7 +19,8 @@ impl Walk<'_> {
             Step::Activation(dual, known) => activation::activation(dual, known, self.many, signal),
             Step::LayerNorm { over, eps, affine } => self.layer_norm(*over, *eps, *affine, signal),
             Step::Spread { positions } => Ok(spread::spread(&signal, *positions, all)),
-            Step::Positions(windows) => Ok(self.positions(&signal, windows, all)),
+            Step::Copies(sources) => Ok(positions::copies(&signal, sources, all)),
+            Step::Means(windows) => Ok(self.means(&signal, windows, all)),
             Step::Residual { branch, shortcut, scale } => {
                 let mut signal = signal;
                 signal.fresh = false;
