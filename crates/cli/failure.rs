@@ -8,7 +8,7 @@ use crate::args::Args;
 use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
-use fintan::DeviceError;
+use fintan::{DeviceError, TilesError};
 use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
@@ -89,6 +89,7 @@ impl From<fintan::Error> for Failure {
             Error::Limit(e) => e.into(),
             Error::Train(e) => e.into(),
             Error::Grid(e) => e.into(),
+            Error::Plot(e) => e.into(),
             Error::TooLarge { name, sample, value } => Self::input(format!(
                 "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
             )),
@@ -101,7 +102,37 @@ impl From<fintan::Error> for Failure {
                     "{e}"
                 ))
             }
-            Error::Overflow(_) | Error::SumOverflow => Self::Failed(miette::miette!("{e}")),
+            Error::Tiles(e) => e.into(),
+            Error::Overflow(ref overflow) => {
+                let help = if overflow.is_double_precision() {
+                    "take smaller inputs or weights, or fewer layers; `fintan check` says how signals grow with depth"
+                } else {
+                    "`--f64` computes in double precision, which reaches 1.8e308 where single precision ends at 3.4e38"
+                };
+                Self::Failed(miette::miette!(help = help, "{e}"))
+            }
+            Error::SumOverflow => Self::Failed(miette::miette!(
+                help = "`--f64` keeps it in double precision",
+                "the parts of the kernel are finite, but their sum overflows f32"
+            )),
+            e => Self::input(e),
+        }
+    }
+}
+
+impl From<TilesError> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of tiles needs no help unless it stands here")]
+    fn from(e: TilesError) -> Self {
+        match e {
+            TilesError::NotTiles(_) => Self::input(format!("{e}; choose another --out")),
+            TilesError::OtherKernel { .. } => Self::input(format!("{e}; remove the folder, or choose another --out")),
+            TilesError::Missing { first, .. } => {
+                Self::input(format!("{e}; compute it with --tiles {first}..{}", first + 1))
+            }
+            TilesError::Damaged { .. } => Self::Input(miette::miette!(
+                help = "it is damaged, or was changed; take it away, and it is computed again",
+                "{e}"
+            )),
             e => Self::input(e),
         }
     }

@@ -8,11 +8,12 @@ use fintan_data::DataError;
 use fintan_moments::InputError;
 use fintan_net::weights::WeightsError;
 use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
-use fintan_report::GridError;
+use fintan_report::{GridError, PlotError};
 use fintan_theory::{LimitError, TuneError};
 use fintan_train::{CheckpointError, TrainError};
 
 use crate::device::DeviceError;
+use crate::kernel::TilesError;
 use crate::memory::MemoryError;
 
 /// Why something could not be done.
@@ -66,9 +67,12 @@ pub enum Error {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// A plot or a grid cannot be drawn.
+    /// A picture of values cannot be drawn.
     #[error(transparent)]
     Grid(#[from] GridError),
+    /// A plot of curves cannot be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     /// A GAN collapsed and was to stop then.
     #[error("stopped after step {step}: {message}")]
     Collapsed {
@@ -176,6 +180,17 @@ pub enum Error {
     /// A network that does not exist in this configuration.
     #[error("the configuration describes a network by itself; only a GAN has a {0}")]
     NotAGan(&'static str),
+    /// Tiles of a kernel cannot be used.
+    #[error(transparent)]
+    Tiles(#[from] TilesError),
+    /// Too little memory for the vectors of an iteration.
+    #[error("{source}; more vectors do not fit into {memory}")]
+    FewVectors {
+        /// How far the iteration came.
+        source: SpectrumError,
+        /// The memory that it may take.
+        memory: Bytes,
+    },
     /// The kernel overflows.
     #[error("{0}")]
     Overflow(Overflow),

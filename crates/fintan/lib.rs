@@ -30,31 +30,35 @@ mod memory;
 mod moments;
 mod network;
 mod record;
-mod stored;
 mod training;
 
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
 pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
 pub use inputs::{Inputs, TaskSamples, read_samples};
-pub use kernel::{Kernel, KernelBuilder};
+pub use kernel::{
+    EigenvalueSummary, Kernel, KernelBuilder, KernelMetadata, KernelSummary, LargestEigenpairs, PreparedKernel,
+    TileProgress, TileStore, TilesError, WriteOrder,
+};
 pub use memory::{MemoryError, free_memory, parse_memory};
 pub use moments::{MeasuredMoments, Moments};
 pub use network::{Network, NetworkLoader, Role};
-pub use stored::KernelMetadata;
 pub use training::{Losses, Run, Training, train};
 
 /// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
 ///
 /// They take and return types of those crates.
 pub mod parts {
-    pub use crate::kernel::half_of_free_memory;
+    pub use crate::kernel::stored::{
+        Convention, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array,
+    };
+    pub use crate::kernel::written::checkerboard_json;
+    pub use crate::kernel::{WriteOrder, half_of_free_memory, write_kernel};
     pub use crate::moments::{moments_pool, realisations_at_a_time};
     pub use crate::record::{
         GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
         write_task_data,
     };
-    pub use crate::stored::{Convention, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array};
     pub use crate::training::channels_first;
 }
 

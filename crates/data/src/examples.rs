@@ -4,12 +4,11 @@ use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_config::{DataSource, Goal, InputScale, Reader, Shape, SupervisedExperiment};
-use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
-use rand_chacha::ChaCha20Rng;
 
 use crate::error::DataError;
 use crate::images::{Images, fingerprint};
+use crate::seeds::{Purpose, stream};
 use crate::teacher;
 
 /// Inputs with targets.
@@ -158,7 +157,7 @@ fn labelled(images: &Images, how: &str, experiment: &SupervisedExperiment) -> Re
             task.train, task.test
         )));
     }
-    chosen.shuffle(&mut draws(seed, Purpose::Subset));
+    chosen.shuffle(&mut stream(seed, Purpose::TaskSubset, 0));
     let (train, test) = (&chosen[..task.train], &chosen[chosen.len() - task.test..]);
     for (k, class) in classes.iter().enumerate() {
         if !train.iter().any(|&(_, c)| c == k) {
@@ -179,29 +178,6 @@ fn labelled(images: &Images, how: &str, experiment: &SupervisedExperiment) -> Re
         remarks: images.remarks(),
         classes,
     })
-}
-
-/// What random numbers of a task's samples are for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Purpose {
-    /// Which images, and which of them are tested on.
-    Subset,
-    /// Inputs of a teacher's samples, two streams so that neither set moves when the other grows.
-    Train,
-    Test,
-    /// Noise on its targets.
-    Noise,
-    /// Directions of its function.
-    Function,
-}
-
-/// A stream of its own for each purpose: with one stream, the directions of a teacher would be its first inputs.
-pub(crate) fn draws(seed: u64, purpose: Purpose) -> ChaCha20Rng {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    // Apart from the streams of training, which have small numbers here.
-    key[8] = 128 + purpose as u8;
-    ChaCha20Rng::from_seed(key)
 }
 
 /// Image `i` as an input, channels first.

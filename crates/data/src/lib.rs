@@ -19,6 +19,7 @@ mod left_out;
 mod order;
 mod parallel;
 mod picture;
+mod seeds;
 mod shapes;
 mod teacher;
 
@@ -29,4 +30,5 @@ pub use files::looks_like_tar;
 pub use images::{Images, fingerprint, fingerprint_of_values};
 pub use left_out::{LeftOut, Reason};
 pub use order::Order;
+pub use seeds::{Purpose, stream};
 pub use shapes::CLASSES;

@@ -4,7 +4,8 @@ use fintan_config::{Goal, SupervisedExperiment, Teacher};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::examples::{Examples, Purpose, TaskData, class_target, draws, onto_sphere};
+use crate::examples::{Examples, TaskData, class_target, onto_sphere};
+use crate::seeds::{Purpose, stream};
 
 pub(crate) fn draw(settings: &Teacher, experiment: &SupervisedExperiment) -> TaskData {
     let SupervisedExperiment { seed, network, task, .. } = *experiment;
@@ -12,7 +13,7 @@ pub(crate) fn draw(settings: &Teacher, experiment: &SupervisedExperiment) -> Tas
     let functions = if task.goal == Goal::Classification { 1 } else { outputs };
     let function = Function::new(settings, functions, n);
     let set = |count: usize, purpose: Purpose, noise: f64| {
-        let (mut rng, mut noises) = (draws(seed, purpose), draws(seed, Purpose::Noise));
+        let (mut rng, mut noises) = (stream(seed, purpose, 0), stream(seed, Purpose::TargetNoise, 0));
         let (mut inputs, mut targets) = (Vec::with_capacity(count * n), Vec::with_capacity(count * outputs));
         for _ in 0..count {
             let x = direction(n, &mut rng);
@@ -31,8 +32,8 @@ pub(crate) fn draw(settings: &Teacher, experiment: &SupervisedExperiment) -> Tas
     let classes = if task.goal == Goal::Classification { vec![0, 1] } else { Vec::new() };
     let source = format!("built-in teacher (polynomial of degree {}, seed {})", settings.degree, settings.seed);
     TaskData {
-        train: set(task.train, Purpose::Train, settings.noise),
-        test: set(task.test, Purpose::Test, 0.0),
+        train: set(task.train, Purpose::TrainInputs, settings.noise),
+        test: set(task.test, Purpose::TestInputs, 0.0),
         source,
         remarks: Vec::new(),
         classes,
@@ -54,7 +55,7 @@ struct Function {
 
 impl Function {
     fn new(settings: &Teacher, outputs: usize, n: usize) -> Self {
-        let mut rng = draws(settings.seed, Purpose::Function);
+        let mut rng = stream(settings.seed, Purpose::TeacherFunction, 0);
         let mut unit = || direction(n, &mut rng).into_iter().map(|v| v / (n as f64).sqrt()).collect();
         Self { directions: (0..outputs).map(|_| (0..settings.degree).map(|_| unit()).collect()).collect() }
     }

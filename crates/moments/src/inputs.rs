@@ -4,7 +4,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use fintan_config::{DataSource, Moments, Shape, Spectrum};
 use rand::RngExt as _;
 
-use crate::normals::{Normals, Purpose, stream};
+use crate::normals::{Drawn, Normals, stream};
 
 /// Inputs that batches are chosen from.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,7 +108,7 @@ impl Batch {
         pool: Option<&Pool>,
     ) -> Result<Self, InputError> {
         let (count, len) = (settings.batch, settings.batch * shape.len());
-        let mut normals = Normals::new(seed, realisation, Purpose::Signal, 0);
+        let mut normals = Normals::new(seed, realisation, Drawn::Signal, 0);
         let signal = match (pool, &settings.inputs) {
             (Some(pool), _) => chosen(pool, count, seed, realisation),
             (None, DataSource::Spectrum(Spectrum { exponent })) if shape.is_vector() => {
@@ -129,7 +129,7 @@ impl Batch {
                 | DataSource::Teacher(_),
             ) => normals.take(len, 1.0).into_iter().map(f64::from).collect(),
         };
-        let noise = Normals::new(seed, realisation, Purpose::Noise, 0).take(len, 1.0);
+        let noise = Normals::new(seed, realisation, Drawn::Noise, 0).take(len, 1.0);
         let noise = noise.into_iter().map(f64::from).collect();
         Self::new(signal, noise, shape.channels, count, settings, realisation)
     }
@@ -205,7 +205,7 @@ fn standardize(values: &mut [f64], channels: usize) -> Vec<usize> {
 
 /// Some inputs of a data set, each at most once, channels last.
 fn chosen(pool: &Pool, count: usize, seed: u64, realisation: u64) -> Vec<f64> {
-    let mut rng = stream(seed, realisation, Purpose::Choice, 0);
+    let mut rng = stream(seed, realisation, Drawn::Choice, 0);
     let mut order: Vec<usize> = (0..pool.count()).collect();
     let Shape { channels, height, width } = pool.shape;
     let mut signal = Vec::with_capacity(count * pool.shape.len());
@@ -327,7 +327,7 @@ mod tests {
     fn fields_have_the_spectrum_they_are_asked_for() {
         let (count, side, exponent) = (400, 6, 1.5);
         let shape = Shape::image(2, side, side);
-        let signal = fields(&mut Normals::new(1, 0, Purpose::Signal, 0), count, shape, exponent);
+        let signal = fields(&mut Normals::new(1, 0, Drawn::Signal, 0), count, shape, exponent);
         // Power of channel 0 at some frequencies, by the definition of a Fourier transform.
         let power = |u: usize, v: usize| {
             let of = |input: &[f64]| {

@@ -18,9 +18,12 @@
 mod inputs;
 pub mod measure;
 mod normals;
+mod propagation;
 mod realisation;
+mod record;
 pub mod summary;
 
 pub use inputs::{Batch, InputError, Pool};
-pub use normals::{Normals, Purpose};
-pub use realisation::{Death, Draw, Plan, Realisation, Record, Values};
+pub use normals::{Drawn, Normals};
+pub use realisation::{Draw, Plan};
+pub use record::{Death, Realisation, Record, Values};

@@ -18,10 +18,10 @@ pub struct Normals {
     core: ChaCha8Core,
 }
 
-/// What is drawn.
+/// What is drawn of a realisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
-pub enum Purpose {
+pub enum Drawn {
     /// Inputs.
     Signal = 1,
     /// Changes of inputs.
@@ -38,7 +38,7 @@ const BLOCK: usize = 512;
 impl Normals {
     /// The stream of a purpose; `index` tells streams of one purpose apart.
     #[must_use]
-    pub fn new(seed: u64, realisation: u64, purpose: Purpose, index: u64) -> Self {
+    pub fn new(seed: u64, realisation: u64, purpose: Drawn, index: u64) -> Self {
         Self { core: ChaCha8Core::from_seed(key(seed, realisation, purpose, index)) }
     }
 
@@ -70,11 +70,11 @@ impl Normals {
 
 /// The random numbers of a purpose.
 #[must_use]
-pub(crate) fn stream(seed: u64, realisation: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
+pub(crate) fn stream(seed: u64, realisation: u64, purpose: Drawn, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key(seed, realisation, purpose, index))
 }
 
-fn key(seed: u64, realisation: u64, purpose: Purpose, index: u64) -> [u8; 32] {
+fn key(seed: u64, realisation: u64, purpose: Drawn, index: u64) -> [u8; 32] {
     let mut key = [0_u8; 32];
     for (bytes, word) in key.chunks_mut(8).zip([seed, realisation, purpose as u64, index]) {
         bytes.copy_from_slice(&word.to_le_bytes());
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_transform_is_that_of_the_library_functions() {
-        let mut rng = stream(3, 1, Purpose::Noise, 0);
+        let mut rng = stream(3, 1, Drawn::Noise, 0);
         let words = (0..200_000).map(|_| rng.next_u32()).chain([0, 1, 2, 3, u32::MAX, u32::MAX - 1, 1 << 30, 1 << 31]);
         for word in words.chain((0..32).flat_map(|i| [(i << 27) - u32::from(i > 0), (i << 27) + 1])) {
             let u = (f64::from(word >> 1) + 0.5) / 2_147_483_648.0;
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn numbers_are_standard_normal_and_independent() {
         let n = 4_000_000;
-        let values = Normals::new(7, 0, Purpose::Weights, 0).take(n, 1.0);
+        let values = Normals::new(7, 0, Drawn::Weights, 0).take(n, 1.0);
         let mean = |of: &dyn Fn(f64) -> f64| values.iter().map(|&v| of(f64::from(v))).sum::<f64>() / n as f64;
         // (value, expected, standard deviation of one term)
         let root = (n as f64).sqrt();
@@ -203,13 +203,13 @@ mod tests {
     #[test]
     fn streams_differ_and_repeat() {
         let of = |seed, realisation, purpose, index| Normals::new(seed, realisation, purpose, index).take(1500, 1.0);
-        let first = of(1, 2, Purpose::Weights, 3);
-        assert_eq!(first, of(1, 2, Purpose::Weights, 3));
+        let first = of(1, 2, Drawn::Weights, 3);
+        assert_eq!(first, of(1, 2, Drawn::Weights, 3));
         for other in [
-            of(2, 2, Purpose::Weights, 3),
-            of(1, 3, Purpose::Weights, 3),
-            of(1, 2, Purpose::Noise, 3),
-            of(1, 2, Purpose::Weights, 4),
+            of(2, 2, Drawn::Weights, 3),
+            of(1, 3, Drawn::Weights, 3),
+            of(1, 2, Drawn::Noise, 3),
+            of(1, 2, Drawn::Weights, 4),
         ] {
             assert_ne!(first, other);
         }

@@ -3,7 +3,7 @@
 use fintan_config::Unit;
 use serde::Serialize;
 
-use crate::realisation::{Realisation, Record};
+use crate::record::{Realisation, Record};
 
 /// A quantity at one depth, over realisations.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -89,7 +89,7 @@ fn the_size_of_the_noise_does_not_matter() {
             batch,
             &mut |_, shape, std| {
                 seed += 1;
-                let values = fintan_moments::Normals::new(1, 1, fintan_moments::Purpose::Weights, seed)
+                let values = fintan_moments::Normals::new(1, 1, fintan_moments::Drawn::Weights, seed)
                     .take(shape[0] * shape[1], std as f32);
                 burn::tensor::TensorData::new(values, shape)
             },

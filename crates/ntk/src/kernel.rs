@@ -1,5 +1,6 @@
 //! Kernels and pieces of kernels.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::ops::{AddAssign, Range};
 
@@ -70,6 +71,15 @@ impl Values {
     #[must_use]
     pub fn zeros(len: usize, double: bool) -> Self {
         if double { Self::F64(written(len)) } else { Self::F32(written(len)) }
+    }
+
+    /// The numbers as `T`, which is their type.
+    pub(crate) fn slice_mut<T: 'static>(&mut self) -> &mut [T] {
+        let numbers: &mut dyn Any = match self {
+            Self::F32(numbers) => numbers,
+            Self::F64(numbers) => numbers,
+        };
+        numbers.downcast_mut::<Vec<T>>().expect("full kernels are kept in the precision in which they are computed")
     }
 
     /// How many.

@@ -44,6 +44,14 @@ pub enum Overflow {
 const ROWS: usize = 16;
 
 impl Overflow {
+    /// Whether the kernel was computed in f64.
+    #[must_use]
+    pub fn is_double_precision(&self) -> bool {
+        let (Self::Output { precision, .. } | Self::Cotangent { precision, .. } | Self::Products { precision, .. }) =
+            self;
+        *precision == "f64"
+    }
+
     /// Looks for the place: passes are repeated, sample by sample where samples are not coupled.
     #[must_use]
     pub fn of(problem: &Problem, kernel: Option<&Kernel>) -> Self {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Element, Tensor, TensorData};
 use fintan_config::Shape;
 use fintan_net::{ConvLayer, ConvTail, Lowering, TailInput};
 
@@ -65,29 +65,6 @@ pub(crate) fn into_kernel(problem: &Problem, tails: &[ConvTail; 2], outputs: &[R
     }
 }
 
-/// Numbers that tensors and cones share.
-trait Number: Real + burn::tensor::Element {
-    fn slice(values: &mut Values) -> &mut [Self];
-}
-
-impl Number for f32 {
-    fn slice(values: &mut Values) -> &mut [Self] {
-        match values {
-            Values::F32(numbers) => numbers,
-            Values::F64(_) => unreachable!("full kernels are kept in the precision in which they are computed"),
-        }
-    }
-}
-
-impl Number for f64 {
-    fn slice(values: &mut Values) -> &mut [Self] {
-        match values {
-            Values::F64(numbers) => numbers,
-            Values::F32(_) => unreachable!("full kernels are kept in the precision in which they are computed"),
-        }
-    }
-}
-
 struct Pixels<'p, T> {
     problem: &'p Problem,
     tails: &'p [ConvTail; 2],
@@ -97,7 +74,7 @@ struct Pixels<'p, T> {
     plans: [Plan; 2],
 }
 
-impl<'p, T: Number> Pixels<'p, T> {
+impl<'p, T: Real + Element> Pixels<'p, T> {
     fn new(problem: &'p Problem, tails: &'p [ConvTail; 2], outputs: &'p [Range<usize>; 2]) -> Self {
         Self {
             problem,
@@ -217,9 +194,9 @@ impl<'p, T: Number> Pixels<'p, T> {
             TailInput::Nothing | TailInput::Layers => None,
         };
         if let [whole] = parts {
-            return full_at(layout, left, right, input, Target::Sum(T::slice(whole)));
+            return full_at(layout, left, right, input, Target::Sum(whole.slice_mut()));
         }
-        let mut slots: Vec<Option<&mut [T]>> = parts.iter_mut().map(|part| Some(T::slice(part))).collect();
+        let mut slots: Vec<Option<&mut [T]>> = parts.iter_mut().map(|part| Some(part.slice_mut())).collect();
         let mut pair = |parameter: usize| {
             [0, 1].map(|i| slots[parameter + i].take().expect("every parameter belongs to one layer"))
         };
@@ -261,7 +238,7 @@ impl<'p, T: Number> Pixels<'p, T> {
 }
 
 /// The values of a tensor in its own precision.
-fn host<T: Number, const D: usize>(x: Tensor<D>) -> Vec<T> {
+fn host<T: Real + Element, const D: usize>(x: Tensor<D>) -> Vec<T> {
     match x.into_data().try_into_vec::<T>() {
         Ok(values) => values,
         Err(_) => unreachable!("the type was chosen by the tensor's"),

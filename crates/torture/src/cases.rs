@@ -14,7 +14,7 @@ use crate::interrupted::Interrupted;
 use crate::program::Program;
 use crate::races::Races;
 use crate::tally::Tally;
-use crate::{corpus, interrupted, mutants, races};
+use crate::{interrupted, mutants, races, subjects};
 
 /// What is done to the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -111,7 +111,7 @@ impl Harness {
     fn row(&self, group: Group, case: u64) -> String {
         match group {
             Group::Kill | Group::Error => self.interrupted.scenario(case).name.into(),
-            Group::Mutant => corpus::subject(case).kind.into(),
+            Group::Mutant => subjects::subject(case).kind.into(),
             Group::Race => races::of(case).name.into(),
         }
     }

@@ -19,6 +19,7 @@ mod program;
 mod races;
 mod scenarios;
 mod strace;
+mod subjects;
 mod tally;
 mod tree;
 

@@ -7,14 +7,14 @@ use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::cases::{Failure, Harness};
-use crate::corpus::{self, Subject};
 use crate::mutate::{Format, Mutant, Npy, mutate, unzip};
 use crate::program::{Ending, words};
+use crate::subjects::{self, Subject};
 use crate::tree;
 
 /// Damages a file and reads it.
 pub(crate) fn damage(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), Failure> {
-    let subject = corpus::subject(case);
+    let subject = subjects::subject(case);
     let made = harness.corpus.folder(harness)?;
     let file = subject.file(made, &mut rng)?;
     let whole = fs_err::read(made.join(&file)).map_err(|e| e.to_string())?;

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::gan::Gan;
 use crate::optimizer::Optimizer;
-use crate::seeds::{Purpose, stream};
 use crate::supervised::Supervised;
 use crate::training::{Part, Trainee};
+use fintan_data::{Purpose, stream};
 
 /// Version of the files above.
 const VERSION: u32 = 1;

@@ -12,8 +12,8 @@ use fintan_net::{Mode, Network, Placement};
 
 use crate::gan::real_samples;
 use crate::optimizer::{Optimizer, rates};
-use crate::seeds::{Purpose, stream};
 use crate::task_loss::cotangent;
+use fintan_data::{Purpose, stream};
 
 /// Images that pass through a network at a time when it is only looked at.
 const CHUNK: usize = 256;

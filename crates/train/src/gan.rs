@@ -14,9 +14,9 @@ use crate::gan_step::StepOutcome;
 use crate::gradient_penalty::Penalties;
 use crate::optimizer::{Optimizer, rates};
 use crate::sampling::sample;
-use crate::seeds::{Purpose, stream};
 use crate::spectral_norm::SpectralNorm;
 use crate::training::{Ending, Observer, ObserverError, Part, Schedule, Session, TrainError, Trainee, check_loss, run};
+use fintan_data::{Purpose, stream};
 
 /// Samples behind the measures of a log line.
 const LOGGED_SAMPLES: usize = 128;

@@ -10,8 +10,9 @@ use rand::RngExt as _;
 
 use crate::gan::Gan;
 use crate::gradient_penalty::Penalty;
+use crate::latents::latents;
 use crate::losses::{DiscriminatorLoss, Judged, Victory, adversarial};
-use crate::seeds::{Purpose, latents, stream};
+use fintan_data::{Purpose, stream};
 
 /// Losses and verdicts of one step, still on the device.
 #[derive(Debug, Clone)]

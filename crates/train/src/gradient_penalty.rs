@@ -6,7 +6,7 @@ use fintan_net::{Mode, Network, Placement};
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
 
-use crate::seeds::{Purpose, stream};
+use fintan_data::{Purpose, stream};
 
 /// The penalties of a loss, and the discriminator on the autodiff device.
 ///

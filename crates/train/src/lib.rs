@@ -11,10 +11,10 @@ mod gan;
 mod gan_step;
 mod gradient_penalty;
 mod health;
+mod latents;
 mod losses;
 mod optimizer;
 mod sampling;
-mod seeds;
 mod spectral_norm;
 mod supervised;
 mod task_loss;
@@ -24,12 +24,13 @@ pub use checkpoint::{
     CheckpointError, DataFingerprint, checkpoint_files, read_data, read_discriminator, read_network, read_sampler,
 };
 pub use classifier::{Classifier, ClassifierSettings, Halves, features};
+pub use fintan_data::{Purpose, stream};
 pub use gan::{Gan, real_measures, real_samples};
 pub use gan_step::StepOutcome;
 pub use health::Health;
+pub use latents::latents;
 pub use optimizer::{Optimizer, rates};
 pub use sampling::{draw_latents, generate, sample, slerp};
-pub use seeds::{Purpose, latents, stream};
 pub use supervised::Supervised;
 pub use task_loss::Score;
 pub use training::{Ending, Observer, ObserverError, Observers, Part, TrainError, Trainee};

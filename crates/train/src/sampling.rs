@@ -5,7 +5,7 @@ use fintan_metrics::{Samples, Tick};
 use fintan_net::{Mode, Network};
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::seeds::{Purpose, stream};
+use fintan_data::{Purpose, stream};
 
 /// Samples generated at a time.
 const CHUNK: usize = 256;

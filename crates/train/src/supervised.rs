@@ -10,9 +10,9 @@ use fintan_net::{Mode, Network, Placement};
 
 use crate::checkpoint::DataFingerprint;
 use crate::optimizer::{Optimizer, rates};
-use crate::seeds::{Purpose, stream};
 use crate::task_loss::{Score, cotangent, score};
 use crate::training::{Ending, Observer, Part, Schedule, Session, TrainError, Trainee, check_loss, check_state, run};
+use fintan_data::{Purpose, stream};
 
 /// Samples that pass through the network at a time when it is only looked at.
 const CHUNK: usize = 1024;

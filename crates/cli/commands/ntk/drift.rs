@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 
+use fintan::{Device, WriteOrder};
 use fintan_artifact::{RunDir, write_whole};
-use fintan_ntk::{Entries, Kernel, SpectrumError, TileSize};
-use fintan_predict::{KernelDrift, KernelReference};
+use fintan_predict::KernelDrift;
 use serde_json::json;
 
-use super::{About, Found, Order, beside, finish, inputs, overflow, plan, problem};
-use crate::args::Ntk;
-use crate::device::Opened;
+use super::{Found, beside, request};
+use crate::args::{EntriesChoice, Ntk};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
 
@@ -19,38 +18,27 @@ use crate::voice::{answer, answer_json, tell};
 /// | --- | --- |
 /// | `drift` | ‖Θ - Θ₀‖ / ‖Θ₀‖, Frobenius norms, Θ₀ of the first checkpoint |
 /// | `alignment` | ❘⟨v, v₀⟩❘ of the leading eigenvectors |
-pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
+pub(super) fn drift(args: &Ntk, device: &Device) -> Result<(), Failure> {
     let path = args.path.as_deref().expect("clap asks for it");
     let run = RunDir::open(path)?;
     let steps = run.checkpoints()?;
     if steps.is_empty() {
         run.find_checkpoint(None)?;
     }
-    let mut network = "network";
-    let mut first: Option<KernelReference> = None;
+    let (mut network, mut first) = ("network", None);
     let (mut table, mut rows) = (String::from("step,trace,drift,alignment\n"), Vec::new());
     for step in steps {
-        let subject = Found::open(args, Some(step), &opened.placement)?;
-        let place = beside(&subject.place, args);
-        network = subject.word;
-        let problem = problem(args, subject, &opened.placement)?;
-        if problem.entries() == Entries::Diagonal || !problem.is_symmetric() {
-            return Err(SpectrumError::NotSymmetric.into());
+        let found = Found::open(args, Some(step), device)?;
+        let place = beside(&found.place, args);
+        network = found.network.role().name();
+        let prepared = request(args, &found)?.prepare()?;
+        if args.entries == EntriesChoice::Diagonal || !prepared.is_symmetric() {
+            return Err(fintan::Error::from(fintan_ntk::SpectrumError::NotSymmetric).into());
         }
-        let plan = plan(args, &problem, TileSize::default())?;
-        let mut kernel = Kernel::compute(&problem, &plan);
-        if !kernel.is_finite() {
-            return Err(overflow(&problem, Some(&kernel)));
-        }
-        if args.mean {
-            kernel.divide(kernel.outputs as f64);
-        }
-        let total = kernel.total();
-        let spectrum = kernel.spectrum(&total)?;
-        let reference = first.get_or_insert_with(|| KernelReference::new(&total, &spectrum));
-        let KernelDrift { relative: moved, alignment } = reference.drift(&total, &spectrum);
-        let trace = kernel.trace(&total);
-        finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem), f64::INFINITY, Order::KernelFirst)?;
+        let kernel = prepared.compute(&prepared.plan()?, |_| ())?;
+        let KernelDrift { relative: moved, alignment } = kernel.drift(&mut first)?;
+        let trace = kernel.trace();
+        kernel.write_within(&place, f64::INFINITY, WriteOrder::KernelFirst)?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");
         if !args.voice.quiet && !args.voice.json {
             tell!("step {step:>7}  trace {trace:>12.4}  drift {moved:.4}  alignment {alignment:.4}");

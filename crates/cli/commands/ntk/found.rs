@@ -1,11 +1,11 @@
 //! The network that is asked about and its inputs.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use fintan::{Device, Inputs, Network, Shape, TaskSamples};
 use fintan_artifact::RunDir;
 use fintan_config::Held;
-use fintan_net::Placement;
 
 use crate::args::{Ntk, Which};
 use crate::commands::settings_of_run::say_edits;
@@ -14,15 +14,12 @@ use crate::failure::Failure;
 /// The network that was asked for, and what belongs to it.
 pub(super) struct Found {
     pub(super) network: Network,
-    pub(super) seed: u64,
     /// Where the kernel goes.
     pub(super) place: PathBuf,
-    /// What the network is called in files.
-    pub(super) word: &'static str,
 }
 
 impl Found {
-    pub(super) fn open(args: &Ntk, step: Option<u64>, placement: &Placement) -> Result<Self, Failure> {
+    pub(super) fn open(args: &Ntk, step: Option<u64>, device: &Device) -> Result<Self, Failure> {
         let path = args.path.as_deref().expect("clap asks for it");
         let loader = Network::open(path).bound(args.on.device.bound(Held::Parameters));
         let loader = args.set.iter().fold(loader, |loader, set| loader.set(set));
@@ -32,7 +29,7 @@ impl Found {
             let run = RunDir::open(path)?;
             say_edits(&run, &run.environment()?, false);
         }
-        let mut network = loader.load()?.on(Device::from(placement.clone()));
+        let mut network = loader.load()?.on(device.clone());
         if args.network == Which::Discriminator && network.is_of_gan() {
             network = network.discriminator()?;
         }
@@ -47,7 +44,7 @@ impl Found {
             (Some(run), Some(step)) => run.join("ntk").join(format!("step_{step:06}_{word}.npz")),
             _ => PathBuf::from(format!("{}.ntk.npz", path.file_stem().unwrap_or_default().to_string_lossy())),
         };
-        Ok(Self { seed: network.seed(), network, place, word })
+        Ok(Self { network, place })
     }
 }
 
@@ -92,4 +89,12 @@ pub(super) fn outputs(args: &Ntk, shape: Shape) -> Result<Vec<usize>, Failure> {
     let chosen = args.channel.map_or(0..channels, |c| c..c + 1);
     let positions = || (0..height).step_by(every).flat_map(|y| (0..width).step_by(every).map(move |x| y * width + x));
     Ok(chosen.flat_map(|c| positions().map(move |p| c * height * width + p)).collect())
+}
+
+/// `a..b`, tiles of a plan.
+pub(super) fn tile_range(text: &str, count: usize) -> Result<Range<usize>, Failure> {
+    let parsed = text.split_once("..").and_then(|(a, b)| Some(a.trim().parse().ok()?..b.trim().parse().ok()?));
+    parsed.filter(|range: &Range<usize>| range.start < range.end && range.end <= count).ok_or_else(|| {
+        Failure::input(format!("--tiles must be A..B within 0..{count}, the tiles of this plan, got `{text}`"))
+    })
 }

@@ -2,28 +2,22 @@
 
 mod drift;
 mod found;
-mod spectrum;
 mod tally;
-mod tiles;
-mod written;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fintan::parts::{entries_name, half_of_free_memory};
-use fintan::{Device, Kernel as Request, TaskSamples};
+use fintan::{Device, Kernel, KernelBuilder, KernelSummary, LargestEigenpairs, TaskSamples, TileStore, WriteOrder};
 use fintan_config::Bytes;
-use fintan_net::Placement;
-use fintan_ntk::{Block, Entries, Kernel, Method, Overflow, Plan, Problem, TileSize, Tiles};
+use fintan_ntk::{Entries, Method, Plan, TileSize};
 use serde_json::json;
 
-use self::found::{Found, inputs_of, outputs};
+use self::found::{Found, inputs_of, outputs, tile_range};
 use self::tally::Tally;
-pub(super) use self::written::{About, Order, checkerboard, finish, inputs};
 use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
-use crate::device;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
+use crate::words::percent;
 
 /// Computes a kernel, or puts one together.
 pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
@@ -35,77 +29,93 @@ pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
 
 /// Computes a kernel and writes it.
 fn ntk(args: &Ntk) -> Result<(), Failure> {
-    let mut opened = device::open(args.on.device)?;
-    if args.f64 {
-        opened = opened
-            .double_precision()
-            .map_err(|_| Failure::input("wgpu computes in f32; use --device flex or ndarray with --f64"))?;
+    let device = Device::open(args.on.device)?;
+    if args.f64 && !device.supports_f64() {
+        return Err(Failure::input("wgpu computes in f32; use --device flex or ndarray with --f64"));
     }
     if args.steps.is_some() {
-        return drift::drift(args, &opened);
+        return drift::drift(args, &device);
     }
-    let subject = Found::open(args, args.step, &opened.placement)?;
-    let path = args.out.clone().unwrap_or_else(|| beside(&subject.place, args));
-    let seed = subject.seed;
-    let problem = problem(args, subject, &opened.placement)?;
+    let found = Found::open(args, args.step, &device)?;
+    let path = args.out.clone().unwrap_or_else(|| beside(&found.place, args));
+    let prepared = request(args, &found)?.prepare()?;
+    if let Some(file) = args.weights.as_ref().filter(|_| !prepared.unused_weights().is_empty() && !args.voice.quiet) {
+        let (file, unused) = (file.display(), prepared.unused_weights().join(", "));
+        tell!("`{file}`: not read, since the network has no such tensors: {unused}");
+    }
     if let Some(count) = args.top {
-        let memory = args.memory.unwrap_or_else(half_of_free_memory);
-        return spectrum::largest(&problem, count as usize, memory, seed, &path, &args.voice);
+        return tell_largest(&prepared.largest(count as usize)?, &path, &args.voice);
     }
-    let plan = plan(args, &problem, tiles::size_beside(&path))?;
+    let folder = TileStore::beside(&path);
+    let plan = prepared.plan_beside(&folder)?;
     if args.plan {
         tell_plan(&plan, &args.voice);
         return Ok(());
     }
     let start = Instant::now();
-    let Some((mut kernel, tiles)) = compute(args, &problem, &plan, &path, &opened.name)? else { return Ok(()) };
+    let (kernel, store) = if let Some(text) = &args.tiles {
+        let range = tile_range(text, plan.tiles.len())?;
+        let mut progress = Tally::new(range.len(), &args.voice);
+        let store = prepared.tiles(&plan, &folder)?;
+        store.compute(range, |tile| progress.tick(tile.computed))?;
+        answer!("{}", folder.display());
+        return Ok(());
+    } else if plan.tiles.len() == 1 {
+        (prepared.compute(&plan, |_| ())?, None)
+    } else {
+        let store = prepared.tiles(&plan, &folder)?;
+        let mut progress = Tally::new(plan.tiles.len(), &args.voice);
+        (store.kernel(|tile| progress.tick(tile.computed))?, Some(store))
+    };
     let seconds = start.elapsed().as_secs_f64();
-    if args.mean {
-        kernel.divide(kernel.outputs as f64);
-    }
-    let spare = args.memory.map_or(f64::INFINITY, |memory| memory - plan.held);
-    let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem), spare, Order::KernelFirst)?;
+    let summary = kernel.write_within(&path, plan.spare(args.memory), WriteOrder::KernelFirst)?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
-    if let Some(tiles) = tiles {
-        tiles.remove(&args.voice)?;
+    if let Some(store) = store
+        && !store.remove()?
+        && !args.voice.quiet
+    {
+        tell!("`{}` stays: another process may still write there", folder.display());
     }
     if args.voice.json {
+        let mut summary = json!(summary);
         summary["method"] = plan.method.name().into();
-        summary["coupled"] = problem.is_coupled().into();
+        summary["coupled"] = prepared.is_coupled().into();
         summary["seconds"] = seconds.into();
-        summary["device"] = opened.name.into();
+        summary["device"] = device.name.into();
         summary["precision"] = if args.f64 { "f64" } else { "f32" }.into();
         answer_json(&summary);
         return Ok(());
     }
     answer!("{}", path.display());
     if !args.voice.quiet {
-        let [n1, n2] = kernel.samples;
-        let (outputs, entries) = (kernel.outputs, entries_name(kernel.entries));
+        let [n1, n2] = prepared.samples();
+        let (outputs, entries) = (kernel.metadata().outputs.len(), summary.entries);
         tell!("{entries} kernel of {n1} x {n2} samples, {outputs} outputs, by {}", plan.method.name());
-        if let Some(bytes) = summary["eigenvalues_need_bytes"].as_f64() {
-            tell!("eigenvalues left out: they need {} beside the kernel, more than --memory leaves", Bytes(bytes));
-        }
-        for (key, what) in [("condition_number", "condition number"), ("effective_rank", "effective rank")] {
-            if let Some(number) = summary[key].as_f64() {
-                tell!("{what} {number:.4}");
-            }
-        }
-        if let Some(found) = summary.get("checkerboard") {
-            let list = |key: &str| -> String {
-                let numbers = found[key].as_array().into_iter().flatten().filter_map(serde_json::Value::as_f64);
-                numbers.map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ")
-            };
-            tell!(
-                "trace in the constant image, in checkerboards of growing period, elsewhere: {}",
-                list("trace_shares")
-            );
-            tell!("their mean eigenvalues, over the last: {}", list("eigenvalue_ratios"));
-            tell!("border over interior {:.4}", found["border_ratio"].as_f64().unwrap_or(f64::NAN));
-        }
-        tell!("{seconds:.3} s on {}", opened.name);
+        tell_summary(&summary);
+        tell!("{seconds:.3} s on {}", device.name);
     }
     Ok(())
+}
+
+fn tell_summary(summary: &KernelSummary) {
+    if let Some(bytes) = summary.eigenvalues_need_bytes {
+        tell!("eigenvalues left out: they need {} beside the kernel, more than --memory leaves", Bytes(bytes));
+    }
+    if let Some(found) = &summary.eigenvalues {
+        if let Some(number) = found.condition_number {
+            tell!("condition number {number:.4}");
+        }
+        tell!("effective rank {:.4}", found.effective_rank);
+    }
+    if let Some(found) = &summary.checkerboard {
+        let list = |numbers: &[f64]| numbers.iter().map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(" ");
+        tell!(
+            "trace in the constant image, in checkerboards of growing period, elsewhere: {}",
+            list(&found.trace_shares)
+        );
+        tell!("their mean eigenvalues, over the last: {}", list(&found.eigenvalue_ratios));
+        tell!("border over interior {:.4}", found.border_ratio);
+    }
 }
 
 /// The kernel's place, with the task's samples in its name where they are not the training samples on both sides.
@@ -119,8 +129,7 @@ fn beside(place: &Path, args: &Ntk) -> PathBuf {
 }
 
 /// The kernel that was asked for, of the network that was found.
-fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem, Failure> {
-    let network = subject.network.on(Device::from(placement.clone()));
+fn request<'a>(args: &Ntk, found: &'a Found) -> Result<KernelBuilder<'a>, Failure> {
     let entries = match args.entries {
         _ if args.top.is_some() => Entries::Full,
         EntriesChoice::Full => Entries::Full,
@@ -130,10 +139,10 @@ fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem,
     if args.mean && entries != Entries::Traced {
         return Err(Failure::input("--mean belongs to --entries traced"));
     }
-    let mut request = Request::of(&network)
+    let mut request = Kernel::of(&found.network)
         .inputs(inputs_of(args.inputs.as_ref(), args.n))
         .entries(entries)
-        .outputs(outputs(args, network.architecture().output())?);
+        .outputs(outputs(args, found.network.architecture().output())?);
     if args.inputs2.is_some() {
         request = request.inputs2(inputs_of(args.inputs2.as_ref(), args.n));
     }
@@ -143,87 +152,56 @@ fn problem(args: &Ntk, subject: Found, placement: &Placement) -> Result<Problem,
     if !args.no_parts {
         request = request.by_parameter();
     }
-    let (problem, unused) = request.request()?;
-    if let Some(path) = args.weights.as_ref().filter(|_| !unused.is_empty() && !args.voice.quiet) {
-        let (path, unused) = (path.display(), unused.join(", "));
-        tell!("`{path}`: not read, since the network has no such tensors: {unused}");
+    if args.mean {
+        request = request.mean();
     }
-    Ok(problem)
-}
-
-/// `begun`: the tile size of a run that was stopped; free memory, and so the default size, may be another now.
-fn plan(args: &Ntk, problem: &Problem, begun: TileSize) -> Result<Plan, Failure> {
-    let method = match args.method {
-        MethodChoice::Auto => None,
-        MethodChoice::Structured => Some(Method::Structured),
-        MethodChoice::NtkVectorProducts => Some(Method::NtkVectorProducts),
-        MethodChoice::JacobianContraction => Some(Method::JacobianContraction),
+    if args.f64 {
+        request = request.double_precision();
+    }
+    request = match args.method {
+        MethodChoice::Auto => request,
+        MethodChoice::Structured => request.method(Method::Structured),
+        MethodChoice::NtkVectorProducts => request.method(Method::NtkVectorProducts),
+        MethodChoice::JacobianContraction => request.method(Method::JacobianContraction),
     };
-    // Tiles of another kernel may be larger than this one; that they are another's is said later.
-    let (samples, outputs) = (problem.samples().into_iter().max(), problem.outputs().len());
-    let tile = TileSize {
-        samples: args.tile_samples.or(begun.samples.filter(|&n| Some(n) <= samples)),
-        outputs: args.tile_outputs.or(begun.outputs.filter(|&n| n <= outputs)),
-    };
-    Ok(Plan::in_tiles(problem, method, args.memory.unwrap_or_else(half_of_free_memory), tile)?)
+    request = args.memory.into_iter().fold(request, KernelBuilder::memory_bytes);
+    request = args.tile_samples.into_iter().fold(request, KernelBuilder::tile_samples);
+    Ok(args.tile_outputs.into_iter().fold(request, KernelBuilder::tile_outputs))
 }
 
-/// Tile by tile, with the folder of tiles if there are several; none where only some tiles were asked for.
-fn compute(
-    args: &Ntk,
-    problem: &Problem,
-    plan: &Plan,
-    path: &Path,
-    device: &str,
-) -> Result<Option<(Kernel, Option<tiles::Folder>)>, Failure> {
-    let card = tiles::Card::new(problem, plan, device, args);
-    if let Some(text) = &args.tiles {
-        let range = tiles::range(text, plan.tiles.len())?;
-        let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
-        let (mut progress, mut tiles) = (Tally::new(range.len(), &args.voice), Tiles::new(problem, plan));
-        for i in range {
-            let new = !folder.has(i);
-            if new {
-                folder.write(i, &finite(tiles.block(i), problem)?)?;
-            }
-            progress.tick(new);
-        }
-        answer!("{}", tiles::Folder::beside(path).display());
-        return Ok(None);
+/// Writes the largest eigenpairs and says how large they are.
+fn tell_largest(found: &LargestEigenpairs, path: &Path, voice: &Voice) -> Result<(), Failure> {
+    let picture = found.write(path)?;
+    let (shares, worst, trace) = (found.shares(), found.largest_residual(), found.trace);
+    let (whole, error) = (trace.value, trace.standard_error);
+    if voice.json {
+        answer_json(&json!({
+            "kernel": path.display().to_string(), "eigenvalues": found.spectrum.values, "largest_residual": worst,
+            "trace": whole, "trace_standard_error": error, "trace_is_exact": error == 0.0,
+            "shares": shares.iter().map(|[share, _]| share).collect::<Vec<_>>(),
+            "share_standard_errors": shares.iter().map(|[_, error]| error).collect::<Vec<_>>(),
+            "eigenimages": picture.map(|picture| picture.display().to_string()),
+        }));
+        return Ok(());
     }
-    if plan.tiles.len() == 1 {
-        let kernel = Kernel::compute(problem, plan);
-        return if kernel.is_finite() { Ok(Some((kernel, None))) } else { Err(overflow(problem, Some(&kernel))) };
+    answer!("{}", path.display());
+    if voice.quiet {
+        return Ok(());
     }
-    let folder = tiles::Folder::make(tiles::Folder::beside(path), card, problem)?;
-    let (mut progress, mut tiles) = (Tally::new(plan.tiles.len(), &args.voice), Tiles::new(problem, plan));
-    let mut kernel = Kernel::of(problem);
-    for (i, tile) in plan.tiles.iter().enumerate() {
-        let new = !folder.has(i);
-        let block = if new { finite(tiles.block(i), problem)? } else { folder.read(i)? };
-        if new {
-            folder.write(i, &block)?;
-        }
-        kernel.insert(tile, &block, problem.is_symmetric());
-        progress.tick(new);
-    }
-    Ok(Some((kernel, Some(folder))))
-}
-
-/// A block, unless it overflowed: what is not finite is never kept.
-fn finite(block: Block, problem: &Problem) -> Result<Block, Failure> {
-    if block.is_finite() { Ok(block) } else { Err(overflow(problem, None)) }
-}
-
-/// Why a kernel is not finite, and what helps.
-fn overflow(problem: &Problem, kernel: Option<&Kernel>) -> Failure {
-    let found = Overflow::of(problem, kernel);
-    let help = if problem.is_double_precision() {
-        "take smaller inputs or weights, or fewer layers; `fintan check` says how signals grow with depth"
+    if error == 0.0 {
+        tell!("trace {whole:.4}; largest residual {worst:.1e} of the largest eigenvalue");
     } else {
-        "`--f64` computes in double precision, which reaches 1.8e308 where single precision ends at 3.4e38"
-    };
-    Failure::Failed(miette::miette!(help = help, "{found}"))
+        let (draws, rows) = (LargestEigenpairs::TRACE_DRAWS, LargestEigenpairs::EXACT_TRACE_ROWS);
+        tell!(
+            "trace {whole:.4} ± {error:.2e}, estimated from {draws} random vectors, since the kernel has more than \
+               {rows} rows or little memory is left; largest residual {worst:.1e} of the largest eigenvalue"
+        );
+    }
+    for (i, (value, &[share, error])) in (1..).zip(found.spectrum.values.iter().zip(&shares)) {
+        let bar = if error == 0.0 { String::new() } else { format!(" ± {:.2}", percent(error)) };
+        tell!("  {i:>3}  {value:>12.4}  {:>6.2}{bar} % of the trace", percent(share));
+    }
+    Ok(())
 }
 
 /// Puts tiles together that several processes computed.
@@ -231,13 +209,10 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     if args.out.exists() {
         return Err(Failure::input(format!("`{}` exists already", args.out.display())));
     }
-    let (mut kernel, card, inputs) = tiles::merge(&args.folders)?;
-    if card.about.mean {
-        kernel.divide(kernel.outputs as f64);
-    }
-    let summary = finish(&args.out, &kernel, &card.about, &inputs, f64::INFINITY, Order::KernelLast)?;
+    let kernel = Kernel::merge(&args.folders)?;
+    let summary = kernel.write_within(&args.out, f64::INFINITY, WriteOrder::KernelLast)?;
     if args.voice.json {
-        answer_json(&summary);
+        answer_json(&json!(summary));
     } else {
         answer!("{}", args.out.display());
     }

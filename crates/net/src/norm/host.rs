@@ -3,7 +3,7 @@
 
 use std::ops::{AddAssign, Mul, Sub};
 
-use burn::tensor::{DType, Element, Tensor, TensorData};
+use burn::tensor::{DType, Element, ElementConversion as _, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::Moments;
@@ -12,20 +12,13 @@ use super::Moments;
 /// depend on the number of threads.
 const ROWS: usize = 256;
 
-trait Number: Element + Default + Send + Sync + AddAssign + Sub<Output = Self> + Mul<Output = Self> {
-    fn of(value: f64) -> Self;
-}
+/// f32 and f64, as the loops below use them.
+trait Float: Element + Default + AddAssign + Sub<Output = Self> + Mul<Output = Self> {}
 
-impl Number for f32 {
-    fn of(value: f64) -> Self {
-        value as f32
-    }
-}
+impl<T: Element + Default + AddAssign + Sub<Output = T> + Mul<Output = T>> Float for T {}
 
-impl Number for f64 {
-    fn of(value: f64) -> Self {
-        value
-    }
+fn of<T: Float>(value: f64) -> T {
+    value.elem()
 }
 
 /// See [`normalize`](super::normalize).
@@ -42,31 +35,29 @@ pub(super) fn derivative(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, 
     }
 }
 
-fn normalized<T: Number>(x: Tensor<2>, over: usize, eps: f64) -> (Tensor<2>, Moments) {
+fn normalized<T: Float>(x: Tensor<2>, over: usize, eps: f64) -> (Tensor<2>, Moments) {
     let ([outer, inner], device, dtype) = (x.dims(), x.device(), x.dtype());
     let mut data = x.into_data();
     let values = slice_mut::<T>(&mut data);
     let (mean, variance) = if over == 0 { by_columns(values, inner, eps) } else { by_rows(values, inner, eps) };
     let shape = if over == 0 { [1, inner] } else { [outer, 1] };
-    let tensor = |values: &[f64]| {
-        Tensor::from_data(TensorData::new(values.iter().map(|&v| T::of(v)).collect(), shape), (&device, dtype))
-    };
+    let tensor = |values: &[f64]| Tensor::from_data(TensorData::new(numbers::<T>(values), shape), (&device, dtype));
     let inverse_std: Vec<f64> = variance.iter().map(|&variance| inverse_std(variance, eps)).collect();
     let moments = Moments { mean: tensor(&mean), variance: tensor(&variance), inverse_std: tensor(&inverse_std) };
     (Tensor::from_data(data, (&device, dtype)), moments)
 }
 
 /// Normalizes columns in place; their means and variances.
-fn by_columns<T: Number>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
+fn by_columns<T: Float>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
     let mean = column_means(values, inner, |x| x);
     change_columns(values, &numbers(&mean), |x, mean| x - mean);
     let variance = column_means(values, inner, |x| x * x);
-    let factors: Vec<T> = variance.iter().map(|&variance| T::of(inverse_std(variance, eps))).collect();
+    let factors: Vec<T> = variance.iter().map(|&variance| of(inverse_std(variance, eps))).collect();
     change_columns(values, &factors, |x, factor| x * factor);
     (mean, variance)
 }
 
-fn column_means<T: Number>(values: &[T], inner: usize, term: impl Fn(T) -> T + Sync) -> Vec<f64> {
+fn column_means<T: Float>(values: &[T], inner: usize, term: impl Fn(T) -> T + Sync) -> Vec<f64> {
     let sums = values.par_chunks(ROWS * inner).map(|rows| {
         let mut sums = vec![T::default(); inner];
         for row in rows.chunks_exact(inner) {
@@ -77,7 +68,7 @@ fn column_means<T: Number>(values: &[T], inner: usize, term: impl Fn(T) -> T + S
     total(&sums.collect::<Vec<_>>(), inner, (values.len() / inner) as f64)
 }
 
-fn change_columns<T: Number>(values: &mut [T], by: &[T], change: impl Fn(T, T) -> T + Sync) {
+fn change_columns<T: Float>(values: &mut [T], by: &[T], change: impl Fn(T, T) -> T + Sync) {
     values.par_chunks_mut(ROWS * by.len()).for_each(|rows| {
         for row in rows.chunks_exact_mut(by.len()) {
             row.iter_mut().zip(by).for_each(|(x, &by)| *x = change(*x, by));
@@ -86,15 +77,15 @@ fn change_columns<T: Number>(values: &mut [T], by: &[T], change: impl Fn(T, T) -
 }
 
 /// Normalizes each row; returns its mean and its variance.
-fn by_rows<T: Number>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
+fn by_rows<T: Float>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
     let each = values.par_chunks_mut(inner).map(|row| {
         let mean = sum(row, |x| x) / inner as f64;
-        let centre = T::of(mean);
+        let centre = of(mean);
         for x in row.iter_mut() {
             *x = *x - centre;
         }
         let variance = sum(row, |x| x * x) / inner as f64;
-        let factor = T::of(inverse_std(variance, eps));
+        let factor = of(inverse_std(variance, eps));
         for x in row {
             *x = *x * factor;
         }
@@ -103,7 +94,7 @@ fn by_rows<T: Number>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Ve
     each.unzip()
 }
 
-fn derived<T: Number>(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, d: Tensor<3>) -> Tensor<3> {
+fn derived<T: Float>(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, d: Tensor<3>) -> Tensor<3> {
     let ([_, outer, inner], device, dtype) = (d.dims(), d.device(), d.dtype());
     let (x_hat, inverse_std, mut data) = (x_hat.into_data(), inverse_std.into_data(), d.into_data());
     let (x_hat, inverse_std) = (slice::<T>(&x_hat), slice::<T>(&inverse_std));
@@ -113,9 +104,9 @@ fn derived<T: Number>(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, d: 
         } else {
             let rows = d.par_chunks_mut(inner).zip(x_hat.par_chunks(inner)).zip(inverse_std);
             rows.for_each(|((d, x_hat), &inverse_std)| {
-                let mean = T::of(sum(d, |d| d) / inner as f64);
+                let mean = of(sum(d, |d| d) / inner as f64);
                 let products: f64 = d.chunks(ROWS).zip(x_hat.chunks(ROWS)).map(|(d, x_hat)| dot(d, x_hat)).sum();
-                let along = T::of(products / inner as f64);
+                let along = of(products / inner as f64);
                 d.iter_mut().zip(x_hat).for_each(|(d, &x_hat)| *d = (*d - mean - x_hat * along) * inverse_std);
             });
         }
@@ -123,7 +114,7 @@ fn derived<T: Number>(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, d: 
     Tensor::from_data(data, (&device, dtype))
 }
 
-fn derived_by_columns<T: Number>(d: &mut [T], x_hat: &[T], inverse_std: &[T], inner: usize) {
+fn derived_by_columns<T: Float>(d: &mut [T], x_hat: &[T], inverse_std: &[T], inner: usize) {
     let outer = (d.len() / inner) as f64;
     let sums = d.par_chunks(ROWS * inner).zip(x_hat.par_chunks(ROWS * inner)).map(|(d, x_hat)| {
         let (mut sums, mut products) = (vec![T::default(); inner], vec![T::default(); inner]);
@@ -153,7 +144,7 @@ fn inverse_std(variance: f64, eps: f64) -> f64 {
 }
 
 /// Sums of columns over a number, in f64.
-fn total<T: Number>(parts: &[Vec<T>], inner: usize, over: f64) -> Vec<f64> {
+fn total<T: Float>(parts: &[Vec<T>], inner: usize, over: f64) -> Vec<f64> {
     let mut total = vec![0.0; inner];
     for part in parts {
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part.to_f64());
@@ -164,7 +155,7 @@ fn total<T: Number>(parts: &[Vec<T>], inner: usize, over: f64) -> Vec<f64> {
     total
 }
 
-fn sum<T: Number>(row: &[T], term: impl Fn(T) -> T) -> f64 {
+fn sum<T: Float>(row: &[T], term: impl Fn(T) -> T) -> f64 {
     let part = |values: &[T]| {
         let mut sum = T::default();
         for &x in values {
@@ -175,20 +166,20 @@ fn sum<T: Number>(row: &[T], term: impl Fn(T) -> T) -> f64 {
     row.chunks(ROWS).map(part).sum()
 }
 
-fn dot<T: Number>(a: &[T], b: &[T]) -> f64 {
+fn dot<T: Float>(a: &[T], b: &[T]) -> f64 {
     let mut sum = T::default();
     a.iter().zip(b).for_each(|(&a, &b)| sum += a * b);
     sum.to_f64()
 }
 
-fn numbers<T: Number>(values: &[f64]) -> Vec<T> {
-    values.iter().map(|&value| T::of(value)).collect()
+fn numbers<T: Float>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&value| of(value)).collect()
 }
 
-fn slice<T: Number>(data: &TensorData) -> &[T] {
+fn slice<T: Float>(data: &TensorData) -> &[T] {
     data.as_slice().expect("the type was just asked for")
 }
 
-fn slice_mut<T: Number>(data: &mut TensorData) -> &mut [T] {
+fn slice_mut<T: Float>(data: &mut TensorData) -> &mut [T] {
     data.as_mut_slice().expect("the type was just asked for")
 }

@@ -95,6 +95,12 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// Bytes that are left beside the kernel of `memory`; without a bound on memory there is no end to them.
+    #[must_use]
+    pub fn spare(&self, memory: Option<f64>) -> f64 {
+        memory.map_or(f64::INFINITY, |memory| memory - self.held)
+    }
+
     /// Plans `problem` for at most `memory` bytes.
     ///
     /// `method`: none chooses the fastest, by its multiply-adds and the numbers it writes.

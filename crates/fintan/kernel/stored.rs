@@ -234,6 +234,20 @@ pub(crate) fn read(path: &Path) -> Result<(Kernel, KernelMetadata, Vec<Array<'st
     let (mean, before_output) = (flag("mean")?, flag("before_output")?);
     let mut inputs = vec![take("inputs")?];
     inputs.extend(take("inputs2").ok());
+    for ((name, array), n) in ["inputs", "inputs2"].into_iter().zip(&inputs).zip(samples) {
+        if array.shape.first() != Some(&n) {
+            return Err(wrong(format!("array `{name}` must hold {n} samples, got shape {:?}", array.shape)));
+        }
+    }
+    let finite = |name: &str, whole: bool| {
+        if whole { Ok(()) } else { Err(wrong(format!("array `{name}` holds a value that is not finite"))) }
+    };
+    for (name, array) in ["inputs", "inputs2"].into_iter().zip(&inputs) {
+        finite(name, array.to_f64().iter().all(|value| value.is_finite()))?;
+    }
+    for part in &parts {
+        finite(&part.name, part.values.is_finite())?;
+    }
     let metadata = KernelMetadata { outputs, symmetric: inputs.len() == 1, mean, before_output, image: None };
     if metadata.symmetric && samples[0] != samples[1] {
         return Err(wrong(format!("a kernel without `inputs2` has as many rows as columns, got {samples:?} samples")));

@@ -1,0 +1,53 @@
+//! What an image is to the networks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::shape::Shape;
+
+/// What an image is to the networks; every data set is brought to this form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Image {
+    /// Rows and columns.
+    pub size: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// How another size is brought to `size`.
+    pub fit: Fit,
+    /// Colour under transparent pixels and in padding, 0 to 255.
+    pub background: u8,
+    /// Mirror images at random.
+    pub flip: bool,
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Self { size: 32, channels: 1, fit: Fit::Resize, background: 0, flip: false }
+    }
+}
+
+/// How an image of another size is fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Cut to the largest centred square, then scale (Lanczos).
+    Resize,
+    /// Cut the centre out; images may not be smaller.
+    Crop,
+    /// Put into the centre of a background; images may not be larger.
+    Pad,
+}
+
+/// What an image is to a network with this input: a vector holds a grey or else a coloured square.
+#[must_use]
+pub fn image_of(input: Shape) -> Option<Image> {
+    let image = |channels, size| Image { size, channels, fit: Fit::Resize, background: 0, flip: false };
+    if !input.is_vector() {
+        let square = [1, 3].contains(&input.channels) && input.height == input.width;
+        return (square && input.height <= 4096).then(|| image(input.channels, input.height));
+    }
+    [1, 3]
+        .into_iter()
+        .map(|channels| image(channels, (input.len() / channels).isqrt()))
+        .find(|image| image.size <= 4096 && image.channels * image.size * image.size == input.len())
+}

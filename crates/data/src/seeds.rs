@@ -1,0 +1,67 @@
+//! Independent streams of random numbers, drawn on the host.
+//!
+//! A stream is named by the experiment's seed, a purpose and a number (a step, say). It carries no state from one draw to
+//! the next, so a resumed run draws what an uninterrupted one would have.
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha20Rng;
+
+/// What random numbers are for. With one stream for two purposes, the directions of a teacher would be its first inputs.
+///
+/// The numbers are part of what a seed means: they never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Purpose {
+    /// Weights of the generator, or of a network by itself.
+    Generator = 1,
+    /// Weights of the discriminator.
+    Discriminator = 2,
+    /// Latents of training batches.
+    Latents = 3,
+    /// Mirroring of training images.
+    Flips = 4,
+    /// The fixed latents of grids and measures.
+    Samples = 5,
+    /// Latents drawn again under truncation.
+    Redraws = 6,
+    /// Weights of a classifier of samples.
+    Classifier = 7,
+    /// Places between real and generated images at which a gradient penalty looks.
+    Interpolation = 8,
+    /// First singular vectors of a spectral norm.
+    SingularVectors = 9,
+    /// Latents on which something is measured beside training.
+    Probe = 10,
+    /// Which images a task has, and which of them it is tested on.
+    TaskSubset = 128,
+    /// Inputs of a teacher's training samples. Test samples have a stream of their own, so that neither set moves when the
+    /// other grows.
+    TrainInputs = 129,
+    /// Inputs of a teacher's test samples.
+    TestInputs = 130,
+    /// Noise on a teacher's targets.
+    TargetNoise = 131,
+    /// Directions of a teacher's function.
+    TeacherFunction = 132,
+}
+
+/// The stream of a purpose and a number.
+///
+/// ```
+/// use fintan_data::{Purpose, stream};
+/// use rand::Rng as _;
+///
+/// let draw = |purpose, number| stream(7, purpose, number).next_u64();
+/// assert_eq!(draw(Purpose::Latents, 3), draw(Purpose::Latents, 3));
+/// assert_ne!(draw(Purpose::Latents, 3), draw(Purpose::Latents, 4));
+/// assert_ne!(draw(Purpose::Latents, 3), draw(Purpose::Flips, 3));
+/// ```
+#[must_use]
+pub fn stream(seed: u64, purpose: Purpose, number: u64) -> ChaCha20Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8] = purpose as u8;
+    let mut rng = ChaCha20Rng::from_seed(key);
+    rng.set_stream(number);
+    rng
+}

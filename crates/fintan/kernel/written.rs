@@ -1,0 +1,198 @@
+//! A kernel file with its pictures.
+
+use std::path::{Path, PathBuf};
+
+use fintan_artifact::{Array, write_npz, write_whole};
+use fintan_ntk::{Checkerboard, Entries, Kernel};
+use fintan_report::{heat_map_png, spectrum_png, spectrum_svg};
+use serde::{Serialize, Serializer};
+
+use super::stored::{KernelMetadata, entries_name, kernel_arrays, pixel_checkerboard};
+use crate::error::Error;
+
+/// Rows up to which all eigenvalues are computed along with the kernel: a few seconds.
+const SPECTRUM_ROWS: usize = 2048;
+
+/// What is written first. A kill or a full disk may come between a kernel and its pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOrder {
+    /// The kernel: it may be hours of work, and pictures can be made again.
+    KernelFirst,
+    /// The pictures: the kernel can be made again as long as it is not there, and says that everything is.
+    KernelLast,
+}
+
+/// What was written of a kernel, and the numbers that sum it up.
+///
+/// As JSON it is what `fintan ntk --json` prints.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let net = fintan::Network::parse("
+///     [network]
+///     input = 4
+///     parametrization = { ntk = { beta = 0.0 } }
+///     layers = [{ dense = { out = 3 } }]
+/// ")?;
+/// // The traced kernel of a linear network is 3 (x · y) / 4.
+/// let x = vec![vec![2.0, 0.0, 0.0, 0.0], vec![0.0, 4.0, 0.0, 0.0]];
+/// let kernel = fintan::Kernel::of(&net).inputs(x).compute()?;
+/// let summary = kernel.write(folder.path().join("k.npz"))?;
+/// assert_eq!(summary.trace, 15.0);
+/// assert_eq!(summary.eigenvalues.expect("a traced kernel").condition_number, Some(4.0));
+/// assert!(summary.heat_map.expect("a picture").is_file());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KernelSummary {
+    /// The kernel file.
+    #[serde(serialize_with = "path_text")]
+    pub kernel: PathBuf,
+    /// Which entries: `full`, `traced` or `diagonal`.
+    pub entries: &'static str,
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
+    /// Σ Θ[(n, o), (n, o)] over samples and outputs.
+    pub trace: f64,
+    /// Each parameter's share of the trace, with its name.
+    #[serde(serialize_with = "as_map")]
+    pub parts: Vec<(String, f64)>,
+    /// A picture of the kernel; none of a diagonal one.
+    #[serde(serialize_with = "path_text_of", skip_serializing_if = "Option::is_none")]
+    pub heat_map: Option<PathBuf>,
+    /// Bytes that the eigenvalues need, where they were left out because there is less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eigenvalues_need_bytes: Option<f64>,
+    /// The eigenvalues in short; none of a diagonal or a large kernel, or one between two sets.
+    #[serde(flatten)]
+    pub eigenvalues: Option<EigenvalueSummary>,
+    /// Checkerboards of a full kernel over every pixel of its channels.
+    #[serde(serialize_with = "checkerboard", skip_serializing_if = "Option::is_none")]
+    pub checkerboard: Option<Checkerboard>,
+}
+
+/// The eigenvalues of a kernel in short, and their plots.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// let net = fintan::Network::parse("[network]\ninput = 2\nlayers = [{ dense = { out = 1 } }]")?;
+/// // Two inputs that are equal: a matrix of rank 1.
+/// let kernel = fintan::Kernel::of(&net).inputs(vec![vec![1.0, 0.0], vec![1.0, 0.0]]).compute()?;
+/// let found = kernel.write(folder.path().join("k.npz"))?.eigenvalues.expect("a traced kernel");
+/// assert_eq!(found.condition_number, None);
+/// assert!((found.effective_rank - 1.0).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EigenvalueSummary {
+    /// λ_max
+    pub largest_eigenvalue: f64,
+    /// λ_max / λ_min; none of a singular kernel.
+    pub condition_number: Option<f64>,
+    /// As [`Spectrum::effective_rank`](crate::Spectrum::effective_rank).
+    pub effective_rank: f64,
+    /// A plot of the eigenvalues (SVG).
+    #[serde(serialize_with = "path_text")]
+    pub spectrum: PathBuf,
+    /// The plot as PNG.
+    #[serde(serialize_with = "path_text")]
+    pub spectrum_png: PathBuf,
+}
+
+fn path_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+#[expect(clippy::ref_option, reason = "serde hands out references")]
+fn path_text_of<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path_text(path.as_deref().unwrap_or(Path::new("")), serializer)
+}
+
+fn as_map<S: Serializer>(pairs: &[(String, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+}
+
+#[expect(clippy::ref_option, reason = "serde hands out references")]
+fn checkerboard<S: Serializer>(found: &Option<Checkerboard>, serializer: S) -> Result<S::Ok, S::Error> {
+    found.as_ref().map(checkerboard_json).serialize(serializer)
+}
+
+/// Checkerboards as they stand in summaries and logs.
+#[must_use]
+pub fn checkerboard_json(found: &Checkerboard) -> serde_json::Value {
+    let Checkerboard { trace_shares, eigenvalue_ratios, border_ratio } = found;
+    serde_json::json!({
+        "trace_shares": trace_shares, "eigenvalue_ratios": eigenvalue_ratios, "border_ratio": border_ratio,
+    })
+}
+
+/// Writes a kernel, its spectrum and its pictures, and sums it up. `spare`: bytes that the eigenvalues may take; where they
+/// need more they are left out, and the summary says so.
+///
+/// # Errors
+/// A kernel whose parts are finite but whose sum is not; those of the file system.
+pub fn write_kernel(
+    path: &Path,
+    kernel: &Kernel,
+    metadata: &KernelMetadata,
+    inputs: &[Array<'static>],
+    spare: f64,
+    order: WriteOrder,
+) -> Result<KernelSummary, Error> {
+    let total = kernel.total();
+    if !total.is_finite() {
+        return Err(Error::SumOverflow);
+    }
+    let mut arrays = kernel_arrays(kernel, &total, metadata, inputs);
+    let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
+    let parts = kernel.parts.iter().map(|part| (part.name.clone(), kernel.trace(&part.values) / trace));
+    let mut summary = KernelSummary {
+        kernel: path.into(),
+        entries: entries_name(kernel.entries),
+        shape: kernel.shape(),
+        trace,
+        parts: parts.collect(),
+        heat_map: None,
+        eigenvalues_need_bytes: None,
+        eigenvalues: None,
+        checkerboard: None,
+    };
+    let mut pictures = Vec::new();
+    if kernel.entries != Entries::Diagonal {
+        let [rows, columns] = kernel.matrix_shape()?;
+        let picture = path.with_extension("png");
+        pictures.push((picture.clone(), heat_map_png(rows, columns, &mut |i, to| kernel.row(&total, i, to))?));
+        summary.heat_map = Some(picture);
+        let needed = Kernel::eigenvalue_bytes(rows);
+        if metadata.symmetric && rows <= SPECTRUM_ROWS && needed > spare {
+            summary.eigenvalues_need_bytes = Some(needed);
+        } else if metadata.symmetric && rows <= SPECTRUM_ROWS {
+            let spectrum = kernel.eigenvalues(&total)?;
+            arrays.push(("eigenvalues".into(), Array::f64(&[rows], spectrum.values.clone())));
+            let (plot, picture) = (path.with_extension("spectrum.svg"), path.with_extension("spectrum.png"));
+            pictures.push((plot.clone(), spectrum_svg(&spectrum.values)?.into_bytes()));
+            pictures.push((picture.clone(), spectrum_png(&spectrum.values)?));
+            summary.eigenvalues = Some(EigenvalueSummary {
+                largest_eigenvalue: spectrum.values[0],
+                condition_number: spectrum.condition_number(),
+                effective_rank: spectrum.effective_rank(),
+                spectrum: plot,
+                spectrum_png: picture,
+            });
+        }
+    }
+    summary.checkerboard = pixel_checkerboard(kernel, &total, metadata);
+    let arrays: Vec<(&str, Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
+    let draw = || pictures.iter().try_for_each(|(path, bytes)| write_whole(path, bytes));
+    match order {
+        WriteOrder::KernelFirst => {
+            write_npz(path, &arrays)?;
+            draw()?;
+        }
+        WriteOrder::KernelLast => {
+            draw()?;
+            write_npz(path, &arrays)?;
+        }
+    }
+    Ok(summary)
+}

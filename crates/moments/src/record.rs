@@ -1,0 +1,103 @@
+//! What is recorded of one realisation, as it stands in files.
+
+use serde::{Deserialize, Serialize};
+
+/// Moments at one point of one realisation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Layer l; 0 for what an embedding gives.
+    pub depth: usize,
+    /// Name of the point.
+    pub loc: String,
+    /// Of all channels.
+    #[serde(flatten)]
+    pub all: Values,
+    /// Between 1 and min(inputs · positions - 1, channels).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reff_signal: Option<f64>,
+    /// As above.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reff_noise: Option<f64>,
+    /// Participation ratio of the signal.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pr_signal: Option<f64>,
+    /// Participation ratio of the noise.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pr_noise: Option<f64>,
+    /// Mean cosine between two inputs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cosine: Option<f64>,
+    /// Of each channel, where asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub channels: Vec<Values>,
+}
+
+/// `log 0` is stored as NaN and serialised as null.
+mod missing {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.is_finite().then_some(*value).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    }
+}
+
+/// Moments of signal x and noise dx; what is 0 has no logarithm, which is NaN here and nothing in files.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Values {
+    /// ν₁(x) is this times 2^bits.
+    pub nu1: f64,
+    /// ν₁(|x|) is this times 2^bits.
+    pub nu1_abs: f64,
+    /// ν₂(x) is this times 4^bits.
+    pub nu2: f64,
+    /// μ₂(x) is this times 4^bits.
+    pub mu2: f64,
+    /// μ₄(x) is this times 16^bits.
+    pub mu4: f64,
+    /// The signal was scaled on its way, so that it leaves no range of numbers.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub bits: i32,
+    /// log ν₂(x)
+    #[serde(with = "missing")]
+    pub log_nu2: f64,
+    /// log μ₂(x)
+    #[serde(with = "missing")]
+    pub log_mu2: f64,
+    /// log μ₂(dx), the mean square: noise has mean 0.
+    #[serde(with = "missing")]
+    pub log_mu2_noise: f64,
+    /// log χ, `χ² = (μ₂(dx) / μ₂(x)) / (μ₂(dx⁰) / μ₂(x⁰))`: the normalized sensitivity.
+    #[serde(with = "missing")]
+    pub log_sensitivity: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(bits: &i32) -> bool {
+    *bits == 0
+}
+
+/// Where a realisation ended before the last layer, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// Layer l.
+    pub depth: usize,
+    /// In words.
+    pub reason: String,
+}
+
+/// What one realisation gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Realisation {
+    /// Its number: together with the seed it decides everything that is drawn.
+    pub number: u64,
+    /// Set where the signal or the noise died on the way; records then end before.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dead: Option<Death>,
+    /// In the order of [`Plan::points`].
+    pub records: Vec<Record>,
+}

@@ -1,0 +1,224 @@
+//! Parameters in and out, in PyTorch's names and layouts.
+//!
+//! | layer | `{i}.weight` | `{i}.bias` |
+//! | --- | --- | --- |
+//! | dense | `[out, in]` | `[out]` |
+//! | conv | `[out, in, k_h, k_w]` | `[out]` |
+//! | deconv | `[in, out, k_h, k_w]` | `[out]` |
+//! | batch_norm, layer_norm over features | `[channels]` | `[channels]` |
+//! | layer_norm over channels and positions | `[channels, rows, columns]` | the same |
+//!
+//! i counts the layers that hold parameters, from 0. Running statistics of a batch norm have two names, and files may have
+//! either; this program writes its own:
+//!
+//! | running | PyTorch's name | this program's name |
+//! | --- | --- | --- |
+//! | mean | `{i}.running_mean` | `running.{k}.mean` |
+//! | variance | `{i}.running_var` | `running.{k}.variance` |
+//!
+//! k counts the batch norms, from 0. One without scale and shift (`affine = false`) has no i, and only the second name.
+//! PyTorch's counter `{i}.num_batches_tracked` is accepted; nothing depends on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+mod error;
+mod safetensors;
+mod statistics;
+mod torch;
+
+use burn::tensor::{DType, Tensor, TensorData};
+use fintan_config::{Node, Transform};
+
+pub use self::error::WeightsError;
+pub use self::safetensors::{read_safetensors, read_tensor, write_safetensors};
+use self::statistics::StatisticsNames;
+use self::torch::{
+    bias_from_torch, bias_to_torch, bias_torch_shape, weight_from_torch, weight_to_torch, weight_torch_shape,
+};
+use crate::network::{Mode, Network};
+
+/// Named tensors on the host.
+pub type Tensors = BTreeMap<String, TensorData>;
+
+impl Network {
+    /// Every parameter and running statistic, in PyTorch's names and layouts.
+    #[must_use]
+    pub fn to_tensors(&self) -> Tensors {
+        let mut tensors = Tensors::new();
+        let parameters = self.parameters();
+        for node in self.architecture().flat() {
+            let Some(i) = node.index else { continue };
+            tensors.insert(format!("{i}.weight"), weight_to_torch(node, parameters[2 * i].clone()));
+            tensors.insert(format!("{i}.bias"), bias_to_torch(node, parameters[2 * i + 1].clone()));
+        }
+        for (k, [mean, variance]) in self.running_statistics().into_iter().enumerate() {
+            for (name, tensor) in [("mean", mean), ("variance", variance)] {
+                let channels = tensor.dims()[1];
+                tensors.insert(format!("running.{k}.{name}"), tensor.reshape([channels]).into_data());
+            }
+        }
+        tensors
+    }
+
+    /// This network with other parameters and running statistics, which are all there is in `tensors`.
+    ///
+    /// # Errors
+    /// The first tensor that is missing, that the network does not have, of another shape, not finite, or a variance below
+    /// zero.
+    pub fn with_tensors(&self, tensors: &Tensors) -> Result<Self, WeightsError> {
+        let loaded = self.load(tensors)?;
+        if let Some(name) = loaded.unused.first() {
+            return Err(self.extra(name));
+        }
+        loaded.in_mode(Mode::Eval)
+    }
+
+    /// This network with the parameters in `tensors` and the running statistics, if there are any.
+    ///
+    /// Other tensors may lie beside them ([`Loaded::unused`]), unless their names are those of parameters or statistics.
+    ///
+    /// # Errors
+    /// As [`Self::with_tensors`]; running statistics may be missing, but only all of them.
+    pub fn load(&self, tensors: &Tensors) -> Result<Loaded, WeightsError> {
+        let mut used = BTreeSet::new();
+        let old = self.parameters();
+        let mut parameters = Vec::with_capacity(old.len());
+        for node in self.architecture().flat() {
+            let Some(i) = node.index else { continue };
+            for (name, like, torch, from) in [
+                (
+                    "weight",
+                    &old[2 * i],
+                    weight_torch_shape(node),
+                    weight_from_torch as fn(&Node, Tensor<1>) -> Tensor<2>,
+                ),
+                ("bias", &old[2 * i + 1], bias_torch_shape(node), bias_from_torch),
+            ] {
+                let name = format!("{i}.{name}");
+                let data = fitting(tensors, &name, &torch, like.dtype())?;
+                let flat = Tensor::from_data(data, (&like.device(), like.dtype()));
+                parameters.push(from(node, flat));
+                used.insert(name);
+            }
+        }
+        let (mut statistics, mut missing, mut found) = (self.running_statistics(), None, 0);
+        for (names, pair) in self.statistics_names().iter().zip(&mut statistics) {
+            used.extend(names.counter());
+            for (statistic, tensor) in names.both().into_iter().zip(pair) {
+                let Some(name) = statistic.given(tensors)? else {
+                    missing.get_or_insert_with(|| statistic.missing(tensors));
+                    continue;
+                };
+                let [_, channels] = tensor.dims();
+                let data = fitting(tensors, &name, &[channels], tensor.dtype())?;
+                if statistic.is_variance {
+                    never_negative(&name, &data)?;
+                }
+                let flat: Tensor<1> = Tensor::from_data(data, (&tensor.device(), tensor.dtype()));
+                *tensor = flat.reshape([1, channels]);
+                found += 1;
+                used.insert(name);
+            }
+        }
+        if let Some(missing) = missing.take_if(|_| found > 0) {
+            return Err(missing);
+        }
+        let (mine, unused): (Vec<String>, Vec<String>) =
+            tensors.keys().filter(|name| !used.contains(*name)).cloned().partition(|name| is_state(name));
+        if let Some(name) = mine.first() {
+            return Err(self.extra(name));
+        }
+        Ok(Loaded { network: self.with_parameters(parameters).with_running_statistics(statistics), missing, unused })
+    }
+
+    fn extra(&self, name: &str) -> WeightsError {
+        let names = self.parameter_names();
+        let last = names.last().cloned().unwrap_or_default();
+        WeightsError::Extra { name: name.into(), expected: names.len(), last }
+    }
+
+    /// Names of the running statistics of each batch norm.
+    fn statistics_names(&self) -> Vec<StatisticsNames> {
+        let norms =
+            self.architecture().flat().into_iter().filter(|node| matches!(node.transform(), Transform::BatchNorm(_)));
+        norms.enumerate().map(|(norm, node)| StatisticsNames { norm, index: node.index }).collect()
+    }
+}
+
+/// A network with tensors from elsewhere, which may have come without running statistics.
+#[derive(Debug)]
+pub struct Loaded {
+    network: Network,
+    missing: Option<WeightsError>,
+    unused: Vec<String>,
+}
+
+impl Loaded {
+    /// Names of the tensors that are neither parameters nor running statistics.
+    #[must_use]
+    pub fn unused(&self) -> &[String] {
+        &self.unused
+    }
+
+    /// The network for passes in this mode.
+    ///
+    /// # Errors
+    /// [`WeightsError::MissingStatistics`] if the mode needs running statistics that are not there.
+    pub fn in_mode(self, mode: Mode) -> Result<Network, WeightsError> {
+        match (mode, self.missing) {
+            (Mode::Eval, Some(missing)) => Err(missing),
+            (Mode::Eval, None) | (Mode::Train, _) => Ok(self.network),
+        }
+    }
+}
+
+/// Whether a name is one of parameters or running statistics, of this network or of another.
+fn is_state(name: &str) -> bool {
+    let Some((first, rest)) = name.split_once('.') else { return false };
+    let last = rest.rsplit('.').next().unwrap_or(rest);
+    let of_layer = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"].contains(&last);
+    first == "running" || (first.parse::<usize>().is_ok() && of_layer)
+}
+
+/// Refuses a value below zero.
+///
+/// # Errors
+/// [`WeightsError::Negative`]
+pub fn never_negative(name: &str, data: &TensorData) -> Result<(), WeightsError> {
+    let found = data.iter::<f64>().find(|&value| value < 0.0);
+    found.map_or(Ok(()), |value| Err(WeightsError::Negative { name: name.into(), value }))
+}
+
+/// The first names, for an error.
+fn some_of(tensors: &Tensors) -> String {
+    let names: Vec<&str> = tensors.keys().map(String::as_str).take(12).collect();
+    let more = if tensors.len() > 12 { ", .." } else { "" };
+    if names.is_empty() { "none".into() } else { format!("{}{more}", names.join(", ")) }
+}
+
+/// The tensor `name` of a state, if it has the shape and only values that are finite in the precision `dtype`.
+///
+/// # Errors
+/// [`WeightsError`] that names the tensor.
+pub fn fitting(tensors: &Tensors, name: &str, shape: &[usize], dtype: DType) -> Result<TensorData, WeightsError> {
+    let Some(data) = tensors.get(name) else {
+        let present = some_of(tensors);
+        return Err(WeightsError::Missing { name: name.into(), expected: shape.to_vec(), present });
+    };
+    if data.shape().to_vec() != shape {
+        let found = data.shape().to_vec();
+        return Err(WeightsError::Shape { name: name.into(), expected: shape.to_vec(), found });
+    }
+    for value in data.iter::<f64>() {
+        if !value.is_finite() {
+            return Err(WeightsError::NotFinite { name: name.into() });
+        }
+        if dtype == DType::F32 && !(value as f32).is_finite() {
+            return Err(WeightsError::TooLarge { name: name.into(), value, precision: "F32" });
+        }
+    }
+    let data = data.clone().convert_dtype(dtype);
+    let count = shape.iter().product::<usize>();
+    let (bytes, _, dtype) = data.into_parts();
+    Ok(TensorData::from_bytes(bytes, [count], dtype))
+}
