@@ -25,6 +25,7 @@ verf = np.vectorize(math.erf)
 cdf = lambda x: (1 + verf(x / math.sqrt(2))) / 2
 normal = lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 sigmoid = lambda x: 1 / (1 + np.exp(-x))
+tanh_argument = lambda x: math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
 
 FUNCTIONS = {
     "relu": (lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0),
@@ -34,6 +35,9 @@ FUNCTIONS = {
     "erf": (verf, lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x)),
     "sigmoid": (sigmoid, lambda x: sigmoid(x) * sigmoid(-x)),
     "gelu": (lambda x: x * cdf(x), lambda x: cdf(x) + x * normal(x)),
+    "gelu_tanh": (lambda x: x * (1 + np.tanh(tanh_argument(x))) / 2,
+                  lambda x: (1 + np.tanh(tanh_argument(x))) / 2
+                  + x / np.cosh(tanh_argument(x)) ** 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2) / 2),
     "silu": (lambda x: x * sigmoid(x), lambda x: sigmoid(x) * (1 + x * sigmoid(-x))),
     "mish": (lambda x: x * np.tanh(np.logaddexp(0, x)),
              lambda x: np.tanh(np.logaddexp(0, x)) + x * sigmoid(x) / np.cosh(np.logaddexp(0, x)) ** 2),

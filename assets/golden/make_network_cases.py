@@ -27,6 +27,7 @@ def raw(a, x):
     if f == "erf": return erf(x)
     if f == "sigmoid": return 1 / (1 + np.exp(-x))
     if f == "gelu": return x * 0.5 * (1 + erf(x / math.sqrt(2)))
+    if f == "gelu_tanh": return x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     if f == "silu": return x / (1 + np.exp(-x))
     if f == "mish": return x * np.tanh(np.logaddexp(0, x))
     if f == "elu": return np.where(x > 0, x, slope * np.expm1(x))
@@ -214,6 +215,9 @@ CASES = [
                               "shortcut": [{"conv": {"out": 4, "kernel": 1, "stride": 2}}]}}, {"flatten": {}}, {"dense": {"out": 2}}]},
     {"name": "mish", "parametrization": {"ntk": {"beta": 0.3}}, "input": [4, 1, 1],
      "layers": [{"dense": {"out": 5}}, act("mish", gain=4.0), {"dense": {"out": 5}}, act("mish", scaling="normalized", gain=1.25),
+                {"dense": {"out": 3}}]},
+    {"name": "gelu_tanh", "parametrization": {"ntk": {"beta": 0.3}}, "input": [4, 1, 1],
+     "layers": [{"dense": {"out": 5}}, act("gelu_tanh", gain=3.0), {"dense": {"out": 5}}, act("gelu_tanh", scaling="normalized"),
                 {"dense": {"out": 3}}]},
 ]
 

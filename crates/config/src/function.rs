@@ -103,6 +103,8 @@ functions! {
     Sigmoid = SIGMOID,
     /// x Φ(x), the exact form with the normal distribution function
     Gelu = GELU,
+    /// x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, the approximation of `gelu` by tanh
+    GeluTanh = GELU_TANH,
     /// x / (1 + exp(-x))
     Silu = SILU,
     /// x tanh(ln(1 + exp x))
@@ -231,6 +233,35 @@ const GELU: FunctionProperties = FunctionProperties {
 }",
     )],
 };
+
+/// (1 + tanh u) / 2 = sigmoid(2u) with u = √(2/π) (x + 0.044715 x³), which keeps its digits below zero.
+const GELU_TANH: FunctionProperties = FunctionProperties {
+    name: "gelu_tanh",
+    value: |x, _| x * sigmoid(2.0 * gelu_tanh_argument(x)),
+    derivative: |x, _| {
+        let u = 2.0 * gelu_tanh_argument(x);
+        // Where u is beyond 1e4 one factor is 0, and x times the slope of u must not be infinite.
+        let slope = if u.abs() < 1e4 { 2.0 * GELU_TANH_ROOT * (1.0 + 3.0 * GELU_TANH_CUBE * x * x) } else { 0.0 };
+        sigmoid(u) + x * (sigmoid(u) * sigmoid(-u) * slope)
+    },
+    below_zero: BelowZero::Nothing,
+    kinks: &[],
+    growth: Growth::LineAbove { slope: 1.0 },
+    is_odd: false,
+    moments: None,
+    citations: GELU.citations,
+};
+
+/// √(2/π), the factor in front of the argument of `gelu_tanh`.
+pub const GELU_TANH_ROOT: f64 = 0.797_884_560_802_865_4;
+
+/// The coefficient of x³ in the argument of `gelu_tanh` (Hendrycks and Gimpel, arXiv 1606.08415).
+pub const GELU_TANH_CUBE: f64 = 0.044_715;
+
+/// √(2/π) (x + 0.044715 x³)
+fn gelu_tanh_argument(x: f64) -> f64 {
+    GELU_TANH_ROOT * (x + GELU_TANH_CUBE * x * x * x)
+}
 
 const SILU: FunctionProperties = FunctionProperties {
     name: "silu",

@@ -46,7 +46,7 @@ pub use deep::{Deep, Unit};
 pub use description::{DescribedLayer, Description, DescriptionError, WeightScale};
 pub use error::{ConfigError, Invalid};
 pub use experiment::{Adam, Discriminator, Experiment, Generator, Optimizer, Settings, Sgd, Train};
-pub use function::{BelowZero, Function, FunctionProperties, Growth, SELU};
+pub use function::{BelowZero, Function, FunctionProperties, GELU_TANH_CUBE, GELU_TANH_ROOT, Growth, SELU};
 pub use gaussian::{expectation, gauss_legendre};
 pub use include::Sources;
 pub use layers::{

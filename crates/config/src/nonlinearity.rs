@@ -200,7 +200,7 @@ mod tests {
 
     /// E[σ], E[σ²], E[σ'²] of the raw function, then r after centring and standardizing at β = 0: values computed once
     /// with adaptive quadrature in another program, to six decimals.
-    const TABLE: [(Function, Option<f64>, [f64; 4]); 15] = [
+    const TABLE: [(Function, Option<f64>, [f64; 4]); 16] = [
         (Function::Identity, None, [0.0, 1.0, 1.0, 1.0]),
         (Function::Relu, None, [0.398_942, 0.5, 0.5, 1.466_942]),
         (Function::LeakyRelu, Some(0.1), [0.359_048, 0.505, 0.505, 1.342_783]),
@@ -211,6 +211,7 @@ mod tests {
         (Function::Sigmoid, None, [0.5, 0.293_379, 0.044_836, 1.033_592]),
         (Function::Softplus, None, [0.806_059, 0.921_246, 0.293_379, 1.080_528]),
         (Function::Gelu, None, [0.282_095, 0.425_221, 0.455_851, 1.318_845]),
+        (Function::GeluTanh, None, [0.282_039, 0.425_194, 0.455_818, 1.318_734]),
         (Function::Silu, None, [0.206_621, 0.355_776, 0.379_482, 1.212_081]),
         (Function::Mish, None, [0.240_404, 0.452_342, 0.479_084, 1.214_259]),
         (Function::Elu, None, [0.160_521, 0.644_945, 0.668_102, 1.079_013]),

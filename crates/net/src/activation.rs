@@ -1,7 +1,7 @@
 //! Rules of pointwise nonlinearities.
 
 use burn::tensor::{Tensor, activation as burn_activation};
-use fintan_config::{Activation, Function, SELU};
+use fintan_config::{Activation, Function, GELU_TANH_CUBE, GELU_TANH_ROOT, SELU};
 
 /// `σ(x) = (f(g x) - m) / s` with the constants worked out.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,7 @@ impl Pointwise {
             Function::Erf => x.erf(),
             Function::Sigmoid => sigmoid(x),
             Function::Gelu => x.clone() * normal_cdf(x),
+            Function::GeluTanh => x.clone() * sigmoid(gelu_tanh_argument(x).mul_scalar(2.0)),
             Function::Silu => x.clone() * sigmoid(x),
             Function::Mish => {
                 let [s, c] = sides(&x);
@@ -62,6 +63,14 @@ impl Pointwise {
                 let density =
                     x.clone().square().mul_scalar(-0.5).exp().mul_scalar(1.0 / (2.0 * std::f64::consts::PI).sqrt());
                 normal_cdf(x.clone()) + x * density
+            }
+            Function::GeluTanh => {
+                // Beyond ±8 the second term is below rounding, and its factors would overflow.
+                let near = x.clone().clamp(-8.0, 8.0);
+                let s = sigmoid(gelu_tanh_argument(near.clone()).mul_scalar(2.0));
+                let slope = near.clone().square().mul_scalar(3.0 * GELU_TANH_CUBE).add_scalar(1.0);
+                let second = near * (s.clone() * s.neg().add_scalar(1.0) * slope.mul_scalar(2.0 * GELU_TANH_ROOT));
+                sigmoid(gelu_tanh_argument(x).mul_scalar(2.0)) + second
             }
             Function::Silu => {
                 let s = sigmoid(x.clone());
@@ -106,6 +115,13 @@ fn smooth_step(x: Tensor<4>, a: f64) -> Tensor<4> {
 /// Through tanh: exact at both ends, in every precision.
 fn sigmoid(x: Tensor<4>) -> Tensor<4> {
     x.mul_scalar(0.5).tanh().add_scalar(1.0).mul_scalar(0.5)
+}
+
+/// √(2/π) (x + 0.044715 x³), which ends at ±2000: there its sigmoid is 0 or 1.
+fn gelu_tanh_argument(x: Tensor<4>) -> Tensor<4> {
+    let x = x.clamp(-40.0, 40.0);
+    let cube = x.clone() * x.clone().square().mul_scalar(GELU_TANH_CUBE);
+    (x + cube).mul_scalar(GELU_TANH_ROOT)
 }
 
 /// s = 1/(1 + exp(-x)) and 1 - s, each to its own relative precision. Neither exponential exceeds 1.

@@ -185,6 +185,7 @@ fn closed_form(function: Function) -> Option<ClosedForm> {
         Function::Tanh
         | Function::Sigmoid
         | Function::Gelu
+        | Function::GeluTanh
         | Function::Silu
         | Function::Mish
         | Function::Elu
