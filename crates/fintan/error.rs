@@ -12,8 +12,13 @@ use fintan_report::GridError;
 use fintan_theory::{LimitError, TuneError};
 use fintan_train::{CheckpointError, TrainError};
 
+use crate::comparison::ComparisonError;
+use crate::data_set::DataSetError;
 use crate::device::DeviceError;
+use crate::evaluation::EvaluationError;
 use crate::memory::MemoryError;
+use crate::report::ReportError;
+use crate::samples::GeneratorError;
 
 /// Why something could not be done.
 ///
@@ -66,6 +71,21 @@ pub enum Error {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// A generator cannot be used, or draws no samples.
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
+    /// Samples cannot be measured.
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    /// Trainings cannot be compared.
+    #[error(transparent)]
+    Comparison(#[from] ComparisonError),
+    /// Runs have no page.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A path holds no images.
+    #[error(transparent)]
+    DataSet(#[from] DataSetError),
     /// A plot or a grid cannot be drawn.
     #[error(transparent)]
     Grid(#[from] GridError),

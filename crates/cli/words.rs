@@ -1,0 +1,13 @@
+//! Numbers in words. Nothing else in the program does arithmetic on floats.
+
+/// Four digits; of counts, all.
+pub(crate) fn short(x: f64) -> String {
+    if x.fract() == 0.0 {
+        return format!("{x:.0}");
+    }
+    if (1e-3..1e5).contains(&x.abs()) {
+        format!("{x:.*}", (3.0 - x.abs().log10().floor()).clamp(0.0, 6.0) as usize)
+    } else {
+        format!("{x:.3e}")
+    }
+}
