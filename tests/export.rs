@@ -240,7 +240,7 @@ fn the_loader_computes_what_the_network_does() {
         let y: Vec<f64> = channels_first(network.forward(batch, Mode::Eval).0).into_data().iter().collect();
         let out = folder.path().join(format!("case{k}"));
         std::fs::create_dir(&out).expect("made");
-        let loader = include_str!("../crates/cli/commands/export/generator.py");
+        let loader = include_str!("../crates/fintan/generator.py");
         std::fs::write(out.join("generator.py"), loader).expect("written");
         std::fs::write(out.join("generator.safetensors"), write_safetensors(&network.to_tensors())).expect("written");
         let described = serde_json::to_vec(&Description::of(architecture)).expect("JSON");
@@ -271,7 +271,7 @@ print('all', 'numpy and torch' if g.torch is not None else 'numpy')
 
 #[test]
 fn the_loader_has_every_nonlinearity_by_numpy_and_by_torch() {
-    let loader = include_str!("../crates/cli/commands/export/generator.py");
+    let loader = include_str!("../crates/fintan/generator.py");
     let table =
         loader.split_once("\nFUNCTIONS = {\n").and_then(|(_, rest)| rest.split_once("\n}\n")).expect("a table").0;
     let entries: Vec<&str> = table.split("\n    \"").collect();

@@ -8,7 +8,7 @@ use crate::args::Args;
 use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
-use fintan::{DeviceError, TilesError};
+use fintan::{ComparisonError, DataSetError, DeviceError, EvaluationError, GeneratorError, ReportError, TilesError};
 use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
@@ -89,7 +89,7 @@ impl From<fintan::Error> for Failure {
             Error::Limit(e) => e.into(),
             Error::Train(e) => e.into(),
             Error::Grid(e) => e.into(),
-            Error::Plot(e) => e.into(),
+            Error::Plot(e) | Error::Report(ReportError::Plot(e)) => e.into(),
             Error::TooLarge { name, sample, value } => Self::input(format!(
                 "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
             )),
@@ -102,6 +102,10 @@ impl From<fintan::Error> for Failure {
                     "{e}"
                 ))
             }
+            Error::Generator(e) => of_generator(&e),
+            Error::Evaluation(e) => of_evaluation(&e),
+            Error::Comparison(e) => of_comparison(&e),
+            Error::DataSet(DataSetError::Form) => Self::input("--channels must be 1 or 3, --size in 1 to 4096"),
             Error::Tiles(e) => e.into(),
             Error::Overflow(ref overflow) => {
                 let help = if overflow.is_double_precision() {
@@ -136,6 +140,56 @@ impl From<TilesError> for Failure {
             e => Self::input(e),
         }
     }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+fn of_generator(e: &GeneratorError) -> Failure {
+    match e {
+        GeneratorError::StepOfExport(_) => {
+            Failure::input("--step belongs to a run; an exported folder holds one generator")
+        }
+        GeneratorError::NoDescription(_) => with_help(
+            e,
+            "it describes the layers, as the generator.json of `fintan export` does. Networks with layers that this \
+             program has not (pooling by maxima, concatenated branches: torchvision's Inception v3 has both) cannot \
+             be described",
+        ),
+        e => Failure::input(e),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+fn of_evaluation(e: &EvaluationError) -> Failure {
+    match e {
+        EvaluationError::Override(set) => Failure::input(format!("--set of `eval` changes `data.` only, got `{set}`")),
+        EvaluationError::FeatureOutput { .. } => with_help(e, "end it with `flatten` or `global_average_pool`"),
+        EvaluationError::NotFinite => Failure::Failed(miette::miette!("{e}")),
+        e => Failure::input(e),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+fn of_comparison(e: &ComparisonError) -> Failure {
+    match e {
+        ComparisonError::RepeatedSeed(seed) => Failure::input(format!("--seeds has {seed} twice")),
+        ComparisonError::LargeSeed(seed) => {
+            let most = i64::MAX;
+            Failure::input(format!("--seeds must be at most {most}, the largest number of TOML, got {seed}"))
+        }
+        ComparisonError::Override(set) => {
+            Failure::input(format!("--set changes configurations; of runs it changes `data.` only, got `{set}`"))
+        }
+        ComparisonError::OtherSeed { .. } => with_help(e, "name the seeds of all: --seeds 0,1,2"),
+        ComparisonError::NotAGan(_) => {
+            with_help(e, "`fintan flow RUN...` and `fintan report RUN...` put runs of networks side by side")
+        }
+        ComparisonError::OtherRun { .. } => with_help(e, "name another folder with --out"),
+        e => Failure::input(e),
+    }
+}
+
+fn with_help(e: &impl std::fmt::Display, help: &str) -> Failure {
+    Failure::Input(miette::miette!(help = help, "{e}"))
 }
 
 impl From<CheckpointError> for Failure {

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use fintan::parts::is_export;
 use fintan_artifact::RunDir;
 use fintan_config::Subject;
 use miette::miette;
 
-use crate::commands::{edits_of, is_export};
+use crate::commands::edits_of;
 use crate::failure::Failure;
 
 /// The configuration at a path: the file itself, or of a run directory the one with every default.

@@ -188,6 +188,33 @@ impl Drop for Work {
     }
 }
 
+/// Pieces of work that follow one another, each shown as [`Work`].
+pub(crate) struct Works<'a> {
+    voice: &'a Voice,
+    /// The piece at hand, and how many of its items are done.
+    current: Option<(Work, usize)>,
+}
+
+impl<'a> Works<'a> {
+    pub(crate) fn new(voice: &'a Voice) -> Self {
+        Self { voice, current: None }
+    }
+
+    /// So many items of a piece of work are done; with none it begins, and the one before it has ended.
+    pub(crate) fn show(&mut self, name: &str, done: usize, total: usize) {
+        if done == 0 {
+            self.current = None;
+            self.current = Some((Work::new(self.voice, name, total), 0));
+        } else if let Some((work, before)) = &mut self.current {
+            work.tick(done - *before);
+            *before = done;
+        }
+        if done >= total {
+            self.current = None;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

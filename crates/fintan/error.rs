@@ -12,9 +12,14 @@ use fintan_report::{GridError, PlotError};
 use fintan_theory::{LimitError, TuneError};
 use fintan_train::{CheckpointError, TrainError};
 
+use crate::comparison::ComparisonError;
+use crate::data_set::DataSetError;
 use crate::device::DeviceError;
+use crate::evaluation::EvaluationError;
 use crate::kernel::TilesError;
 use crate::memory::MemoryError;
+use crate::report::ReportError;
+use crate::samples::GeneratorError;
 
 /// Why something could not be done.
 ///
@@ -67,6 +72,21 @@ pub enum Error {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// A generator cannot be used, or draws no samples.
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
+    /// Samples cannot be measured.
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    /// Trainings cannot be compared.
+    #[error(transparent)]
+    Comparison(#[from] ComparisonError),
+    /// Runs have no page.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A path holds no images.
+    #[error(transparent)]
+    DataSet(#[from] DataSetError),
     /// A picture of values cannot be drawn.
     #[error(transparent)]
     Grid(#[from] GridError),

@@ -21,8 +21,12 @@
 //!
 //! Arrays and files go in, and arrays come out ([`Array`]: a shape and its numbers). Every error is an [`Error`].
 
+mod comparison;
+mod data_set;
 mod device;
 mod error;
+mod evaluation;
+mod export;
 mod infinite;
 mod inputs;
 mod kernel;
@@ -30,10 +34,19 @@ mod memory;
 mod moments;
 mod network;
 mod record;
+mod report;
+mod samples;
 mod training;
 
+pub use comparison::{
+    ComparedImages, ComparisonBuilder, ComparisonError, ComparisonPlan, ComparisonProgress, Contender, ContenderRow,
+    Unlike, compare,
+};
+pub use data_set::DataSetError;
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
+pub use evaluation::{EvaluationBuilder, EvaluationError, EvaluationEvent, PreparedEvaluation, evaluate};
+pub use export::export;
 pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
 pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{
@@ -43,12 +56,17 @@ pub use kernel::{
 pub use memory::{MemoryError, free_memory, parse_memory};
 pub use moments::{MeasuredMoments, Moments};
 pub use network::{Network, NetworkLoader, Role};
+pub use report::{ReportError, ReportPage};
+pub use samples::{BatchNormStatistics, DrawnSamples, GeneratorError, SampleBuilder, TrainedGenerator};
 pub use training::{Losses, Run, Training, train};
 
 /// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
 ///
 /// They take and return types of those crates.
 pub mod parts {
+    pub use crate::data_set::{class_counts, find_images, preview_png};
+    pub use crate::evaluation::images_of_each;
+    pub use crate::export::is_export;
     pub use crate::kernel::stored::{
         Convention, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array,
     };
@@ -63,9 +81,14 @@ pub mod parts {
 }
 
 pub use fintan_artifact::{Array, ArrayError, RunError, Values};
+pub use fintan_artifact::{
+    ClassRecord, ClassifierRecord, ComparedData, ComparedRow, ComparedRun, Comparison, Evaluation, Metric,
+    MetricRecord, RefusedMetric,
+};
 pub use fintan_config::{
     Activation, Architecture, ConfigError, Function, Layer, LayerRates, Parametrization, Scaling, Shape, Subject,
 };
+pub use fintan_metrics::Measures;
 pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
 pub use fintan_theory as theory;
 pub use fintan_theory::{Goal, Knob, PieceRegime, Regime, Setting, Standing, Tuned, regimes};

@@ -19,7 +19,6 @@ mod tune;
 
 use fintan_artifact::LockWarning;
 
-pub(crate) use self::export::is_export;
 pub(crate) use self::settings_of_run::edits_of;
 use crate::args::{Args, Command, Voice};
 use crate::failure::Failure;

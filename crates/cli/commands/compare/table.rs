@@ -1,103 +1,12 @@
-//! Measured trainings as a comparison, and as a table.
+//! A comparison as a table.
 
-use std::path::Path;
+use fintan_artifact::Comparison;
 
-use fintan_artifact::{ComparedData, ComparedRow, ComparedRun, Comparison, Evaluation, differing_keys};
-use fintan_metrics::mean_and_spread;
-
-use super::contenders::{Place, Row};
-use crate::commands::eval::short;
 use crate::voice::answer;
+use crate::words::short;
 
 /// Differences of a row that are shown in a terminal.
 const SHOWN: usize = 6;
-
-/// A training that was measured, with what tells its data set from others.
-pub(super) struct Seen {
-    pub(super) row: usize,
-    pub(super) run: usize,
-    pub(super) data: u64,
-    pub(super) evaluation: Evaluation,
-}
-
-/// The comparison of everything that was measured, runs in the order of their rows and seeds as they were named.
-pub(super) fn comparison(rows: &[Row], mut all: Vec<Seen>, out: &Path) -> Comparison {
-    all.sort_by_key(|seen| (seen.row, seen.run));
-    let mut metrics: Vec<String> = Vec::new();
-    let mut refused: Vec<String> = Vec::new();
-    let mut sets: Vec<u64> = Vec::new();
-    for Seen { evaluation, data, .. } in &all {
-        metrics.extend(evaluation.metrics.iter().map(|record| record.metric.clone()));
-        refused.extend(evaluation.refused.iter().map(|r| format!("{}: {}", r.metric, r.reason)));
-        sets.push(*data);
-    }
-    unique(&mut metrics);
-    unique(&mut refused);
-    unique(&mut sets);
-    let values = |evaluation: &Evaluation, of: fn(&fintan_artifact::MetricRecord) -> f64| -> Vec<Option<f64>> {
-        metrics.iter().map(|metric| evaluation.metric(metric).map(of)).collect()
-    };
-    let data =
-        sets.iter().filter_map(|set| all.iter().find(|seen| seen.data == *set)).map(|Seen { evaluation, .. }| {
-            let source = evaluation.data.clone();
-            ComparedData { source, count: evaluation.count, values: values(evaluation, |record| record.data) }
-        });
-    let data = data.collect();
-    let settings: Vec<_> = rows.iter().map(|row| &row.settings).collect();
-    let keys = differing_keys(&settings);
-    let rows = rows.iter().enumerate().map(|(i, row)| {
-        let mine: Vec<&Seen> = all.iter().filter(|seen| seen.row == i).collect();
-        let runs: Vec<ComparedRun> = mine
-            .iter()
-            .map(|seen| {
-                let contender = &row.runs[seen.run];
-                let run = match &contender.place {
-                    Place::Planned { .. } => folder_name(row, contender.seed()),
-                    Place::Run(path) => path.strip_prefix(out).unwrap_or(path).display().to_string(),
-                };
-                let Evaluation { step, .. } = seen.evaluation;
-                ComparedRun {
-                    run,
-                    seed: contender.seed(),
-                    step,
-                    values: values(&seen.evaluation, |record| record.samples),
-                }
-            })
-            .collect();
-        let over_runs = (0..metrics.len()).map(|m| {
-            let all: Option<Vec<f64>> = runs.iter().map(|run| run.values[m]).collect();
-            all.and_then(|all| mean_and_spread(&all))
-        });
-        let (mean, spread) = over_runs.map(|found| (found.map(|f| f.0), found.and_then(|f| f.1))).unzip();
-        let set = |key: &String| row.settings.get(key).map(|value| format!("{key} = {value}"));
-        ComparedRow {
-            name: row.name.clone(),
-            data: mine.first().map_or(0, |seen| sets.iter().position(|set| *set == seen.data).unwrap_or(0)),
-            differences: keys.iter().filter_map(set).collect(),
-            mean,
-            spread,
-            runs,
-        }
-    });
-    let rows = rows.collect();
-    Comparison { metrics, data, rows, refused }
-}
-
-/// The folder of a run that is trained here.
-pub(super) fn folder_name(row: &Row, seed: u64) -> String {
-    format!("{}_seed_{seed}", super::contenders::slug(&row.name))
-}
-
-/// Keeps the first of each.
-fn unique<T: PartialEq + Clone>(all: &mut Vec<T>) {
-    let mut found: Vec<T> = Vec::new();
-    for one in all.iter() {
-        if !found.contains(one) {
-            found.push(one.clone());
-        }
-    }
-    *all = found;
-}
 
 /// The table on stdout, the data's own row first.
 pub(super) fn answer_table(comparison: &Comparison) {

@@ -12,12 +12,10 @@ use fintan_net::Network;
 use fintan_net::weights::{Tensors, read_safetensors, write_safetensors};
 use fintan_train::{Classifier, ClassifierSettings, Halves, features};
 
-use crate::args::Voice;
-use crate::commands::export::read_export;
-use crate::device::Opened;
-use crate::failure::Failure;
-use crate::progress::Work;
-use crate::voice::tell;
+use super::{EvaluationError, EvaluationEvent, Listener};
+use crate::device::Device;
+use crate::error::Error;
+use crate::export::read_exported;
 
 /// Changes when classifiers are trained in another way.
 const VERSION: u32 = 1;
@@ -25,14 +23,14 @@ const VERSION: u32 = 1;
 /// What is kept between evaluations.
 pub(super) struct Cache<'a> {
     folder: PathBuf,
-    voice: &'a Voice,
+    listener: Listener<'a>,
 }
 
 impl<'a> Cache<'a> {
     /// The folder beside a run.
-    pub(super) fn beside(run: &Path, voice: &'a Voice) -> Self {
+    pub(super) fn beside(run: &Path, listener: Listener<'a>) -> Self {
         let run = fs_err::canonicalize(run).unwrap_or_else(|_| run.into());
-        Self { folder: run.parent().unwrap_or(&run).join(".fintan-cache"), voice }
+        Self { folder: run.parent().unwrap_or(&run).join(".fintan-cache"), listener }
     }
 
     fn read(&self, name: &str) -> Option<Tensors> {
@@ -41,10 +39,8 @@ impl<'a> Cache<'a> {
     }
 
     fn keep(&self, name: &str, tensors: &Tensors) {
-        if let Err(e) = write_whole(&self.folder.join(name), &write_safetensors(tensors))
-            && !self.voice.quiet
-        {
-            tell!("not kept for the next evaluation: {e}");
+        if let Err(reason) = write_whole(&self.folder.join(name), &write_safetensors(tensors)) {
+            self.listener.tell(EvaluationEvent::NotKept { reason: &reason });
         }
     }
 }
@@ -62,23 +58,22 @@ impl Trained {
         images: &Images,
         halves: &Halves,
         steps: u64,
-        opened: &Opened,
+        device: &Device,
         cache: &Cache,
     ) -> Result<Self, DataError> {
         let settings = ClassifierSettings { steps, ..ClassifierSettings::default() };
-        let said = format!("{VERSION} {settings:?} {}", opened.name);
+        let said = format!("{VERSION} {settings:?} {}", device.name);
         let key = fingerprint(&[&images.fingerprint().to_le_bytes(), said.as_bytes()]);
         let name = format!("classifier-{key:016x}.safetensors");
         let kept = match cache.read(&name) {
-            Some(tensors) => Classifier::from_tensors(images, halves, &settings, &opened.placement, &tensors)?.ok(),
+            Some(tensors) => Classifier::from_tensors(images, halves, &settings, &device.placement, &tensors)?.ok(),
             None => None,
         };
         let classifier = if let Some(kept) = kept {
             kept
         } else {
-            let work = Work::new(cache.voice, "classifier", steps as usize);
-            let tick = |more| work.tick(more);
-            let trained = Classifier::train(images, halves, &settings, &opened.placement, &tick)?;
+            let tick = cache.listener.work("classifier", steps as usize);
+            let trained = Classifier::train(images, halves, &settings, &device.placement, &tick)?;
             cache.keep(&name, &trained.to_tensors());
             trained
         };
@@ -103,22 +98,17 @@ pub(super) struct Brought {
 
 impl Brought {
     /// Reads it and sees whether it takes such images.
-    pub(super) fn read(path: &Path, image: Shape, opened: &Opened) -> Result<Self, Failure> {
-        let network = read_export(path, &opened.placement)?;
+    pub(super) fn read(path: &Path, image: Shape, device: &Device) -> Result<Self, Error> {
+        let network = read_exported(path, device)?;
         let (input, output) = (network.architecture().input, network.architecture().output());
         if input != image {
-            let name = path.display();
-            return Err(Failure::input(format!("`{name}` takes {input}, but the images of this run are {image}")));
+            return Err(EvaluationError::FeatureInput { path: path.into(), input, image }.into());
         }
         if !output.is_vector() {
-            let name = path.display();
-            return Err(Failure::Input(miette::miette!(
-                help = "end it with `flatten` or `global_average_pool`",
-                "`{name}` ends with an image of {output}; features are a vector"
-            )));
+            return Err(EvaluationError::FeatureOutput { path: path.into(), output }.into());
         }
         let [weights, described] = [path.to_path_buf(), path.with_extension("json")].map(fs_err::read);
-        let key = fingerprint(&[&weights.map_err(Failure::input)?, &described.map_err(Failure::input)?]);
+        let key = fingerprint(&[&weights?, &described?]);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { network, name, key })
     }
@@ -149,13 +139,11 @@ impl Extractor {
         matches!(self, Self::Trained(_))
     }
 
-    pub(super) fn see(&self, samples: &Samples, opened: &Opened, voice: &Voice) -> Seen {
-        let work = Work::new(voice, "features", samples.len());
+    pub(super) fn see(&self, samples: &Samples, device: &Device, listener: Listener) -> Seen {
+        let tick = listener.work("features", samples.len());
         match self {
-            Self::Trained(trained) => trained.classifier.look(samples, &|more| work.tick(more)),
-            Self::Brought(brought) => {
-                (features(&brought.network, samples, &opened.placement, &|more| work.tick(more)), Vec::new())
-            }
+            Self::Trained(trained) => trained.classifier.look(samples, &tick),
+            Self::Brought(brought) => (features(&brought.network, samples, &device.placement, &tick), Vec::new()),
         }
     }
 
@@ -164,14 +152,14 @@ impl Extractor {
         &self,
         [reference, held_out]: [&Samples; 2],
         images: &Images,
-        opened: &Opened,
+        device: &Device,
         cache: &Cache,
     ) -> [Seen; 2] {
         let key = match self {
             Self::Trained(trained) => trained.key,
             Self::Brought(brought) => brought.key,
         };
-        let said = format!("{VERSION} {} {}", reference.len(), opened.name);
+        let said = format!("{VERSION} {} {}", reference.len(), device.name);
         let key = fingerprint(&[&key.to_le_bytes(), &images.fingerprint().to_le_bytes(), said.as_bytes()]);
         let name = format!("features-{key:016x}.safetensors");
         if let Some(kept) = cache.read(&name)
@@ -183,7 +171,7 @@ impl Extractor {
         {
             return [a, b];
         }
-        let seen = [reference, held_out].map(|samples| self.see(samples, opened, cache.voice));
+        let seen = [reference, held_out].map(|samples| self.see(samples, device, cache.listener));
         let mut tensors = Tensors::new();
         for ((features, classes), name) in seen.iter().zip(["reference", "held_out"]) {
             let shape = [features.len(), features.width];

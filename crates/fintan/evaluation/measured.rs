@@ -6,9 +6,8 @@ use fintan_metrics::{
     precision_recall, sliced_wasserstein,
 };
 
+use super::Listener;
 use super::features::{Extractor, Seen};
-use crate::args::Voice;
-use crate::progress::Work;
 
 /// Directions of sliced distances.
 const DIRECTIONS: usize = 256;
@@ -31,7 +30,7 @@ pub(super) struct Sets {
 
 /// What was measured so far.
 pub(super) struct Measured<'a> {
-    pub(super) voice: &'a Voice,
+    pub(super) listener: Listener<'a>,
     pub(super) wanted: Vec<Metric>,
     pub(super) records: Vec<MetricRecord>,
     pub(super) classes: Vec<ClassRecord>,
@@ -84,7 +83,7 @@ impl Measured<'_> {
     pub(super) fn pixels(&mut self, sets: &Sets) {
         use Metric::{Border, Correlation, MsSsim, Nyquist, PatchSwd, Phase2, Phase8, Std, Swd};
         let Sets { reference, held_out, samples } = sets;
-        let (n, voice) = (samples.len(), self.voice);
+        let (n, listener) = (samples.len(), self.listener);
         let (data, drawn) = (held_out.measure(), samples.measure());
         let pairs = Said { count: n / 2, of: "pairs", source: "pixels" };
         let images = Said { count: n, of: "images", source: "pixels" };
@@ -92,10 +91,8 @@ impl Measured<'_> {
             self.push(Metric::Correlation, [data.correlation, drawn.correlation], &pairs);
         }
         if self.wants(MsSsim) {
-            let work = Work::new(voice, "MS-SSIM", n / 2 * 2);
-            let both = [held_out, samples].map(|set| ms_ssim(set, &|more| work.tick(more)));
-            drop(work);
-            match both {
+            let tick = listener.work("MS-SSIM", n / 2 * 2);
+            match [held_out, samples].map(|set| ms_ssim(set, &tick)) {
                 [Ok(a), Ok(b)] => {
                     let source = format!("pixels, {} scale{}", a.scales, if a.scales == 1 { "" } else { "s" });
                     self.push(Metric::MsSsim, [a.value, b.value], &Said { source: &source, ..pairs });
@@ -109,7 +106,7 @@ impl Measured<'_> {
         let source = format!("pixels, {DIRECTIONS} directions");
         if self.wants(Swd) {
             let width = reference.size * reference.size * reference.channels;
-            let found = sliced(reference, [held_out, samples].map(|set| set.values.as_slice()), width, voice);
+            let found = sliced(reference, [held_out, samples].map(|set| set.values.as_slice()), width, listener);
             self.take(Metric::Swd, found, &Said { count: n, of: "images", source: &source });
         }
         if self.wants(PatchSwd) {
@@ -118,7 +115,7 @@ impl Measured<'_> {
             let found = cut(reference).and_then(|reference_patches| {
                 let (a, b) = (cut(held_out)?, cut(samples)?);
                 let of = Samples { values: reference_patches, ..*reference };
-                sliced(&of, [&a, &b], width, voice)
+                sliced(&of, [&a, &b], width, listener)
             });
             let source = format!("{PATCH}x{PATCH} patches, {DIRECTIONS} directions");
             self.take(Metric::PatchSwd, found, &Said { count: PATCHES, of: "patches", source: &source });
@@ -147,7 +144,7 @@ impl Measured<'_> {
         let [(reference, _), (held_out, _)] = data;
         let scale = Scale::of(reference);
         let [reference, held_out, samples] = [reference, held_out, &samples.0].map(|set| scale.apply(set));
-        let (n, voice) = (samples.len(), self.voice);
+        let (n, listener) = (samples.len(), self.listener);
         let source = extractor.name(reference.width);
         let said = Said { count: n, of: "images", source: &source };
         if self.wants(Metric::Fid) {
@@ -155,20 +152,15 @@ impl Measured<'_> {
             self.take(Metric::Fid, both(()), &said);
         }
         if self.wants(Metric::Kid) {
-            let work = Work::new(voice, "KID", 6 * n);
-            let tick = |more| work.tick(more);
+            let tick = listener.work("KID", 6 * n);
             let of = |set| kernel_distance(&reference, set, &tick);
             let found = of(&held_out).and_then(|a| Ok([a, of(&samples)?]));
-            drop(work);
             self.take(Metric::Kid, found, &said);
         }
         if self.wants(Metric::Precision) || self.wants(Metric::Recall) {
-            let work = Work::new(voice, "precision, recall", 8 * n);
-            let tick = |more| work.tick(more);
+            let tick = listener.work("precision, recall", 8 * n);
             let of = |set| precision_recall(&reference, set, &tick);
-            let found = of(&held_out).and_then(|a| Ok([a, of(&samples)?]));
-            drop(work);
-            match found {
+            match of(&held_out).and_then(|a| Ok([a, of(&samples)?])) {
                 Ok([a, b]) => {
                     self.push(Metric::Precision, [a.precision, b.precision], &said);
                     self.push(Metric::Recall, [a.recall, b.recall], &said);
@@ -193,10 +185,10 @@ impl Measured<'_> {
     }
 }
 
-fn sliced(reference: &Samples, others: [&[f32]; 2], width: usize, voice: &Voice) -> Result<[f64; 2], MetricError> {
-    let work = Work::new(voice, "sliced", DIRECTIONS);
+fn sliced(reference: &Samples, others: [&[f32]; 2], width: usize, listener: Listener) -> Result<[f64; 2], MetricError> {
+    let tick = listener.work("sliced", DIRECTIONS);
     let directions = Directions::draw(SEED, DIRECTIONS, width);
     let rows = |values| Rows { values, width };
-    let found = sliced_wasserstein(rows(&reference.values), &others.map(rows), &directions, &|more| work.tick(more))?;
+    let found = sliced_wasserstein(rows(&reference.values), &others.map(rows), &directions, &tick)?;
     Ok([found[0], found[1]])
 }

@@ -1,0 +1,470 @@
+//! Metrics of the samples of a checkpoint, beside the same metrics of the data.
+
+mod features;
+mod measured;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use fintan_artifact::{ClassifierRecord, Evaluation, Metric, MetricBasis, RunDir, RunError};
+use fintan_config::{Experiment, Held, Shape, Subject};
+use fintan_data::Images;
+use fintan_train::{Halves, real_samples};
+
+use self::features::{Brought, Cache, Extractor, Trained};
+use self::measured::{Measured, Sets};
+use crate::device::Device;
+use crate::error::Error;
+use crate::memory::free_memory;
+use crate::samples::{BatchNormStatistics, GeneratorError, TrainedGenerator, subject_of_run};
+
+/// Images of each set by default.
+const COUNT: usize = 2048;
+
+/// Steps of the classifier's training by default.
+const CLASSIFIER_STEPS: u64 = 500;
+
+/// Images of a half of the data, at least.
+const LEAST: usize = 4;
+
+/// Why samples cannot be measured.
+///
+/// ```
+/// let error = fintan::EvaluationError::TooFewImages { data: "folder `a`".into(), found: 7 };
+/// assert_eq!(error.to_string(), "folder `a` has 7 images; halves of at least 4 are needed");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluationError {
+    /// A setting that an evaluation does not change.
+    #[error("an evaluation changes settings of `data.` only, got `{0}`")]
+    Override(String),
+    /// Too few images.
+    #[error("{data} has {found} images; halves of at least {LEAST} are needed")]
+    TooFewImages {
+        /// Where the data come from, in words.
+        data: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// A network of features that takes other images.
+    #[error("`{}` takes {input}, but the images of this run are {image}", path.display())]
+    FeatureInput {
+        /// The file of its weights.
+        path: PathBuf,
+        /// What it takes.
+        input: Shape,
+        /// What the run has.
+        image: Shape,
+    },
+    /// A network of features that ends with an image.
+    #[error("`{}` ends with an image of {output}; features are a vector", path.display())]
+    FeatureOutput {
+        /// The file of its weights.
+        path: PathBuf,
+        /// What it ends with.
+        output: Shape,
+    },
+    /// The generator overflows.
+    #[error("the generator gives values that are not finite")]
+    NotFinite,
+    /// None of the metrics has a value.
+    #[error("nothing could be measured: {metric}: {reason}")]
+    NothingMeasured {
+        /// The first of them.
+        metric: String,
+        /// Why it has none.
+        reason: String,
+    },
+}
+
+/// What happens during an evaluation.
+///
+/// ```
+/// let event = fintan::EvaluationEvent::Work { what: "samples", done: 64, total: 128 };
+/// assert!(matches!(event, fintan::EvaluationEvent::Work { done: 64, .. }));
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum EvaluationEvent<'a> {
+    /// A piece of work begins, with `done` of 0, or goes on. `done` never falls while it does.
+    Work {
+        /// What is counted, in a word or two: `samples`, `features`.
+        what: &'static str,
+        /// Items done.
+        done: usize,
+        /// All items.
+        total: usize,
+    },
+    /// Fewer images are compared than were asked for: half of the data are fewer.
+    FewerImages {
+        /// Images of each set.
+        count: usize,
+        /// What was asked for.
+        wanted: usize,
+    },
+    /// Features or a classifier could not be kept for the next evaluation. The results are not affected.
+    NotKept {
+        /// Why.
+        reason: &'a RunError,
+    },
+}
+
+type OnEvent<'a> = dyn FnMut(EvaluationEvent<'_>) + Send + 'a;
+
+/// Who is told of events, from any thread.
+#[derive(Clone, Copy)]
+struct Listener<'a>(&'a (dyn Fn(EvaluationEvent<'_>) + Sync));
+
+impl<'a> Listener<'a> {
+    fn tell(self, event: EvaluationEvent<'_>) {
+        (self.0)(event);
+    }
+
+    /// Begins a piece of work; what is given back is told how many more items are done.
+    fn work(self, what: &'static str, total: usize) -> impl Fn(usize) + Sync + 'a {
+        self.tell(EvaluationEvent::Work { what, done: 0, total });
+        let done = Mutex::new(0);
+        move |more| {
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            *done += more;
+            self.tell(EvaluationEvent::Work { what, done: *done, total });
+        }
+    }
+}
+
+/// What is measured of a run; [`evaluate`] makes it.
+///
+/// By default all metrics are measured, of 2048 samples of the newest checkpoint with the seed of the run and running statistics of
+/// batch norms.
+///
+/// ```
+/// let evaluation = fintan::evaluate("nowhere").metrics([fintan::Metric::Std]).count(64).device(fintan::Device::cpu());
+/// assert!(matches!(evaluation.run(), Err(fintan::Error::Run(_))));
+/// ```
+pub struct EvaluationBuilder<'a> {
+    root: PathBuf,
+    device: Option<Device>,
+    metrics: Vec<Metric>,
+    count: usize,
+    seed: Option<u64>,
+    step: Option<u64>,
+    statistics: BatchNormStatistics,
+    features: Option<PathBuf>,
+    overrides: Vec<String>,
+    classifier_steps: u64,
+    on_event: Box<OnEvent<'a>>,
+}
+
+/// Measures the samples of a GAN beside the images of its data.
+///
+/// The data are cut in two halves. Distances of samples are taken from one half, the reference, and so are those of the other half,
+/// which shows what the data themselves would score. Features and classes are those of a classifier that is trained on the
+/// reference half; it is kept in the folder `.fintan-cache` beside the run. The result is kept in the run's `metrics.json`.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let config = folder.path().join("tiny.toml");
+/// fs_err::write(&config, "
+///     image = { size = 16, channels = 1 }
+///     data.shapes.count = 32
+///     generator = { latent = 4, dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
+///     discriminator = { dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
+///     train = { steps = 1, batch = 4, grid = [2, 2] }
+/// ")?;
+/// let cpu = fintan::Device::cpu();
+/// let run = fintan::train(&config).out(folder.path().join("run")).device(cpu.clone()).run()?;
+/// let metrics = [fintan::Metric::Correlation, fintan::Metric::Std];
+/// let found = fintan::evaluate(run.root()).metrics(metrics).count(64).device(cpu).run()?;
+/// // Half of the data are 16 images, and a correlation is one of two images.
+/// assert_eq!((found.count, found.metrics[0].count, found.metrics.len()), (16, 8, 2));
+/// assert_eq!(found.metric("std").and_then(|record| record.ratio).map(|ratio| ratio > 0.0), Some(true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn evaluate<'a>(run: impl AsRef<Path>) -> EvaluationBuilder<'a> {
+    EvaluationBuilder {
+        root: run.as_ref().into(),
+        device: None,
+        metrics: Metric::ALL.to_vec(),
+        count: COUNT,
+        seed: None,
+        step: None,
+        statistics: BatchNormStatistics::Running,
+        features: None,
+        overrides: Vec::new(),
+        classifier_steps: CLASSIFIER_STEPS,
+        on_event: Box::new(|_| ()),
+    }
+}
+
+impl<'a> EvaluationBuilder<'a> {
+    /// Measures these metrics. Records stand in the order of [`Metric::ALL`].
+    #[must_use]
+    pub fn metrics(mut self, metrics: impl IntoIterator<Item = Metric>) -> Self {
+        self.metrics = metrics.into_iter().collect();
+        self
+    }
+
+    /// Takes so many images of each set: samples, reference and held-out data. Where half of the data are fewer, it takes those.
+    #[must_use]
+    pub fn count(mut self, count: usize) -> Self {
+        self.count = count;
+        self
+    }
+
+    /// Draws latents from this seed.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Measures the checkpoint of this step.
+    #[must_use]
+    pub fn step(mut self, step: u64) -> Self {
+        self.step = Some(step);
+        self
+    }
+
+    /// Takes these statistics of batch norms.
+    #[must_use]
+    pub fn batch_norm(mut self, statistics: BatchNormStatistics) -> Self {
+        self.statistics = statistics;
+        self
+    }
+
+    /// Takes features from this network, where the default is a classifier trained on the data: a safetensors file with its
+    /// description as JSON beside it, as [`export`](crate::export()) writes them. The network takes images in [-1, 1] and ends with a
+    /// vector.
+    #[must_use]
+    pub fn features(mut self, weights: impl AsRef<Path>) -> Self {
+        self.features = Some(weights.as_ref().into());
+        self
+    }
+
+    /// Changes where the data are: `key=value`, such as `data.idx.labels=train-labels-idx1-ubyte.gz`.
+    #[must_use]
+    pub fn set(mut self, key_and_value: &str) -> Self {
+        self.overrides.push(key_and_value.into());
+        self
+    }
+
+    /// Trains the classifier for this number of steps.
+    #[must_use]
+    pub fn classifier_steps(mut self, steps: u64) -> Self {
+        self.classifier_steps = steps;
+        self
+    }
+
+    /// Computes on this device; by default on [`Device::auto`].
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// Calls `on_event` with each event, one at a time, from any thread.
+    #[must_use]
+    pub fn on_event(mut self, on_event: impl FnMut(EvaluationEvent<'_>) + Send + 'a) -> Self {
+        self.on_event = Box::new(on_event);
+        self
+    }
+
+    /// Reads the run, its generator and the network of features, and refuses what can be wrong with them.
+    ///
+    /// # Errors
+    /// A folder that is no run of a GAN, or has no such checkpoint; a `metrics.json` that is damaged; overrides of other settings
+    /// than `data`; a network of features that does not fit.
+    pub fn prepare(mut self) -> Result<PreparedEvaluation<'a>, Error> {
+        let run = RunDir::open(&self.root)?;
+        if let Some(other) = self.overrides.iter().find(|set| !set.trim_start().starts_with("data.")) {
+            return Err(EvaluationError::Override(other.clone()).into());
+        }
+        let device = match self.device.take() {
+            Some(device) => device,
+            None => Device::auto()?,
+        };
+        let Subject::Gan(experiment) = subject_of_run(&run, &self.overrides, device.bound(Held::Parameters))? else {
+            return Err(GeneratorError::NotAGan(self.root).into());
+        };
+        run.evaluations()?;
+        let generator = TrainedGenerator::of_run(&run, &experiment, self.step, &device)?;
+        let output = generator.architecture().output();
+        let brought = self.features.take().map(|path| Brought::read(&path, output, &device)).transpose()?;
+        Ok(PreparedEvaluation { request: self, run, experiment, generator, brought })
+    }
+
+    /// Measures, and keeps the result in the run's `metrics.json`.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`] and [`PreparedEvaluation::measure`]; data that cannot be read.
+    pub fn run(self) -> Result<Evaluation, Error> {
+        let prepared = self.prepare()?;
+        let settings = &prepared.experiment.settings;
+        let images = Images::load(&settings.data, &settings.image, free_memory())?;
+        prepared.measure(&images)
+    }
+}
+
+/// An evaluation whose run was read; [`EvaluationBuilder::prepare`] makes it, for programs that load the data themselves.
+///
+/// ```
+/// assert!(fintan::evaluate("nowhere").prepare().is_err());
+/// ```
+pub struct PreparedEvaluation<'a> {
+    request: EvaluationBuilder<'a>,
+    run: RunDir,
+    experiment: Box<Experiment>,
+    generator: TrainedGenerator,
+    brought: Option<Brought>,
+}
+
+impl PreparedEvaluation<'_> {
+    /// The configuration of the run, with the data as overrides name them.
+    #[must_use]
+    pub fn experiment(&self) -> &Experiment {
+        &self.experiment
+    }
+
+    /// Measures beside these images, and keeps the result in the run's `metrics.json`. An earlier result of the same samples
+    /// is completed.
+    ///
+    /// # Errors
+    /// Fewer than 8 images; a generator that overflows; metrics none of which has a value; those of the file system.
+    pub fn measure(self, images: &Images) -> Result<Evaluation, Error> {
+        let Self { request, run, experiment, generator, brought } = self;
+        let on_event = Mutex::new(request.on_event);
+        let tell = |event: EvaluationEvent<'_>| (on_event.lock().unwrap_or_else(PoisonError::into_inner))(event);
+        let listener = Listener(&tell);
+        let count = images_of_each(request.count, images)?;
+        if count < request.count {
+            listener.tell(EvaluationEvent::FewerImages { count, wanted: request.count });
+        }
+        let seed = request.seed.unwrap_or(generator.seed());
+        let halves = Halves::of(images.len());
+        let samples = {
+            let on_images = |done, total| listener.tell(EvaluationEvent::Work { what: "samples", done, total });
+            on_images(0, count);
+            generator.samples(count).seed(seed).batch_norm(request.statistics).on_images(on_images).draw()?.images
+        };
+        if samples.values.iter().any(|v| !v.is_finite()) {
+            return Err(EvaluationError::NotFinite.into());
+        }
+        let [reference, held_out] =
+            [&halves.reference, &halves.held_out].map(|half| real_samples(images, &half[..count]));
+        let sets = Sets { reference, held_out, samples };
+        let wanted = Metric::ALL.iter().copied().filter(|metric| request.metrics.contains(metric)).collect();
+        let mut measured = Measured { listener, wanted, records: vec![], classes: vec![], refused: vec![] };
+        measured.pixels(&sets);
+        let source = Source {
+            images,
+            halves: &halves,
+            classifier_steps: request.classifier_steps,
+            device: &generator.device,
+            cache: Cache::beside(&request.root, listener),
+            how_to_label: experiment.settings.data.how_to_label(),
+        };
+        let classifier = source.features_and_classes(&sets, brought, &mut measured);
+        let Measured { records, classes, refused, .. } = measured;
+        if let ([], Some(first)) = (records.as_slice(), refused.first()) {
+            let (metric, reason) = (first.metric.clone(), first.reason.clone());
+            return Err(EvaluationError::NothingMeasured { metric, reason }.into());
+        }
+        let evaluation = Evaluation {
+            step: generator.step().unwrap_or_default(),
+            seed,
+            data: images.source.clone(),
+            batch_norm: generator.batch_norm(request.statistics).into(),
+            device: generator.device.name.clone(),
+            count,
+            classifier,
+            metrics: records,
+            classes,
+            refused,
+        };
+        run.add_evaluation(evaluation.clone())?;
+        Ok(evaluation)
+    }
+}
+
+/// Images of each set that is compared: `wanted` at most, and half of the data at most.
+///
+/// # Errors
+/// [`EvaluationError::TooFewImages`] for fewer than 4.
+pub fn images_of_each(wanted: usize, images: &Images) -> Result<usize, Error> {
+    let count = wanted.min(Halves::of(images.len()).reference.len());
+    if count < LEAST {
+        return Err(EvaluationError::TooFewImages { data: images.source.clone(), found: images.len() }.into());
+    }
+    Ok(count)
+}
+
+/// What features and classes are seen in, and how.
+struct Source<'a> {
+    images: &'a Images,
+    halves: &'a Halves,
+    classifier_steps: u64,
+    device: &'a Device,
+    cache: Cache<'a>,
+    how_to_label: &'static str,
+}
+
+impl Source<'_> {
+    /// What networks see in the sets; the record of the classifier, where one was needed.
+    fn features_and_classes(
+        &self,
+        sets: &Sets,
+        brought: Option<Brought>,
+        measured: &mut Measured,
+    ) -> Option<ClassifierRecord> {
+        let Self { images, halves, device, cache, .. } = self;
+        let wants_distances = measured.wants_any(MetricBasis::Features);
+        let wants_classes = measured.wants_any(MetricBasis::Classes);
+        let halves_of = [&sets.reference, &sets.held_out];
+        let mut from_classifier = wants_distances;
+        if let (Some(brought), true) = (brought, wants_distances) {
+            let extractor = Extractor::Brought(brought);
+            let data = extractor.see_data(halves_of, images, device, cache);
+            let samples = extractor.see(&sets.samples, device, measured.listener);
+            measured.features(&extractor, &data, &samples);
+            from_classifier = false;
+        }
+        if !from_classifier && !wants_classes {
+            return None;
+        }
+        let trained = match Trained::of(images, halves, self.classifier_steps, device, cache) {
+            Ok(trained) => trained,
+            Err(e) => {
+                let hint = if images.labels.is_none() { self.how_to_label } else { "" };
+                let stop = if hint.is_empty() { "" } else { "; " };
+                let reason = format!("{e}, so no classifier can be trained on it{stop}{hint}");
+                for metric in measured.wanted.clone() {
+                    let needs_it = match metric.basis() {
+                        MetricBasis::Pixels => false,
+                        MetricBasis::Features => from_classifier,
+                        MetricBasis::Classes => true,
+                    };
+                    if needs_it {
+                        measured.refuse(metric, &reason);
+                    }
+                }
+                return None;
+            }
+        };
+        let (record, labels, shares) =
+            (trained.record.clone(), trained.classifier.labels.clone(), trained.classifier.shares.clone());
+        let extractor = Extractor::Trained(trained);
+        let data = extractor.see_data(halves_of, images, device, cache);
+        let samples = extractor.see(&sets.samples, device, measured.listener);
+        if from_classifier {
+            measured.features(&extractor, &data, &samples);
+        }
+        if wants_classes {
+            let names: Vec<String> = labels.iter().map(|&label| images.class_name(label)).collect();
+            let source = extractor.name(record.features);
+            measured.modes(&source, &shares, &names, [&data[1].1, &samples.1]);
+        }
+        Some(record)
+    }
+}
