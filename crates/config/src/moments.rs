@@ -30,7 +30,7 @@ pub struct Moments {
     pub inputs: DataSource,
     /// Number of inputs in one realisation.
     pub batch: usize,
-    /// Standardise every input channel to mean 0 and variance 1 over the batch and its positions.
+    /// Standardize every input channel to mean 0 and variance 1 over the batch and its positions.
     pub standardize: bool,
     /// Drop channels that are constant over a batch, in signal and noise, instead of refusing them.
     pub drop_constant: bool,
