@@ -58,7 +58,7 @@ pub enum ConfigError {
         help: Option<String>,
     },
     /// An override whose value starts like TOML but is not valid TOML.
-    #[error("`--set {given}`: the value is no TOML: {why}")]
+    #[error("`--set {given}`: the value is not TOML: {why}")]
     #[diagnostic(help(
         "a shell takes quotes away: put all of it in single quotes, as in --set 'data.cifar.files=[\"batch.bin\"]'. In double \
          quotes a backslash begins an escape; a Windows path stands without quotes, as in --set data.folder.path='C:\\pictures'"

@@ -64,7 +64,7 @@ impl MemoryBound {
         }
     }
 
-    /// Refuses a network that does not fit; for a network that comes from no configuration file.
+    /// Refuses a network that does not fit into memory. The network need not come from a configuration file.
     ///
     /// # Errors
     /// Returns the memory it needs and the memory that is free, at its largest layer.

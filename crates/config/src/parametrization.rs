@@ -121,7 +121,7 @@ impl Parametrization {
         }
     }
 
-    /// β of `ntk` and `graph`; none for `standard`.
+    /// β of `ntk` and `graph`; `None` for `standard`.
     #[must_use]
     pub fn beta(&self) -> Option<f64> {
         match self {

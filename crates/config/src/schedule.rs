@@ -48,9 +48,9 @@ pub struct Fall {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stairs {
-    /// Steps between two falls.
+    /// Steps between two drops of the rate.
     pub every: u64,
-    /// The factor that multiplies the rate at each of them.
+    /// Factor of the rate at each drop.
     pub factor: f64,
 }
 
