@@ -32,8 +32,8 @@ pub(crate) enum Linear {
     Deconv(Correlation),
 }
 
-/// Cotangents of weights as products of two factors: row r has `dW_r = scale · Σ_{n,s} inputs[n, s, :] ⊗ cotangents[r, n, s,
-/// :]`.
+/// Cotangents of weights as sums of products of two factors. Row r is
+/// `dW_r = scale · Σ_{n,s} inputs[n, s, :] ⊗ cotangents[r, n, s, :]`.
 ///
 /// Sites s are the uses of the same weights within a sample n: one site for dense layers, the positions of the smaller map
 /// for convolutions and transposed convolutions.
