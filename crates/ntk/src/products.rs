@@ -42,7 +42,7 @@ pub(crate) fn packed(m: usize, n: usize, k: usize, size: usize) -> f64 {
 pub(crate) enum By {
     /// On the device of the tensors.
     Device,
-    /// By loops over host memory, for CPU backends; of `x xᵀ` only one half is computed.
+    /// By loops over host memory, for CPU backends; for `x xᵀ` only one half is computed.
     Host,
 }
 

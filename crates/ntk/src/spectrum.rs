@@ -25,7 +25,7 @@ pub struct Spectrum {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SpectrumError {
     /// The kernel is between two sets of samples.
-    #[error("a kernel between two sets of inputs is no symmetric matrix and has no eigenvalues")]
+    #[error("a kernel between two sets of inputs is not a symmetric matrix and has no eigenvalues")]
     NotSymmetric,
     /// A diagonal kernel, which is not a matrix.
     #[error("a diagonal kernel is a list of matrices; take a full or a traced one for eigenvalues")]
