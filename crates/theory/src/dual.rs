@@ -155,7 +155,7 @@ pub struct Duals {
 /// A dual activation that could not be computed accurately enough.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
-    "the dual activation of `{name}` at variances {q1:.4} and {q2:.4} is known only to {error:.0e} by quadrature; it needs {LARGEST_ERROR:.0e}"
+    "quadrature of the dual activation of `{name}` at variances {q1:.4} and {q2:.4} has the error {error:.0e}; at most {LARGEST_ERROR:.0e} is allowed"
 )]
 pub struct DualError {
     name: &'static str,

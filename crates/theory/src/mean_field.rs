@@ -1,8 +1,8 @@
 //! Fixed points and depth scales of the variance and correlation maps of a block of layers.
 //!
 //! For one nonlinearity and a linear layer, the variance map is `q ↦ w E[σ(√q Z)²] + b²`. At its fixed point q* the
-//! correlation map is `c ↦ (w E[σ(u) σ(v)] + b²) / q*`. Its slope at 1 is `χ₁ = w E[σ'(√q* Z)²]`: order below 1, chaos above
-//! 1. Sources: Poole et al., NeurIPS 2016; Schoenholz et al., ICLR 2017. With w = σ_w² = 1 - β², b² = σ_b² = β² and a
+//! correlation map is `c ↦ (w E[σ(u) σ(v)] + b²) / q*`. Its slope at 1 is `χ₁ = w E[σ'(√q* Z)²]`: below 1 order, above 1
+//! chaos. Sources: Poole et al., NeurIPS 2016; Schoenholz et al., ICLR 2017. With w = σ_w² = 1 - β², b² = σ_b² = β² and a
 //! standardized σ, q* = 1 and χ₁ is the characteristic value r. Other blocks compose such maps.
 //!
 //! A homogeneous block (no biases, no norm; relu, leaky relu, abs and linear layers) multiplies every variance by the same

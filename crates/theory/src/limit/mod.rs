@@ -54,7 +54,7 @@ pub enum LimitError {
     #[error(transparent)]
     Dual(#[from] DualError),
     /// A variance outside the range for which a nonlinearity's moments are computed.
-    #[error("a variance of 10^{log10:.0} enters `{name}`, which is more than its moments are computed for")]
+    #[error("a variance of 10^{log10:.0} enters `{name}`, and its moments are not computed for variances that large")]
     Range {
         /// The nonlinearity.
         name: &'static str,
@@ -62,7 +62,7 @@ pub enum LimitError {
         log10: f64,
     },
     /// A kernel that is not a number, or is too large for f64.
-    #[error("{what} of this network at infinite width is no number of f64{}", size(*log10))]
+    #[error("{what} of this network at infinite width is not a finite f64 number{}", size(*log10))]
     NotFinite {
         /// Name of the value.
         what: &'static str,
@@ -346,7 +346,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether covariances between different positions are needed before `steps`, if `all` says whether they are needed after.
+/// Whether covariances between different positions are needed before `steps`; `all` says whether they are needed after them.
 fn needs_all(steps: &[Step], all: bool) -> bool {
     steps.iter().rev().fold(all, |all, step| match step {
         // The variance of a mean depends on the covariances of all averaged positions.

@@ -42,7 +42,7 @@ pub enum Goal {
     },
 }
 
-/// Relative error up to which an equation counts as solved, and up to which two settings of a list count as equally near.
+/// Relative error up to which an equation counts as solved, and the larger one for the best setting of a list.
 const SOLVED: f64 = 1e-6;
 const NEAR: f64 = 0.05;
 /// Largest |r - 1| of the edge, as in [`Regime::of`], plus rounding.
