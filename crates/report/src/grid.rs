@@ -8,7 +8,7 @@ use image::{ImageFormat, RgbImage};
 #[derive(Debug, thiserror::Error)]
 pub enum GridError {
     /// The values do not form images of this shape.
-    #[error("{found} values are no whole number of {size}x{size} images with {channels} channels")]
+    #[error("{found} values do not form a whole number of {size}x{size} images with {channels} channels")]
     Shape {
         /// Number of values given.
         found: usize,

@@ -31,7 +31,7 @@ pub(super) fn section(runs: &[Run]) -> Result<Markup, PageError> {
     Ok(html! { (curves) (pictures) })
 }
 
-/// The shares of the trace between the constant image and the remaining patterns: the checkerboards.
+/// The share of the trace in checkerboards: the sum without the first share (constant image) and the last (other patterns).
 fn checkerboards(line: &Value) -> Option<f64> {
     let shares = line["pixels"]["trace_shares"].as_array()?;
     Some(shares.get(1..shares.len().max(2) - 1)?.iter().filter_map(Value::as_f64).sum())
