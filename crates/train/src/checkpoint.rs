@@ -242,7 +242,7 @@ fn optimizer(
     new.with_tensors(&tensors, &of.parameters(), steps).map_err(damaged)
 }
 
-/// The tensors of a file, and the function that makes an error for them.
+/// The tensors of a file, and a function that reports an error in this file.
 fn tensors(
     folder: &Path,
     name: &str,

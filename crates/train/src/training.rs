@@ -43,7 +43,7 @@ pub struct Part<'a> {
 
 /// A callback of the training loop.
 ///
-/// Every method has a default that does nothing: an observer implements what it wants to see.
+/// Every method has a default that does nothing: an observer implements the methods that it needs.
 pub trait Observer<T: Trainee> {
     /// Called after a step.
     ///
