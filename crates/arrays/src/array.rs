@@ -5,16 +5,16 @@ use std::borrow::Cow;
 /// An array, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array<'a> {
-    /// Lengths of its axes; none for a single number.
+    /// Length of each axis; empty for a single number.
     pub shape: Vec<usize>,
-    /// Its values, as many as the product of the lengths.
+    /// The values; their number is the product of the lengths.
     pub values: Values<'a>,
 }
 
-/// Values of an array, perhaps borrowed: kernels are too large to copy.
+/// The values of an array, owned or borrowed. They may be borrowed because kernels are too large to copy.
 ///
-/// A file of another type is read as the smallest of these that holds all of its values: half precision as `float32`, Booleans
-/// and integers as `int64`. A `uint64` above 2^63 - 1 makes its array `float64`.
+/// Values of another type in a file are converted to the smallest of these types that holds all of them: half precision to
+/// `float32`, Booleans and integers to `int64`. If a `uint64` value is above 2^63 - 1, its array becomes `float64`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values<'a> {
     /// `float32`
@@ -38,14 +38,14 @@ impl<'a> Array<'a> {
         Self { shape: shape.to_vec(), values: Values::F32(values.into()) }
     }
 
-    /// A list of `int64`.
+    /// A one-dimensional array of `int64`.
     #[must_use]
     pub fn integers(values: impl IntoIterator<Item = usize>) -> Self {
         let values: Vec<i64> = values.into_iter().map(|n| n as i64).collect();
         Self { shape: vec![values.len()], values: Values::I64(values.into()) }
     }
 
-    /// Its values as f64.
+    /// The values converted to f64.
     #[must_use]
     pub fn to_f64(&self) -> Vec<f64> {
         match &self.values {

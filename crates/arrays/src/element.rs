@@ -1,4 +1,4 @@
-//! Types of values in files.
+//! Element types of arrays in files.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use half::{bf16, f16};
 
 use crate::array::Values;
 
-/// A type of values that is read.
+/// An element type that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
     /// One byte, 0 or 1.
@@ -30,7 +30,7 @@ pub enum Element {
     U64,
     /// Half precision.
     F16,
-    /// The upper half of single precision.
+    /// The upper 16 bits of single precision (bfloat16).
     Bf16,
     /// Single precision.
     F32,
@@ -39,10 +39,10 @@ pub enum Element {
 }
 
 impl Element {
-    /// What is read, in words.
+    /// The types that can be read, as text for messages.
     pub const READ: &'static str = "bool, integers of 8 to 64 bits, float16, float32 and float64";
 
-    /// NumPy's name.
+    /// The name of the type in NumPy.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Element {
         }
     }
 
-    /// Bytes of a value.
+    /// Bytes in one value.
     #[must_use]
     pub fn size(self) -> usize {
         match self {
@@ -73,7 +73,7 @@ impl Element {
         }
     }
 
-    /// Whether values are whole numbers by their type; Booleans count as 0 and 1.
+    /// Whether the type has only whole numbers; Booleans count as 0 and 1.
     #[must_use]
     pub fn is_whole(self) -> bool {
         match self {
@@ -90,7 +90,7 @@ impl Element {
         }
     }
 
-    /// The next `count` values of a stream.
+    /// Reads the next `count` values of a stream.
     pub(crate) fn read(self, from: &mut impl Read, count: usize, big_endian: bool) -> io::Result<Values<'static>> {
         macro_rules! numbers {
             ($number:ty as $to:ty) => {
@@ -125,10 +125,10 @@ impl Element {
     }
 }
 
-/// Values that are converted at a time.
+/// Number of values that are converted at a time.
 const RUN: usize = 1 << 14;
 
-/// Reads and converts in runs, and takes memory as bytes arrive, so that a false count costs none.
+/// Reads and converts values in runs of `RUN`. Memory is allocated as bytes arrive, so a false count allocates nothing.
 pub(crate) fn collect<T, const B: usize>(
     from: &mut impl Read,
     count: usize,

@@ -1,14 +1,14 @@
-//! What can be wrong with a file of arrays.
+//! Errors of array files.
 
 use std::path::PathBuf;
 
-/// Why an array cannot be read.
+/// The error for an array that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrayError {
-    /// The file system said no.
+    /// An error of the file system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// Another kind of file, or one whose end is missing.
+    /// A file of another format, or a file whose end is missing.
     #[error("`{}` is no .npy and no .npz file: {message}", path.display())]
     NoArrays {
         /// The file.
@@ -16,7 +16,7 @@ pub enum ArrayError {
         /// What was found.
         message: String,
     },
-    /// A file that is cut short or contradicts itself.
+    /// A file that is truncated or contradicts itself.
     #[error("`{}` is damaged: {}{message}", path.display(), array(name, ": "))]
     Damaged {
         /// The file.
@@ -26,24 +26,24 @@ pub enum ArrayError {
         /// What is wrong.
         message: String,
     },
-    /// A sound file of a kind that is not read.
+    /// A valid file with content that this crate does not read.
     #[error("`{}` is unsupported: {}{message}", path.display(), subject(name))]
     Unsupported {
         /// The file.
         path: PathBuf,
         /// The array; empty for the only one of an `.npy` file.
         name: String,
-        /// What it is, and what is read.
+        /// What the array contains, and what can be read.
         message: String,
     },
-    /// No array of this name.
+    /// The file has no array of this name.
     #[error("`{}` holds no array `{name}`; {}", path.display(), present(names))]
     Missing {
         /// The file.
         path: PathBuf,
         /// The array that was asked for.
         name: String,
-        /// The arrays there are.
+        /// The names of its arrays.
         names: Vec<String>,
     },
 }
@@ -52,12 +52,12 @@ fn array(name: &str, after: &str) -> String {
     if name.is_empty() { String::new() } else { format!("array `{name}`{after}") }
 }
 
-/// What a message says something of.
+/// The subject of a message: the array, or the file for an array without a name.
 fn subject(name: &str) -> String {
     if name.is_empty() { "it ".into() } else { array(name, " ") }
 }
 
-/// The names of a file's arrays as a half sentence.
+/// The names of a file's arrays, as the second half of a sentence.
 fn present(names: &[String]) -> String {
     const SHOWN: usize = 12;
     match names {

@@ -5,13 +5,13 @@ use std::io::Read;
 use crate::element::Element;
 use crate::literal::{Literal, parse};
 
-/// The bytes that an `.npy` array begins with.
+/// The first bytes of every `.npy` array.
 pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// Bytes of the longest header that is read. NumPy itself reads 10,000 unless told otherwise.
+/// Largest header that is read, in bytes. NumPy reads 10,000 bytes by default.
 const LONGEST: usize = 1 << 20;
 
-/// What an array says of itself, checked to describe one that memory can address.
+/// The header of an array, after the check that its values can be addressed in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Header {
     pub(crate) shape: Vec<usize>,
@@ -19,13 +19,13 @@ pub(crate) struct Header {
     pub(crate) count: usize,
     pub(crate) element: Element,
     pub(crate) big_endian: bool,
-    /// Whether the first index runs fastest (Fortran order).
+    /// Whether the first index varies fastest (Fortran order).
     pub(crate) by_columns: bool,
-    /// Bytes of the header itself.
+    /// Length of the header in bytes.
     pub(crate) len: usize,
 }
 
-/// Why a header describes no array that is read.
+/// The error for a header that cannot be used.
 #[derive(Debug, PartialEq)]
 pub(crate) enum HeaderError {
     Damaged(String),
@@ -33,12 +33,12 @@ pub(crate) enum HeaderError {
 }
 
 impl Header {
-    /// Bytes of the values.
+    /// Length of the values in bytes.
     pub(crate) fn data_len(&self) -> usize {
         self.count * self.element.size()
     }
 
-    /// Reads a header of version 1, 2 or 3 from its first byte on.
+    /// Reads a header of version 1, 2 or 3, starting with its first byte.
     pub(crate) fn read(from: &mut impl Read) -> Result<Self, HeaderError> {
         let damaged = |message: &str| HeaderError::Damaged(message.into());
         let mut exactly = |bytes: &mut [u8]| from.read_exact(bytes).map_err(|e| HeaderError::Damaged(cut(&e)));
@@ -68,7 +68,7 @@ impl Header {
         }
         let mut text = vec![0; len];
         exactly(&mut text)?;
-        // Version 3 is UTF-8 for the names of records; the others are Latin-1, of which only ASCII matters here.
+        // Version 3 is UTF-8 (for the names of records). The others are Latin-1, and only their ASCII part is needed here.
         let text = String::from_utf8_lossy(&text);
         Self::of_text(&text, before + len)
     }
@@ -96,7 +96,7 @@ impl Header {
             }
         };
         let shape: Vec<usize> = axes.iter().map(length).collect::<Result<_, _>>()?;
-        // Without the zeros: a product of part of the axes must not wrap either.
+        // Zeros are left out, because the product of the other axes must not overflow either.
         let all = shape.iter().filter(|&&n| n != 0).try_fold(element.size(), |product, &n| product.checked_mul(n));
         if all.is_none_or(|bytes| bytes > isize::MAX as usize) {
             return Err(HeaderError::Damaged(format!("its shape {shape:?} has more values than memory can address")));
@@ -106,12 +106,12 @@ impl Header {
     }
 }
 
-/// What a read that ended early says.
+/// The message for a read that ended too early.
 pub(crate) fn cut(error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::UnexpectedEof { "it is cut short".into() } else { error.to_string() }
 }
 
-/// The type and whether its bytes are swapped, of `<f4` and its kin.
+/// The type in a description such as `<f4`, and whether its bytes are swapped.
 fn element_of(description: &Literal) -> Result<(Element, bool), HeaderError> {
     let unsupported = |what: &str| {
         HeaderError::Unsupported(format!("is of type {what}; the types that are read are {}", Element::READ))

@@ -1,7 +1,7 @@
-//! Arrays as NumPy writes them: `.npy`, and `.npz` with a name for each.
+//! Reads and writes NumPy's array files: `.npy` with one array, `.npz` with several named arrays.
 //!
-//! [`ArrayFile`] reads the arrays that are asked for and no others. What a file says of itself (lengths, types, orders) is
-//! checked against its bytes before memory is taken for it.
+//! [`ArrayFile`] reads only the arrays that are asked for. The header (lengths, types, orders) is checked against the size
+//! of the file before memory is allocated.
 
 mod array;
 mod element;

@@ -1,6 +1,6 @@
-//! The Python literals that stand in headers of `.npy` files.
+//! A parser for the Python literals in headers of `.npy` files.
 
-/// A Python literal, as far as headers need them.
+/// The Python literals that occur in headers.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Literal {
     Text(String),
@@ -11,10 +11,10 @@ pub(crate) enum Literal {
     Dictionary(Vec<(Literal, Literal)>),
 }
 
-/// Literals within literals; types of records nest a little.
+/// Largest nesting depth of literals; only types of records nest.
 const DEEPEST: usize = 32;
 
-/// The one literal that a text consists of.
+/// Parses a text that consists of one literal.
 pub(crate) fn parse(text: &str) -> Result<Literal, String> {
     let mut parser = Parser { rest: text };
     let literal = parser.literal(0)?;
@@ -31,7 +31,7 @@ impl Parser<'_> {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
     }
 
-    /// Whether this character comes next, which is then passed.
+    /// Skips this character if it comes next, and returns whether it did.
     fn takes(&mut self, wanted: char) -> bool {
         self.skip_blanks();
         let found = self.rest.strip_prefix(wanted);
@@ -67,7 +67,7 @@ impl Parser<'_> {
     fn text(&mut self) -> Result<Literal, String> {
         let quote = &self.rest[..1];
         let inside = &self.rest[1..];
-        // Names with escapes are of records, which are not read.
+        // Only names of records contain escapes, and records are not read.
         let Some(end) = inside.find(quote) else { return Err("a text without an end".into()) };
         self.rest = &inside[end + 1..];
         Ok(Literal::Text(inside[..end].into()))
@@ -77,7 +77,7 @@ impl Parser<'_> {
         let digits = self.rest[1..].find(|c: char| !c.is_ascii_digit()).map_or(self.rest.len(), |end| end + 1);
         let (number, rest) = self.rest.split_at(digits);
         let number = number.parse().map_err(|_| format!("the number `{}`", shortened(number)))?;
-        // Python 2 wrote a letter behind long ones.
+        // Python 2 wrote the letter L behind long integers.
         self.rest = rest.strip_prefix('L').unwrap_or(rest);
         Ok(Literal::Integer(number))
     }

@@ -1,4 +1,4 @@
-//! Arrays out of files, one by one.
+//! Reads arrays from files, one array at a time.
 
 use std::borrow::Cow;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -34,16 +34,16 @@ pub struct ArrayFile {
 }
 
 enum Content {
-    /// The one array, of so many bytes with its header.
+    /// The single array, and the length of the file in bytes.
     Npy(Box<dyn Input>, u64),
-    /// The archive, and where the arrays stand in it.
+    /// The archive, and the index of each array in it.
     Npz(Box<ZipArchive<Box<dyn Input>>>, Vec<usize>),
 }
 
 trait Input: Read + Seek {}
 impl<T: Read + Seek> Input for T {}
 
-/// An array whose header has been read, and whose values have not.
+/// An array whose header has been read; its values have not been read yet.
 pub struct StoredArray<'a> {
     path: &'a Path,
     name: &'a str,
@@ -52,17 +52,17 @@ pub struct StoredArray<'a> {
 }
 
 impl ArrayFile {
-    /// Opens a file and learns the names of its arrays. The one array of an `.npy` file has an empty name.
+    /// Opens a file and reads the names of its arrays. The array of an `.npy` file has an empty name.
     ///
     /// # Errors
-    /// Those of the file system; [`ArrayError::NoArrays`].
+    /// Errors of the file system; [`ArrayError::NoArrays`].
     pub fn open(path: &Path) -> Result<Self, ArrayError> {
         let file = fs_err::File::open(path)?;
         let metadata = file.metadata()?;
         let (mut input, len): (Box<dyn Input>, u64) = if metadata.is_file() {
             (Box::new(BufReader::new(file)), metadata.len())
         } else {
-            // A pipe, which cannot be sought in; of a folder this says that it is one.
+            // A pipe, in which seeking is impossible. For a folder this read returns the right error.
             let mut bytes = Vec::new();
             { file }.read_to_end(&mut bytes)?;
             let len = bytes.len() as u64;
@@ -86,7 +86,7 @@ impl ArrayFile {
             let name = archive.name_for_index(i).transpose().map_err(no_arrays)?.unwrap_or_default();
             all.push(name.into_owned());
         }
-        // Other members of the archive are none of our business, unless there are only such.
+        // Other members of the archive are ignored, unless there are no arrays at all.
         let is_array = |name: &String| name.strip_suffix(".npy").is_some();
         let any = all.iter().any(is_array);
         let arrays = all.iter().enumerate().filter(|(_, name)| !any || is_array(name));
@@ -94,16 +94,16 @@ impl ArrayFile {
         Ok(Self { path: path.into(), names, content: Content::Npz(Box::new(archive), places) })
     }
 
-    /// Its arrays, in the order in which they stand in the file.
+    /// The names of its arrays, in their order in the file.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The header of an array, from which its values can be read.
+    /// Reads the header of an array and returns a handle for its values.
     ///
     /// # Errors
-    /// No such array; a header that is damaged, of another type, or promises more values than there are bytes.
+    /// No such array, a damaged header, an unsupported type, or more values than the file has bytes for.
     pub fn find(&mut self, name: &str) -> Result<StoredArray<'_>, ArrayError> {
         let Self { path, names, content } = self;
         let Some(at) = names.iter().position(|known| known == name) else {
@@ -139,10 +139,10 @@ impl ArrayFile {
         Ok(StoredArray { path, name, header, values })
     }
 
-    /// An array of this name.
+    /// Reads the array of this name.
     ///
     /// # Errors
-    /// Those of [`Self::find`] and [`StoredArray::read`].
+    /// The errors of [`Self::find`] and [`StoredArray::read`].
     pub fn read(&mut self, name: &str) -> Result<Array<'static>, ArrayError> {
         self.find(name)?.read()
     }
@@ -164,23 +164,23 @@ fn of_zip(error: ZipError, path: &Path, name: &str) -> ArrayError {
     }
 }
 
-/// Bytes behind the values that are passed over in search of the end of a member, where its checksum is compared.
+/// Largest number of bytes after the values that are skipped to reach the end of a member, where its checksum is compared.
 const BEHIND: u64 = 1 << 20;
 
 impl StoredArray<'_> {
-    /// Lengths of its axes.
+    /// Length of each axis.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.header.shape
     }
 
-    /// Type of its values.
+    /// Type of the values.
     #[must_use]
     pub fn element(&self) -> Element {
         self.header.element
     }
 
-    /// Reads its values, row-major whatever their order in the file.
+    /// Reads the values; the result is row-major, whatever the order in the file.
     ///
     /// # Errors
     /// Values that are missing or damaged.
@@ -197,13 +197,13 @@ impl StoredArray<'_> {
         Ok(Array { shape, values })
     }
 
-    /// Reads the values of a `uint8` array as they are, row-major: images are large.
+    /// Reads the values of a `uint8` array without conversion, row-major. Arrays of images are large.
     ///
     /// # Errors
     /// Values that are missing or damaged.
     ///
     /// # Panics
-    /// On another type.
+    /// If the array has another type.
     pub fn read_bytes(mut self) -> Result<Vec<u8>, ArrayError> {
         assert_eq!(self.header.element, Element::U8, "bytes are asked for");
         let values = collect(&mut self.values, self.header.count, |[byte]| byte).map_err(|e| self.damaged(&e))?;
@@ -212,7 +212,7 @@ impl StoredArray<'_> {
         Ok(by_rows(Cow::Owned(values), &shape, by_columns).into_owned())
     }
 
-    /// Reads to the end: the checksum of an archive's member is compared there.
+    /// Reads to the end of the member, where an archive compares the checksum.
     fn finish(&mut self) -> Result<(), ArrayError> {
         let behind = io::copy(&mut self.values.by_ref().take(BEHIND), &mut io::sink());
         behind.map_err(|e| self.damaged(&e)).map(|_| ())
@@ -223,7 +223,7 @@ impl StoredArray<'_> {
     }
 }
 
-/// Values with the last index running fastest.
+/// The values in row-major order (the last index varies fastest).
 fn by_rows<'a, T: Copy>(values: Cow<'a, [T]>, shape: &[usize], by_columns: bool) -> Cow<'a, [T]> {
     if !by_columns || shape.len() < 2 || values.is_empty() {
         return values;
@@ -288,7 +288,7 @@ mod tests {
         archive.finish().expect("in memory").into_inner()
     }
 
-    /// What reading `name` of a file of these bytes gives.
+    /// The result of reading `name` from a file with these bytes.
     fn read(bytes: &[u8], name: &str) -> Result<Array<'static>, ArrayError> {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(bytes).expect("written");
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn fortran_order_is_put_in_rows() {
-        // x[i, j, k] = 100 i + 10 j + k, the first index fastest.
+        // x[i, j, k] = 100 i + 10 j + k; the first index varies fastest.
         let (rows, columns, deep) = (2, 3, 4);
         let at = |i: usize, j: usize, k: usize| (100 * i + 10 * j + k) as i32;
         let bytes: Vec<u8> = (0..deep)
@@ -379,7 +379,7 @@ mod tests {
             let bytes = zipped(&[("x.npy", &file)], zip::CompressionMethod::Deflated);
             assert!(said(&bytes, "x").starts_with("is damaged: array `x`: it"), "{}", said(&bytes, "x"));
         }
-        // Bytes behind the values are none of the array's.
+        // Bytes after the values are ignored.
         assert_eq!(
             read(&npy(2, &described("'|u1'", false, "(2,)"), &[1, 2, 3]), "").expect("sound").to_f64(),
             [1.0, 2.0]

@@ -1,4 +1,4 @@
-//! Arrays to files.
+//! Writes arrays to files.
 
 use std::io::{self, Seek, Write};
 
@@ -11,10 +11,10 @@ use crate::array::{Array, Values};
 /// Writes named arrays as an `.npz` file; equal arrays give equal bytes.
 ///
 /// # Errors
-/// Those of the writer; values that are not as many as the shape says.
+/// Errors of the writer, or a number of values that disagrees with the shape.
 pub fn write_npz(to: impl Write + Seek, arrays: &[(&str, Array)]) -> io::Result<()> {
     let mut archive = ZipWriter::new(to);
-    // Stored, with zip's own oldest date: nothing in the file depends on when it was written.
+    // Uncompressed, with the oldest date that zip allows: the file does not depend on the time of writing.
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(zip::DateTime::default())
@@ -35,7 +35,7 @@ fn write_npy(to: &mut impl Write, array: &Array) -> io::Result<()> {
     }
 }
 
-/// Values that are turned into bytes and passed on at a time.
+/// Number of values that are converted to bytes and written at a time.
 const RUN: usize = 1 << 14;
 
 fn write_values<T: npyz::AutoSerialize + Copy, const B: usize>(
@@ -52,7 +52,7 @@ fn write_values<T: npyz::AutoSerialize + Copy, const B: usize>(
     }
     let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
     npyz::WriteOptions::<T>::new().default_dtype().shape(&shape).writer(&mut *to).write_header_only()?;
-    // In runs: a call a value takes longer than computing a large kernel's entry does.
+    // In runs, because one call per value would take longer than computing an entry of a large kernel.
     let mut buffer = vec![0; values.len().min(RUN) * B];
     for run in values.chunks(RUN) {
         let buffer = &mut buffer[..run.len() * B];

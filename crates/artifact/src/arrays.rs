@@ -1,4 +1,4 @@
-//! Arrays that stages leave for others: `.npz` files, whole or not there.
+//! Array files between stages: `.npz` files, written completely or not at all.
 
 use std::path::Path;
 
@@ -7,21 +7,21 @@ use fintan_arrays::{Array, ArrayError, ArrayFile};
 use crate::run_dir::RunError;
 use crate::whole::write_whole_with;
 
-/// Writes named arrays as an `.npz` file, whole or not at all; equal arrays give equal bytes.
+/// Writes named arrays as an `.npz` file, completely or not at all; equal arrays give equal bytes.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn write_npz(path: &Path, arrays: &[(&str, Array)]) -> Result<(), RunError> {
     write_whole_with(path, |file| fintan_arrays::write_npz(file, arrays))
 }
 
-/// The arrays of an `.npz` file in the order in which they stand there, or the one of an `.npy` file, which has no name.
+/// The arrays of an `.npz` file in their order in the file, or the unnamed array of an `.npy` file.
 ///
-/// For files of our own, which are wanted whole. Somebody may have added arrays of types that are not read (strings, objects):
-/// these are passed over, so that whoever needs one of them finds that it is not there.
+/// This function is for files of this program, which are read as a whole. Arrays of unsupported types (strings, objects)
+/// that others have added are skipped; a reader that needs such an array finds that it is missing.
 ///
 /// # Errors
-/// A file that is neither, or is cut short or damaged.
+/// A file that is neither `.npz` nor `.npy`, or is truncated or damaged.
 pub fn read_arrays(path: &Path) -> Result<Vec<(String, Array<'static>)>, RunError> {
     let mut file = ArrayFile::open(path)?;
     let alone = matches!(file.names(), [_]);

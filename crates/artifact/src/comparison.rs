@@ -1,4 +1,4 @@
-//! What `compare.json` says: several trainings side by side.
+//! The content of `compare.json`: several trainings, compared.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::run_dir::RunError;
 use crate::whole::write_whole;
 
-/// Trainings that were measured alike.
+/// Trainings that were measured in the same way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
     /// Names of the metrics, in the order in which they are shown.
     pub metrics: Vec<String>,
-    /// Each data set that was trained on, measured by its held-out half.
+    /// The data sets of the trainings, measured by their held-out halves.
     pub data: Vec<ComparedData>,
-    /// Each configuration.
+    /// The configurations.
     pub rows: Vec<ComparedRow>,
-    /// Metrics that were asked for and have no value, and why.
+    /// Metrics that were asked for but have no value, with the reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
 }
@@ -27,15 +27,15 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedData {
-    /// Where it comes from, in words.
+    /// A description of its source.
     pub source: String,
-    /// Images of each set that was measured.
+    /// Number of images in each measured set.
     pub count: usize,
-    /// Its own value of each metric, where it has one.
+    /// The value of each metric for the data themselves; `None` if it has no value.
     pub values: Vec<Option<f64>>,
 }
 
-/// A configuration, trained with one seed or several.
+/// A configuration, trained with one or several seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedRow {
@@ -43,11 +43,11 @@ pub struct ComparedRow {
     pub name: String,
     /// Its data set: an index into [`Comparison::data`].
     pub data: usize,
-    /// Its settings that others do not share, as `key = value`.
+    /// Its settings that differ from other configurations, as `key = value`.
     pub differences: Vec<String>,
-    /// Mean of each metric over its runs, where they all have one.
+    /// Mean of each metric over the runs; `None` unless every run has a value.
     pub mean: Vec<Option<f64>>,
-    /// Standard deviation over its runs; none for one run.
+    /// Standard deviation over the runs; `None` for a single run.
     pub spread: Vec<Option<f64>>,
     /// Its runs.
     pub runs: Vec<ComparedRun>,
@@ -57,13 +57,13 @@ pub struct ComparedRow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedRun {
-    /// Its directory, seen from the folder of the comparison where it lies in there.
+    /// The directory of the run, relative to the folder of the comparison if it lies inside.
     pub run: String,
-    /// Its seed, of weights, latents and data order.
+    /// Seed of weights, latents and data order.
     pub seed: u64,
     /// The step that was measured.
     pub step: u64,
-    /// Its value of each metric, where it has one.
+    /// The value of each metric; `None` if it has no value.
     pub values: Vec<Option<f64>>,
 }
 
@@ -78,10 +78,10 @@ impl Comparison {
         serde_json::from_slice(&bytes).map_err(|e| RunError::Damaged { path, message: e.to_string() })
     }
 
-    /// Writes `compare.json` and `compare.csv`, a line a data set and a run.
+    /// Writes `compare.json` and `compare.csv`, with one line for each data set and each run.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self, folder: &Path) -> Result<(), RunError> {
         let text = serde_json::to_string_pretty(self).map_err(|e| std::io::Error::other(e.to_string()))?;
         write_whole(&folder.join("compare.json"), format!("{text}\n").as_bytes())?;
@@ -113,7 +113,7 @@ impl Comparison {
     }
 }
 
-/// A cell of a table with commas between cells.
+/// The text of a cell in a table with commas as separators.
 fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! A folder in the making: it gets its name once it is whole.
+//! A folder under construction: it gets its final name when it is complete.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -9,14 +9,15 @@ use crate::lock::{LOCK, Lock};
 use crate::run_dir::{CONFIGURATION, RunDir, RunError};
 use crate::whole::{Unfinished, folder_of, make_folder, mark_of, remove, sync_folder, write_whole};
 
-/// Names of what is about to be moved out of a draft that lies inside its place.
+/// The file that lists the names to be moved, in a draft inside its destination.
 const MOVING: &str = ".moving";
 
-/// A folder under a temporary name, which goes away unless it is published.
+/// A folder under a temporary name. It is removed when dropped unless it is published.
 ///
-/// Where nothing has the name yet, the draft lies beside its place, and one renaming publishes it. Where there is an empty
-/// folder (a mount point, a folder with rights of its own, the current one), that folder stays: the draft lies inside, and
-/// its files are moved out of it, last the one that makes a run. A kill in between leaves what the next draft takes back.
+/// If nothing exists at the destination, the draft lies beside it, and one renaming publishes the draft. If the destination
+/// is an empty folder (a mount point, a folder with its own permissions, the current folder), that folder is kept: the draft
+/// lies inside, and its files are moved out of it one by one, the file that makes a run last. If the process is killed in
+/// between, the next draft removes the files that were moved.
 #[derive(Debug)]
 pub struct Draft {
     unfinished: Unfinished,
@@ -28,11 +29,11 @@ pub struct Draft {
 enum Place {
     Beside(PathBuf),
     Inside(PathBuf, Lock),
-    /// `parent/name`, or `parent/name-2`, `-3`, .. where those exist.
+    /// `parent/name`, or `parent/name-2`, `-3`, .. if these exist already.
     Numbered(PathBuf, String),
 }
 
-/// Folders that were made for a draft; they go with it as long as they are empty.
+/// Folders that were created for a draft. They are removed with the draft if they are empty.
 #[derive(Debug)]
 struct Made(Vec<PathBuf>);
 
@@ -45,10 +46,11 @@ impl Drop for Made {
 }
 
 impl Draft {
-    /// A folder that is to stand at exactly `place`.
+    /// A draft for a folder at exactly `place`.
     ///
     /// # Errors
-    /// [`RunError::Exists`] unless there is nothing, or an empty folder; [`RunError::Held`] if another process begins there.
+    /// [`RunError::Exists`] unless `place` is free or an empty folder; [`RunError::Held`] if another process starts a run
+    /// there.
     pub fn at(place: &Path) -> Result<Self, RunError> {
         if !is_free(place)? {
             return Err(RunError::Exists(place.into()));
@@ -59,7 +61,7 @@ impl Draft {
         }
         let lock = Lock::exclusive(place)?;
         take_back(place)?;
-        // Another process may have been quicker.
+        // Another process may have been faster.
         if !is_free(place)? {
             return Err(RunError::Exists(place.into()));
         }
@@ -67,51 +69,51 @@ impl Draft {
         Ok(Self { unfinished, place: Place::Inside(place.into(), lock), made: Made(Vec::new()) })
     }
 
-    /// A folder that is to stand at `parent/name`, or at `parent/name-2`, `-3`, .. where those exist.
+    /// A draft for a folder at `parent/name`, or at `parent/name-2`, `-3`, .. if these exist already.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn numbered(parent: &Path, name: &str) -> Result<Self, RunError> {
         let made = Made(make_folder(parent)?);
         let place = Place::Numbered(parent.into(), name.into());
         Ok(Self { unfinished: folder_beside(&parent.join(name))?, place, made })
     }
 
-    /// Where it lies for now.
+    /// The temporary path.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.unfinished.path()
     }
 
-    /// Writes a file into it.
+    /// Writes a file into the draft.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<(), RunError> {
         write_whole(&self.path().join(name), bytes)
     }
 
-    /// As a run directory that is not published yet.
+    /// The draft as a run directory that is not published yet.
     #[must_use]
     pub fn as_run(&self) -> RunDir {
         RunDir::of(self.path().into(), None)
     }
 
-    /// Gives it its name, which is returned.
+    /// Renames the draft to its final name, and returns the path.
     ///
     /// # Errors
-    /// [`RunError::Exists`], and those of the file system; nothing is left behind then.
+    /// [`RunError::Exists`], and errors of the file system; then nothing is left behind.
     pub fn publish(self) -> Result<PathBuf, RunError> {
         self.put(|draft| Ok(sync_folder(draft)?)).map(|(place, ..)| place)
     }
 
-    /// Gives it its name, as a run that this process alone writes to.
+    /// Publishes the draft as a run to which only this process writes.
     ///
     /// # Errors
-    /// As [`Draft::publish`].
+    /// The errors of [`Draft::publish`].
     pub fn publish_run(self) -> Result<RunDir, RunError> {
-        // The lock goes with the folder: there is no moment at which another process could take it. Elsewhere than on Unix
-        // a folder with an open file in it cannot be renamed.
+        // The folder is renamed with its lock, so no other process can take the lock in between. On systems other than Unix
+        // a folder that contains an open file cannot be renamed.
         let (root, here, there) = self.put(|draft| {
             let lock = cfg!(unix).then(|| Lock::exclusive(draft)).transpose()?;
             sync_folder(draft)?;
@@ -124,7 +126,8 @@ impl Draft {
         Ok(RunDir::of(root, Some(lock)))
     }
 
-    /// Its name, and the lock of the folder that was there already; else what `begin` makes of the draft before it is renamed.
+    /// Publishes the draft. Returns the final path and, for a folder that existed before, its lock; otherwise the result of
+    /// `begin`, which is called on the draft before it is renamed.
     fn put<L>(
         self,
         begin: impl FnOnce(&Path) -> Result<L, RunError>,
@@ -158,21 +161,21 @@ impl Draft {
     }
 }
 
-/// A new folder under a temporary name.
+/// A new folder under a temporary name beside `place`.
 fn folder_beside(place: &Path) -> io::Result<Unfinished> {
     let unfinished = Unfinished::beside(place)?;
     fs_err::create_dir(unfinished.path())?;
     Ok(unfinished)
 }
 
-/// Renames a folder, unless something has the name.
+/// Renames a folder; returns false if the name is taken.
 fn rename(unfinished: &mut Unfinished, place: &Path) -> io::Result<bool> {
     if place.symlink_metadata().is_ok() {
         return Ok(false);
     }
     match unfinished.finish(place) {
         Ok(()) => Ok(true),
-        // What was put there since. (An empty folder, where nothing can be lost, is replaced.)
+        // Something was created there in the meantime. (An empty folder is replaced, because nothing can be lost.)
         Err(e)
             if [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty, ErrorKind::NotADirectory]
                 .contains(&e.kind()) =>
@@ -183,10 +186,11 @@ fn rename(unfinished: &mut Unfinished, place: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether a new run can stand there: there is nothing, or an empty folder. A lock and what an earlier start left do not count.
+/// Whether a new run can start at `place`: nothing exists there, or an empty folder. A lock, and files from a start that was
+/// killed, do not count.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn is_free(place: &Path) -> Result<bool, RunError> {
     if !place.is_dir() {
         return Ok(place.symlink_metadata().is_err());
@@ -204,12 +208,12 @@ pub fn is_free(place: &Path) -> Result<bool, RunError> {
     Ok(others.iter().all(|name| moved.contains(name)))
 }
 
-/// Names of what a draft that lies inside its place has begun to move out.
+/// The names that a draft inside its destination has started to move out.
 fn moving(draft: &Path) -> Vec<OsString> {
     fs_err::read_to_string(draft.join(MOVING)).unwrap_or_default().lines().map(Into::into).collect()
 }
 
-/// Moves what is in a draft into its place, last what makes a run of it.
+/// Moves the files of a draft into its destination; the file that makes the folder a run is moved last.
 fn move_out(draft: &Path, place: &Path) -> Result<(), RunError> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(draft)? {
@@ -223,7 +227,7 @@ fn move_out(draft: &Path, place: &Path) -> Result<(), RunError> {
     Ok(sync_folder(place)?)
 }
 
-/// Takes back what killed processes began to put into a folder that was empty.
+/// Removes files that killed processes had moved into a folder that was empty before.
 fn take_back(place: &Path) -> Result<(), RunError> {
     for entry in fs_err::read_dir(place)? {
         let draft = entry?.path();
@@ -268,7 +272,7 @@ mod tests {
         assert_eq!(second.root(), parent.path().join("a-2"));
         assert!(matches!(Draft::at(first.root()), Err(RunError::Exists(_))));
         assert!(RunDir::open(first.root()).is_ok());
-        // Of two that begin at one place, the second finds it taken.
+        // If two processes start at one place, the second finds the place taken.
         let place = parent.path().join("b");
         let [quick, slow] = [(), ()].map(|()| filled(Draft::at(&place).expect("begun")));
         slow.write("config.toml", b"slow").expect("written");
@@ -315,7 +319,7 @@ mod tests {
         for moved in 0..3 {
             let parent = tempfile::tempdir().expect("a folder");
             let draft = filled(Draft::at(parent.path()).expect("begun"));
-            // What a kill leaves: the list, and some of the files moved.
+            // The state after a kill: the list, and some of the files moved.
             let lying = draft.path().to_path_buf();
             fs_err::write(lying.join(MOVING), format!("config.toml\nenv.json\n{CONFIGURATION}\n")).expect("written");
             for name in &["config.toml", "env.json"][..moved] {
@@ -328,7 +332,7 @@ mod tests {
             let run = filled(Draft::at(parent.path()).expect("begun again")).publish_run().expect("made");
             drop(run);
             assert_eq!(names(parent.path()), [CONFIGURATION, "config.toml", "env.json"]);
-            // What is no part of the list is nobody's to take.
+            // Files that are not in the list are not removed.
             let other = tempfile::tempdir().expect("a folder");
             fs_err::write(other.path().join("mine"), b"x").expect("written");
             assert!(!is_free(other.path()).expect("read"));

@@ -1,4 +1,4 @@
-//! What `env.json` says of a run: where it was computed, what it was begun with, what was changed since.
+//! The content of `env.json`: where a run was computed, its initial settings, and their later changes.
 
 use std::path::PathBuf;
 
@@ -10,42 +10,43 @@ use crate::run_dir::{RunDir, RunError};
 /// `env.json`
 ///
 /// It holds the settings of the run as the program wrote them, so that an edited configuration is noticed and can be
-/// undone. One write of this file decides on a resume: new settings, the changes that led to them and the step that the
-/// run goes back to come into force together, and whatever opens the run next finishes what follows from them.
+/// reverted. One write of this file decides a resume: new settings, the changes that led to them, and the step to which the
+/// run goes back take effect together. Whichever process opens the run next completes the consequences.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Environment {
     /// Program, device, threads, system.
     #[serde(flatten)]
     pub machine: Map<String, Value>,
-    /// `config.toml` as the run was begun with it.
+    /// The text of `config.toml` at the start of the run.
     #[serde(default, with = "text_lines", skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// `config.resolved.toml` as the program wrote it last; none in runs of programs that did not keep it.
+    /// The text of `config.resolved.toml` as the program wrote it last; `None` in runs of program versions that did not keep
+    /// it.
     #[serde(default, with = "text_lines", skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
-    /// What was changed since the run was begun, in order.
+    /// The changes since the start of the run, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
-    /// Where the run goes back to, while what came later is not yet removed.
+    /// The step to which the run goes back, as long as later results are not completely removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewind: Option<Rewind>,
 }
 
-/// A setting that changed in the course of a run.
+/// A setting that changed during a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// Steps that were done before it.
+    /// Number of steps completed before the change.
     pub step: u64,
-    /// The key, or `data`.
+    /// The key of the setting, or `data`.
     pub key: String,
-    /// What it was; null where it was not set.
+    /// Old value; null if the setting was not set.
     pub old: Value,
-    /// What it is; null where it is no longer set.
+    /// New value; null if the setting is no longer set.
     pub new: Value,
 }
 
 impl Change {
-    /// Of a setting, with its values as [`Settings`](crate::Settings) has them.
+    /// A change of a setting; the values have the form that [`Settings`](crate::Settings) uses.
     #[must_use]
     pub fn of_setting(step: u64, key: String, old: Option<&String>, new: Option<&String>) -> Self {
         let json = |text: Option<&String>| {
@@ -57,14 +58,14 @@ impl Change {
     }
 }
 
-/// The step that a run goes back to.
+/// The step to which a run goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rewind {
-    /// The step of a checkpoint; none for a run that begins anew.
+    /// The step of a checkpoint; `None` for a run that starts again from the beginning.
     pub to: Option<u64>,
 }
 
-/// Texts as lists of their lines, which people can read in JSON.
+/// Serialises texts as lists of lines, which are readable in JSON.
 mod text_lines {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
@@ -83,7 +84,7 @@ impl RunDir {
         self.root().join("env.json")
     }
 
-    /// Reads `env.json`; an empty one where there is none yet.
+    /// Reads `env.json`; returns an empty one if the file does not exist.
     ///
     /// # Errors
     /// A file that is damaged.
@@ -99,7 +100,7 @@ impl RunDir {
     /// Writes `env.json`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write_environment(&self, environment: &Environment) -> Result<(), RunError> {
         let text = serde_json::to_string_pretty(environment).map_err(|e| std::io::Error::other(e.to_string()))?;
         self.write("env.json", format!("{text}\n").as_bytes())

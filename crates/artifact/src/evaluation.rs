@@ -1,4 +1,4 @@
-//! What `metrics.json` says about checkpoints: metrics of samples beside the same metrics of the data.
+//! The evaluations in `metrics.json`: metrics of the samples of a checkpoint, and the same metrics of the data.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::run_dir::{RunDir, RunError};
 
 /// Metrics of one checkpoint.
 ///
-/// `metrics.json` holds them by step under `evaluations`, beside what training wrote at its end:
+/// `metrics.json` holds them by step under `evaluations`, together with the measures from the end of training:
 ///
 /// ```json
 /// { "step": 400, "data": {..}, "samples": {..}, "std_ratio": 0.98, "nyquist_ratio": 2.1,
@@ -24,23 +24,23 @@ pub struct Evaluation {
     pub step: u64,
     /// Seed of the latents.
     pub seed: u64,
-    /// Where the data come from, in words.
+    /// A description of the source of the data.
     pub data: String,
-    /// Statistics of batch norms while samples were drawn: `none`, `running` or `batch`.
+    /// Statistics used by batch norms while samples were generated: `none`, `running` or `batch`.
     pub batch_norm: String,
-    /// The device samples and features were computed on.
+    /// The device on which samples and features were computed.
     pub device: String,
-    /// Images of each set: samples, reference and held-out data.
+    /// Number of images in each set: samples, reference and held-out data.
     pub count: usize,
-    /// The classifier behind features and classes, where one was needed.
+    /// The classifier that computed features and classes, if one was needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier: Option<ClassifierRecord>,
     /// The metrics, in the order in which they are shown.
     pub metrics: Vec<MetricRecord>,
-    /// Which classes the samples fall into.
+    /// The classes of the samples.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassRecord>,
-    /// Metrics that were asked for and have no value, and why.
+    /// Metrics that were asked for but have no value, with the reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedMetric>,
 }
@@ -51,48 +51,49 @@ pub struct Evaluation {
 pub struct MetricRecord {
     /// The [name](crate::Metric::name) of the metric.
     pub metric: String,
-    /// Of the data themselves: of held-out images, for distances against the reference images. The floor.
+    /// The value for the data themselves, which is the floor; distances are between held-out and reference images.
     pub data: f64,
-    /// Of the samples, for distances against the same reference images.
+    /// The value for the samples; distances are to the same reference images.
     pub samples: f64,
-    /// Samples over data, for metrics that are compared by their ratio; none where the data's is 0.
+    /// Value for the samples divided by value for the data, for metrics that are compared by ratio; `None` if the divisor is
+    /// 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
-    /// How many of what stand behind it.
+    /// Number of items from which the value was computed.
     pub count: usize,
-    /// What is counted: `images`, `pairs` or `patches`.
+    /// The kind of these items: `images`, `pairs` or `patches`.
     pub of: String,
-    /// What it looks at: pixels, or the features of a network that is named.
+    /// The input of the metric: pixels, or the features of the named network.
     pub source: String,
 }
 
-/// A classifier that was trained on the data.
+/// A classifier trained on the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierRecord {
-    /// Share of held-out images that it puts into the right class.
+    /// Fraction of held-out images that it classifies correctly.
     pub accuracy: f64,
-    /// Held-out images behind the accuracy.
+    /// Number of held-out images in the accuracy.
     pub tested: usize,
-    /// Images it was trained on.
+    /// Number of images on which it was trained.
     pub trained: usize,
-    /// Steps of its training.
+    /// Number of training steps.
     pub steps: u64,
-    /// Its features.
+    /// Number of its features.
     pub features: usize,
-    /// Its classes.
+    /// Number of its classes.
     pub classes: usize,
 }
 
-/// How often a class comes up.
+/// Frequency of a class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassRecord {
-    /// Its name or label.
+    /// Name or label of the class.
     pub class: String,
-    /// Share of the whole data set that is labelled so.
+    /// Fraction of the whole data set with this label.
     pub data: f64,
-    /// Samples that the classifier puts there.
+    /// Number of samples that the classifier assigns to it.
     pub samples: usize,
 }
 
@@ -102,18 +103,18 @@ pub struct ClassRecord {
 pub struct RefusedMetric {
     /// Its name.
     pub metric: String,
-    /// Why it has none.
+    /// The reason.
     pub reason: String,
 }
 
 impl Evaluation {
-    /// The metric of a name.
+    /// The metric with this name.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<&MetricRecord> {
         self.metrics.iter().find(|record| record.metric == name)
     }
 
-    /// Takes over what an earlier evaluation of the same samples says that this one does not.
+    /// Adds the results of an earlier evaluation of the same samples that this evaluation lacks.
     fn complete(&mut self, earlier: Self) {
         let same = |e: &Self| (e.step, e.seed, e.count, e.data.clone(), e.batch_norm.clone(), e.device.clone());
         if same(self) != same(&earlier) {
@@ -129,7 +130,7 @@ impl Evaluation {
     }
 }
 
-/// The key of evaluations in `metrics.json`.
+/// The key of the evaluations in `metrics.json`.
 const EVALUATIONS: &str = "evaluations";
 
 impl RunDir {
@@ -139,7 +140,7 @@ impl RunDir {
         self.root().join("metrics.json")
     }
 
-    /// Every evaluation that was kept, by step.
+    /// All stored evaluations by step.
     ///
     /// # Errors
     /// A `metrics.json` that is damaged.
@@ -151,10 +152,10 @@ impl RunDir {
         }
     }
 
-    /// Writes what training measured at its end, and keeps the evaluations.
+    /// Writes the measures from the end of training, and keeps the evaluations.
     ///
     /// # Errors
-    /// A `metrics.json` that is damaged, and those of the file system.
+    /// A `metrics.json` that is damaged, and errors of the file system.
     pub fn write_summary(&self, summary: Map<String, Value>) -> Result<(), RunError> {
         let _lock = self.lock_metrics()?;
         let mut whole = summary;
@@ -164,10 +165,10 @@ impl RunDir {
         self.write_metrics(&whole)
     }
 
-    /// Adds an evaluation. One of the same samples that is there already is completed, another one of the same step replaced.
+    /// Adds an evaluation. It completes an earlier evaluation of the same samples, and replaces any other of the same step.
     ///
     /// # Errors
-    /// A `metrics.json` that is damaged, and those of the file system.
+    /// A `metrics.json` that is damaged, and errors of the file system.
     pub fn add_evaluation(&self, mut evaluation: Evaluation) -> Result<(), RunError> {
         let _lock = self.lock_metrics()?;
         let mut all = self.evaluations()?;
@@ -178,7 +179,7 @@ impl RunDir {
         self.put_evaluations(&all)
     }
 
-    /// The step that training ended at, once `metrics.json` says what came out.
+    /// The step at which training ended; `None` until `metrics.json` has the results of training.
     ///
     /// # Errors
     /// A `metrics.json` that is damaged.
@@ -186,15 +187,15 @@ impl RunDir {
         Ok(self.read_metrics()?.get("step").and_then(Value::as_u64))
     }
 
-    /// Whether something was measured after a step, or at all.
+    /// Whether `metrics.json` has measures from after step `to`, or any measures if `to` is `None`.
     pub(crate) fn has_metrics_after(&self, to: Option<u64>) -> Result<bool, RunError> {
         let is_later = |step: u64| to.is_none_or(|to| step > to);
-        // All of it is read, whatever the answer: what cannot be taken back later is found before anything is removed.
+        // Both are read in any case: contents that cannot be reverted later are found before anything is removed.
         let (summary, evaluations) = (self.summary_step()?, self.evaluations()?);
         Ok(summary.is_some_and(is_later) || evaluations.into_keys().any(is_later))
     }
 
-    /// Takes back what was measured after a step, or everything: a resumed run measures it again.
+    /// Removes the measures from after a step, or all measures; a resumed run measures again.
     pub(crate) fn rewind_metrics(&self, to: Option<u64>) -> Result<(), RunError> {
         let _lock = self.lock_metrics()?;
         let is_later = |step: u64| to.is_none_or(|to| step > to);
@@ -217,7 +218,7 @@ impl RunDir {
         }
     }
 
-    /// Keeps others from changing `metrics.json` while it is read and written: a run can be evaluated while it trains.
+    /// Locks `metrics.json` while it is read and written, because a run can be evaluated during training.
     fn lock_metrics(&self) -> Result<Lock, RunError> {
         Lock::moment(self.root(), ".metrics.lock")
     }
@@ -288,7 +289,7 @@ mod tests {
         run.write_summary(summary.as_object().expect("an object").clone()).expect("written");
         run.add_evaluation(evaluation(20, 0, &["fid"])).expect("written");
         assert_eq!((names(&run, 10), names(&run, 20)), (vec!["fid".into()], vec!["fid".into(), "std".into()]));
-        // Of other latents: nothing of before is true of it.
+        // With other latents, earlier results do not apply.
         run.add_evaluation(evaluation(20, 1, &["kid"])).expect("written");
         assert_eq!(names(&run, 20), ["kid"]);
         let text: Value = serde_json::from_slice(&fs_err::read(run.metrics()).expect("read")).expect("JSON");

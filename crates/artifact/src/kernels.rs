@@ -1,4 +1,4 @@
-//! Kernels that were measured beside training, in a run directory.
+//! Kernels measured during training, in a run directory.
 
 use std::path::PathBuf;
 
@@ -9,38 +9,38 @@ use crate::lines;
 use crate::run_dir::{RunDir, RunError, step_name};
 
 impl RunDir {
-    /// What was measured of kernels beside training, a JSON object a line.
+    /// The measures of kernels during training, one JSON object on each line.
     #[must_use]
     pub fn kernels(&self) -> PathBuf {
         self.root().join("ntk").join("observed.jsonl")
     }
 
-    /// Appends a line to what is measured of kernels.
+    /// Appends a line to the measures of kernels.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     ///
     /// # Panics
-    /// If a line is no plain JSON.
+    /// If `line` cannot be written as JSON.
     pub fn append_kernel(&self, line: &impl Serialize) -> Result<(), RunError> {
         lines::append(&self.kernels(), line)
     }
 
-    /// Reads what was measured of kernels.
+    /// Reads the measures of kernels.
     ///
     /// # Errors
-    /// A line before the last that is no such line.
+    /// An invalid line before the last line.
     pub fn read_kernels<L: DeserializeOwned>(&self) -> Result<Vec<L>, RunError> {
         Ok(lines::read(self.kernels(), |_| true)?.into_iter().map(|(line, _)| line).collect())
     }
 
-    /// A file beside [`RunDir::kernels`] with what was measured at `step`.
+    /// The file with the kernel measured at `step`.
     #[must_use]
     pub fn kernel(&self, step: u64) -> PathBuf {
         self.root().join("ntk").join(format!("observed_{}.npz", step_name(step)))
     }
 
-    /// Those files, and pictures of them, of the steps that are asked for.
+    /// The files of kernels, and pictures of them, for the steps selected by `wanted`.
     pub(crate) fn files_of_kernels(&self, wanted: impl Fn(u64) -> bool) -> Result<Vec<PathBuf>, RunError> {
         let folder = self.root().join("ntk");
         let mut found = Vec::new();

@@ -1,7 +1,7 @@
-//! What a stage writes and a report reads: run directories, curves, manifests.
+//! Run directories, logs and manifests: files that the stages write and the report reads.
 //!
-//! Stages do not call the report. They write into a [`RunDir`], and the report reads it: so reports are made again
-//! without a GPU, and any program reads the same files.
+//! Stages do not call the report. They write into a [`RunDir`], and the report reads it. So a report can be made again
+//! without a GPU, and other programs can read the same files.
 
 mod arrays;
 mod comparison;

@@ -1,4 +1,4 @@
-//! Files that hold a JSON object a line.
+//! Files with one JSON object on each line.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::run_dir::RunError;
 /// Appends a line.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub(crate) fn append(path: &Path, line: &impl Serialize) -> Result<(), RunError> {
     let mut text = serde_json::to_string(line).expect("a log line is plain JSON");
     text.push('\n');
@@ -23,7 +23,7 @@ pub(crate) fn append(path: &Path, line: &impl Serialize) -> Result<(), RunError>
     Ok(())
 }
 
-/// Lines of a file as they were written, and what they say.
+/// The lines of a file: the text of each, and its parsed content.
 pub(crate) fn read<L: DeserializeOwned>(
     path: PathBuf,
     wanted: impl Fn(&str) -> bool,

@@ -1,9 +1,9 @@
-//! One writer a folder.
+//! Locks that give each folder a single writer.
 //!
-//! The file `.fintan.lock` of a folder is locked by the process that writes there, and says in a line of JSON which one that
-//! is. The lock of the operating system decides: it ends with its process, so a file that a kill or a reboot left behind
-//! keeps nobody out. Folders of other hosts, and file systems without locks, give a [`LockWarning`] where nobody can know.
-//! The file goes when the last of its writers ends. Readers take no lock.
+//! A process that writes to a folder locks the file `.fintan.lock` in it, and identifies itself there in a line of JSON. The
+//! lock of the operating system decides. It ends with its process, so a file left behind by a kill or a reboot excludes
+//! nobody. For folders of other hosts and file systems without locks, where the state cannot be known, there is a
+//! [`LockWarning`]. The file is removed when the last writer ends. Readers take no lock.
 
 use std::fmt;
 use std::fs::TryLockError;
@@ -15,26 +15,26 @@ use crate::run_dir::RunError;
 use crate::whole::make_folder;
 use crate::writer::{Life, Writer, plain};
 
-/// The name of the file.
+/// The name of the lock file.
 pub(crate) const LOCK: &str = ".fintan.lock";
 
-/// How long a lock is waited for that others hold for moments only.
+/// How long to wait for a lock that others hold only briefly.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a folder that is to be removed is waited for: others hold its lock for a moment when they end.
+/// How long to wait for the lock of a folder that is to be removed: other processes hold it briefly when they end.
 const LAST_LOOK: Duration = Duration::from_millis(20);
 
-/// How often a lock is tried in that time.
+/// Time between two attempts to take a lock.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A folder that others do not write to, as long as this lives.
+/// Exclusive or shared use of a folder, until this value is dropped.
 #[derive(Debug)]
 pub struct Lock {
     file: fs_err::File,
     folder: PathBuf,
     name: &'static str,
     kind: Kind,
-    /// Whether the file system locks files.
+    /// Whether the file system supports locks.
     real: bool,
     warning: Option<LockWarning>,
 }
@@ -43,14 +43,14 @@ pub struct Lock {
 enum Kind {
     /// One writer.
     Exclusive,
-    /// Several that know how to share.
+    /// Several writers that cooperate.
     Shared,
 }
 
-/// Why a lock may not keep others out.
+/// The reason why a lock may fail to exclude others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockWarning {
-    /// The lock was left by a process of another host, which cannot be looked for from here.
+    /// The lock was left by a process on another host, whose state cannot be checked from this host.
     OtherHost {
         /// The folder.
         folder: PathBuf,
@@ -61,7 +61,7 @@ pub enum LockWarning {
     NoLocks {
         /// The folder.
         folder: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
 }
@@ -86,29 +86,29 @@ impl fmt::Display for LockWarning {
 }
 
 impl Lock {
-    /// Locks a folder, which is made where it is missing.
+    /// Locks a folder for this process alone. The folder is created if it does not exist.
     ///
     /// # Errors
-    /// [`RunError::Held`] where another process writes, and those of the file system.
+    /// [`RunError::Held`] if another process writes there, and errors of the file system.
     pub fn exclusive(folder: &Path) -> Result<Self, RunError> {
         Self::made(folder, LOCK, Kind::Exclusive, Duration::ZERO)
     }
 
-    /// Keeps away from a folder who wants it for himself, together with others who share it. The folder is made where it is
-    /// missing.
+    /// Locks a folder together with other processes that also take a shared lock; processes that want it alone are excluded.
+    /// The folder is created if it does not exist.
     ///
     /// # Errors
-    /// As [`Lock::exclusive`].
+    /// The errors of [`Lock::exclusive`].
     pub fn shared(folder: &Path) -> Result<Self, RunError> {
         Self::made(folder, LOCK, Kind::Shared, PATIENCE)
     }
 
-    /// Locks a file of a folder, `.NAME.lock`, which others do for moments only.
+    /// Locks the file `.NAME.lock` of a folder, which every process holds only briefly.
     pub(crate) fn moment(folder: &Path, name: &'static str) -> Result<Self, RunError> {
         Self::made(folder, name, Kind::Exclusive, PATIENCE)
     }
 
-    /// Locks a folder that is made first, as often as another process takes it away in between.
+    /// Creates a folder and locks it; repeats this if another process removes the folder in between.
     fn made(folder: &Path, name: &'static str, kind: Kind, patience: Duration) -> Result<Self, RunError> {
         let mut left = PATIENCE;
         loop {
@@ -122,7 +122,7 @@ impl Lock {
         }
     }
 
-    /// Locks a folder that is there.
+    /// Locks an existing folder.
     fn take(folder: &Path, name: &'static str, kind: Kind, patience: Duration) -> Result<Self, RunError> {
         let path = folder.join(name);
         let mut left = patience;
@@ -135,11 +135,11 @@ impl Lock {
             };
             match locked {
                 Ok(()) if is_at(&file, &path)? => return Self::held(file, folder, name, kind),
-                // The one before has removed the file after it was opened here.
+                // The previous holder removed the file after it was opened here.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) if left.is_zero() => {
                     let writer = read(&file).into_iter().find(|writer| writer.life() != Life::Ended);
-                    // Between taking a lock and saying so lie microseconds.
+                    // A process writes its name a few microseconds after it takes the lock.
                     if writer.is_none() && unnamed < 20 {
                         unnamed += 1;
                         std::thread::sleep(PAUSE);
@@ -157,7 +157,7 @@ impl Lock {
         }
     }
 
-    /// Of a file that the system has locked.
+    /// The lock on a file that the system has locked.
     fn held(file: fs_err::File, folder: &Path, name: &'static str, kind: Kind) -> Result<Self, RunError> {
         let elsewhere = read(&file).into_iter().find(Writer::is_elsewhere);
         let warning = elsewhere
@@ -168,7 +168,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Where files cannot be locked, what the file says is all that is known.
+    /// The lock on a file system without locks, where only the text of the file shows who uses the folder.
     fn without_locks(
         file: fs_err::File,
         folder: &Path,
@@ -190,7 +190,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Writes down who holds it.
+    /// Writes this process into the lock file.
     fn note(&self) -> io::Result<()> {
         let mut line = serde_json::to_string(&Writer::from_now()).map_err(io::Error::other)?;
         line.push('\n');
@@ -200,36 +200,36 @@ impl Lock {
         (&self.file).write_all(line.as_bytes())
     }
 
-    /// Why it may not keep others out.
+    /// The reason why the lock may fail to exclude others.
     #[must_use]
     pub fn warning(&self) -> Option<&LockWarning> {
         self.warning.as_ref()
     }
 
-    /// Its folder has another name now.
+    /// Records that the folder was renamed.
     pub(crate) fn moved(mut self, folder: PathBuf) -> Self {
         self.folder = folder;
         self
     }
 
-    /// Takes a shared folder away, unless others write there or may do so from another host: then it stays for them, and
-    /// the answer is no.
+    /// Removes a shared folder and returns true. If other processes write there, or may do so from another host, the folder
+    /// is kept and the result is false.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn remove_folder(self) -> Result<bool, RunError> {
         if read(&self.file).iter().any(Writer::is_elsewhere) || !(self.real || self.is_alone()) {
             return Ok(false);
         }
         let place = self.folder.clone();
         let lock = if self.real {
-            // A lock that is held is not changed into another one everywhere: the share ends, and another lock begins.
+            // Not every system can convert a lock that is held, so the shared lock ends before the exclusive lock starts.
             self.file.unlock()?;
             let taken = Self::take(&place, self.name, Kind::Exclusive, LAST_LOOK);
             drop(self);
             match taken {
                 Err(RunError::Held { .. }) => return Ok(false),
-                // Another process that had ended its share, too, was quicker.
+                // Another process that had also ended its shared lock was faster.
                 Err(RunError::Io(e)) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
                 taken => taken?,
             }
@@ -237,16 +237,17 @@ impl Lock {
             self
         };
         if !cfg!(unix) {
-            // A folder with an open file in it cannot be renamed there.
+            // On these systems a folder that contains an open file cannot be renamed.
             drop(lock);
             crate::whole::remove(&place)?;
             return Ok(true);
         }
-        // Under another name first: nobody finds it half removed, and a kill leaves what the next start removes.
+        // The folder is renamed first: no process finds it half removed, and after a kill the next start removes the rest.
         let going = crate::whole::Unfinished::beside(&place)?;
         fs_err::rename(&place, going.path())?;
         let _lock = lock.moved(going.path().into());
-        // Who looked for the folder just before may still put a lock into it, and finds out then that it is gone.
+        // A process that opened the folder just before may still create a lock in it, and then finds that the folder is
+        // gone.
         let mut left = PATIENCE;
         loop {
             match crate::whole::remove(going.path()) {
@@ -258,13 +259,13 @@ impl Lock {
         }
     }
 
-    /// Whether nobody else holds it; from then on nobody else can.
+    /// Whether no other process holds the lock; if so, no other process can take it afterwards.
     fn is_alone(&self) -> bool {
         if !self.real {
             let this = Writer::this().mark();
             return read(&self.file).iter().all(|writer| writer.mark() == this || writer.life() == Life::Ended);
         }
-        // A lock that is held is not changed into another one everywhere.
+        // Not every system can convert a lock that is held.
         self.kind == Kind::Exclusive
             || (self.file.unlock().is_ok()
                 && self.file.try_lock().is_ok()
@@ -275,23 +276,23 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         let path = self.folder.join(self.name);
-        // Removed while it is locked, so that whoever waits for it finds out. A file that stays keeps nobody out.
+        // The file is removed while it is locked, so that waiting processes notice. A file that remains excludes nobody.
         if cfg!(unix) && is_at(&self.file, &path).unwrap_or(false) && self.is_alone() {
             let _ = fs_err::remove_file(&path);
         }
     }
 }
 
-/// The processes that a lock file names; a line that is none, cut short by a kill, is left out.
+/// The processes named in a lock file. Invalid lines, which a kill may have cut short, are ignored.
 fn read(file: &fs_err::File) -> Vec<Writer> {
     let mut text = String::new();
     let mut from = file;
-    // A file that cannot be read tells nothing.
+    // A file that cannot be read names no process.
     let _ = from.rewind().and_then(|()| from.take(1 << 16).read_to_string(&mut text));
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Whether a file that was opened still is the one of that name.
+/// Whether the opened file is still the file at `path`.
 #[cfg(unix)]
 fn is_at(file: &fs_err::File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
@@ -303,7 +304,7 @@ fn is_at(file: &fs_err::File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Lock files stay where they are on this system.
+/// On these systems lock files are not removed.
 #[cfg(not(unix))]
 fn is_at(_: &fs_err::File, _: &Path) -> io::Result<bool> {
     Ok(true)
@@ -356,7 +357,7 @@ mod tests {
     fn a_stale_lock_keeps_nobody_out_and_a_foreign_one_warns() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(LOCK);
-        // Killed, killed before a reboot, cut short by the kill, empty.
+        // Cases: killed; killed before a reboot; a line cut short by the kill; an empty file.
         for text in [said(&[ended()]), said(&[Writer::from_now()]), "{\"host\": ".into(), String::new()] {
             fs_err::write(&path, text).expect("written");
             assert_eq!(Lock::exclusive(folder.path()).expect("stale").warning(), None);
@@ -369,7 +370,7 @@ mod tests {
         assert_eq!(Lock::exclusive(folder.path()).expect("told once").warning(), None);
     }
 
-    /// Network file systems and some others.
+    /// Network file systems and some others have no locks.
     #[test]
     fn without_locks_of_the_system_the_file_decides_or_warns() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -421,7 +422,7 @@ mod tests {
                 });
             }
         });
-        // The last ones may have taken each other for users.
+        // The last processes may each have seen the other as a user.
         Lock::shared(&folder).expect("shared").remove_folder().expect("removed");
         assert_eq!(fs_err::read_dir(parent.path()).expect("read").count(), 0);
     }

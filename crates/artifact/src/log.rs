@@ -1,11 +1,11 @@
-//! What a training run reports, one line a logged step.
+//! The lines of a training log, one for each logged step.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Reads a number as JSON has it: NaN and infinities are written as null, and null is read as NaN.
+/// Reads a number from JSON: NaN and infinities are written as null, and null is read as NaN.
 ///
 /// # Errors
-/// What is neither a number nor null.
+/// A value that is neither a number nor null.
 pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
@@ -13,7 +13,7 @@ pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Erro
 /// A line of a GAN's `log.jsonl`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LogLine {
-    /// Generator steps done.
+    /// Number of completed generator steps.
     pub step: u64,
     /// Loss of the discriminator, without penalties.
     #[serde(deserialize_with = "number")]
@@ -21,39 +21,40 @@ pub struct LogLine {
     /// Loss of the generator.
     #[serde(deserialize_with = "number")]
     pub g_loss: f64,
-    /// D(x), mean over real images: the probability that the discriminator calls them real under cross-entropy, its output
-    /// under other losses.
+    /// D(x), mean over real images. Under cross-entropy it is the probability that the discriminator assigns to "real",
+    /// under other losses the output of the discriminator.
     #[serde(deserialize_with = "number")]
     pub d_real: f64,
-    /// D(G(z)), mean over generated images, as `d_real`.
+    /// D(G(z)), mean over generated images, defined like `d_real`.
     #[serde(deserialize_with = "number")]
     pub d_fake: f64,
-    /// Penalties on the discriminator's slope; left out where the step had none.
+    /// Penalties on the discriminator's slope; missing if the step had no penalty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub d_penalty: Option<f64>,
-    /// Of Wasserstein losses: the mean slope of the discriminator at generated images over the mean slope from there to real
-    /// ones, `|∇D(G(z))| |x - G(z)| / |D(x) - D(G(z))|`. Near 0 the generator stands on a plateau and learns nothing.
+    /// Only for Wasserstein losses: the mean slope of the discriminator at generated images, divided by its mean slope from
+    /// there to real images, `|∇D(G(z))| |x - G(z)| / |D(x) - D(G(z))|`. If it is near 0, the generator is on a plateau and
+    /// learns nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slope_ratio: Option<f64>,
-    /// Standard deviation of a pixel over samples, averaged over pixels, over the data's.
+    /// Standard deviation of a pixel over samples, averaged over pixels and divided by that of the data.
     #[serde(deserialize_with = "number")]
     pub std_ratio: f64,
-    /// Mean correlation of two samples' pixels: 1 where every latent gives one image.
+    /// Mean correlation of the pixels of two samples: 1 if every latent gives the same image.
     #[serde(deserialize_with = "number")]
     pub correlation: f64,
-    /// Share of spectral energy at period 2, over the data's: the checkerboard.
+    /// Fraction of spectral energy at period 2, divided by that of the data: a measure of checkerboards.
     #[serde(deserialize_with = "number")]
     pub nyquist_ratio: f64,
-    /// Steps a second since the last line.
+    /// Steps per second since the last line.
     #[serde(deserialize_with = "number")]
     pub steps_per_second: f64,
-    /// Share of that time spent waiting for data.
+    /// Fraction of that time spent waiting for data.
     #[serde(deserialize_with = "number")]
     pub data_wait: f64,
 }
 
 impl LogLine {
-    /// The line without its timings: what one seed reproduces on one device.
+    /// The line without its timings: the part that is reproducible from the seed on one device.
     #[must_use]
     pub fn without_timings(mut self) -> Self {
         self.steps_per_second = 0.0;
@@ -62,28 +63,28 @@ impl LogLine {
     }
 }
 
-/// A line of `log.jsonl`, of any training, that tells of something other than the step: [`RunDir::read_log`] leaves these
-/// out, [`RunDir::read_events`] reads them.
+/// A line of `log.jsonl` about something other than a step, in any kind of training. [`RunDir::read_log`] leaves such lines
+/// out; [`RunDir::read_events`] reads them.
 ///
 /// [`RunDir::read_log`]: crate::RunDir::read_log
 /// [`RunDir::read_events`]: crate::RunDir::read_events
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Steps done.
+    /// Number of completed steps.
     pub step: u64,
-    /// What it is about.
+    /// The kind of event.
     pub event: EventKind,
-    /// Whether a state begins or ends; left out for what does not last.
+    /// Whether a state begins or ends; missing for events without a duration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins: Option<bool>,
-    /// In words, with what to try.
+    /// A description, with advice.
     pub message: String,
-    /// What it cost, where it cost anything.
+    /// Computing time in seconds, if it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
 }
 
-/// What an [`Event`] is about.
+/// The kind of an [`Event`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -91,18 +92,18 @@ pub enum EventKind {
     NotFinite,
     /// The generator can no longer learn from the discriminator.
     DiscriminatorWon,
-    /// Samples hardly differ.
+    /// Samples are almost the same.
     Collapse,
-    /// Samples are full of patterns of period 2.
+    /// Samples have strong patterns of period 2.
     Checkerboard,
     /// A kernel was measured.
     Ntk,
 }
 
-/// A line of the `log.jsonl` of supervised training: losses of the network as it is after `step` steps, over all samples.
+/// A line of the `log.jsonl` of supervised training: losses over all samples, for the network after `step` steps.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisedLine {
-    /// Steps done; the first line is that of step 0.
+    /// Number of completed steps; the first line has step 0.
     pub step: u64,
     /// Loss over the training samples.
     #[serde(deserialize_with = "number")]
@@ -110,19 +111,19 @@ pub struct SupervisedLine {
     /// Loss over the test samples.
     #[serde(deserialize_with = "number")]
     pub test_loss: f64,
-    /// Share of training samples in the right class; left out for regression.
+    /// Fraction of training samples classified correctly; missing for regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_accuracy: Option<f64>,
-    /// Share of test samples in the right class; left out for regression.
+    /// Fraction of test samples classified correctly; missing for regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
-    /// Seconds since the line before, the measuring of this one included.
+    /// Seconds since the previous line, including the measurement of this line.
     #[serde(deserialize_with = "number")]
     pub seconds: f64,
 }
 
 impl SupervisedLine {
-    /// The line without its timing: what one seed reproduces on one device.
+    /// The line without its timing: the part that is reproducible from the seed on one device.
     #[must_use]
     pub fn without_timings(mut self) -> Self {
         self.seconds = 0.0;

@@ -1,18 +1,18 @@
-//! The metrics of samples: what records, tables and pages know of each.
+//! The metrics of samples: name, label and basis of each, for records, tables and pages.
 
-/// What a metric looks at.
+/// The input of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricBasis {
     /// The pixels of images.
     Pixels,
-    /// The features that a network sees in images.
+    /// The features that a network computes from images.
     Features,
-    /// The classes that a classifier puts images into.
+    /// The classes that a classifier assigns to images.
     Classes,
 }
 
-/// Declares the metrics: the name in records, the label on pages, what a metric looks at, and whether samples are compared
-/// with the data by their ratio.
+/// Declares the metrics: the name in records, the label on pages, the basis, and whether samples are compared with the data
+/// by ratio.
 macro_rules! metrics {
     ($($(#[$doc:meta])* $Metric:ident = $name:literal, $label:literal, $basis:ident, ratio: $ratio:literal;)+) => {
         /// A metric of samples.
@@ -45,7 +45,7 @@ macro_rules! metrics {
                 }
             }
 
-            /// What it looks at.
+            /// The input of the metric.
             #[must_use]
             pub const fn basis(self) -> MetricBasis {
                 match self {
@@ -53,7 +53,7 @@ macro_rules! metrics {
                 }
             }
 
-            /// Whether samples are compared with the data by their ratio.
+            /// Whether samples and data are compared by the ratio of their values.
             #[must_use]
             pub const fn is_compared_by_ratio(self) -> bool {
                 match self {
@@ -65,7 +65,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Mean correlation of two samples' pixels.
+    /// Mean correlation of the pixels of two samples.
     Correlation = "correlation", "correlation", Pixels, ratio: false;
     /// Mean structural similarity of two samples over several scales.
     MsSsim = "ms_ssim", "MS-SSIM", Pixels, ratio: false;
@@ -77,28 +77,28 @@ metrics! {
     PatchSwd = "patch_swd", "sliced Wasserstein of patches", Pixels, ratio: false;
     /// Energy at period 2.
     Nyquist = "nyquist", "energy at period 2", Pixels, ratio: true;
-    /// Variance explained by a pixel's place modulo 2.
+    /// Variance explained by the position of a pixel modulo 2.
     Phase2 = "phase2", "phase mod 2", Pixels, ratio: true;
-    /// Variance explained by a pixel's place modulo 8.
+    /// Variance explained by the position of a pixel modulo 8.
     Phase8 = "phase8", "phase mod 8", Pixels, ratio: true;
-    /// Variance of the border over that of the interior.
+    /// Variance of the border divided by that of the interior.
     Border = "border", "border", Pixels, ratio: true;
     /// Fréchet distance of features.
     Fid = "fid", "FID", Features, ratio: false;
     /// Kernel distance of features.
     Kid = "kid", "KID", Features, ratio: false;
-    /// Share of samples that lie among the data.
+    /// Fraction of samples that lie on the manifold of the data.
     Precision = "precision", "precision", Features, ratio: false;
-    /// Share of the data that lie among samples.
+    /// Fraction of the data that lie on the manifold of the samples.
     Recall = "recall", "recall", Features, ratio: false;
-    /// Number of classes that samples fall into.
+    /// Number of classes with at least one sample.
     Classes = "classes", "classes", Classes, ratio: false;
-    /// Kullback-Leibler divergence of the classes of samples from those of the data.
+    /// Kullback-Leibler divergence of the classes of the samples from those of the data.
     ClassDivergence = "class_divergence", "class divergence", Classes, ratio: false;
 }
 
 impl Metric {
-    /// The metric of a name.
+    /// The metric with this name; `None` if there is none.
     ///
     /// ```
     /// use fintan_artifact::Metric;

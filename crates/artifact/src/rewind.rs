@@ -1,8 +1,8 @@
-//! Going back to a step: what came later is removed, so that it can be made again.
+//! Resets a run to an earlier step: later results are removed, and the resumed run computes them again.
 //!
-//! A kill may come between any two removals. So they have an order in which every state on the way is a run that can be
-//! gone on with: `checkpoints/latest` first, then checkpoints from the newest to the oldest, then what was drawn and
-//! measured, and the logs last. A checkpoint goes by one rename, and only then is its folder taken apart.
+//! The process may be killed between any two removals. The order of removals makes every intermediate state a run that can
+//! be resumed: first `checkpoints/latest`, then checkpoints from the newest to the oldest, then pictures and measures, and
+//! the logs last. A checkpoint is removed by one renaming; only then are the files in its folder deleted.
 
 use std::path::{Path, PathBuf};
 
@@ -12,45 +12,46 @@ use crate::lines;
 use crate::run_dir::{RunDir, RunError, step_name};
 use crate::whole::{Unfinished, folder_of, remove, sync_folder, write_whole};
 
-/// A removal on the way back. Doing it twice is the same as doing it once.
+/// A removal during a reset. Repeating a removal changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Undo {
-    /// Points `checkpoints/latest` at a step, or takes it away.
+    /// Points `checkpoints/latest` to a step, or removes it.
     Latest(Option<u64>),
     /// Removes a checkpoint.
     Checkpoint(u64),
     /// Removes a file.
     File(PathBuf),
-    /// Removes what `metrics.json` says of later steps.
+    /// Removes the entries of later steps from `metrics.json`.
     Metrics(Option<u64>),
-    /// Cuts a log.
+    /// Shortens a log.
     Lines {
         /// The log.
         path: PathBuf,
-        /// What is left of it.
+        /// The text that remains.
         kept: String,
     },
 }
 
-/// What lines of every kind of training have.
+/// The field that lines of every kind of training have.
 #[derive(Deserialize)]
 struct Stepped {
     step: u64,
 }
 
 impl RunDir {
-    /// Takes back everything that came after the checkpoint of step `to`, or everything: a resumed run makes it again.
+    /// Removes everything later than the checkpoint of step `to`, or everything if `to` is `None`; a resumed run computes it
+    /// again.
     ///
     /// # Errors
-    /// A damaged log or `metrics.json`, before anything is removed, and those of the file system.
+    /// A damaged log or `metrics.json` (before anything is removed), and errors of the file system.
     pub fn rewind(&self, to: Option<u64>) -> Result<(), RunError> {
         self.undoing(to)?.iter().try_for_each(|undo| self.undo(undo))
     }
 
-    /// What [`RunDir::rewind`] does, in its order; nothing where nothing came later.
+    /// The removals of [`RunDir::rewind`] in their order; empty if nothing is later.
     ///
     /// # Errors
-    /// A damaged log or `metrics.json`, and those of the file system.
+    /// A damaged log or `metrics.json`, and errors of the file system.
     pub fn undoing(&self, to: Option<u64>) -> Result<Vec<Undo>, RunError> {
         let is_later = |step: u64| to.is_none_or(|to| step > to);
         let mut all = Vec::new();
@@ -81,10 +82,10 @@ impl RunDir {
         Ok(all)
     }
 
-    /// Does one removal.
+    /// Carries out one removal.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn undo(&self, undo: &Undo) -> Result<(), RunError> {
         match undo {
             Undo::Latest(Some(step)) => write_whole(&self.latest(), step_name(*step).as_bytes()),
@@ -96,16 +97,16 @@ impl RunDir {
         }
     }
 
-    /// Leaves the newest `keep` checkpoints.
+    /// Removes all checkpoints except the newest `keep`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn prune(&self, keep: usize) -> Result<(), RunError> {
         let all = self.all_checkpoints()?;
         all[..all.len().saturating_sub(keep.max(1))].iter().try_for_each(|&old| self.discard(old))
     }
 
-    /// Removes a checkpoint. It is renamed first, so that no reader sees a part of it.
+    /// Removes a checkpoint. It is renamed first, so that no reader sees a partial checkpoint.
     pub(crate) fn discard(&self, step: u64) -> Result<(), RunError> {
         let folder = self.checkpoint(step);
         if !folder.exists() {
@@ -113,23 +114,23 @@ impl RunDir {
         }
         let going = Unfinished::beside(&folder)?;
         fs_err::rename(&folder, going.path())?;
-        // On the disk before its files go: after a power cut too, no part of it stands under its name.
+        // The renaming reaches the disk before files are deleted, so that even a power failure leaves no partial checkpoint.
         sync_folder(folder_of(&folder))?;
         Ok(remove(going.path())?)
     }
 
-    /// The last step that the log speaks of, events included.
+    /// The last step in the log, including events.
     ///
     /// # Errors
-    /// A line before the last that is no log line.
+    /// An invalid line before the last line.
     pub fn logged_to(&self) -> Result<Option<u64>, RunError> {
         Ok(lines::read::<Stepped>(self.log(), |_| true)?.into_iter().map(|(line, _)| line.step).max())
     }
 
-    /// Brings the logs to the disk, so that a checkpoint is never newer than its log.
+    /// Flushes the logs to the disk, so that a checkpoint is never newer than its log.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn sync_logs(&self) -> Result<(), RunError> {
         for path in [self.kernels(), self.log()].into_iter().filter(|path| path.is_file()) {
             fs_err::OpenOptions::new().append(true).open(path)?.sync_all()?;
@@ -137,12 +138,12 @@ impl RunDir {
         Ok(())
     }
 
-    /// Names the newest checkpoint.
+    /// The file that names the newest checkpoint.
     pub(crate) fn latest(&self) -> PathBuf {
         self.root().join("checkpoints").join("latest")
     }
 
-    /// Whether a checkpoint was ever written, as far as files can tell that are not checkpoints themselves.
+    /// Whether a checkpoint was ever written, judged by files other than the checkpoints.
     ///
     /// # Errors
     /// A `metrics.json` that is damaged.
@@ -164,7 +165,7 @@ mod tests {
     use crate::environment::{Environment, Rewind};
     use crate::log::LogLine;
 
-    /// A run of four steps with a checkpoint, a line, a kernel and a grid at each.
+    /// A run of four steps with a checkpoint, a log line, a kernel and a grid at each step.
     fn trained(root: &Path) -> RunDir {
         let run = crate::draft::Draft::at(root).expect("begun").publish_run().expect("made");
         for step in 1..=4 {
@@ -195,7 +196,7 @@ mod tests {
                 for undo in &run.undoing(to).expect("planned")[..done] {
                     run.undo(undo).expect("done");
                 }
-                // What is left are the first checkpoints, each with everything that was made before it.
+                // The first checkpoints remain, each with all results that were made before it.
                 let left = run.checkpoints().expect("read");
                 assert_eq!(left, (1..=left.len() as u64).collect::<Vec<_>>(), "{done} of {operations}");
                 if let Some(&last) = left.last() {
@@ -230,10 +231,10 @@ mod tests {
     fn a_part_of_a_checkpoint_is_never_seen() {
         let parent = tempfile::tempdir().expect("a folder");
         let run = trained(&parent.path().join("a"));
-        // Killed while the folder of a removed checkpoint was taken apart.
+        // State after a kill while the folder of a removed checkpoint was being deleted.
         let going = Unfinished::beside(&run.checkpoint(2)).expect("a name");
         fs_err::rename(run.checkpoint(2), going.path()).expect("renamed");
-        // Names that this program does not give.
+        // Names that this program never uses.
         let folder = run.root().join("checkpoints");
         for foreign in ["step_12", "step_+00012", "step_000012x"] {
             fs_err::create_dir_all(folder.join(foreign)).expect("made");
@@ -252,7 +253,7 @@ mod tests {
     fn damaged_metrics_are_named_before_anything_is_removed() {
         let parent = tempfile::tempdir().expect("a folder");
         let run = trained(&parent.path().join("a"));
-        // The summary alone says that something came later.
+        // Only the summary shows that something is later.
         write_whole(&run.metrics(), b"{ \"step\": 4, \"evaluations\": { \"4\": null } }").expect("spoilt");
         let error = run.rewind(Some(2)).expect_err("damaged").to_string();
         assert!(error.contains("metrics.json"), "{error}");

@@ -7,9 +7,9 @@
 //!             checkpoints/step_000500/...  checkpoints/latest
 //! ```
 //!
-//! The directory, its files and its checkpoints are written under a temporary name and then renamed, so that a run killed at
-//! any moment is none yet or holds whole ones only. Nothing that exists is overwritten silently, and one process at a time
-//! writes ([`Lock`]).
+//! The directory, its files and its checkpoints are written under a temporary name and then renamed. A run killed at any
+//! moment therefore does not exist yet, or contains only complete files. Existing files are not overwritten silently, and
+//! only one process at a time writes ([`Lock`]).
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -26,43 +26,43 @@ use crate::log::Event;
 use crate::whole::{Unfinished, sweep, sync_folder, write_whole};
 use crate::writer::{Life, Writer, plain};
 
-/// The file that makes a folder a run.
+/// The file whose presence makes a folder a run.
 pub(crate) const CONFIGURATION: &str = "config.resolved.toml";
 
-/// Why a run directory cannot be used.
+/// The error for a run directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The file system said no (a full disk too).
+    /// An error of the file system, including a full disk.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// There is something already.
+    /// The path exists already.
     #[error("`{}` exists already; a run never overwrites another", .0.display())]
     Exists(PathBuf),
-    /// Another process writes there.
+    /// Another process writes to the folder.
     #[error("`{}` is in use: {}; wait until it ends, or end it", folder.display(), writes(writer.as_ref()))]
     Held {
         /// The folder.
         folder: PathBuf,
-        /// The process, where it is known.
+        /// The process, if it is known.
         writer: Option<Writer>,
     },
-    /// Not a run.
+    /// The folder is not a run.
     #[error("`{}` is no run directory: it holds no `config.resolved.toml`", .0.display())]
     NotARun(PathBuf),
-    /// No checkpoint to go on from.
+    /// The run has no checkpoint from which it could continue.
     #[error("`{}` holds no complete checkpoint", .0.display())]
     NoCheckpoint(PathBuf),
-    /// Not this one.
+    /// The run has no checkpoint of the requested step.
     #[error("`{}` holds no checkpoint of step {wanted}; there are: {found}", run.display())]
     NoSuchCheckpoint {
         /// The run.
         run: PathBuf,
-        /// The step asked for.
+        /// The requested step.
         wanted: u64,
-        /// The steps there are.
+        /// The steps of the existing checkpoints.
         found: String,
     },
-    /// A file is cut short or was changed.
+    /// A file is truncated or was changed.
     #[error("`{}` is damaged: {message}", path.display())]
     Damaged {
         /// The file.
@@ -92,7 +92,7 @@ fn writes(writer: Option<&Writer>) -> String {
 #[derive(Debug, Clone)]
 pub struct RunDir {
     root: PathBuf,
-    /// Held as long as any copy of this lives.
+    /// Held until the last clone of this value is dropped.
     lock: Option<Arc<Lock>>,
 }
 
@@ -101,7 +101,7 @@ impl RunDir {
         Self { root, lock: lock.map(Arc::new) }
     }
 
-    /// Opens a run that exists, to read it.
+    /// Opens an existing run for reading.
     ///
     /// # Errors
     /// [`RunError::NotARun`]
@@ -110,10 +110,10 @@ impl RunDir {
         if run.resolved_config().is_file() { Ok(run) } else { Err(RunError::NotARun(root.into())) }
     }
 
-    /// Opens a run that exists, to go on with it. As long as this lives, no other process can.
+    /// Opens an existing run to continue it. No other process can do this until the value is dropped.
     ///
     /// # Errors
-    /// [`RunError::NotARun`], and [`RunError::Held`] where another process writes.
+    /// [`RunError::NotARun`]; [`RunError::Held`] if another process writes there.
     pub fn open_locked(root: &Path) -> Result<Self, RunError> {
         Self::open(root)?;
         let run = Self::of(root.into(), Some(Lock::exclusive(root)?));
@@ -123,7 +123,7 @@ impl RunDir {
         Ok(run)
     }
 
-    /// Why its lock may not keep others out.
+    /// The reason why the lock of the run may fail to exclude others.
     #[must_use]
     pub fn lock_warning(&self) -> Option<&LockWarning> {
         self.lock.as_ref().and_then(|lock| lock.warning())
@@ -135,13 +135,13 @@ impl RunDir {
         &self.root
     }
 
-    /// The configuration with every default written out: what `resume` reads.
+    /// The file with the configuration and all defaults, which `resume` reads.
     #[must_use]
     pub fn resolved_config(&self) -> PathBuf {
         self.root.join(CONFIGURATION)
     }
 
-    /// The log, a JSON object a line.
+    /// The log, one JSON object on each line.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.root.join("log.jsonl")
@@ -153,10 +153,10 @@ impl RunDir {
         self.root.join("grids").join(format!("{}.png", step_name(step)))
     }
 
-    /// Writes a file below the directory, whole or not at all.
+    /// Writes a file below the directory, completely or not at all.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<(), RunError> {
         write_whole(&self.root.join(name), bytes)
     }
@@ -164,18 +164,19 @@ impl RunDir {
     /// Appends a line to the log.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     ///
     /// # Panics
-    /// If a line is no plain JSON; [`LogLine`](crate::LogLine), [`SupervisedLine`](crate::SupervisedLine) and [`Event`] are.
+    /// If `line` cannot be written as JSON; [`LogLine`](crate::LogLine), [`SupervisedLine`](crate::SupervisedLine) and
+    /// [`Event`] can.
     pub fn append_log(&self, line: &impl Serialize) -> Result<(), RunError> {
         lines::append(&self.log(), line)
     }
 
-    /// Reads the log, without its [events](Self::read_events). A last line that was cut short by a kill is left out.
+    /// Reads the log without its [events](Self::read_events). A last line that a kill cut short is ignored.
     ///
     /// # Errors
-    /// A line before the last that is no log line of this kind.
+    /// A line before the last that is not a log line of type `L`.
     pub fn read_log<L: DeserializeOwned>(&self) -> Result<Vec<L>, RunError> {
         Ok(lines::read(self.log(), |line| !lines::is_event(line))?.into_iter().map(|(line, _)| line).collect())
     }
@@ -183,15 +184,15 @@ impl RunDir {
     /// Reads the events of the log.
     ///
     /// # Errors
-    /// A line before the last that is no log line.
+    /// A line before the last that is not a log line.
     pub fn read_events(&self) -> Result<Vec<Event>, RunError> {
         Ok(lines::read(self.log(), lines::is_event)?.into_iter().map(|(event, _)| event).collect())
     }
 
-    /// Steps of the checkpoints there are, ascending. Those that an unfinished [`RunDir::rewind`] takes away do not count.
+    /// Steps of the existing checkpoints, ascending. Checkpoints that an unfinished [`RunDir::rewind`] removes are left out.
     ///
     /// # Errors
-    /// An `env.json` that is damaged, and those of the file system.
+    /// An `env.json` that is damaged, and errors of the file system.
     pub fn checkpoints(&self) -> Result<Vec<u64>, RunError> {
         let mut steps = self.all_checkpoints()?;
         if let Some(Rewind { to }) = self.environment()?.rewind {
@@ -206,7 +207,7 @@ impl RunDir {
         Ok(steps)
     }
 
-    /// Steps that entries of a folder are named after, ascending.
+    /// The steps in the names of the entries of a folder, ascending.
     pub(crate) fn steps_in(&self, folder: &str, ending: &str) -> Result<Vec<u64>, RunError> {
         let folder = self.root.join(folder);
         let mut steps = Vec::new();
@@ -246,13 +247,15 @@ impl RunDir {
         }
     }
 
-    /// Writes a checkpoint, whole or not at all, points `checkpoints/latest` at it and leaves the newest `keep`.
+    /// Writes a checkpoint (completely or not at all), points `checkpoints/latest` to it, and removes all but the newest
+    /// `keep`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write_checkpoint(&self, step: u64, files: &[(String, Vec<u8>)], keep: usize) -> Result<(), RunError> {
         let finished = self.checkpoint(step);
-        // On a full disk the remains would keep it full: they go when this is dropped.
+        // If the disk is full, the partial checkpoint is removed when this value is dropped, so that it does not fill the
+        // disk.
         let mut unfinished = Unfinished::beside(&finished)?;
         fs_err::create_dir(unfinished.path())?;
         for (name, bytes) in files {
@@ -290,7 +293,7 @@ mod tests {
         for step in [10, 20, 30] {
             run.write_checkpoint(step, &[("state".into(), vec![1])], 2).expect("written");
         }
-        // What a kill leaves behind is no checkpoint.
+        // Remains of a killed process are not a checkpoint.
         fs_err::create_dir_all(run.root().join("checkpoints/.unfinished-step_000040")).expect("made");
         assert_eq!(run.checkpoints().expect("read"), [20, 30]);
         assert_eq!(run.find_checkpoint(None).expect("found"), 30);

@@ -1,4 +1,4 @@
-//! Configurations as plain lists of keys and values, to be held side by side.
+//! Configurations as flat lists of keys and values, for comparisons.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,26 @@ use toml::Value;
 
 use crate::run_dir::{RunDir, RunError};
 
-/// Keys such as `generator.dcgan.channels` with their values as TOML writes them, in alphabetical order.
+/// Keys such as `generator.dcgan.channels` with their values in TOML notation, in alphabetical order.
 pub type Settings = BTreeMap<String, String>;
 
 impl RunDir {
-    /// The resolved configuration that the run was trained with: as `env.json` keeps it, else as the file has it.
+    /// The resolved configuration of the run: the text in `env.json`, or else the file.
     ///
     /// # Errors
-    /// An `env.json` that is damaged, a configuration that cannot be read.
+    /// A damaged `env.json`, or a configuration that cannot be read.
     pub fn configuration(&self) -> Result<String, RunError> {
         match self.environment()?.settings {
             Some(settings) => Ok(settings),
-            // Before the first step, or of an older program: there is nothing else to go by.
+            // Before the first step, and in runs of older program versions, there is no other source.
             None => Ok(fs_err::read_to_string(self.resolved_config())?),
         }
     }
 
-    /// Every setting of the run, defaults included.
+    /// Every setting of the run, including defaults.
     ///
     /// # Errors
-    /// As [`RunDir::configuration`], and a configuration that is no TOML.
+    /// The errors of [`RunDir::configuration`], and a configuration that is not TOML.
     pub fn settings(&self) -> Result<Settings, RunError> {
         let text = self.configuration()?;
         settings_of(&text).map_err(|message| RunError::Damaged { path: self.resolved_config(), message })
@@ -35,7 +35,7 @@ impl RunDir {
 /// The settings of a TOML text.
 ///
 /// # Errors
-/// A text that is no TOML, in the words of its reader.
+/// Text that is not TOML, with the message of the parser.
 pub fn settings_of(text: &str) -> Result<Settings, String> {
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
     let mut found = Settings::new();
@@ -48,7 +48,7 @@ pub fn settings_of(text: &str) -> Result<Settings, String> {
 fn flatten(key: &str, value: &Value, found: &mut Settings) {
     match value {
         Value::Table(table) => {
-            // A table without keys says something too: `flatten = {}`, `[data.shapes]`.
+            // An empty table is a setting too: `flatten = {}`, `[data.shapes]`.
             if table.is_empty() {
                 found.insert(key.to_owned(), "{}".into());
             }
@@ -72,7 +72,7 @@ fn flatten(key: &str, value: &Value, found: &mut Settings) {
     }
 }
 
-/// Keys that are not the same everywhere, a missing one included, in alphabetical order.
+/// Keys whose values differ or are missing in some of the settings, in alphabetical order.
 #[must_use]
 pub fn differing_keys(all: &[&Settings]) -> Vec<String> {
     let mut keys: Vec<&String> = all.iter().flat_map(|settings| settings.keys()).collect();

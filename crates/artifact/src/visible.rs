@@ -1,13 +1,12 @@
-//! Text from elsewhere, so that every character of it can be seen.
+//! Makes every character of text from other sources visible.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Text as it can be shown on a terminal or a page: characters that act instead of standing there are written as `\u{1b}`.
+/// Text that is safe to show on a terminal or a page: control and format characters are written as `\u{1b}`.
 ///
-/// These are control characters (line breaks and tabs too), with which a terminal is told to do things, and format
-/// characters, which turn the writing direction or have no width. Names of files, classes and settings come from archives
-/// and folders of other people.
+/// Control characters (including line breaks and tabs) give commands to a terminal. Format characters change the writing
+/// direction or have no width. Names of files, classes and settings come from archives and folders of other people.
 ///
 /// ```
 /// use fintan_artifact::visible;
@@ -31,9 +30,10 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// JSON in which every character can be seen; what it says does not change.
+/// JSON in which every character is visible; its content is unchanged.
 ///
-/// In JSON without spaces, characters that [act](visible) stand in strings alone, where `\u001b` means the character itself.
+/// In JSON without spaces, control and format characters ([`visible`]) occur only in strings, where `\u001b` stands for the
+/// character itself.
 #[must_use]
 pub fn visible_json(json: &serde_json::Value) -> String {
     let text = json.to_string();
@@ -53,8 +53,8 @@ pub fn visible_json(json: &serde_json::Value) -> String {
     shown
 }
 
-/// Whether a character acts instead of standing there: Unicode's control and format characters (Cc, Cf), its line and
-/// paragraph separators, and the plane of tags, whose characters are never seen.
+/// Whether a character is not shown as itself: Unicode's control and format characters (Cc, Cf), its line and paragraph
+/// separators, and the plane of tags, whose characters are invisible.
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(

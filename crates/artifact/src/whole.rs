@@ -1,8 +1,8 @@
-//! Files and folders that appear whole or not at all.
+//! Writes files and folders completely or not at all.
 //!
-//! They are written under a temporary name beside their place, reach the disk, and are then renamed. A temporary name,
-//! `.NAME.MARK-COUNT.unfinished`, belongs to one process: several may write one file at once, and what a process that was
-//! killed left behind is known and removed.
+//! They are written under a temporary name beside their destination, flushed to the disk, and then renamed. A temporary
+//! name, `.NAME.MARK-COUNT.unfinished`, belongs to one process. So several processes may write the same file, and remains of
+//! a killed process are recognised and removed.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
@@ -15,10 +15,10 @@ use crate::writer::{Life, Mark, Writer};
 
 const ENDING: &str = ".unfinished";
 
-/// Bytes of a name that a temporary name repeats; names of files have at most 255.
+/// Number of bytes of the final name that the temporary name repeats; a file name has at most 255 bytes.
 const REPEATED: usize = 160;
 
-/// Something under a temporary name; it is removed unless it is [finished](Self::finish).
+/// A file or folder under a temporary name; it is removed when dropped unless it is [finished](Self::finish).
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     path: PathBuf,
@@ -26,7 +26,7 @@ pub(crate) struct Unfinished {
 }
 
 impl Unfinished {
-    /// A name beside `place` that nothing has; folders above it are made.
+    /// An unused temporary name beside `place`; missing parent folders are created.
     pub(crate) fn beside(place: &Path) -> io::Result<Self> {
         let folder = folder_of(place);
         make_folder(folder)?;
@@ -38,14 +38,14 @@ impl Unfinished {
         &self.path
     }
 
-    /// Gives it its name. A file that has that name is replaced; a folder is not, unless it is empty.
+    /// Renames it to its final name. A file at that name is replaced; a folder is replaced only if it is empty.
     pub(crate) fn finish(&mut self, place: &Path) -> io::Result<()> {
         fs_err::rename(&self.path, place)?;
         self.finished = true;
         sync_folder(folder_of(place))
     }
 
-    /// Leaves it as a kill would.
+    /// Keeps it under its temporary name, as a kill would.
     #[cfg(test)]
     pub(crate) fn keep(&mut self) {
         self.finished = true;
@@ -55,24 +55,24 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if !self.finished {
-            // What went wrong is the news; that the remains could not be removed either is not.
+            // The first error is reported; a failure to remove the remains is not.
             let _ = remove(&self.path);
         }
     }
 }
 
-/// Writes a file under a temporary name beside it, then renames it.
+/// Writes a file under a temporary name beside `path`, then renames it.
 ///
 /// # Errors
-/// Those of the file system; nothing is left behind then.
+/// Errors of the file system; then nothing is left behind.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     write_whole_with(path, |file| file.write_all(bytes))
 }
 
-/// As [`write_whole`], for what is too large to hold twice: `fill` writes it into the file.
+/// Writes a file like [`write_whole`], for content that is too large to hold in memory twice: `fill` writes into the file.
 ///
 /// # Errors
-/// Those of the file system and of `fill`; nothing is left behind then.
+/// Errors of the file system and of `fill`; then nothing is left behind.
 pub(crate) fn write_whole_with(
     path: &Path,
     fill: impl FnOnce(&mut fs_err::File) -> io::Result<()>,
@@ -90,7 +90,7 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a folder and those above it, on the disk too; gives the ones that were not there, outermost first.
+/// Creates a folder and its parents, and flushes them to the disk. Returns the folders that did not exist, outermost first.
 pub(crate) fn make_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(Vec::new());
@@ -104,16 +104,16 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
                 made.push(folder.into());
                 return Ok(made);
             }
-            // Another process was quicker.
+            // Another process was faster.
             Err(_) if folder.is_dir() => return Ok(made),
-            // It has taken the folder away again.
+            // Another process has removed the folder again.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.symlink_metadata().is_err() => {}
             Err(e) => return Err(e),
         }
     }
 }
 
-/// Brings the names in a folder to the disk, where the system can.
+/// Flushes the names in a folder to the disk, if the system supports it.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
@@ -125,7 +125,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file or a folder with all that is in it.
+/// Removes a file, or a folder with its contents.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     if fs_err::symlink_metadata(path)?.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) }
 }
@@ -137,7 +137,7 @@ fn temporary_name(place: &Path) -> String {
     format!(".{}.{}-{}{ENDING}", &name[..end], Writer::this().mark(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The process that a temporary name belongs to.
+/// The process to which a temporary name belongs.
 pub(crate) fn mark_of(name: &str) -> Option<Mark> {
     let (_, mark) = name.strip_prefix('.')?.strip_suffix(ENDING)?.rsplit_once('.')?;
     let (mark, count) = mark.rsplit_once('-')?;
@@ -145,9 +145,9 @@ pub(crate) fn mark_of(name: &str) -> Option<Mark> {
     Mark::read(mark)
 }
 
-/// Removes what processes left in a folder that have `ended`, under temporary names.
+/// Removes files and folders with temporary names whose processes have `ended`.
 pub(crate) fn sweep(folder: &Path, ended: impl Fn(Life) -> bool) {
-    // What cannot be read or removed harms nobody.
+    // Entries that cannot be read or removed do no harm.
     let Ok(entries) = fs_err::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let mark = mark_of(&entry.file_name().to_string_lossy());
@@ -157,7 +157,7 @@ pub(crate) fn sweep(folder: &Path, ended: impl Fn(Life) -> bool) {
     }
 }
 
-/// Sweeps a folder when this process first writes there.
+/// Sweeps a folder when this process writes to it for the first time.
 fn sweep_once(folder: &Path) {
     static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let first = SWEPT.lock().is_ok_and(|mut swept| swept.insert(folder.into()));
@@ -166,7 +166,7 @@ fn sweep_once(folder: &Path) {
     }
 }
 
-/// Whether this user made it: processes of others may be hidden.
+/// Whether this user created the entry; processes of other users may be hidden.
 #[cfg(unix)]
 fn is_ours(entry: &fs_err::DirEntry) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_nothing_behind() {
         let parent = tempfile::tempdir().expect("a folder");
-        // A folder that is not empty cannot be replaced by a file.
+        // A file cannot replace a folder that is not empty.
         fs_err::create_dir_all(parent.path().join("taken/inside")).expect("made");
         assert!(write_whole(&parent.path().join("taken"), b"x").is_err());
         assert_eq!(names(parent.path()), ["taken"]);
@@ -224,7 +224,7 @@ mod tests {
     fn what_a_killed_process_left_is_removed_and_nothing_else_is() {
         let parent = tempfile::tempdir().expect("a folder");
         let this = Writer::this().mark().to_string();
-        // A start that this process number has not, and a host that is not this one.
+        // A start time that differs from that of this process number, and another host.
         let ended = this.rsplit_once('-').map(|(rest, _)| format!("{rest}-1")).expect("a mark");
         let elsewhere = format!("{:08x}{}", u32::from_str_radix(&this[..8], 16).expect("hex") ^ 1, &this[8..]);
         let file = |name: &str| fs_err::write(parent.path().join(name), b"x").expect("written");

@@ -1,4 +1,4 @@
-//! Which process writes: told apart across hosts, reboots and process numbers that are used again.
+//! Identifies the process that writes, across hosts, reboots and reused process numbers.
 
 use std::fmt;
 use std::path::Path;
@@ -10,29 +10,29 @@ use serde::{Deserialize, Serialize};
 /// A process that writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
-    /// Its host; empty where the system does not say.
+    /// Name of the host; empty if the system does not provide it.
     pub host: String,
     /// Its process number.
     pub pid: u32,
-    /// When it began to write, in UTC: `2026-11-28T16:13:44Z`.
+    /// Start of writing, in UTC: `2026-11-28T16:13:44Z`.
     pub since: String,
-    /// The namespace that its process number belongs to: two containers of one host number their processes apart.
+    /// The namespace of the process number: two containers on one host number their processes separately.
     #[serde(default)]
     namespace: String,
-    /// The start of the system that it runs under.
+    /// Identifier of the current boot of the system.
     #[serde(default)]
     boot: String,
-    /// When it started, in ticks since the start of the system: a number is used again, but not with this.
+    /// Start time of the process, in ticks since boot: a reused process number has another start time.
     #[serde(default)]
     started: u64,
 }
 
-/// Whether a process still runs.
+/// Whether a process is still running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
     Runs,
     Ended,
-    /// It is of another host, or the system does not say.
+    /// The process belongs to another host, or the system does not provide its state.
     Unknown,
 }
 
@@ -56,23 +56,23 @@ impl Writer {
         })
     }
 
-    /// This process, as one that begins to write now.
+    /// This process, with the current time as the start of writing.
     pub(crate) fn from_now() -> Self {
         let since = utc(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
         Self { since, ..Self::this().clone() }
     }
 
-    /// Whether it still runs.
+    /// Whether the process is still running.
     pub(crate) fn life(&self) -> Life {
         self.mark().life()
     }
 
-    /// Whether it is of another host, whose processes cannot be looked for from here.
+    /// Whether the process belongs to another host, where its state cannot be checked.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.mark().place != Self::this().mark().place
     }
 
-    /// What tells it from any other process, short enough for the name of a file.
+    /// A short identifier, unique among processes, for names of files.
     pub(crate) fn mark(&self) -> Mark {
         let Self { host, pid, namespace, boot, started, .. } = self;
         Mark { place: hash(&format!("{host} {namespace}")), boot: hash(boot), pid: *pid, started: *started }
@@ -86,15 +86,15 @@ impl fmt::Display for Writer {
     }
 }
 
-/// A word of a lock file, which may come from anywhere: nothing of it may steer a terminal.
+/// A word of a lock file, reduced to harmless characters: the file may come from anywhere, and must not control a terminal.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(64).collect()
 }
 
-/// A process as names of files tell it.
+/// The identifier of a process in names of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// Of host and namespace.
+    /// Hash of host and namespace.
     place: u32,
     boot: u32,
     pid: u32,
@@ -105,7 +105,7 @@ impl Mark {
     pub(crate) fn life(self) -> Life {
         let this = Writer::this().mark();
         if self.place != this.place || this.started == 0 {
-            // Where the system says nothing about processes, this one is the only one that is known to run.
+            // If the system provides nothing about processes, only this process is known to be running.
             if self == this { Life::Runs } else { Life::Unknown }
         } else if self.boot != this.boot || start_of(self.pid) != Some(self.started) {
             Life::Ended
@@ -114,7 +114,7 @@ impl Mark {
         }
     }
 
-    /// Reads what `Display` wrote.
+    /// Parses the output of `Display`.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let mut next = || parts.next();
@@ -136,27 +136,27 @@ impl fmt::Display for Mark {
     }
 }
 
-/// When a process of this host started, in ticks since the start of the system; none if it has ended.
+/// Start time of a process on this host, in ticks since boot; `None` if it has ended.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = fs_err::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-    // The name of the program stands in parentheses and may hold anything; field 3 is the state, field 22 the start.
+    // The name of the program is in parentheses and may contain any character; field 3 is the state, field 22 the start.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    // A process that was ended but not yet waited for holds no files.
+    // A process that has ended but has not been waited for holds no files.
     if ["Z", "X"].contains(fields.first()?) {
         return None;
     }
     fields.get(19)?.parse().ok()
 }
 
-/// FNV-1a
+/// FNV-1a.
 fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Seconds since 1970 as a date and a time of day.
+/// Converts seconds since 1970 to a date and a time of day.
 fn utc(seconds: u64) -> String {
     let (days, rest) = ((seconds / 86400) as i64, seconds % 86400);
-    // Years begin in March here, so that the leap day is the last of a year; an era has 400 years.
+    // Years start in March here, so that the leap day is the last day of a year; an era has 400 years.
     let shifted = days + 719_468;
     let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn seconds_are_dates() {
-        // From `date -u -d @...`.
+        // Values from `date -u -d @...`.
         for (seconds, date) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),
@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    /// Where the system says what runs.
+    /// For systems that list running processes.
     #[cfg(target_os = "linux")]
     #[test]
     fn numbers_that_are_used_again_and_reboots_are_told_apart() {
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(Writer { boot: "another".into(), ..this.clone() }.life(), Life::Ended);
         assert_eq!(Writer { host: "another".into(), ..this.clone() }.life(), Life::Unknown);
         assert_eq!(Writer { namespace: "another".into(), ..this.clone() }.life(), Life::Unknown);
-        // Ended and not waited for, then gone.
+        // First ended but not waited for, then gone.
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("starts");
         let pid = child.id();
         let other = Writer { pid, started: start_of(pid).expect("runs"), ..this.clone() };

@@ -29,15 +29,15 @@ pub struct Node {
     pub output: Shape,
     /// The layer's parameters.
     pub parameters: Parameters,
-    /// Index i of the parameters `{i}.weight`, `{i}.bias`, counting layers that hold any, depth first.
+    /// Index i in the parameter names `{i}.weight` and `{i}.bias`; counts the layers with parameters, depth first.
     pub index: Option<usize>,
-    /// Of a residual block: the branch.
+    /// The branch of a residual block; empty for other layers.
     pub branch: Vec<Node>,
-    /// Of a residual block: the shortcut.
+    /// The shortcut of a residual block; empty means the identity.
     pub shortcut: Vec<Node>,
 }
 
-/// Why a list of layers is no network.
+/// The error for a list of layers that does not form a network.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ArchitectureError {
@@ -50,17 +50,17 @@ pub struct ArchitectureError {
 }
 
 impl ArchitectureError {
-    /// The error with a hint what to do.
+    /// Adds a hint to the error.
     pub(crate) fn with_help(self, help: &str) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 }
 
 impl Architecture {
-    /// Works out the shapes of `layers` from the `input` on.
+    /// Works out the shapes of `layers`, starting from the shape `input`.
     ///
     /// # Errors
-    /// The first layer that does not fit, with the key to blame.
+    /// Returns the first layer that does not fit, with its key.
     pub fn new(input: Shape, layers: &[Layer], parametrization: Parametrization) -> Result<Self, ArchitectureError> {
         check_shape(input).map_err(|message| ArchitectureError {
             key: String::new(),
@@ -85,7 +85,7 @@ impl Architecture {
         self.nodes.last().map_or(self.input, |node| node.output)
     }
 
-    /// The network without its output nonlinearity, where it has one.
+    /// The network without its final nonlinearity; unchanged if it has none.
     #[must_use]
     pub fn before_output(&self) -> Self {
         let mut before = self.clone();
@@ -110,10 +110,10 @@ impl Architecture {
         all
     }
 
-    /// Some of its layers as a network of their own, parameters counted from 0.
+    /// The layers in the range `nodes` as a separate network, with parameters counted from 0.
     ///
     /// # Panics
-    /// If there are no such layers.
+    /// If the range is out of bounds.
     #[must_use]
     pub fn piece(&self, nodes: Range<usize>) -> Self {
         fn renumber(nodes: &mut [Node], next: &mut usize) {
@@ -165,7 +165,7 @@ impl Node {
         }
     }
 
-    /// How the standard parametrization draws the layer's weights: as the layer says, else as the network does.
+    /// How the standard parametrization draws the layer's weights: the layer's own setting, or else the network's.
     #[must_use]
     pub fn init(&self, network: Init) -> Init {
         match self.parameters {
@@ -174,7 +174,7 @@ impl Node {
         }
     }
 
-    /// Number of weights that reach one output value away from the border; none without weights.
+    /// Number of weights that reach one output value away from the border; `None` for a layer without weights.
     #[must_use]
     pub fn fan_in(&self) -> Option<f64> {
         match self.parameters {

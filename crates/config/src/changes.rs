@@ -1,4 +1,4 @@
-//! What may change in a run that has begun.
+//! Which settings may change in a run that has begun.
 
 use crate::subject::Subject;
 
@@ -39,7 +39,7 @@ const NETWORK: [&str; 11] = [
     "observe.ntk.pixels",
 ];
 
-/// Where the data lie: they may move, as long as they stay what they are.
+/// Keys of file paths. Files may move as long as their contents stay the same.
 const PLACES: [&str; 9] = [
     "data.idx.images",
     "data.idx.labels",
@@ -53,9 +53,9 @@ const PLACES: [&str; 9] = [
 ];
 
 impl Subject {
-    /// Keys that may change in a run that has begun, each with all below it: rates, schedules, steps, how often something is
-    /// logged, drawn or kept, and where the data lie. Networks, loss, batches and seed may not: optimisers, the order of the
-    /// data and random numbers depend on them.
+    /// Keys that may change in a run that has begun, each with all keys below it: rates, schedules, steps, how often
+    /// something is logged, drawn or kept, and the paths of the data. Networks, loss, batches and seed may not change,
+    /// because optimisers, the order of the data and random numbers depend on them.
     pub fn changeable(&self) -> impl Iterator<Item = &'static str> {
         let own: &[&str] = match self {
             Self::Gan(_) => &GAN,
@@ -64,8 +64,9 @@ impl Subject {
         own.iter().chain(&PLACES).copied()
     }
 
-    /// Whether a key, of [`Subject::to_toml`] with dots, may change in a run that has begun. The probes of a kernel may be
-    /// chosen where there were none (`was_set` is false), and then stay: kernels on other probes cannot be compared.
+    /// Whether `key` (a dotted path in [`Subject::to_toml`]) may change in a run that has begun. The probes of a kernel may
+    /// be set if the run had none (`was_set` is false). After that they are fixed, because kernels on different probes
+    /// cannot be compared.
     #[must_use]
     pub fn may_change(&self, key: &str, was_set: bool) -> bool {
         if key == "observe.ntk.samples" {
@@ -102,7 +103,7 @@ mod tests {
             !network.may_change("task.supervised.batch", true) && !network.may_change("task.supervised.train", true)
         );
         assert!(gan.may_change("observe.ntk.samples", false) && !gan.may_change("observe.ntk.samples", true));
-        // Each name stands for a setting there is.
+        // Every name in the lists must be an existing setting.
         let keys = |subject: &Subject| subject.to_toml().parse::<toml::Table>().expect("TOML");
         for (subject, table) in [(&gan, keys(&gan)), (&network, keys(&network))] {
             for key in subject.changeable().filter(|key| !key.starts_with("data.") && !key.starts_with("observe.")) {

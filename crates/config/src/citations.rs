@@ -1,7 +1,7 @@
-//! Publications: what a configuration is to be cited with.
+//! Publications to cite for a configuration.
 //!
-//! Each thing (loss, nonlinearity, preset, norm, penalty) names its own publications beside its definition. This module has
-//! the type, and the publications of the program as a whole.
+//! Each thing (loss, nonlinearity, preset, norm, penalty) names its publications next to its definition. This module has the
+//! type, and the publications of the program as a whole.
 
 use crate::experiment::{Experiment, Settings};
 use crate::subject::{NetworkExperiment, Subject};
@@ -35,7 +35,7 @@ impl Citation {
 }
 
 impl Subject {
-    /// Publications behind everything that the configuration uses, each once.
+    /// Publications behind everything that the configuration uses; each appears once.
     #[must_use]
     pub fn citations(&self) -> Vec<Citation> {
         let all = match self {
@@ -132,7 +132,7 @@ mod tests {
     use crate::layers;
     use crate::loss::Adversarial;
 
-    /// Every publication that a thing of this crate names.
+    /// Every publication that a definition in this crate names.
     fn all() -> Vec<Citation> {
         let functions = Function::ALL.iter().flat_map(|f| f.properties().citations);
         let losses = Adversarial::all();

@@ -1,4 +1,4 @@
-//! Comparisons as written in TOML: variants of configurations, to be trained with the same seeds.
+//! Comparisons as written in TOML: variants of configurations, trained with the same seeds.
 
 use std::path::{Path, PathBuf};
 
@@ -23,37 +23,37 @@ pub struct ComparisonSettings {
     /// The configuration that variants change, a file beside this one; a variant can name its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PathBuf>,
-    /// Seeds of every variant; none: those of the configurations.
+    /// Seeds of every variant; if empty, each configuration's own seed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<u64>,
-    /// What is held side by side.
+    /// The variants to compare.
     pub variants: Vec<Variant>,
 }
 
-/// One of several to be compared.
+/// One variant of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
-    /// What to call it.
+    /// Its name.
     pub name: String,
-    /// The configuration it starts from, instead of the common one.
+    /// The configuration that it changes, instead of the common `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<PathBuf>,
-    /// What it changes there, as on the command line: `generator.dcgan.norm="none"`.
+    /// Its changes, written as on the command line: `generator.dcgan.norm="none"`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
 }
 
 impl ComparisonSettings {
-    /// Reads a configuration file as a comparison; none if it is none.
+    /// Reads a configuration file as a comparison; `None` if the file has no `[compare]`.
     ///
-    /// The files that it names are taken from its own folder.
+    /// Names of files are relative to the folder of this file.
     ///
     /// # Errors
-    /// A file that cannot be read, and everything wrong with a comparison.
+    /// A file that cannot be read, and every fault of the comparison.
     pub fn load(path: &Path) -> Result<Option<Self>, ConfigError> {
         let sources = Sources::read(path)?;
-        // A text that is no TOML is refused when it is read as an experiment.
+        // Text that is not TOML is refused later, when it is read as an experiment.
         if !sources.has("compare") {
             return Ok(None);
         }
@@ -97,10 +97,10 @@ impl ComparisonSettings {
         Ok(self)
     }
 
-    /// A variant with the file it starts from, checked.
+    /// Reads and checks the configuration of a variant.
     ///
     /// # Errors
-    /// As [`Subject::load`].
+    /// The errors of [`Subject::load`].
     ///
     /// # Panics
     /// If there is no such variant.

@@ -1,4 +1,4 @@
-//! Deep networks of one repeated unit: what moments are followed through (Labatie, ICML 2019, arXiv 1811.03087).
+//! Deep networks that repeat one unit, for measuring moments through depth (Labatie, ICML 2019, arXiv 1811.03087).
 
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +21,10 @@ pub enum Unit {
     BnRes,
 }
 
-/// A linear embedding of the input into `width` channels, then `depth` units.
+/// A linear embedding of the input into `width` channels, followed by `depth` units.
 ///
-/// Weights are drawn as `parametrization` says (He by default), the embedding's from N(0, 1 / fan_in) under the `standard`
-/// one. Batch norms are not affine.
+/// `parametrization` determines how weights are drawn (He by default). Under the `standard` parametrization the embedding's
+/// weights are drawn from N(0, 1 / fan_in). Batch norms are not affine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deep {
@@ -32,10 +32,10 @@ pub struct Deep {
     pub depth: usize,
     /// Channels, the same everywhere.
     pub width: usize,
-    /// Kernel of all convolutions; 1 for vectors: fully connected.
+    /// Kernel size of all convolutions; for vectors 1, which means fully connected.
     #[serde(default = "one")]
     pub kernel: usize,
-    /// What stands around maps: all before the corner if `periodic`, centred if `symmetric`, `same` if `zero`.
+    /// The frame around maps: above and to the left only if `periodic`, centred if `symmetric`, `same` padding if `zero`.
     #[serde(default = "periodic")]
     pub padding: PadMode,
     /// Stride of the embedding; by default 2 for maps, 1 for vectors.
@@ -44,10 +44,10 @@ pub struct Deep {
     /// The nonlinearity.
     #[serde(default = "relu")]
     pub activation: Activation,
-    /// Of batch norms: added to the variance; by default 0.001.
+    /// Number added to the variance in batch norms; by default 0.001.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
-    /// Of `bn_res`: weights in a unit; by default 2.
+    /// Number of weight layers in a unit of `bn_res`; by default 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub res_depth: Option<usize>,
 }
@@ -63,7 +63,7 @@ fn relu() -> Activation {
 }
 
 impl Deep {
-    /// Weights in a unit.
+    /// Number of weight layers in a unit.
     #[must_use]
     pub fn res_depth(&self, unit: Unit) -> usize {
         if unit == Unit::BnRes { self.res_depth.unwrap_or(2) } else { 1 }
@@ -72,7 +72,7 @@ impl Deep {
     /// The explicit list of layers.
     ///
     /// # Errors
-    /// Settings out of range or that belong to another unit; the key is relative to the preset.
+    /// Settings that are out of range or belong to another unit; the key is relative to the preset.
     pub fn layers(
         &self,
         unit: Unit,
@@ -108,7 +108,7 @@ impl Deep {
         self.embed_stride.unwrap_or(if input.is_vector() { 1 } else { 2 })
     }
 
-    /// A linear layer that changes sizes by `stride` alone.
+    /// A linear layer whose output size is the input size divided by `stride`.
     fn weights(&self, map: Shape, stride: usize, init: Option<Init>) -> Vec<Layer> {
         let (out, k) = (self.width, self.kernel);
         if map.is_vector() && k == 1 {
@@ -154,7 +154,7 @@ impl Deep {
             ("depth", depth, 100_000),
             ("width", width, 1 << 20),
             ("kernel", kernel, 1 << 10),
-            // Noise grows by a fifth a layer, and is rescaled behind units alone.
+            // Noise grows by about a fifth in each layer and is rescaled only after each unit.
             ("res_depth", res_depth.unwrap_or(1), 100),
         ] {
             if value > most {

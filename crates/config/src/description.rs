@@ -1,4 +1,4 @@
-//! A network as one file says it, for other programs and for reading back.
+//! A network as one JSON file, for other programs and for reading back.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +7,13 @@ use crate::layers::{Layer, Transform};
 use crate::parametrization::Parametrization;
 use crate::shape::Shape;
 
-/// What `format` says.
+/// The value of `format`.
 const FORMAT: &str = "fintan.architecture";
 
 /// Version of the fields below.
 const VERSION: u32 = 1;
 
-/// An [`Architecture`] with every number that its forward pass needs, so that who reads it has nothing to work out.
+/// An [`Architecture`] with every number that its forward pass needs, so that a reader of the file has nothing to compute.
 ///
 /// ```json
 /// {
@@ -30,8 +30,8 @@ const VERSION: u32 = 1;
 /// }
 /// ```
 ///
-/// Only `format`, `version`, `input`, `parametrization` and each `layer` are needed to read a file; numbers that are there
-/// must be those that follow.
+/// A reader needs only `format`, `version`, `input`, `parametrization` and each `layer`. Any other number in the file must
+/// agree with the value computed from these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
@@ -48,8 +48,8 @@ pub struct Description {
     pub layers: Vec<DescribedLayer>,
 }
 
-/// A layer and its numbers. With W and b the parameters `{parameters}.weight` and `{parameters}.bias`, a linear layer computes
-/// `weight_scale · (W ∗ x) + bias_scale · b`; a nonlinearity `(f(gain · x) - centre) / scale`.
+/// A layer and its numbers. W and b are the parameters `{parameters}.weight` and `{parameters}.bias`. A linear layer
+/// computes `weight_scale · (W ∗ x) + bias_scale · b`; a nonlinearity computes `(f(gain · x) - centre) / scale`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DescribedLayer {
@@ -61,42 +61,42 @@ pub struct DescribedLayer {
     /// Shape of a sample that leaves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Shape>,
-    /// Index of its parameters.
+    /// Index in the names of its parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<usize>,
     /// Factor of `W ∗ x`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_scale: Option<f64>,
-    /// The factor at each row and column of the output, where it depends on the position (graph-based parametrization).
+    /// The factor at each row and column of the output, if it depends on the position (graph-based parametrization).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_scale_map: Option<Vec<Vec<f64>>>,
     /// Factor of b.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bias_scale: Option<f64>,
-    /// What a nonlinearity subtracts from its function.
+    /// The constant that a nonlinearity subtracts from its function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub centre: Option<f64>,
-    /// What it divides by afterwards.
+    /// The constant by which a nonlinearity then divides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// Slope or scale of its function below zero: of `leaky_relu`, `elu`, and α of `selu`.
+    /// Slope or scale below zero of the function: for `leaky_relu` and `elu`, and α of `selu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_slope: Option<f64>,
     /// Index k of a batch norm's `running.{k}.mean` and `running.{k}.variance`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<usize>,
-    /// Of a residual block: its branch.
+    /// The branch of a residual block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branch: Vec<DescribedLayer>,
-    /// Of a residual block: its shortcut; empty is the identity.
+    /// The shortcut of a residual block; empty means the identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shortcut: Vec<DescribedLayer>,
 }
 
-/// Why a description is no network.
+/// The error for a description that does not form a network.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DescriptionError {
-    /// Something else.
+    /// `format` has another value.
     #[error("`format` must be \"{FORMAT}\", got {0:?}")]
     Format(String),
     /// Written by a newer program.
@@ -105,7 +105,7 @@ pub enum DescriptionError {
     /// A layer that does not fit.
     #[error("`layers{}`: {}", .0.key, .0.message)]
     Layer(ArchitectureError),
-    /// A number that contradicts the layers.
+    /// A number that disagrees with the value computed from the layers.
     #[error("`{0}` is not what follows from `input`, `parametrization` and the layers")]
     Derived(String),
 }
@@ -128,7 +128,7 @@ impl Description {
     /// The network that is described.
     ///
     /// # Errors
-    /// Another format, a newer version, layers that do not fit, a number that contradicts them.
+    /// Another format, a newer version, layers that do not fit, or a number that disagrees with them.
     pub fn architecture(&self) -> Result<Architecture, DescriptionError> {
         if self.format != FORMAT {
             return Err(DescriptionError::Format(self.format.clone()));
@@ -196,7 +196,7 @@ fn describe_one(node: &Node, parametrization: Parametrization, norms: &mut usize
     described
 }
 
-/// What multiplies `W ∗ x`.
+/// The factor of `W ∗ x`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WeightScale {
     /// One factor.
@@ -206,7 +206,7 @@ pub enum WeightScale {
 }
 
 impl Parametrization {
-    /// What multiplies the biases.
+    /// The factor of the biases.
     #[must_use]
     pub fn bias_scale(&self) -> f64 {
         self.beta().unwrap_or(1.0)
@@ -214,10 +214,10 @@ impl Parametrization {
 }
 
 impl Node {
-    /// What multiplies `W ∗ x` of a linear layer, see [`Parametrization`].
+    /// The factor of `W ∗ x` in a linear layer, see [`Parametrization`].
     ///
     /// # Panics
-    /// On another layer.
+    /// If the layer is not linear.
     #[must_use]
     pub fn weight_scale(&self, parametrization: Parametrization) -> WeightScale {
         let fan_in = self.fan_in().expect("a linear layer has a fan-in");
@@ -226,7 +226,7 @@ impl Node {
         match (parametrization, self.parents()) {
             (Parametrization::Standard(_), _) => WeightScale::Number(1.0),
             (Parametrization::Graph(_), Some([rows, columns])) => {
-                // A position that no input reaches gets no signal; any finite factor will do there.
+                // A position that no input reaches gets no signal; any finite factor is correct there.
                 let at = |p: usize, q: usize| ((p * q).max(1) * self.input.channels) as f64;
                 let places = rows.iter().flat_map(|&p| columns.iter().map(move |&q| (p, q)));
                 WeightScale::Map(places.map(|(p, q)| weight / at(p, q).sqrt()).collect())
@@ -236,7 +236,7 @@ impl Node {
     }
 }
 
-/// Whether what is given is what follows; the error is the path of the first that is not.
+/// Compares the given numbers with the computed ones; the error is the path of the first difference.
 fn agree(given: &[DescribedLayer], derived: &[DescribedLayer], path: &str) -> Result<(), String> {
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs().max(1e-9);
     let number = |a: Option<f64>, b: Option<f64>| a.is_none_or(|a| b.is_some_and(|b| close(a, b)));
@@ -348,7 +348,7 @@ mod tests {
         assert!(said(&|d| d.output = Some(Shape::vector(3))).starts_with("`output`"));
         let dense = Layer::Dense(2.into());
         assert!(said(&|d| d.layers[1].layer = dense.clone()).starts_with("`layers[1].dense`: `dense` needs a vector"));
-        // What is left out follows.
+        // Numbers that are left out are computed.
         let mut bare = whole.clone();
         bare.output = None;
         for layer in &mut bare.layers {

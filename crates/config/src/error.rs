@@ -1,10 +1,10 @@
-//! Configuration errors that point at the key.
+//! Configuration errors that point to the key.
 
 use std::ops::Range;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 
-/// A value that is out of range, before it is known where in the file it stands.
+/// An out-of-range value; its position in the file is not yet known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invalid {
     /// Path of the key: `generator.dcgan.kernel`, `generator.layers[3].conv.kernel`.
@@ -21,7 +21,7 @@ impl Invalid {
         Self { key: key.into(), message: message.into(), help: None }
     }
 
-    /// Says what to do.
+    /// Adds a hint.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -29,7 +29,7 @@ impl Invalid {
     }
 }
 
-/// What is wrong with a configuration: file, line, caret, allowed values, nearest known key.
+/// A fault in a configuration, shown with file, line, caret, allowed values and nearest known key.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -40,7 +40,7 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The text is wrong.
+    /// The text of the configuration is wrong.
     #[error("{message}")]
     Text {
         /// What was found and what is allowed.
@@ -57,8 +57,8 @@ pub enum ConfigError {
         #[help]
         help: Option<String>,
     },
-    /// An override whose value begins like TOML and is none.
-    #[error("`--set {given}`: the value is no TOML: {why}")]
+    /// An override whose value starts like TOML but is not valid TOML.
+    #[error("`--set {given}`: the value is not TOML: {why}")]
     #[diagnostic(help(
         "a shell takes quotes away: put all of it in single quotes, as in --set 'data.cifar.files=[\"batch.bin\"]'. In double \
          quotes a backslash begins an escape; a Windows path stands without quotes, as in --set data.folder.path='C:\\pictures'"
@@ -69,7 +69,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
-    /// An override is no `key=value`.
+    /// An override that is not of the form `key=value`.
     #[error("`--set {given}` is no `key.path=value`")]
     #[diagnostic(help("for instance --set train.steps=200, or --set data.idx.images=images.gz"))]
     Override {
@@ -96,7 +96,7 @@ impl ConfigError {
     }
 }
 
-/// A message of the TOML reader without the names of Rust types, and what to do about it.
+/// A message of the TOML reader without the names of Rust types, and a hint.
 pub(crate) fn in_plain_words(message: &str) -> (String, Option<String>) {
     if message.starts_with("wanted exactly 1 element") {
         let help = "leave one of its tables, such as [data.shapes]";
@@ -133,7 +133,7 @@ pub(crate) fn in_plain_words(message: &str) -> (String, Option<String>) {
     (plain, help)
 }
 
-/// The nearest of the names a message lists after "expected", if one is near.
+/// The name nearest to the wrong one, among the names that a message lists after "expected"; `None` if none is near.
 fn nearest(message: &str) -> Option<String> {
     let (found, expected) = message.split_once(", expected ")?;
     if !found.starts_with("unknown") {

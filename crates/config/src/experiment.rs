@@ -1,4 +1,4 @@
-//! An experiment as written in TOML, and as checked.
+//! An experiment as written in TOML, and the same experiment after checks.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,14 +17,14 @@ use crate::rates::LayerRates;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
 
-/// A configuration file, defaults filled in.
+/// A configuration file with defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Seed of everything that is drawn: weights, order of the data, latents.
+    /// Seed of everything that is drawn at random: weights, order of the data, latents.
     #[serde(default)]
     pub seed: u64,
-    /// What an image is to the networks.
+    /// The form of the images: size, channels and how they are fitted.
     #[serde(default)]
     pub image: Image,
     /// Where images come from.
@@ -33,13 +33,13 @@ pub struct Settings {
     pub generator: Generator,
     /// The discriminator.
     pub discriminator: Discriminator,
-    /// What the networks minimise.
+    /// The functions that the networks minimise.
     #[serde(default)]
     pub loss: GanLoss,
     /// The loop.
     #[serde(default)]
     pub train: Train,
-    /// What is measured beside it.
+    /// What is measured during training.
     #[serde(default, skip_serializing_if = "Observe::is_empty")]
     pub observe: Observe,
 }
@@ -181,9 +181,9 @@ pub struct Train {
     pub batch: usize,
     /// Discriminator steps for each generator step.
     pub n_critic: usize,
-    /// Real images are labelled 1 - this (one-sided label smoothing), where the loss has labels.
+    /// One-sided label smoothing: real images are labelled 1 - `label_smoothing`, if the loss has labels.
     pub label_smoothing: f64,
-    /// Decay of the exponential moving average of the generator's weights, in (0, 1); none: no average.
+    /// Decay of the exponential moving average of the generator's weights, in (0, 1); by default there is no average.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
     /// Steps between two lines of `log.jsonl`.
@@ -194,9 +194,9 @@ pub struct Train {
     pub grid: [usize; 2],
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept.
+    /// Number of checkpoints that are kept.
     pub keep: usize,
-    /// What happens once samples have collapsed.
+    /// What training does after samples have collapsed.
     pub on_collapse: OnCollapse,
 }
 
@@ -243,7 +243,7 @@ pub struct Experiment {
 }
 
 impl Settings {
-    /// Checks what types cannot say and works out both networks.
+    /// Checks the rules that types cannot express, and works out both networks.
     ///
     /// # Errors
     /// The first key that is out of range.
@@ -251,7 +251,7 @@ impl Settings {
         let steps = self.train.steps;
         self.generator.schedule.settle("generator.schedule", steps)?;
         self.discriminator.schedule.settle("discriminator.schedule", steps)?;
-        // Taken apart field by field: a new setting does not compile until someone decides how to check it.
+        // Every field is named here, so a new setting does not compile until someone decides how to check it.
         let Self { seed: _, image, data, generator, discriminator, loss, train, observe } = &self;
         let Image { size, channels, fit: _, background: _, flip: _ } = *image;
         within("image.size", size, 1, 4096)?;
@@ -299,7 +299,7 @@ impl Settings {
     }
 }
 
-/// The key under which a network is given.
+/// The key under which a network is written.
 fn given(dcgan: bool, fc: bool) -> &'static str {
     match (dcgan, fc) {
         (true, _) => "dcgan",
@@ -308,7 +308,7 @@ fn given(dcgan: bool, fc: bool) -> &'static str {
     }
 }
 
-/// The architecture of `layers`, if it leads from `input` to `output`.
+/// The architecture of `layers`; an error if it does not lead from `input` to `output`.
 fn work_out(
     key: &str,
     input: Shape,
@@ -320,7 +320,7 @@ fn work_out(
 ) -> Result<Architecture, Invalid> {
     let explicit = preset == "layers";
     let network = Architecture::new(input, layers, parametrization).map_err(|e| {
-        // A preset's layers have no keys of their own, but their settings carry the same names.
+        // The layers of a preset have no keys in the file, but their settings have the same names as the preset's.
         let setting = e.key.split_once("].").map_or("", |(_, setting)| setting);
         let at = if explicit { format!("{key}.layers{}", e.key) } else { format!("{key}.{preset}.{setting}") };
         Invalid { key: at, message: e.message, help: e.help }

@@ -1,7 +1,7 @@
-//! Pointwise functions and everything that is known about them: one constant a function.
+//! Pointwise functions and their properties: one constant for each function.
 //!
-//! Who needs to know something of a function asks its [`FunctionProperties`]. Only the arithmetic on devices
-//! (`fintan_net`) and dual activations in closed form (`fintan_theory`) match on functions, without a wildcard.
+//! Code that needs a property of a function reads its [`FunctionProperties`]. Only the arithmetic on devices (`fintan_net`)
+//! and the closed forms of dual activations (`fintan_theory`) match on functions, and they have no wildcard arm.
 
 use std::f64::consts::{PI, SQRT_2};
 
@@ -20,14 +20,14 @@ pub struct FunctionProperties {
     pub derivative: fn(f64, f64) -> f64,
     /// Its slope or scale below zero.
     pub below_zero: BelowZero,
-    /// Points where it is not smooth.
+    /// Points where the function is not smooth.
     pub kinks: &'static [f64],
-    /// What it does far from zero.
+    /// The behaviour of the function far from zero.
     pub growth: Growth,
     /// Whether f(-x) = -f(x).
     pub is_odd: bool,
-    /// E\[f(gZ)\] and E\[f(gZ)²\] for Z ~ N(0, 1) given g, where there is a closed form; of homogeneous functions it
-    /// follows from their slopes.
+    /// E\[f(gZ)\] and E\[f(gZ)²\] for Z ~ N(0, 1) as functions of g, if there is a closed form. Homogeneous functions need
+    /// no entry: both moments follow from their slopes.
     pub moments: Option<fn(f64) -> (f64, f64)>,
     /// Publications.
     pub citations: &'static [Citation],
@@ -38,7 +38,7 @@ pub struct FunctionProperties {
 pub enum BelowZero {
     /// The key `slope` sets it.
     Slope {
-        /// Its value where the key is not given.
+        /// The value if the key is not given.
         default: f64,
     },
     /// It is a constant of the function.
@@ -47,7 +47,7 @@ pub enum BelowZero {
     Nothing,
 }
 
-/// What a function does far from zero.
+/// The behaviour of a function far from zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Growth {
     /// f(a x) = a f(x) for a > 0: the function is a line on either side of zero.
@@ -63,7 +63,7 @@ pub enum Growth {
     Periodic,
 }
 
-/// Defines the functions from one list, so that no part of it can be forgotten.
+/// Defines the functions from one list, so that every part of a definition is required.
 macro_rules! functions {
     ($($(#[$doc:meta])* $variant:ident = $properties:ident,)+) => {
         /// A pointwise function, before gain and scaling.
@@ -77,7 +77,7 @@ macro_rules! functions {
             /// All functions, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
-            /// Everything that is known about the function.
+            /// All properties of the function.
             #[must_use]
             pub const fn properties(self) -> &'static FunctionProperties {
                 match self {
@@ -128,7 +128,7 @@ impl Function {
         self.properties().name
     }
 
-    /// Whether the key `slope` belongs to it.
+    /// Whether the function has the key `slope`.
     #[must_use]
     pub const fn takes_slope(self) -> bool {
         matches!(self.properties().below_zero, BelowZero::Slope { .. })
@@ -275,8 +275,8 @@ const SILU: FunctionProperties = FunctionProperties {
     citations: &[],
 };
 
-/// With s = 1/(1 + exp(-x)) and c = 1 - s, tanh(softplus x) = (1 - c²)/(1 + c²) = s (1 + c)/(1 + c²): there is no difference of
-/// numbers that are alike, and both factors stay between 0 and 1.
+/// With s = 1/(1 + exp(-x)) and c = 1 - s, tanh(softplus x) = (1 - c²)/(1 + c²) = s (1 + c)/(1 + c²). This form subtracts no
+/// nearly equal numbers, and both factors stay between 0 and 1.
 const MISH: FunctionProperties = FunctionProperties {
     name: "mish",
     value: |x, _| {
@@ -386,7 +386,7 @@ const IDENTITY: FunctionProperties = FunctionProperties {
     citations: &[],
 };
 
-/// Kernels of functions that are a line on either side of zero.
+/// Kernels of functions that are linear on either side of zero.
 const ARC_COSINE: Citation = Citation::new(
     "@inproceedings{cho2009kernel,
   author = {Cho, Youngmin and Saul, Lawrence K.},
@@ -419,7 +419,7 @@ mod tests {
         }
     }
 
-    /// What the properties say of a function, against its values.
+    /// Compares the properties of each function with its values.
     #[test]
     fn properties_are_those_of_the_values() {
         for function in Function::ALL {
@@ -429,7 +429,7 @@ mod tests {
                 BelowZero::Slope { default: slope } | BelowZero::Constant(slope) => *slope,
                 BelowZero::Nothing => 0.0,
             };
-            // Away from the default, at which an elu has no kink.
+            // A slope other than the default, because `elu` with the default slope has no kink.
             let (f, d) = (|x: f64| value(x, slope), |x: f64| derivative(x, slope + 0.3));
             let takes = f(-1.0) != value(-1.0, slope + 0.1);
             assert_eq!(takes, *below_zero != BelowZero::Nothing, "{name}: a slope below zero");
@@ -453,7 +453,8 @@ mod tests {
         }
     }
 
-    /// By the rational functions of one exponential, that of -|x| (Misra, arXiv 1908.08681, equation 2 for the derivative).
+    /// Compares with rational functions of one exponential, that of -|x| (Misra, arXiv 1908.08681, equation 2 for the
+    /// derivative).
     #[test]
     fn mish_keeps_its_digits_from_one_end_of_the_numbers_to_the_other() {
         let by_exponential = |x: f64| {
@@ -464,7 +465,7 @@ mod tests {
                 [x * (1.0 + 2.0 * e) / d, slope / (d * d)]
             } else {
                 let d = e * e + 2.0 * e + 2.0;
-                // e times Misra's ω, each term with its own e: 4 (x + 1) alone overflows.
+                // Misra's ω times e. Each term is multiplied by e separately, because 4 (x + 1) alone overflows.
                 let slope = 4.0 * (e * (x + 1.0)) + 4.0 * e * e * e + e * e * e * e + e * (e * x) * 4.0 + 6.0 * e * e;
                 [x * (e * (e + 2.0) / d), slope / (d * d)]
             }

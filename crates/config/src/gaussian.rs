@@ -1,20 +1,20 @@
 //! Expectations over a standard normal, in f64, for functions with kinks.
 //!
-//! `E[g(Z)] = ∫ g(z) exp(-z²/2)/√(2π) dz` is cut at the function's kinks, at multiples of two and, for functions that are
-//! steep at 0 as of a large gain, at ±1/2, ±1/4, ..., and each
-//! piece is integrated with a 40-point Gauss-Legendre rule over |z| ≤ 14 (the mass beyond is 1e-44, which
-//! no nonlinearity of at most exponential growth lifts above rounding). On pieces where `g` is analytic the error
-//! is at rounding level; Gauss-Hermite nodes would be off by 1e-3 on a ReLU.
+//! The integral `E[g(Z)] = ∫ g(z) exp(-z²/2)/√(2π) dz` is cut at the function's kinks and at multiples of two. It is also
+//! cut at ±1/2, ±1/4, ..., for functions that are steep at 0 because of a large gain. Each piece is integrated with a
+//! 40-point Gauss-Legendre rule over |z| ≤ 14. The mass beyond is 1e-44, which no nonlinearity of at most exponential growth
+//! lifts above rounding. On pieces where `g` is analytic the error is at rounding level; Gauss-Hermite nodes would be off by
+//! 1e-3 on a ReLU.
 
 use std::sync::OnceLock;
 
 const REACH: f64 = 14.0;
 const PIECE: f64 = 2.0;
 const POINTS: usize = 40;
-/// Halvings of the pieces towards 0.
+/// Number of times that the pieces are halved towards 0.
 const HALVINGS: i32 = 12;
 
-/// `E[g(Z)]` for Z ~ N(0, 1), where `g` is smooth between the given `kinks`.
+/// `E[g(Z)]` for Z ~ N(0, 1), if `g` is smooth between the given `kinks`.
 #[must_use]
 pub fn expectation(g: impl Fn(f64) -> f64, kinks: &[f64]) -> f64 {
     static RULE: OnceLock<Vec<(f64, f64)>> = OnceLock::new();
@@ -81,7 +81,7 @@ mod tests {
         assert!((shifted - (phi - 0.3 * tail)).abs() < 1e-15);
     }
 
-    /// E[σ'(Z)²] of tanh at large gains, against a sum over points that are close at its scale.
+    /// Compares E[σ'(Z)²] of tanh at large gains with a sum over points that are dense at the scale of the function.
     #[test]
     fn steep_functions_are_seen() {
         for gain in [1.0, 20.0, 200.0, 1000.0_f64] {

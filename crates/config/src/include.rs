@@ -1,4 +1,4 @@
-//! A configuration file with the files that it includes.
+//! A configuration file and the files that it includes.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::ConfigError;
 
-/// The key, at the top of a file, that names the file it builds on.
+/// The key at the top level of a file that names the file to include.
 pub(crate) const INCLUDE: &str = "include";
 
-/// A configuration file, the file that it includes with `include = "base.toml"`, the one that this includes, and so on.
+/// A configuration file, the file that it includes with `include = "base.toml"`, the file that this one includes, and so on.
 ///
-/// A name is relative to the folder of the file that it stands in. Tables are merged, the including file on top; of settings
-/// that exclude one another ([`EXCLUSIVE`](crate::EXCLUSIVE)) its own replaces the included one. Paths of data are relative to where the
-/// program runs, whichever file they stand in.
+/// A name is relative to the folder of the file that contains it. Tables are merged, and the including file takes
+/// precedence. If settings exclude one another ([`EXCLUSIVE`](crate::EXCLUSIVE)), the including file's setting replaces the
+/// included one. Paths of data are relative to the working directory of the program, whichever file contains them.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Names and texts; the file itself is the first.
@@ -22,10 +22,10 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads a file and what it includes. TOML that cannot be read is left for the check.
+    /// Reads a file and the files that it includes. Invalid TOML is not an error here; the check reports it later.
     ///
     /// # Errors
-    /// A file that cannot be read, an `include` that is no path, a circle.
+    /// A file that cannot be read, an `include` that is not a path, or a circle of includes.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let unreadable = |source| ConfigError::Read { path: path.display().to_string(), source };
         let text = read(path).map_err(unreadable)?;
@@ -49,19 +49,19 @@ impl Sources {
         }
     }
 
-    /// A text by itself.
+    /// A single text without includes.
     pub(crate) fn of(name: &str, text: &str) -> Self {
         Self { files: vec![(name.to_owned(), text.to_owned())] }
     }
 
-    /// Names and texts: the file itself, what it includes, what that includes.
+    /// Names and texts: the file itself first, then the files that it includes in turn.
     pub fn files(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> + ExactSizeIterator {
         self.files.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
-    /// Whether one of the files has this key at its top.
+    /// Whether one of the files has this key at its top level.
     pub(crate) fn has(&self, key: &str) -> bool {
-        // A text that is no TOML is refused when it is checked.
+        // Text that is not TOML is refused later, by the check.
         self.files().any(|(_, text)| DeTable::parse(text).is_ok_and(|root| root.get_ref().contains_key(key)))
     }
 }
@@ -72,7 +72,7 @@ fn read(path: &Path) -> std::io::Result<String> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// The file that a text includes, and where it says so.
+/// The file that a text includes, and the position of its name.
 fn included(name: &str, text: &str) -> Result<Option<(Range<usize>, PathBuf)>, ConfigError> {
     let Ok(root) = DeTable::parse(text) else { return Ok(None) };
     let Some(value) = root.get_ref().get(INCLUDE) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! What the two networks of a GAN minimise.
+//! The losses that the two networks of a GAN minimise.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,18 +8,18 @@ use crate::error::Invalid;
 use crate::experiment::{Discriminator, Train, at_least_one, positive, within};
 use crate::parametrization::Parametrization;
 
-/// The loss of a GAN, and what may be added to it.
+/// The loss of a GAN and an optional penalty.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GanLoss {
-    /// What is minimised.
+    /// The adversarial loss.
     pub function: Adversarial,
     /// Penalty on the discriminator's slope at real images, added to any loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r1: Option<R1>,
 }
 
-/// What is minimised, l the outputs of the discriminator, means over the batch:
+/// The adversarial losses. l is the output of the discriminator; all terms are means over the batch:
 ///
 /// | | discriminator | generator |
 /// | --- | --- | --- |
@@ -29,7 +29,7 @@ pub struct GanLoss {
 /// | wgan_gp, wgan_clip | `l(G(z)) - l(x)` | `-l(G(z))` |
 /// | relativistic | `softplus(l(G(z)) - l(x))` | `softplus(l(x) - l(G(z)))` |
 ///
-/// The i-th real image of a batch is paired with the i-th generated one in `relativistic`.
+/// In `relativistic`, the i-th real image of a batch is paired with the i-th generated image.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adversarial {
@@ -44,12 +44,12 @@ pub enum Adversarial {
     WganGp(GradientPenalty),
     /// Wasserstein with clipped weights (Arjovsky et al., arXiv 1701.07875).
     WganClip(Clip),
-    /// Relativistic pairing: the discriminator is to find each real image more real than a generated one, the generator the
-    /// contrary (Jolicoeur-Martineau, arXiv 1807.00734; paired as in Huang et al., arXiv 2501.05441).
+    /// Relativistic pairing. The discriminator learns to rate each real image as more real than a generated one, and the
+    /// generator learns the opposite (Jolicoeur-Martineau, arXiv 1807.00734; paired as in Huang et al., arXiv 2501.05441).
     Relativistic,
 }
 
-/// `penalty · mean (|∇l(x̂)| - 1)²`, x̂ uniform between a real and a generated image.
+/// `penalty · mean (|∇l(x̂)| - 1)²`, with x̂ uniform on the segment between a real and a generated image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradientPenalty {
@@ -63,7 +63,7 @@ impl Default for GradientPenalty {
     }
 }
 
-/// Parameters of the discriminator are kept in `[-clip, clip]`.
+/// Clips the parameters of the discriminator to `[-clip, clip]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clip {
@@ -83,7 +83,7 @@ impl Default for Clip {
 pub struct R1 {
     /// Weight of the penalty.
     pub gamma: f64,
-    /// Discriminator steps from one penalty to the next, which is multiplied by as many (lazy regularization).
+    /// Discriminator steps from one penalty to the next. Each penalty is multiplied by this number (lazy regularization).
     #[serde(default = "one")]
     pub every: u64,
 }
@@ -92,8 +92,8 @@ fn one() -> u64 {
     1
 }
 
-/// Spectral normalization: the weight matrix W of each linear layer enters as W / σ(W), σ the largest singular value
-/// (Miyato et al., arXiv 1802.05957).
+/// Spectral normalization: the weight matrix W of each linear layer is replaced by W / σ(W), where σ is the largest singular
+/// value (Miyato et al., arXiv 1802.05957).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpectralNorm {
@@ -107,18 +107,19 @@ impl Default for SpectralNorm {
     }
 }
 
-/// What training does once samples have collapsed.
+/// What training does after samples have collapsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnCollapse {
-    /// Say so and go on.
+    /// Reports the collapse and continues.
     #[default]
     Warn,
-    /// Save and stop.
+    /// Saves a checkpoint and stops.
     Stop,
 }
 
-/// What the checks, the penalties and the observers of a run know of a loss. Its arithmetic stands in `fintan_train`.
+/// The properties of a loss that the checks, the penalties and the observers of a run need. Its arithmetic is in
+/// `fintan_train`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossProperties {
     /// Its name in a configuration.
@@ -134,7 +135,7 @@ pub struct LossProperties {
 }
 
 impl Adversarial {
-    /// Everything that other parts of the program know of the loss.
+    /// The properties of the loss.
     #[must_use]
     pub fn properties(&self) -> LossProperties {
         match *self {
@@ -179,10 +180,10 @@ impl Adversarial {
         }
     }
 
-    /// Every loss, with the default settings of those that have any.
+    /// Every loss, with default settings.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        // The first is the default; each names the one behind it, so that a loss that is forgotten here does not compile.
+        // The first is the default. Each arm names the next loss, so a loss that is missing here does not compile.
         let next = |loss: &Self| match loss {
             Self::Bce => Some(Self::Hinge),
             Self::Hinge => Some(Self::Lsgan),
@@ -201,7 +202,7 @@ impl Adversarial {
     }
 }
 
-/// Checks a loss against the discriminator it is for.
+/// Checks a loss against its discriminator.
 pub(crate) fn check_loss(
     loss: &GanLoss,
     train: &Train,
@@ -319,7 +320,7 @@ const RELATIVISTIC_GAN: Citation = Citation::new(
 }",
 );
 
-/// Pairs of a real and a generated image.
+/// Relativistic losses on pairs of a real and a generated image.
 const R3GAN: Citation = Citation::new(
     "@inproceedings{huang2024r3gan,
   author = {Huang, Yiwen and Gokaslan, Aaron and Kuleshov, Volodymyr and Tompkin, James},
@@ -359,7 +360,7 @@ pub(crate) const SPECTRAL_NORM: Citation = Citation::new(
 mod tests {
     use super::*;
 
-    /// Against the names that the parser knows.
+    /// Compares the list with the names that the parser knows.
     #[test]
     fn the_list_of_losses_is_whole_and_its_names_are_those_of_the_parser() {
         let names: Vec<&str> = Adversarial::all().iter().map(Adversarial::name).collect();

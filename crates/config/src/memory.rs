@@ -1,4 +1,4 @@
-//! How much memory a network takes at least, counted before anything of it is made.
+//! A lower bound of the memory that a network needs, computed before anything is allocated.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::error::Invalid;
 use crate::experiment::{Experiment, Optimizer, Sgd};
 use crate::subject::{NetworkExperiment, Subject};
 
-/// A number of bytes, for people.
+/// A number of bytes, displayed with a unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bytes(pub f64);
 
@@ -21,37 +21,36 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// What a command holds of a network.
+/// The parts of a network that a command keeps in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// Every parameter, in f32, and the largest matrix in f64 while it is drawn.
+    /// Every parameter in f32, and additionally the largest matrix in f64 while it is drawn.
     Parameters,
     /// Parameters of one layer at a time.
     Layer,
-    /// Parameters, gradients, the state of the optimiser, and the maps of one batch.
+    /// Parameters, gradients, the state of the optimiser, and the feature maps of one batch.
     Training,
 }
 
 /// A bound on the memory of a command.
 ///
-/// What is counted is less than what is used (patches, copies and the allocator come on top), so a network that fits is
-/// never refused.
+/// The count is a lower bound (patches, copies and the allocator need more), so a network that fits is never refused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MemoryBound {
-    /// What is held.
+    /// The parts that are counted.
     pub held: Held,
-    /// Bytes that may be used; none: no bound.
+    /// Bytes that may be used; `None` means no bound.
     pub free: Option<f64>,
 }
 
 /// Bytes of a number on the device.
 const F32: f64 = 4.0;
 
-/// Bytes of a number as it is drawn.
+/// Bytes of a number while it is drawn.
 const F64: f64 = 8.0;
 
 impl MemoryBound {
-    /// No bound: for readers that make no network.
+    /// No bound, for callers that do not build the network.
     #[must_use]
     pub const fn none() -> Self {
         Self { held: Held::Parameters, free: None }
@@ -65,10 +64,10 @@ impl MemoryBound {
         }
     }
 
-    /// Refuses a network that stands in no configuration.
+    /// Refuses a network that does not fit into memory. The network need not come from a configuration file.
     ///
     /// # Errors
-    /// What it needs and what is free, at its largest layer.
+    /// Returns the memory it needs and the memory that is free, at its largest layer.
     pub fn admit(&self, network: &Architecture) -> Result<(), Invalid> {
         let part = Part { network, key: "", word: "network", preset: None, copies: 1.0 };
         self.check_parts(&[part], 0.0, "", 0)
@@ -94,7 +93,7 @@ impl MemoryBound {
         self.check_parts(&[generator, discriminator], maps, "train.batch", train.batch)?;
         let count = match gan.settings.data {
             DataSource::Shapes(Shapes { count, seed: _ }) => count,
-            // How much these hold is known once they are open; the last three are refused by the check of a GAN.
+            // The size of these is known only after they are opened; the check of a GAN refuses the last three.
             DataSource::Idx(_)
             | DataSource::Cifar(_)
             | DataSource::Folder(_)
@@ -153,7 +152,7 @@ impl MemoryBound {
         if self.held != Held::Training {
             return Ok(());
         }
-        // Both networks together, then the maps of a batch on top.
+        // First both networks together, then also the maps of a batch.
         self.fits(sum, || (parts[0].key.into(), "the networks together, parameters to be trained,".into()))?;
         self.fits(sum + maps, || (batch_key.into(), format!("a step on {batch} samples")))
     }
@@ -169,17 +168,17 @@ impl MemoryBound {
 /// A network of a configuration.
 struct Part<'a> {
     network: &'a Architecture,
-    /// Where it is written.
+    /// The key under which it is written.
     key: &'static str,
     word: &'static str,
-    /// The setting of its preset that its width comes from.
+    /// The setting of its preset that determines its width.
     preset: Option<&'static str>,
-    /// Parameters, gradients and moments.
+    /// Numbers per parameter: the parameter, its gradient and its moments.
     copies: f64,
 }
 
 impl Part<'_> {
-    /// Number of parameters, and place and size of the largest layer.
+    /// Number of parameters, and the key and size of the largest layer.
     fn parameters(&self) -> (f64, (String, f64)) {
         let mut largest = (String::new(), 0.0);
         let path = if self.key.is_empty() { "layers".to_owned() } else { format!("{}.layers", self.key) };
@@ -187,7 +186,7 @@ impl Part<'_> {
         (all, largest)
     }
 
-    /// The key that the size of its largest layer comes from.
+    /// The key of the setting that determines the size of its largest layer.
     fn key_of(&self, layer: String) -> String {
         self.preset.map_or(layer, |setting| format!("{}.{setting}", self.key))
     }
@@ -207,22 +206,22 @@ fn count(nodes: &[Node], path: &str, largest: &mut (String, f64)) -> f64 {
     all
 }
 
-/// Values of one sample that a forward pass keeps: what enters linear layers and nonlinearities.
+/// Values of one sample that a forward pass keeps: the inputs of linear layers and nonlinearities.
 fn maps(nodes: &[Node]) -> f64 {
     let kept = |node: &Node| {
         let own = if node.layer.properties().keeps_input { node.input.len() as f64 } else { 0.0 };
-        // A shortcut may share what enters the branch.
+        // The shortcut may share its input with the branch.
         own + maps(&node.branch)
     };
     nodes.iter().map(kept).sum()
 }
 
-/// The setting of the preset that is given.
+/// The setting of the given preset; `None` without a preset.
 fn preset<const N: usize>(settings: [(bool, &'static str); N]) -> Option<&'static str> {
     settings.into_iter().find(|(given, _)| *given).map(|(_, setting)| setting)
 }
 
-/// Numbers that training holds for each parameter: itself, its gradient, and moments.
+/// Numbers that training holds for each parameter: the parameter, its gradient, and its moments.
 fn copies(optimizer: &Optimizer) -> f64 {
     match optimizer {
         Optimizer::Adam(_) => 4.0,

@@ -22,39 +22,40 @@ pub(crate) const MOMENTS: Citation = Citation::new(
 }",
 );
 
-/// What is measured of random networks, and over what.
+/// What is measured in random networks, and on which inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Moments {
     /// Where inputs come from.
     pub inputs: DataSource,
-    /// Inputs of one realisation.
+    /// Number of inputs in one realisation.
     pub batch: usize,
-    /// Bring every input channel to mean 0 and variance 1 over the batch and its positions.
+    /// Standardize every input channel to mean 0 and variance 1 over the batch and its positions.
     pub standardize: bool,
-    /// Leave channels out that are constant over a batch, signal and noise alike, instead of refusing them.
+    /// Drop channels that are constant over a batch, in signal and noise, instead of refusing them.
     pub drop_constant: bool,
-    /// Realisations: a batch, its noise and weights, all drawn anew.
+    /// Number of realisations. Each draws its batch, noise and weights independently.
     pub realisations: usize,
-    /// Measure at every so many layers, and at the last; by default at 100 depths.
+    /// Measure at every `every`-th layer and at the last; by default at 100 depths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<usize>,
-    /// Measure at these layers, from 1.
+    /// Measure at these layers, counted from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depths: Option<Vec<usize>>,
-    /// Points of a layer to measure at; by default all.
+    /// Measure at these points of a layer; by default at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locs: Option<Vec<String>>,
-    /// Points with effective ranks, participation ratios and correlations between inputs; by default behind nonlinearities.
+    /// Measure effective ranks, participation ratios and correlations between inputs at these points; by default behind
+    /// nonlinearities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank_locs: Option<Vec<String>>,
-    /// What ranks are of.
+    /// The tensors whose ranks are measured.
     pub ranks: Vec<Tensor>,
-    /// Moments of every channel by itself as well.
+    /// Also measure the moments of each channel separately.
     pub per_channel: bool,
     /// How noise passes a batch norm.
     pub bn_noise: BnNoise,
-    /// Numbers of the propagation; moments are summed in f64 either way.
+    /// Precision of the propagation; moments are summed in f64 in either case.
     pub dtype: Precision,
     /// Tangent kernels of the same networks.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,29 +87,29 @@ impl Default for Moments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tensor {
-    /// What the inputs become.
+    /// The inputs, propagated to a layer.
     Signal,
-    /// What a small change of the inputs becomes.
+    /// A small perturbation of the inputs, propagated to a layer.
     Noise,
 }
 
-/// How noise passes a batch norm.
+/// How noise is propagated through a batch norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BnNoise {
-    /// Mean and variance are constants: the derivative for infinitely many inputs.
+    /// Mean and variance are treated as constants: the derivative in the limit of infinitely many inputs.
     FixedStats,
-    /// The derivative through the statistics of the batch.
+    /// The derivative includes the statistics of the batch.
     Full,
 }
 
-/// Numbers of a propagation.
+/// Floating-point precision of a propagation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// Single.
+    /// Single precision.
     F32,
-    /// Double.
+    /// Double precision.
     F64,
 }
 
@@ -116,19 +117,19 @@ pub enum Precision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MomentsNtk {
-    /// Inputs of a kernel, from the front of a batch: 16 by default, or the batch where it is smaller. Under batch norm always the
-    /// whole batch, since its statistics are the batch's.
+    /// Number of inputs of a kernel, taken from the front of a batch: by default 16, or the batch if it is smaller. With
+    /// batch norm it is always the whole batch, whose statistics the norm uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<usize>,
-    /// Networks: the first so many realisations, 8 by default, or all where there are fewer.
+    /// Number of networks, from the first realisation on: by default 8, or all if there are fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub realisations: Option<usize>,
-    /// Depths at which the networks are cut off.
+    /// Depths at which the networks are truncated.
     pub depths: Vec<usize>,
 }
 
 impl Moments {
-    /// Depths that are measured at, of a network of `depth` layers.
+    /// The depths at which a network of `depth` layers is measured.
     #[must_use]
     pub fn depths(&self, depth: usize) -> Vec<usize> {
         if let Some(depths) = &self.depths {
@@ -143,14 +144,14 @@ impl Moments {
     }
 }
 
-/// Checks the settings against their network of `depth` layers, whose points are `locs`.
+/// Checks the settings against a network of `depth` layers with the points `locs`.
 pub(crate) fn check_moments(
     moments: &Moments,
     network: &Architecture,
     depth: usize,
     locs: &[String],
 ) -> Result<(), Invalid> {
-    // Taken apart field by field: a new setting does not compile until someone decides how to check it.
+    // Every field is named here, so a new setting does not compile until someone decides how to check it.
     let Moments {
         inputs,
         batch,
@@ -252,7 +253,7 @@ fn check_inputs(inputs: &DataSource, shape: Shape) -> Result<(), Invalid> {
     }
 }
 
-/// Arrays are taken as the values that they hold, not as images.
+/// Refuses settings of images: moments use the values of arrays as they are.
 fn check_values(name: &str, labels: bool, range: bool) -> Result<(), Invalid> {
     for (setting, given) in [("labels", labels), ("range", range)] {
         if given {
@@ -267,21 +268,22 @@ fn check_values(name: &str, labels: bool, range: bool) -> Result<(), Invalid> {
 /// A point of a network at which moments are measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {
-    /// The layer it stands behind: its place in the list, and in the branch of a residual block.
+    /// The layer in front of the point: its index in the list, then in the branch of a residual block.
     pub path: Vec<usize>,
     /// Layer l, from 1; 0 is the input or its embedding.
     pub depth: usize,
     /// Its name.
     pub loc: String,
-    /// Whether a nonlinearity stands in front of it.
+    /// Whether the layer in front of the point is a nonlinearity.
     pub activated: bool,
 }
 
 /// Every point of a network, in order.
 ///
-/// Of `vanilla`, `bn_ff` and `bn_res` these are `loc1`, `loc2`, ... of each unit as in Labatie's code: what enters it, and
-/// what each of its layers gives (of `bn_res` those of its first three layers, and what leaves it). Of any other network,
-/// layer l begins with its l-th layer of weights, and a point behind each layer has the layer's name.
+/// The points of `vanilla`, `bn_ff` and `bn_res` are `loc1`, `loc2`, ... in each unit, as in Labatie's code: the input of
+/// the unit and the output of each of its layers. For `bn_res` they are the input, the outputs of its first three layers,
+/// and the output of the unit. In any other network, layer l begins with the l-th layer of weights, and the point behind
+/// each layer has the name of that layer.
 #[must_use]
 pub(crate) fn points(network: &Architecture, unit: Option<crate::deep::Unit>) -> Vec<Point> {
     use crate::deep::Unit;

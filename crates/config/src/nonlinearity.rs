@@ -1,6 +1,6 @@
-//! Pointwise nonlinearities and their scaling: the knob between order and chaos.
+//! Pointwise nonlinearities and their scaling, which controls order and chaos.
 //!
-//! With Z ~ N(0, 1) and f the raw function of gain g, f(x) = function(g x), an [`Activation`] computes
+//! With Z ~ N(0, 1) and f(x) = function(g x) the raw function with gain g, an [`Activation`] computes
 //!
 //! `σ(x) = (f(x) - m) / s`
 //!
@@ -11,7 +11,7 @@
 //! | `normalized` | E\[f(Z)\] | √Var\[f(Z)\] | centred too: the chaos switch |
 //! | `partial` | mu | √E\[(f(Z) - mu)²\] | a dial between the two |
 //!
-//! The characteristic value `r = (1 - β²) E[σ'(Z)²]` then says order (r < 1) or chaos (r > 1).
+//! The characteristic value `r = (1 - β²) E[σ'(Z)²]` then separates order (r < 1) from chaos (r > 1).
 //! Source: Jacot, Gabriel, Ged, Hongler, arXiv 1907.05715.
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
@@ -32,11 +32,11 @@ pub enum Scaling {
     Standardized,
     /// Zero mean and unit variance under a standard normal.
     Normalized,
-    /// Centred by `mu`, unit second moment.
+    /// Centred by `mu`, then scaled to unit second moment.
     Partial,
 }
 
-/// A nonlinearity as a configuration names it: a table, or the name of a raw function alone (`"relu"`).
+/// A nonlinearity as written in a configuration: a table, or only the name of a raw function (`"relu"`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct Activation {
@@ -51,7 +51,7 @@ pub struct Activation {
     /// Slope of `leaky_relu` below zero (default 0.2), scale of `elu` below zero (default 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slope: Option<f64>,
-    /// What `partial` scaling subtracts.
+    /// The constant that `partial` scaling subtracts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mu: Option<f64>,
 }
@@ -94,14 +94,14 @@ impl Activation {
         Self { function, scaling: Scaling::Raw, gain: 1.0, slope: None, mu: None }
     }
 
-    /// This function under another scaling.
+    /// The nonlinearity with another scaling.
     #[must_use]
     pub fn with_scaling(mut self, scaling: Scaling) -> Self {
         self.scaling = scaling;
         self
     }
 
-    /// Slope or scale of the function below zero, its default filled in; none of a function that has no such number.
+    /// Slope or scale of the function below zero, with its default filled in; `None` if the function has no such number.
     #[must_use]
     pub fn negative_slope(&self) -> Option<f64> {
         match self.function.properties().below_zero {
@@ -117,14 +117,14 @@ impl Activation {
         (self.function.properties().value)(self.gain * x, self.negative_slope().unwrap_or_default())
     }
 
-    /// Derivative of [`Self::raw_value`] in x (gain included); at a kink, the left one.
+    /// Derivative of [`Self::raw_value`] in x (gain included); at a kink, the derivative from the left.
     #[must_use]
     pub fn raw_slope(&self, x: f64) -> f64 {
         let derivative = self.function.properties().derivative;
         self.gain * derivative(self.gain * x, self.negative_slope().unwrap_or_default())
     }
 
-    /// Slopes above and below zero of a homogeneous function, gain left out; none of other functions.
+    /// Slopes above and below zero of a homogeneous function, without the gain; `None` for other functions.
     #[must_use]
     pub fn lines(&self) -> Option<[f64; 2]> {
         let slope = self.negative_slope().unwrap_or_default();
@@ -132,15 +132,15 @@ impl Activation {
         self.function.is_homogeneous().then(|| [derivative(1.0, slope), derivative(-1.0, slope)])
     }
 
-    /// Whether σ(a x) = a σ(x) for a > 0: a homogeneous function that is not centred.
+    /// Whether σ(a x) = a σ(x) for a > 0: true for a homogeneous function that is not centred.
     #[must_use]
     pub fn is_homogeneous(&self) -> bool {
         self.function.is_homogeneous() && self.centre_and_scale().0 == 0.0
     }
 
-    /// The centre m and scale s of `σ(x) = (f(x) - m) / s`: constants of the function, never of samples.
+    /// The centre m and scale s of `σ(x) = (f(x) - m) / s`: constants of the function, independent of the samples.
     ///
-    /// Closed forms for the piecewise linear functions, erf and sin; piecewise Gauss-Legendre elsewhere.
+    /// Closed forms for the piecewise linear functions, erf and sin; piecewise Gauss-Legendre quadrature for the others.
     #[must_use]
     pub fn centre_and_scale(&self) -> (f64, f64) {
         let (mean, second) = self.raw_moments();
@@ -172,16 +172,16 @@ impl Activation {
         (if function.is_odd { 0.0 } else { of(1) }, of(2))
     }
 
-    /// E\[σ'(Z)²\] of the scaled function: the growth of small differences, layer by layer.
+    /// E\[σ'(Z)²\] of the scaled function: the growth factor of small differences in each layer.
     #[must_use]
     pub fn slope_second_moment(&self) -> f64 {
         let (_, scale) = self.centre_and_scale();
         expectation(|z| self.raw_slope(z).powi(2), self.kinks()) / (scale * scale)
     }
 
-    /// Characteristic value `r = (1 - β²) E[σ'(Z)²]`: below 1 order, above 1 chaos.
+    /// Characteristic value `r = (1 - β²) E[σ'(Z)²]`: order below 1, chaos above 1.
     ///
-    /// Meaningful where E\[σ(Z)²\] = 1, i.e. for every scaling but `raw`; the theory crate has the general case.
+    /// It is meaningful if E\[σ(Z)²\] = 1, i.e. for every scaling but `raw`; the theory crate has the general case.
     #[must_use]
     pub fn characteristic_value(&self, beta: f64) -> f64 {
         (1.0 - beta * beta) * self.slope_second_moment()
@@ -262,7 +262,7 @@ mod tests {
         }
         let r = relu.with_scaling(Scaling::Normalized).characteristic_value(0.0);
         assert!((r - std::f64::consts::PI / (std::f64::consts::PI - 1.0)).abs() < 1e-14);
-        // The dial between them (partially centred ReLU).
+        // Partially centred ReLU, between `standardized` and `normalized`.
         for (mu, want) in [(0.0, 1.0), (0.1, 1.162_22), (0.2, 1.314_33), (0.3, 1.425_99)] {
             let r = Activation { mu: Some(mu), scaling: Scaling::Partial, ..relu }.characteristic_value(0.0);
             assert!((r - want).abs() < 1e-5, "mu {mu}: {r}");

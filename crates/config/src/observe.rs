@@ -1,11 +1,11 @@
-//! What is measured beside training.
+//! What is measured during training.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
 use crate::experiment::{at_least_one, within};
 
-/// What is measured beside training.
+/// What is measured during training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Observe {
@@ -14,16 +14,16 @@ pub struct Observe {
     pub ntk: Option<ObserveNtk>,
 }
 
-/// The tangent kernel on a fixed probe set, every so many steps.
+/// The tangent kernel on a fixed probe set, every `every` steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObserveNtk {
-    /// Steps between two kernels; the first one is that of step 0.
+    /// Steps between two kernels; the first kernel is measured at step 0.
     pub every: u64,
-    /// Samples of the probe set: latents of their own stream, or the first training samples of a task.
+    /// Size of the probe set: latents from a separate random stream, or the first training samples of a task.
     #[serde(default = "samples")]
     pub samples: usize,
-    /// Whether the kernel of the generator over its pixels is measured too, at the first probe: checkerboards and borders.
+    /// Whether to measure also the kernel of the generator over its pixels, at the first probe (checkerboards and borders).
     #[serde(default = "yes")]
     pub pixels: bool,
     /// Whether the kernels are kept as files.
@@ -45,7 +45,7 @@ impl Observe {
         *self == Self::default()
     }
 
-    /// Checks it for a task with `most` training samples, or for a GAN.
+    /// Checks the settings for a task with `most` training samples, or for a GAN.
     pub(crate) fn check(&self, most: usize) -> Result<(), Invalid> {
         let Some(ObserveNtk { every, samples, pixels: _, keep: _ }) = self.ntk else { return Ok(()) };
         at_least_one("observe.ntk.every", every)?;

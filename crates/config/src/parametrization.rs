@@ -14,17 +14,17 @@ use crate::citations::Citation;
 /// | `ntk` | √(1 - β²) / √fan_in | β | N(0, 1) | N(0, 1) |
 /// | `graph` | √(1 - β²) / √fan_in(p) | β | N(0, 1) | N(0, 1) |
 ///
-/// `fan_in` counts the weights that reach an output value away from the border: inputs for dense, taps x channels for
-/// conv, taps x channels / strides for deconv. `graph` counts them at each position p of a deconv's output, so that
-/// borders have the variance of the interior. Source: arXiv 1907.05715.
+/// `fan_in` counts the weights that reach an output value away from the border: inputs for dense, taps x channels for conv,
+/// taps x channels / strides for deconv. `graph` counts them at each position p of a deconv's output, so that outputs at the
+/// border have the variance of the interior. Source: arXiv 1907.05715.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parametrization {
-    /// Weights of size 1/√fan_in, as most programs have it.
+    /// Weights of size 1/√fan_in, the usual parametrization.
     Standard(Standard),
     /// Weights of size 1, scaled in the forward pass.
     Ntk(Beta),
-    /// As `ntk`, with the fan-in counted per position.
+    /// `ntk` with the fan-in counted at each position.
     Graph(Beta),
 }
 
@@ -38,7 +38,7 @@ impl Default for Parametrization {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standard {
-    /// Spread of the weights.
+    /// Distribution of the weights.
     #[serde(default)]
     pub init: Init,
     /// Standard deviation of the biases.
@@ -57,12 +57,12 @@ pub enum Init {
     Lecun,
     /// √(variance / fan_in): σ_w² of the mean-field literature.
     Variance(f64),
-    /// This standard deviation, whatever the fan-in (0.02 in the DCGAN paper).
+    /// A fixed standard deviation, independent of the fan-in (0.02 in the DCGAN paper).
     Normal(f64),
 }
 
 impl Init {
-    /// Variance of the weights, times the fan-in; none where it depends on the fan-in.
+    /// Variance of a weight times the fan-in; `None` if this product depends on the fan-in.
     #[must_use]
     pub fn variance(&self) -> Option<f64> {
         match self {
@@ -82,7 +82,7 @@ impl Init {
         }
     }
 
-    /// Whether its number is in range; else its key and what is wrong.
+    /// Checks the number of the setting; the error is its key and the fault.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         let (name, value) = match *self {
             Self::He | Self::Lecun => return Ok(()),
@@ -116,12 +116,12 @@ impl Parametrization {
     pub fn citations(&self) -> &'static [Citation] {
         match self {
             Self::Standard(_) => &[DEEP_INFORMATION],
-            // Those of the program as a whole.
+            // The publications of these are those of the program as a whole.
             Self::Ntk(_) | Self::Graph(_) => &[],
         }
     }
 
-    /// β of `ntk` and `graph`; none for `standard`.
+    /// β of `ntk` and `graph`; `None` for `standard`.
     #[must_use]
     pub fn beta(&self) -> Option<f64> {
         match self {
@@ -131,7 +131,7 @@ impl Parametrization {
     }
 }
 
-/// Signals and their gradients in networks as they are drawn.
+/// Signals and their gradients in networks at initialisation.
 const DEEP_INFORMATION: Citation = Citation::new(
     "@inproceedings{schoenholz2017deep,
   author = {Schoenholz, Samuel S. and Gilmer, Justin and Ganguli, Surya and Sohl-Dickstein, Jascha},

@@ -1,17 +1,17 @@
-//! Layers in their places: shapes worked out, settings checked.
+//! Works out the shapes of a list of layers and checks their settings.
 
 use crate::architecture::{ArchitectureError, Node};
 use crate::layers::{Layer, Parameters};
 use crate::parametrization::{Init, Parametrization};
 use crate::shape::{Pair, Shape};
 
-/// Most values of a sample, and most weights of a layer: what is counted from them fits into 64 bits.
+/// Largest number of values of a sample, and of weights of a layer. Numbers computed from them fit into 64 bits.
 const LARGEST: u128 = 1 << 44;
 
-/// Largest number of rows or columns, and largest setting that counts them.
+/// Largest number of rows or columns, and the largest value of a setting that counts them.
 const LONGEST: usize = 1 << 24;
 
-/// Works out the shapes of `layers` from `shape` on; `path` is where they are written.
+/// Works out the shapes of `layers`, starting from `shape`; `path` is the key under which they are written.
 pub(crate) fn place(
     mut shape: Shape,
     layers: &[Layer],
@@ -37,19 +37,19 @@ pub(crate) fn place(
     Ok(nodes)
 }
 
-/// Where a layer stands, while its settings are checked.
+/// The position of a layer in the network, while its settings are checked.
 pub(crate) struct Place<'a> {
-    /// The layer's key.
+    /// The key of the layer.
     path: String,
-    /// The shape of a sample that enters.
+    /// The shape of an input sample.
     pub(crate) input: Shape,
     parametrization: Parametrization,
     next_index: &'a mut usize,
 }
 
-/// What a layer's place gives.
+/// The shapes that result from placing a layer.
 pub(crate) struct Placed {
-    /// The shape of a sample that leaves.
+    /// The shape of an output sample.
     pub(crate) output: Shape,
     /// The layers inside.
     pub(crate) branch: Vec<Node>,
@@ -63,7 +63,7 @@ impl From<Shape> for Placed {
 }
 
 impl Place<'_> {
-    /// The error of a setting, or of the layer as a whole where `key` is empty.
+    /// An error of the setting `key`, or of the layer as a whole if `key` is empty.
     pub(crate) fn error(&self, key: &str, message: String) -> ArchitectureError {
         let path = &self.path;
         let key = if key.is_empty() { path.clone() } else { format!("{path}.{key}") };
@@ -84,7 +84,7 @@ impl Place<'_> {
         }
     }
 
-    /// Refuses an initialisation of the layer's own where the parametrization has none.
+    /// Refuses the layer's own `init` if the parametrization does not use it.
     pub(crate) fn check_init(&self, init: Option<Init>) -> Result<(), ArchitectureError> {
         let Some(init) = init else { return Ok(()) };
         if !matches!(self.parametrization, Parametrization::Standard(_)) {
@@ -95,7 +95,7 @@ impl Place<'_> {
         init.check().map_err(|(name, message)| self.error(&format!("init.{name}"), message))
     }
 
-    /// Refuses more weights than can be counted: the input's channels times `factors`.
+    /// Refuses a layer with too many weights to count: the input's channels times `factors`.
     pub(crate) fn count_weights(&self, factors: [usize; 3]) -> Result<(), ArchitectureError> {
         let weights = product(factors).saturating_mul(self.input.channels as u128);
         if weights > LARGEST {
@@ -106,12 +106,12 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Layers inside this one, written under `key`.
+    /// Works out the layers inside this layer, which are written under `key`.
     pub(crate) fn inside(&mut self, key: &str, layers: &[Layer]) -> Result<Vec<Node>, ArchitectureError> {
         place(self.input, layers, &format!("{}.{key}", self.path), self.parametrization, self.next_index)
     }
 
-    /// Refuses settings so large that the size of a map could not be worked out from them.
+    /// Refuses settings that are too large to compute the size of a map from them.
     fn bound(&self, sizes: &[(&str, Pair)]) -> Result<(), ArchitectureError> {
         for (key, Pair(sides)) in sizes {
             if let Some(n) = sides.iter().find(|&&n| n > LONGEST) {
@@ -122,7 +122,7 @@ impl Place<'_> {
     }
 }
 
-/// Refuses a shape whose values cannot be counted.
+/// Refuses a shape with too many values to count.
 pub(crate) fn check_shape(shape: Shape) -> Result<(), String> {
     let values = product([shape.channels, shape.height, shape.width]);
     let side = shape.height.max(shape.width);

@@ -14,7 +14,7 @@ use crate::shape::{Pair, Shape};
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
-    /// None at all.
+    /// No normalization.
     #[default]
     None,
     /// Batch normalization.
@@ -23,14 +23,14 @@ pub enum Norm {
     Layer(LayerNormChoice),
 }
 
-/// Before or after the nonlinearity.
+/// Position of the norm: before or after the nonlinearity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPosition {
-    /// Layer, norm, nonlinearity: the usual DCGAN.
+    /// Layer, norm, nonlinearity: the order of the usual DCGAN.
     #[default]
     Before,
-    /// Layer, nonlinearity, norm: what the theory treats.
+    /// Layer, nonlinearity, norm: the order that the theory treats.
     After,
 }
 
@@ -70,7 +70,7 @@ pub struct LayerNormChoice {
     pub eps: f64,
 }
 
-/// Both `dcgan` presets.
+/// The publication of both `dcgan` presets.
 pub(crate) const DCGAN: Citation = Citation::new(
     "@inproceedings{radford2016dcgan,
   author = {Radford, Alec and Metz, Luke and Chintala, Soumith},
@@ -84,7 +84,7 @@ pub(crate) const DCGAN: Citation = Citation::new(
 
 /// Deconvolutional generator: latent -> `start` x `start` map -> ... -> image.
 ///
-/// Channels halve at each up-sampling. `extra` stride-1 layers follow each map but the image.
+/// Channels halve at each up-sampling. `extra` stride-1 layers follow each map except the image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DcganGenerator {
@@ -115,7 +115,7 @@ pub struct DcganGenerator {
     /// Normalization between layers.
     #[serde(default)]
     pub norm: Norm,
-    /// Nonlinearity of the image.
+    /// Nonlinearity of the output image.
     #[serde(default = "tanh")]
     pub output: Activation,
 }
@@ -127,11 +127,11 @@ pub enum Upsampling {
     /// Transposed convolution.
     #[default]
     Deconv,
-    /// Every pixel repeated, then a stride-1 convolution of the same kernel with zeros around.
+    /// Repeats every pixel, then applies a stride-1 convolution with the same kernel and zero padding.
     Resize,
 }
 
-/// Convolutional discriminator, the generator's mirror: image -> ... -> `end` x `end` map -> one logit.
+/// Convolutional discriminator, the mirror image of the generator: image -> ... -> `end` x `end` map -> one logit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DcganDiscriminator {
@@ -173,7 +173,7 @@ pub struct Fc {
     /// Normalization between layers.
     #[serde(default)]
     pub norm: Norm,
-    /// Nonlinearity of the output; of a generator `tanh` where nothing is said.
+    /// Nonlinearity of the output; the default for a generator is `tanh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Activation>,
 }
@@ -200,7 +200,7 @@ fn leaky() -> Activation {
     Activation { slope: Some(0.2), ..Activation::raw(Function::LeakyRelu) }
 }
 
-/// The nonlinearity with its norm, in the order asked for.
+/// Adds the nonlinearity and the norm, in the order set in the norm.
 fn after_layer(layers: &mut Vec<Layer>, activation: Activation, norm: Norm) {
     let activation = Layer::Activation(activation);
     let (norm, position) = match norm {
@@ -225,7 +225,7 @@ fn error(key: &str, message: String, help: impl Into<Option<&'static str>>) -> A
     ArchitectureError { key: key.into(), message, help: help.into().map(Into::into) }
 }
 
-/// Number of factors of `stride` between a map of `small` and one of `large`.
+/// The number n > 0 with `small · stride^n = large`.
 fn levels(small: usize, large: usize, stride: usize, key: &str) -> Result<u32, ArchitectureError> {
     if small == 0 {
         return Err(error(key, format!("`{key}` must be at least 1, got 0"), None));
@@ -248,7 +248,7 @@ fn levels(small: usize, large: usize, stride: usize, key: &str) -> Result<u32, A
         })
 }
 
-/// Padding and output padding with which a kernel and stride change sizes by exactly the stride.
+/// Padding and output padding for which a transposed convolution enlarges maps by exactly the stride.
 fn exact_padding(kernel: usize, stride: usize) -> Result<(usize, usize), ArchitectureError> {
     if kernel < stride {
         let message = format!("`kernel` must be at least the stride ({stride}), got {kernel}");
@@ -277,7 +277,7 @@ fn stride_one(channels: usize, kernel: usize) -> Result<Convolution, Architectur
     Ok(Convolution { out: channels, kernel: kernel.into(), stride, padding, output_padding: none, init: None })
 }
 
-/// Channels of a map `level` halvings away from the widest.
+/// Channels of a map after halving the largest number of channels `level` times.
 fn narrowed(channels: usize, level: u32) -> Result<usize, ArchitectureError> {
     match channels >> level {
         0 => {
@@ -327,7 +327,7 @@ impl DcganGenerator {
                 Upsampling::Deconv => layers.push(Layer::Deconv(convolution(stride, padding, output_padding))),
                 Upsampling::Resize => {
                     layers.push(Layer::Upsample(Upsample { factor: stride.into() }));
-                    // An even kernel has no middle: one more row and column of zeros behind.
+                    // An even kernel has no centre: one more row and column of zeros at the far end.
                     if kernel.is_multiple_of(2) {
                         let (before, after) = ((kernel / 2 - 1).into(), (kernel / 2).into());
                         layers.push(Layer::Pad(Pad { before, after, mode: PadMode::Zero }));

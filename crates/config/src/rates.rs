@@ -6,13 +6,13 @@ use crate::architecture::Node;
 
 /// Layer-dependent learning rates.
 ///
-/// A weight used at S positions has S-fold leverage on the largest eigenvalues of the NTK, which are the
-/// checkerboards; its rate is divided by a power of S:
+/// A weight used at S positions has S-fold leverage on the largest eigenvalues of the NTK, which belong to checkerboards.
+/// Its rate is divided by a power of S:
 ///
 /// `η_W = η · S_W^-γ_w`, `η_b = η · S_b^-γ_b`
 ///
-/// with S_W the positions at which the weights are used (those that enter a deconv, those that leave a conv; 1 for
-/// dense layers) and S_b the positions of the output. For a generator that starts from a 1x1 map this is
+/// S_W counts the positions at which the weights are used (input positions of a deconv, output positions of a conv, 1 for
+/// dense layers), and S_b counts the positions of the output. For a generator that starts from a 1x1 map this is
 /// `(|I_0| / |I_l|)^γ`, the rule of arXiv 1907.05715, whose exact exponents are a setting here.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,7 +27,7 @@ pub enum LayerRates {
     ThreeHalves,
     /// γ = (1, 1), balance of eigenvalues.
     Full,
-    /// Exponents of one's own.
+    /// Exponents given in the configuration.
     Exponents(Exponents),
 }
 
@@ -54,7 +54,7 @@ impl LayerRates {
         }
     }
 
-    /// Factors of the learning rate for a layer's weights and biases. Scales and shifts of a norm count as biases.
+    /// Factors of the learning rate for the weights and the biases of a layer. Scales and shifts of a norm count as biases.
     #[must_use]
     pub fn factors(&self, node: &Node) -> (f64, f64) {
         let (gamma_w, gamma_b) = self.exponents();

@@ -5,22 +5,22 @@ use serde::{Deserialize, Serialize};
 use crate::error::Invalid;
 use crate::experiment::{at_least_one, positive};
 
-/// How a learning rate changes: a rise, then a decay. The rate of a step is that of the optimiser times
-/// [`Schedule::factor`], a function of the step alone, so that a resumed run has the rates of one that never stopped.
+/// How a learning rate changes: a rise, then a decay. The rate of a step is the optimiser's rate times [`Schedule::factor`].
+/// The factor depends on the step alone, so a resumed run has the same rates as a run that was never stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
-    /// Steps over which the factor rises in equal parts to 1.
+    /// Steps over which the factor rises linearly to 1.
     pub warmup: u64,
-    /// What follows.
+    /// The decay after the rise.
     pub decay: Decay,
 }
 
-/// How a learning rate falls, with p the share of the decay that is over.
+/// How a learning rate decays; p is the completed fraction of the decay.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
-    /// Not at all.
+    /// No decay.
     #[default]
     Constant,
     /// `1 - p (1 - to)`
@@ -39,23 +39,23 @@ pub enum Decay {
 pub struct Fall {
     /// The fraction at the end.
     pub to: f64,
-    /// Steps it takes, after which the rate stays; by default those that training has after the rise.
+    /// Length of the decay in steps; the rate is constant afterwards. By default all steps of training after the rise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over: Option<u64>,
 }
 
-/// A fall in steps.
+/// A decay in discrete steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stairs {
-    /// Steps between two falls.
+    /// Steps between two drops of the rate.
     pub every: u64,
-    /// What each multiplies the rate by.
+    /// Factor of the rate at each drop.
     pub factor: f64,
 }
 
 impl Schedule {
-    /// What the rate is multiplied by in the step after `step` others; 1 where there is no schedule.
+    /// Factor of the learning rate in the step that follows `step` completed steps; 1 without a schedule.
     #[must_use]
     pub fn factor(&self, step: u64) -> f64 {
         if step < self.warmup {
@@ -78,8 +78,8 @@ impl Schedule {
         *self == Self::default()
     }
 
-    /// Checks the schedule and fills in how long its decay takes: of a run that is prolonged, the rates of the steps that
-    /// are done must not change.
+    /// Checks the schedule and fills in the length of its decay: if a run is prolonged, the rates of its completed steps
+    /// must not change.
     pub(crate) fn settle(&mut self, key: &str, steps: u64) -> Result<(), Invalid> {
         let Self { warmup, decay } = self;
         let (name, fall, lowest) = match decay {
@@ -117,7 +117,7 @@ mod tests {
         assert!(got.len() == want.len() && got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12), "{got:?}");
     }
 
-    /// By hand: 4 steps of rise, 8 of decay to a quarter, then no change.
+    /// Computed by hand: 4 steps of rise, 8 of decay to a quarter, then no change.
     #[test]
     fn rates_rise_then_fall_then_stay() {
         let fall = Fall { to: 0.25, over: None };
@@ -128,7 +128,7 @@ mod tests {
         close(&factors(4, Decay::Cosine(fall)), &with([1.0, 0.625, 0.25, 0.25]));
         close(&factors(4, Decay::Exponential(fall)), &with([1.0, 0.5, 0.25, 0.25]));
         close(&factors(4, Decay::Step(Stairs { every: 4, factor: 0.5 })), &with([1.0, 0.5, 0.25, 0.5_f64.powi(9)]));
-        // A quarter of the way down a cosine.
+        // The cosine schedule after a quarter of its decay.
         let quarter = Schedule { warmup: 0, decay: Decay::Cosine(Fall { to: 0.0, over: Some(8) }) }.factor(2);
         assert!((quarter - (2.0 + 2.0_f64.sqrt()) / 4.0).abs() < 1e-12);
     }

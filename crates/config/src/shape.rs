@@ -5,11 +5,11 @@ use std::fmt;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Shape of one sample. Vectors are `channels` x 1 x 1.
+/// Shape of one sample. A vector has the shape `channels` x 1 x 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
-    /// Features of a vector, channels of an image.
+    /// Number of features of a vector, or of channels of an image.
     pub channels: usize,
     /// Rows of an image, 1 for a vector.
     pub height: usize,
@@ -36,7 +36,7 @@ impl Shape {
         self.channels * self.height * self.width
     }
 
-    /// Whether there is no value at all.
+    /// Whether a sample has no values.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
@@ -48,7 +48,7 @@ impl Shape {
         self.height * self.width
     }
 
-    /// Whether it is a vector.
+    /// Whether the shape is that of a vector.
     #[must_use]
     pub const fn is_vector(&self) -> bool {
         self.height == 1 && self.width == 1
@@ -65,7 +65,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// A number for rows and one for columns; written `4` or `[3, 5]`.
+/// A number for rows and a number for columns; written `4` or `[3, 5]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Pair(pub [usize; 2]);
 

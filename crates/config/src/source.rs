@@ -1,4 +1,4 @@
-//! From TOML files and `--set` overrides to an [`Experiment`], keeping track of where every key stands.
+//! Reads TOML files and `--set` overrides into an [`Experiment`], and keeps the position of every key.
 
 use std::ops::Range;
 use std::path::Path;
@@ -14,55 +14,56 @@ use crate::memory::MemoryBound;
 use crate::subject::{NetworkSettings, Subject};
 
 impl Experiment {
-    /// Reads and checks a configuration file, with what it includes.
+    /// Reads and checks a configuration file and the files that it includes.
     ///
-    /// `overrides` are `key.path=value` with a TOML value; what is no TOML value is taken as a string. They are
-    /// appended to the text that errors quote, so that a wrong override is shown like a wrong line.
+    /// `overrides` are `key.path=value` with a TOML value; a value that is not TOML is taken as a string. They are appended
+    /// to the text that errors quote, so that a wrong override is shown like a wrong line.
     ///
     /// # Errors
-    /// Everything wrong with the files, the overrides or the experiment.
+    /// Every fault of the files, the overrides or the experiment.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         Sources::read(path)?.whole(overrides)?.checked(Settings::check)
     }
 
-    /// Checks a configuration `text`, which can include nothing; errors call it `name`.
+    /// Checks a configuration `text`, which cannot include other files; errors show `name` as its file.
     ///
     /// # Errors
-    /// As [`Self::load`].
+    /// The errors of [`Self::load`].
     pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
         Sources::of(name, text).whole(overrides)?.checked(Settings::check)
     }
 }
 
 impl Subject {
-    /// Reads and checks a configuration file that describes a GAN or a network by itself, with what it includes.
+    /// Reads and checks a configuration file, and the files it includes, that describes a GAN or a single network.
     ///
     /// # Errors
-    /// As [`Experiment::load`].
+    /// The errors of [`Experiment::load`].
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         Self::of(&Sources::read(path)?, overrides)
     }
 
-    /// Reads and checks a configuration file whose networks are to fit into memory.
+    /// Reads and checks a configuration file whose networks must fit into memory.
     ///
     /// # Errors
-    /// As [`Experiment::load`]; networks, batches and drawn data that need more than is free, at the key that makes them large.
+    /// The errors of [`Experiment::load`]. Networks, batches and drawn data that need more memory than is free are errors at
+    /// the key that makes them large.
     pub fn load_within(path: &Path, overrides: &[String], memory: MemoryBound) -> Result<Self, ConfigError> {
         Self::of_within(&Sources::read(path)?, overrides, memory)
     }
 
-    /// Checks a configuration `text`, which can include nothing; errors call it `name`.
+    /// Checks a configuration `text`, which cannot include other files; errors show `name` as its file.
     ///
     /// # Errors
-    /// As [`Experiment::load`].
+    /// The errors of [`Experiment::load`].
     pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Self, ConfigError> {
         Self::of(&Sources::of(name, text), overrides)
     }
 
-    /// Checks a configuration `text` whose networks are to fit into memory.
+    /// Checks a configuration `text` whose networks must fit into memory.
     ///
     /// # Errors
-    /// As [`Self::load_within`].
+    /// The errors of [`Self::load_within`].
     pub fn parse_within(
         name: &str,
         text: &str,
@@ -72,10 +73,10 @@ impl Subject {
         Self::of_within(&Sources::of(name, text), overrides, memory)
     }
 
-    /// Checks files that were read.
+    /// Checks files that have been read.
     ///
     /// # Errors
-    /// As [`Experiment::load`].
+    /// The errors of [`Experiment::load`].
     pub fn of(sources: &Sources, overrides: &[String]) -> Result<Self, ConfigError> {
         Self::of_within(sources, overrides, MemoryBound::none())
     }
@@ -92,19 +93,19 @@ impl Subject {
     }
 }
 
-/// Texts that make one configuration. They stand one behind the other in one range of numbers, so that the place of a
-/// key also tells the file that it stands in.
+/// Texts that together form one configuration. Their positions are counted through, one text after the other, so the
+/// position of a key also identifies its file.
 pub(crate) struct Whole {
-    /// Names, texts and where they begin: the file itself with the overrides, then what it includes.
+    /// Name, text and first position of each: the file itself with the overrides, then the files that it includes.
     files: Vec<(String, String, usize)>,
-    /// TOML documents to be laid over one another, with blanks in front that put them in their places.
+    /// TOML documents to be merged; leading blanks move each to its position.
     layers: Vec<String>,
-    /// How many of them are overrides.
+    /// Number of these documents that are overrides.
     overrides: usize,
 }
 
 impl Sources {
-    /// The texts with overrides.
+    /// The texts together with the overrides.
     pub(crate) fn whole(&self, overrides: &[String]) -> Result<Whole, ConfigError> {
         let mut files: Vec<(String, String, usize)> = Vec::new();
         let mut lines = Vec::new();
@@ -151,7 +152,7 @@ impl Whole {
             place = table.span();
             let mut table = table.into_inner();
             if k > 0 {
-                // It led to the file beneath.
+                // This key named the included file.
                 table.remove(INCLUDE);
             }
             merge(&mut root, table);
@@ -163,14 +164,14 @@ impl Whole {
             let message = "`include` belongs to the top of a file and cannot be followed from here".into();
             return Err(self.error(Some(include.span()), message, None));
         }
-        // Where something is missing altogether, the file itself is shown.
+        // If a required value is missing, the error shows the file itself.
         let root = Spanned::new(place, root);
         let spans = root.clone();
         let settings = S::deserialize(toml::de::Deserializer::from(root).into_deserializer()).map_err(|e| wrong(&e))?;
         check(settings).map_err(|Invalid { key, message, help }| self.error(span_of(&spans, &key), message, help))
     }
 
-    /// A text that is no TOML.
+    /// The error for a text that is not TOML.
     fn unreadable(&self, e: &toml::de::Error) -> ConfigError {
         let (message, help) = in_plain_words(e.message());
         let inside = |place: Range<usize>| {
@@ -184,11 +185,11 @@ impl Whole {
         self.error(e.span(), message, help.or_else(|| escapes.then(|| ESCAPES.to_owned())))
     }
 
-    /// An error in the file that a place lies in.
+    /// An error in the file that contains `place`.
     fn error(&self, place: Option<Range<usize>>, message: String, help: Option<String>) -> ConfigError {
         let inside = |place: &Range<usize>| self.files.iter().rfind(|(.., start)| *start <= place.start);
         let (name, text, start) = place.as_ref().and_then(inside).unwrap_or(&self.files[0]);
-        // Without a place no line is shown, and with it no name.
+        // Without a place no line is shown, so the message gives the name of the file.
         let message = if place.is_none() { format!("`{name}`: {message}") } else { message };
         let span = place.map(|place| place.start - start..place.end - start);
         ConfigError::text(name, text, span, message, help)
@@ -196,7 +197,7 @@ impl Whole {
 }
 
 impl Settings {
-    /// Every setting as TOML, defaults included; reading it back gives the same experiment.
+    /// Every setting as TOML, including defaults; reading it gives the same experiment.
     ///
     /// # Panics
     /// Never: the settings are plain tables, numbers and strings.
@@ -206,14 +207,14 @@ impl Settings {
     }
 }
 
-/// What to do about a backslash that begins no escape.
+/// A hint for a backslash that starts no escape.
 const ESCAPES: &str =
     "in double quotes a backslash begins an escape; write a Windows path in single quotes, as in 'C:\\pictures'";
 
-/// An override `key.path=value` as a line of TOML; what is no TOML value becomes a string.
+/// Turns an override `key.path=value` into a line of TOML; a value that is not TOML becomes a string.
 ///
 /// # Errors
-/// What is no `key.path=value`.
+/// An override that is not of the form `key.path=value`.
 pub fn override_line(given: &str) -> Result<String, ConfigError> {
     let (key, value) = given
         .split_once('=')
@@ -222,7 +223,7 @@ pub fn override_line(given: &str) -> Result<String, ConfigError> {
     let (key, value) = (key.trim(), value.trim());
     let value = match format!("x = {value}").parse::<toml::Table>() {
         Ok(_) => value.to_owned(),
-        // Meant as TOML: as a string it would have the quotes or brackets in it.
+        // The value is meant as TOML: a string would contain the quotes or brackets.
         Err(e) if value.starts_with(['"', '\'', '[', '{']) => {
             let why = e.message().lines().collect::<Vec<_>>().join("; ");
             return Err(ConfigError::Value { given: given.to_owned(), why });
@@ -236,10 +237,10 @@ pub fn override_line(given: &str) -> Result<String, ConfigError> {
     Ok(line)
 }
 
-/// Lays `from` over `into`: tables are merged, everything else is replaced.
+/// Merges `from` into `into`: tables are merged, every other value is replaced.
 ///
-/// A table that holds one alternative (`[data.shapes]`) gives way to another (`data.idx.images=..`): the alternatives
-/// of a setting are tables that exclude one another.
+/// The alternatives of a setting are tables that exclude one another. A table that holds one alternative (`[data.shapes]`)
+/// is therefore replaced by a table that holds another (`data.idx.images=..`).
 fn merge<'a>(into: &mut DeTable<'a>, from: DeTable<'a>) {
     for (key, value) in from {
         if let (Some(DeValue::Table(below)), DeValue::Table(_)) =
@@ -260,10 +261,10 @@ fn merge<'a>(into: &mut DeTable<'a>, from: DeTable<'a>) {
     }
 }
 
-/// Settings of which exactly one alternative is given: a file or an override with another one replaces it.
+/// Settings of which exactly one alternative is given: another alternative in a later file or override replaces it.
 pub const EXCLUSIVE: [&str; 7] = ["data", "decay", "function", "inputs", "norm", "optimizer", "parametrization"];
 
-/// Where the value of `key` stands; where it is not written, its nearest table that is.
+/// The position of the value of `key`; if the key is not written, the position of its nearest table.
 fn span_of(root: &Spanned<DeTable>, key: &str) -> Option<Range<usize>> {
     let mut found = None;
     let mut table = Some(root.get_ref());

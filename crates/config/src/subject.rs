@@ -1,4 +1,4 @@
-//! What a command looks at: a GAN, or a network by itself.
+//! What a configuration describes: a GAN or a single network.
 
 use std::path::PathBuf;
 
@@ -22,11 +22,11 @@ use crate::task::{SupervisedExperiment, Task, check_task};
 pub enum Subject {
     /// A GAN: generator, discriminator, data and training.
     Gan(Box<Experiment>),
-    /// A `[network]`, to be trained for its task, or to be looked at as it is drawn or with weights from elsewhere.
+    /// A `[network]`, trained for its task, or studied with random weights or with weights from a file.
     Network(NetworkExperiment),
 }
 
-/// A configuration file with a `[network]`, defaults filled in.
+/// A configuration file with a `[network]` and defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
@@ -38,13 +38,13 @@ pub struct NetworkSettings {
     /// Inputs and targets of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataSource>,
-    /// What it is trained for.
+    /// The training task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// What is measured of signal and noise in it.
+    /// What is measured of signal and noise in the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moments: Option<Moments>,
-    /// What is measured beside training.
+    /// What is measured during training.
     #[serde(default, skip_serializing_if = "Observe::is_empty")]
     pub observe: Observe,
 }
@@ -70,7 +70,7 @@ pub struct NetworkTable {
     /// Deep preset: residual blocks of batch norm, nonlinearity, weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bn_res: Option<Deep>,
-    /// Features of the `fc` preset's output; explicit layers end where they end.
+    /// Number of output features of the `fc` preset; explicit layers determine their own output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outputs: Option<usize>,
     /// Explicit layers.
@@ -130,7 +130,7 @@ pub struct NetworkExperiment {
 }
 
 impl Subject {
-    /// Every file and folder that the configuration names.
+    /// Every path of a file or folder in the configuration.
     pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Self::Gan(experiment) => experiment.settings.data.paths_mut(),
@@ -142,7 +142,7 @@ impl Subject {
         }
     }
 
-    /// The step at which training ends; none without a task.
+    /// The step at which training ends; `None` without a task.
     pub fn steps_mut(&mut self) -> Option<&mut u64> {
         match self {
             Self::Gan(experiment) => Some(&mut experiment.settings.train.steps),
@@ -150,7 +150,7 @@ impl Subject {
         }
     }
 
-    /// Every setting as TOML, defaults included; reading it back gives the same.
+    /// Every setting as TOML, including defaults; reading it gives the same subject.
     #[must_use]
     pub fn to_toml(&self) -> String {
         match self {
@@ -171,7 +171,7 @@ impl NetworkTable {
         all.into_iter().filter_map(|(name, unit, preset)| preset.as_ref().map(|preset| (name, unit, preset))).collect()
     }
 
-    /// The deep preset that is given, if one is.
+    /// The deep preset that is given; `None` without one.
     #[must_use]
     pub fn deep_preset(&self) -> Option<(Unit, &Deep)> {
         self.deep().first().map(|&(_, unit, preset)| (unit, preset))
@@ -179,13 +179,13 @@ impl NetworkTable {
 }
 
 impl NetworkExperiment {
-    /// Points at which moments are measured.
+    /// The points at which moments are measured.
     #[must_use]
     pub fn points(&self) -> Vec<Point> {
         points(&self.network, self.settings.network.deep_preset().map(|(unit, _)| unit))
     }
 
-    /// The network with its task, where it has one.
+    /// The network with its task; `None` without a task.
     #[must_use]
     pub fn supervised(&self) -> Option<SupervisedExperiment<'_>> {
         let NetworkSettings { seed, task, data, .. } = &self.settings;
@@ -195,7 +195,7 @@ impl NetworkExperiment {
 }
 
 impl NetworkSettings {
-    /// Checks what types cannot say and works out the network.
+    /// Checks the rules that types cannot express, and works out the network.
     ///
     /// # Errors
     /// The first key that is out of range.
@@ -282,7 +282,7 @@ impl NetworkSettings {
         Ok(NetworkExperiment { network, settings: self })
     }
 
-    /// Every setting as TOML, defaults included.
+    /// Every setting as TOML, including defaults.
     ///
     /// # Panics
     /// Never: the settings are plain tables, numbers and strings.

@@ -1,4 +1,4 @@
-//! What a `[network]` is trained for: goal, loss, data with targets, loop.
+//! The training task of a `[network]`: goal, loss, data with targets, loop.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +11,15 @@ use crate::rates::LayerRates;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
 
-/// What a network is trained for.
+/// The training task of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// Inputs with targets.
+    /// Training on inputs with targets.
     Supervised(Supervised),
 }
 
-/// Wide networks in training are linear in their parameters.
+/// Wide networks evolve as linear models in training.
 pub(crate) const KERNEL_REGIME: Citation = Citation::new(
     "@inproceedings{lee2019wide,
   author = {Lee, Jaehoon and Xiao, Lechao and Schoenholz, Samuel S. and Bahri, Yasaman and Novak, Roman and Sohl-Dickstein, Jascha and Pennington, Jeffrey},
@@ -35,9 +35,9 @@ pub(crate) const KERNEL_REGIME: Citation = Citation::new(
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Supervised {
-    /// What the outputs mean.
+    /// The meaning of the outputs.
     pub goal: Goal,
-    /// What is minimised.
+    /// The function that is minimised.
     #[serde(default)]
     pub loss: LossFunction,
     /// Training samples, a subset of the data set drawn with the seed.
@@ -46,13 +46,13 @@ pub struct Supervised {
     /// Test samples, none of which is a training sample.
     #[serde(default = "test_count")]
     pub test: usize,
-    /// Labels to tell apart, in the order of the outputs; by default all that the data set has.
+    /// Labels of the classes, in the order of the outputs; by default all labels of the data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<u8>>,
-    /// Length of an input.
+    /// How inputs are scaled.
     #[serde(default)]
     pub inputs: InputScale,
-    /// Take its mean from every input before it is scaled.
+    /// Whether to subtract the mean of each input before scaling.
     #[serde(default)]
     pub centre: bool,
     /// The optimiser.
@@ -63,10 +63,10 @@ pub struct Supervised {
     /// Learning rates that depend on the layer.
     #[serde(default)]
     pub layer_rates: LayerRates,
-    /// Steps.
+    /// Number of steps.
     #[serde(default = "steps")]
     pub steps: u64,
-    /// Samples a step; by default all, which makes SGD gradient descent.
+    /// Samples in a step; by default all, which makes SGD gradient descent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
     /// Steps between two lines of `log.jsonl`.
@@ -75,45 +75,46 @@ pub struct Supervised {
     /// Steps between two checkpoints.
     #[serde(default = "checkpoint_every")]
     pub checkpoint_every: u64,
-    /// Checkpoints that are kept.
+    /// Number of checkpoints that are kept.
     #[serde(default = "keep")]
     pub keep: usize,
 }
 
-/// What outputs mean.
+/// The meaning of the outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {
-    /// The class of an input. With one output its sign, targets -1 and 1; with k outputs the largest, targets `1 - 1/k`
-    /// for the class and `-1/k` for the others (one-hot and centred, as in Lee et al., arXiv 1902.06720).
+    /// The class of an input. With one output, the sign is the class, with targets -1 and 1. With k outputs, the largest
+    /// output is the class; targets are `1 - 1/k` for the class and `-1/k` for the others (one-hot and centred, as in Lee et
+    /// al., arXiv 1902.06720).
     Classification,
-    /// A number each.
+    /// Each output is a real number.
     Regression,
 }
 
-/// What is minimised, over N samples.
+/// The function that is minimised, over N samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossFunction {
     /// `C = 1/(2N) Σ_i |f(x_i) - y_i|²`, the loss of the NTK literature (Jacot et al., arXiv 1806.07572).
     #[default]
     Squared,
-    /// `C = -1/N Σ_i ln p_i`, p_i the probability of the right class: softmax of k outputs, sigmoid of one.
+    /// `C = -1/N Σ_i ln p_i`, with p_i the probability of the right class: softmax of k outputs, sigmoid of one output.
     CrossEntropy,
 }
 
-/// Length of an input.
+/// How inputs are scaled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputScale {
-    /// On the sphere `|x| = √n_0`, n_0 the number of its values: where the theory lives.
+    /// Scaled to the sphere `|x| = √n_0`, with n_0 the number of values of x: the domain of the theory.
     #[default]
     Sphere,
-    /// As the data set has it; images are in [-1, 1].
+    /// Unchanged from the data set; images are in [-1, 1].
     Raw,
 }
 
-/// A checked network with its task: everything that its training and its predictions start from.
+/// A checked network with its task, the starting point of training and predictions.
 #[derive(Debug, Clone, Copy)]
 pub struct SupervisedExperiment<'a> {
     /// Seed of weights, inputs and their order.
@@ -127,7 +128,7 @@ pub struct SupervisedExperiment<'a> {
 }
 
 impl Supervised {
-    /// Samples a step.
+    /// Samples in a step.
     #[must_use]
     pub fn batch(&self) -> usize {
         self.batch.unwrap_or(self.train)
@@ -143,7 +144,7 @@ pub(crate) fn check_task(task: &Task, data: Option<&DataSource>, network: &Archi
                         [data.tar], [data.zip], [data.npy] and [data.npz]",
         ));
     };
-    // Taken apart field by field: a new setting does not compile until someone decides how to check it.
+    // Every field is named here, so a new setting does not compile until someone decides how to check it.
     let &Supervised {
         goal,
         loss,

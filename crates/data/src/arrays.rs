@@ -1,4 +1,4 @@
-//! Images as arrays, as NumPy saves them: `.npy`, and `.npz` with a name for each.
+//! Images in NumPy array files: `.npy`, or `.npz` with several named arrays.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(crate) fn load_npy(npy: &Npy, wanted: &Image, room: Room) -> Result<Images, 
 pub(crate) fn load_npz(npz: &Npz, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let path = &npz.path;
     let mut file = ArrayFile::open(path)?;
-    // The one array of an `.npy` file has no name.
+    // The array of an `.npy` file has no name.
     if file.names() == [""] {
         return Err(DataError::format(
             path,
@@ -51,7 +51,7 @@ pub(crate) fn load_npz(npz: &Npz, wanted: &Image, room: Room) -> Result<Images, 
     Ok(images)
 }
 
-/// The name of a file's only array.
+/// The name of the only array in a file; an error if there are several.
 fn only(file: &ArrayFile, path: &Path, key: &str) -> Result<String, DataError> {
     match file.names() {
         [name] => Ok(name.clone()),
@@ -62,16 +62,16 @@ fn only(file: &ArrayFile, path: &Path, key: &str) -> Result<String, DataError> {
     }
 }
 
-/// An array in a file, as messages call it.
+/// An array in a file, for messages.
 struct Source<'a> {
     path: &'a Path,
     /// Its name, empty in an `.npy` file.
     name: String,
-    /// The setting that says what is black and white.
+    /// The key of the setting that gives the values of black and white.
     key: &'static str,
 }
 
-/// Which axis of an array of images holds the colours.
+/// The axis of an array of images that holds the channels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Layout {
     Grey,
@@ -79,7 +79,7 @@ enum Layout {
     ChannelsFirst,
 }
 
-/// Lengths of the axes of an array of images, by what they are.
+/// The lengths of the axes of an array of images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Axes {
     layout: Layout,
@@ -91,13 +91,13 @@ struct Axes {
 }
 
 impl Axes {
-    /// What the axes of an array are, or why that cannot be known.
+    /// Infers the meaning of the axes; an error if it is not unique.
     fn of(shape: &[usize]) -> Result<Self, String> {
         let axes =
             |layout, [count, height, width, channels]: [usize; 4]| Ok(Self { layout, count, height, width, channels });
         let [n, a, b, c] = match *shape {
             [n, h, w] => {
-                // Of one image, three axes are as likely its own.
+                // With one image, three axes may also be those of a single image.
                 let one = match (n, w) {
                     (3, _) => format!("one image of {h}x{w}, save it as [1, 3, {h}, {w}]"),
                     (_, 3 | 4) if h != w => format!("one image of {n}x{h}, save it as [1, {n}, {h}, {w}]"),
@@ -110,7 +110,7 @@ impl Axes {
             [n, a, b, c] => [n, a, b, c],
             _ => return Err(unknown(shape)),
         };
-        // Alpha comes second: 4 is a size of images too.
+        // Alpha channels are tried second, because 4 may also be the size of an image.
         for colours in [&[1, 3][..], &[4]] {
             match (colours.contains(&a), colours.contains(&c)) {
                 (true, false) => return axes(Layout::ChannelsFirst, [n, b, c, a]),
@@ -180,7 +180,7 @@ impl Source<'_> {
         Ok(Images::new(wanted, pixels, None, source))
     }
 
-    /// Every value as a byte.
+    /// Converts every value to a byte.
     fn pixels(&self, stored: StoredArray, range: Option<[f64; 2]>) -> Result<Vec<u8>, DataError> {
         let (element, key) = (stored.element(), self.key);
         if element == Element::U8 {
@@ -219,7 +219,7 @@ impl Source<'_> {
         }
     }
 
-    /// Whole numbers from 0 to 255, one an image.
+    /// Labels: whole numbers from 0 to 255, one for each image.
     fn labels(&self, array: &Array, count: usize) -> Result<Vec<u8>, DataError> {
         let shape = &array.shape;
         if *shape != [count] && *shape != [count, 1] {
@@ -265,7 +265,7 @@ mod tests {
              [8, 9, 3, 1]"
         );
         assert!(axes(&[3, 8, 9]).expect_err("unclear").contains("if it is one image of 8x9, save it as [1, 3, 8, 9]"));
-        // The ways that are named are clear.
+        // The layouts that the message suggests are not ambiguous.
         for named in [&[1, 8, 9, 3][..], &[8, 9, 3, 1], &[1, 3, 8, 9], &[3, 8, 9, 1]] {
             assert!(axes(named).is_ok(), "{named:?}");
         }

@@ -1,4 +1,4 @@
-//! How much of what a file says of itself is believed.
+//! Upper bounds for sizes that a file declares.
 //!
 //! | what | at most |
 //! | --- | --- |
@@ -7,7 +7,7 @@
 //! | bytes that gzip gives | 2^28 and 200 times those it has read |
 //! | bytes of a path in an archive | 2^12 |
 //!
-//! IDX files are read as far as their header says, members of archives as far as their declared size.
+//! IDX files are read up to the length in their header, members of archives up to their declared size.
 
 use std::fmt;
 
@@ -15,30 +15,30 @@ use fintan_config::{Bytes, Image};
 
 use crate::error::DataError;
 
-/// Pixels of an image.
+/// Largest number of pixels of an image.
 const PIXELS: usize = 1 << 26;
 
-/// Pixels of an image from which on only one is decoded at a time.
+/// Images with at least this many pixels are decoded one at a time.
 pub(crate) const LARGE: u64 = 1 << 22;
 
-/// Bytes of a picture file.
+/// Largest size of a picture file in bytes.
 pub(crate) const FILE: u64 = 1 << 28;
 
-/// Bytes that gzip gives whatever it is given.
+/// Bytes that unpacking gzip may produce in any case.
 pub(crate) const GZIP_FREE: u64 = 1 << 28;
 
-/// Bytes that gzip gives for each it is given: ten times what the headers in an archive of tiny pictures need.
+/// Bytes that unpacking gzip may produce for each byte read: ten times what the headers in an archive of tiny pictures need.
 pub(crate) const GZIP_RATIO: u64 = 200;
 
-/// Bytes of a path.
+/// Largest length of a path in bytes.
 pub(crate) const PATH: usize = 1 << 12;
 
-/// Bytes of memory that images may take, where the system says so.
+/// Bytes of memory that images may use; `None` if the system does not report it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room(pub(crate) Option<f64>);
 
 impl Room {
-    /// Refuses images that cannot be held at the wanted size, before any is made.
+    /// Refuses images that do not fit into memory at the wanted size, before any is allocated.
     pub(crate) fn admit(self, origin: impl fmt::Display, count: usize, wanted: &Image) -> Result<(), DataError> {
         let needed = count as f64 * (wanted.size * wanted.size * wanted.channels) as f64;
         let Some(free) = self.0.filter(|&free| needed > free) else { return Ok(()) };
@@ -47,7 +47,7 @@ impl Room {
     }
 }
 
-/// The sizes of an image as the decoder counts them, or why it is too large.
+/// Height and width as the decoder counts them; an error if the image is too large.
 pub(crate) fn check_pixels(height: usize, width: usize) -> Result<(u32, u32), String> {
     let sizes = [height, width].map(u32::try_from);
     match (height.checked_mul(width), sizes) {

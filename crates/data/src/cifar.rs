@@ -16,7 +16,7 @@ use crate::left_out::{LeftOut, Reason};
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
 
-/// Bytes of a file of names that are looked at.
+/// Largest number of bytes read from a file of class names.
 const NAMES: u64 = 1 << 16;
 
 pub(crate) fn load(cifar: &Cifar, wanted: &Image, room: Room) -> Result<Images, DataError> {
@@ -90,13 +90,13 @@ struct Batches {
 }
 
 impl Batches {
-    /// Those of training are `data_batch_*.bin` (CIFAR-10) and `train.bin` (CIFAR-100). Where there are none, all that are not of
-    /// tests.
+    /// The training batches: `data_batch_*.bin` (CIFAR-10) and `train.bin` (CIFAR-100). If there are none, all batches that
+    /// are not test batches.
     fn of(folder: &Path) -> Result<Self, DataError> {
         let mut batches = Vec::new();
         for entry in fs_err::read_dir(folder)? {
             let path = entry?.path();
-            // Not a pipe, and not what macOS leaves beside a file.
+            // Skips pipes, and files that macOS creates beside other files.
             if is_batch(&path) && path.is_file() {
                 batches.push(path);
             }
@@ -116,7 +116,7 @@ impl Batches {
     }
 }
 
-/// Whether a folder holds CIFAR batches by their names, or other `.bin` files and no pictures or folders.
+/// Whether a folder holds CIFAR batches by their names, or other `.bin` files and neither pictures nor folders.
 #[must_use]
 pub fn holds_batches(folder: &Path) -> bool {
     let Ok(entries) = fs_err::read_dir(folder) else { return false };
@@ -136,12 +136,12 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Whether a name is one of a batch.
+/// Whether a file name is that of a batch.
 fn is_batch(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "bin") && !name(path).starts_with('.')
 }
 
-/// Names of the classes from beside the first batch, if there is a name for every label, and why else there are none.
+/// Names of the classes, from the file beside the first batch. An error with the reason if not every label has a name.
 fn names(
     files: &[PathBuf],
     labels_a_record: usize,

@@ -1,16 +1,16 @@
-//! What can be wrong with a data set.
+//! Errors of data sets.
 
 use std::path::PathBuf;
 
 use fintan_config::Bytes;
 
-/// Why a data set cannot be used.
+/// The error for a data set that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The file system said no.
+    /// An error of the file system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The file is not of its format.
+    /// The file violates its format.
     #[error("`{}` {message}", path.display())]
     Format {
         /// The file.
@@ -18,20 +18,20 @@ pub enum DataError {
         /// What was found and what is needed.
         message: String,
     },
-    /// No image at all.
+    /// The folder or archive holds no readable image.
     #[error("`{}` holds no readable PNG or JPEG image{}", path.display(), because(first.as_deref(), left_out))]
     NoImage {
         /// The folder or archive.
         path: PathBuf,
         /// The first file that could not be read, and why.
         first: Option<Box<(PathBuf, String)>>,
-        /// What is left out, in words.
+        /// Messages about the files that are left out.
         left_out: Vec<String>,
     },
     /// An array cannot be read.
     #[error(transparent)]
     Arrays(fintan_arrays::ArrayError),
-    /// An image does not fit the wanted size.
+    /// An image cannot be brought to the wanted size.
     #[error("`{}` is {width}x{height}, which `image.fit = \"{fit}\"` cannot bring to {size}x{size}", path.display())]
     Fit {
         /// The file.
@@ -40,7 +40,7 @@ pub enum DataError {
         width: u32,
         /// Its rows.
         height: u32,
-        /// The setting.
+        /// The value of `image.fit`.
         fit: &'static str,
         /// Wanted rows and columns.
         size: usize,
@@ -51,36 +51,36 @@ pub enum DataError {
          but {free} is free"
     )]
     Memory {
-        /// The data set, in words.
+        /// A description of the data set.
         origin: String,
-        /// Images found.
+        /// Number of images found.
         count: usize,
         /// Wanted rows and columns.
         size: usize,
         /// Wanted channels.
         channels: usize,
-        /// What they take.
+        /// Bytes that the images need.
         needed: Bytes,
-        /// What there is.
+        /// Bytes that are free.
         free: Bytes,
     },
     /// Labels do not fit the task.
     #[error("{origin} {message}")]
     Labels {
-        /// The data set, in words.
+        /// A description of the data set.
         origin: String,
         /// What was found and what is needed.
         message: String,
     },
-    /// The source does not hold what it is asked for.
+    /// The source cannot provide what the configuration asks for.
     #[error("{0}")]
     Refused(String),
-    /// Fewer images than a batch.
+    /// The data set has fewer images than one batch.
     #[error("the data set holds {found} images, fewer than one batch of {needed}")]
     TooFew {
-        /// Images found.
+        /// Number of images found.
         found: usize,
-        /// Images of a batch.
+        /// Number of images in a batch.
         needed: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! Any decoded image as `size` x `size` bytes of 1 or 3 channels.
+//! Converts a decoded image to `size` x `size` bytes with 1 or 3 channels.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use image::{DynamicImage, RgbImage};
 
 use crate::error::DataError;
 
-/// Brings an image to the experiment's size and channels: rows, columns, channels.
+/// Converts an image to the size and channels of the experiment, in the order rows, columns, channels.
 ///
-/// Transparent pixels are laid over the background; grey is the luma of the colours.
+/// Transparent pixels are blended with the background; grey is the luma of the colours.
 pub(crate) fn fit(decoded: DynamicImage, wanted: &Image, path: &Path) -> Result<Vec<u8>, DataError> {
     let size = u32::try_from(wanted.size).expect("checked to be at most 4096");
     let opaque = over_background(decoded, wanted.background);

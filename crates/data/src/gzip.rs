@@ -1,4 +1,4 @@
-//! Gzip as `gzip -d` reads it: members one after the other, padding and garbage behind them left alone.
+//! Unpacks gzip as `gzip -d` does: members one after the other; padding and garbage after them are ignored.
 
 use std::io::{self, BufRead, Read};
 
@@ -6,17 +6,17 @@ use flate2::bufread::GzDecoder;
 
 use crate::bounds::{GZIP_FREE, GZIP_RATIO};
 
-/// The two bytes that every member begins with.
+/// The first two bytes of every member.
 pub(crate) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Unpacks what it reads.
+/// A reader that unpacks gzip data.
 pub(crate) struct Gunzip<R> {
     member: Option<GzDecoder<Counted<R>>>,
     given: u64,
     garbage: bool,
 }
 
-/// A reader that counts, and to which bytes that were looked at can be given back.
+/// A reader that counts bytes and accepts unread bytes back.
 struct Counted<R> {
     back: Vec<u8>,
     inner: R,
@@ -29,7 +29,7 @@ impl<R: BufRead> Gunzip<R> {
         Self { member: Some(GzDecoder::new(counted)), given: 0, garbage: false }
     }
 
-    /// Whether something that is no gzip and not only zeros follows the last member, once the end has been read.
+    /// Whether data other than gzip and zeros follow the last member; valid after the end has been read.
     pub(crate) fn has_garbage(&self) -> bool {
         self.garbage
     }
@@ -114,7 +114,7 @@ mod tests {
         encoder.finish().expect("in memory")
     }
 
-    /// What is unpacked, and whether garbage follows, with buffers of one byte and of many.
+    /// Unpacks `bytes`, with buffers of one byte and of many. Also returns whether garbage follows.
     fn unpacked(bytes: &[u8]) -> io::Result<(Vec<u8>, bool)> {
         let read = |capacity| {
             let mut gunzip = Gunzip::new(io::BufReader::with_capacity(capacity, bytes));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_unpacks_without_end_is_stopped() {
-        // Members of zeros, one after the other, repeated: 1000 to 1.
+        // Members of zeros, one after the other, compressed 1000 to 1.
         let member = packed(&vec![0; 1 << 24]);
         let error = io::copy(&mut Gunzip::new(&member.repeat(24)[..]), &mut io::sink()).expect_err("stopped");
         assert!(error.to_string().contains("more than 200 times its size"), "{error}");

@@ -1,6 +1,6 @@
 //! IDX files, the format of MNIST, Fashion-MNIST, KMNIST and EMNIST, plain or gzip.
 //!
-//! `00 00 08 n`, then n big-endian sizes of 4 bytes, then the bytes.
+//! The format: `00 00 08 n`, then n big-endian sizes of 4 bytes, then the values as bytes.
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -52,15 +52,15 @@ pub(crate) fn load(idx: &Idx, wanted: &Image, room: Room) -> Result<Images, Data
     Ok(images)
 }
 
-/// What an IDX file of unsigned bytes holds.
+/// The content of an IDX file of unsigned bytes.
 struct Content {
     sizes: Vec<usize>,
     bytes: Vec<u8>,
-    /// Whether something follows gzip data that is none.
+    /// Whether bytes that are not gzip data follow the gzip data.
     garbage: bool,
 }
 
-/// Reads an IDX file with `axes` sizes as far as its header says, and one byte more.
+/// Reads an IDX file with `axes` sizes, up to the length in its header and one byte more.
 fn read(path: &Path, axes: usize, what: &str) -> Result<Content, DataError> {
     let mut file = BufReader::new(fs_err::File::open(path)?);
     if !file.fill_buf()?.starts_with(&gzip::MAGIC) {
@@ -95,7 +95,7 @@ fn content(from: &mut impl io::Read, axes: usize, what: &str) -> Result<(Vec<usi
     let Some(count) = count.filter(|&n| n < isize::MAX as usize) else {
         return Err(format!("is truncated or damaged: its header {sizes:?} needs more bytes than can be"));
     };
-    // One byte more tells what is too long, and has gzip compare its checksum.
+    // The extra byte shows whether the file is too long, and makes gzip compare its checksum.
     let mut bytes = Vec::new();
     from.take(count as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     let (found, expected) = (needed + bytes.len(), needed + count);

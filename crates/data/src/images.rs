@@ -17,17 +17,17 @@ pub struct Images {
     pub size: usize,
     /// 1 (grey) or 3 (RGB).
     pub channels: usize,
-    /// Where they come from, in words.
+    /// A description of their source.
     pub source: String,
-    /// A class for each image, where the source has any.
+    /// The label of each image; `None` if the source has no labels.
     pub labels: Option<Vec<u8>>,
-    /// Names of the classes in the order of their labels, where the source has names.
+    /// Names of the classes in the order of their labels; `None` if the source has no names.
     pub classes: Option<Vec<String>>,
-    /// Files that could not be decoded, and why.
+    /// Files that could not be decoded, with the reason.
     pub unreadable: Vec<(PathBuf, String)>,
-    /// Files that are no part of the set, and why.
+    /// Files that do not belong to the data set, with the reason.
     pub left_out: LeftOut,
-    /// What else is to be known of the source, such as why there are no labels.
+    /// Other remarks about the source, such as the reason for missing labels.
     pub notes: Vec<String>,
     pixels: Vec<u8>,
 }
@@ -39,11 +39,11 @@ impl Images {
         Self { size, channels, source, labels, classes: None, unreadable, left_out, notes, pixels }
     }
 
-    /// Reads a data set and brings every image to the wanted form.
+    /// Reads a data set and converts every image to the wanted form.
     ///
     /// # Errors
-    /// Files that are missing, truncated or of another format, images that do not fit, no image at all; images that take more
-    /// than the `free` bytes of memory, where that is known.
+    /// Files that are missing, truncated or of another format; images that do not fit; no image at all; images that need
+    /// more than the `free` bytes of memory, if these are known.
     pub fn load(data: &DataSource, wanted: &Image, free: Option<f64>) -> Result<Self, DataError> {
         let room = Room(free);
         match data {
@@ -61,7 +61,7 @@ impl Images {
         }
     }
 
-    /// What a user should know of the files: those that could not be read, those that are left out, and why.
+    /// Remarks for the user about the files: files that could not be read or are left out, with the reasons.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let failed = self.unreadable.first().map(|(path, why)| {
@@ -72,7 +72,7 @@ impl Images {
         failed.into_iter().chain(left_out).chain(self.notes.iter().cloned()).collect()
     }
 
-    /// What a class is called.
+    /// The name of a class.
     #[must_use]
     pub fn class_name(&self, label: u8) -> String {
         let name = self.classes.as_ref().and_then(|names| names.get(usize::from(label)));
@@ -85,7 +85,7 @@ impl Images {
         self.pixels.len() / self.image_len()
     }
 
-    /// Whether there is no image; [`Images::load`] never returns that.
+    /// Whether the data set is empty; [`Images::load`] never returns an empty data set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pixels.is_empty()
@@ -101,14 +101,14 @@ impl Images {
         &self.pixels[i * self.image_len()..(i + 1) * self.image_len()]
     }
 
-    /// A number that tells data sets apart, of sizes, pixels and labels; see [`fingerprint`].
+    /// A hash of sizes, pixels and labels that identifies the data set; see [`fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let [size, channels] = [self.size as u64, self.channels as u64].map(u64::to_le_bytes);
         fingerprint(&[&size, &channels, &self.pixels, self.labels.as_deref().unwrap_or_default()])
     }
 
-    /// Images as values in [-1, 1], mirrored where `mirrored` says so.
+    /// Images as values in [-1, 1]. Image i is mirrored if `mirrored[i]` is true.
     ///
     /// # Shapes
     /// - returns `[indices, rows, columns, channels]`
@@ -131,20 +131,20 @@ impl Images {
     }
 }
 
-/// A number that tells bytes apart from others, the same on every machine: FNV-1a, 64 bits.
+/// A hash of bytes, the same on every machine: FNV-1a, 64 bits.
 #[must_use]
 pub fn fingerprint(parts: &[&[u8]]) -> u64 {
     parts.iter().copied().flatten().fold(FNV_BASIS, |hash, &byte| fnv(hash, u64::from(byte)))
 }
 
-/// A number that tells single-precision values apart from others, the same on every machine: FNV-1a with a step for the bits
-/// of each value instead of each byte.
+/// A hash of single-precision values, the same on every machine: FNV-1a with one step for the bits of each value instead of
+/// one for each byte.
 #[must_use]
 pub fn fingerprint_of_values(values: &[f32]) -> u64 {
     values.iter().fold(FNV_BASIS, |hash, value| fnv(hash, u64::from(value.to_bits())))
 }
 
-/// Where FNV-1a starts.
+/// The initial value of FNV-1a.
 const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// A step of FNV-1a.
@@ -164,7 +164,8 @@ mod tests {
         assert_eq!(fingerprint(&[b"foo", b"bar"]), 0x8594_4171_f739_67e8);
     }
 
-    /// Folders of `fintan moments` hold such numbers, so they must not change. The value was computed with Python's integers.
+    /// Folders of `fintan moments` store such hashes, so they must not change. The value was computed with Python's
+    /// integers.
     #[test]
     fn fingerprints_of_values_stay_as_they_are_in_files() {
         assert_eq!(fingerprint_of_values(&[1.0, -0.5]), 0x0833_2794_ad6b_6fed);

@@ -1,13 +1,13 @@
-//! Whether all pixels of a JPEG are in its file.
+//! Checks that a JPEG file contains all pixels.
 //!
-//! Decoders paint what is missing grey and say nothing. Here the codes of every scan are followed to the last block, without
-//! computing a pixel (ITU-T T.81, annexes F and G).
+//! Decoders fill missing pixels with grey and report no error. This check follows the codes of every scan to the last block,
+//! without computing pixels (ITU-T T.81, annexes F and G).
 
-/// Walks through a JPEG and finds out where it ends too early. Kinds that are not followed (arithmetic codes, lossless) and bytes
-/// behind the end are left to the decoder.
+/// Follows the codes of a JPEG and finds data that end too early. Kinds of JPEG that are not followed (arithmetic coding,
+/// lossless) and bytes after the end are left to the decoder.
 ///
 /// # Errors
-/// What is missing, in words.
+/// A description of what is missing.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     let mut walk = Walk { bytes, at: 2, ..Walk::default() };
     match walk.run() {
@@ -19,18 +19,18 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// The data end before the picture does.
+    /// The data end before the picture is complete.
     Ended,
-    /// Bits that are no code of their table.
+    /// The bits form no code of the table.
     Code,
 }
 
-/// Codes of a Huffman table.
+/// The codes of a Huffman table.
 #[derive(Clone)]
 struct Table {
-    /// For each byte: length and symbol of the code that it begins with; length 0 if that is longer.
+    /// For each byte: length and symbol of the code at its start; length 0 if the code is longer than a byte.
     short: [(u8, u8); 256],
-    /// For each length: the code behind its last one, and what is added to a code for its symbol's place.
+    /// For each length: one more than the last code, and the offset from a code to the index of its symbol.
     long: [(u32, i32); 17],
     symbols: Vec<u8>,
 }
@@ -62,13 +62,13 @@ impl Table {
 struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The next bits, the first of them on top.
+    /// The next bits, starting with the most significant one.
     ahead: u64,
     count: u32,
 }
 
 impl Bits<'_> {
-    /// Takes bytes up to the next marker.
+    /// Reads bytes up to the next marker.
     fn fill(&mut self) {
         while self.count <= 56 {
             let (byte, len) = match (self.bytes.get(self.at), self.bytes.get(self.at + 1)) {
@@ -116,11 +116,11 @@ impl Bits<'_> {
                 return table.symbols.get(place).copied().ok_or(Fault::Code);
             }
         }
-        // Behind the last bit there are zeros here, which would have been a code.
+        // Zeros follow the last bit here, and they would have completed a code.
         Err(if self.count < 16 { Fault::Ended } else { Fault::Code })
     }
 
-    /// Goes behind the next restart marker.
+    /// Moves to the position after the next restart marker.
     fn restart(&mut self) -> Result<(), Fault> {
         (self.ahead, self.count) = (0, 0);
         let at = marker(self.bytes, self.at).ok_or(Fault::Ended)?;
@@ -132,7 +132,7 @@ impl Bits<'_> {
     }
 }
 
-/// Where the next marker stands among the codes: 0xff, and then neither 0 nor another 0xff.
+/// The position of the next marker among the codes: 0xff followed by neither 0 nor another 0xff.
 fn marker(bytes: &[u8], from: usize) -> Option<usize> {
     let pairs = bytes.get(from..)?.windows(2);
     pairs.into_iter().position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff)).map(|at| from + at)
@@ -140,20 +140,20 @@ fn marker(bytes: &[u8], from: usize) -> Option<usize> {
 
 struct Component {
     id: u8,
-    /// Blocks of an interleaved unit, across and down.
+    /// Number of blocks in an interleaved unit, across and down.
     sampling: [usize; 2],
-    /// Blocks across and down where it has a scan of its own.
+    /// Number of blocks across and down in a scan of this component alone.
     blocks: [usize; 2],
-    /// Of progressive pictures: which coefficients of a block are not zero so far.
+    /// For progressive pictures: the coefficients of each block that are nonzero so far.
     known: Vec<u64>,
-    /// Whether a scan has given its first coefficients.
+    /// Whether a scan with its first coefficients has been read.
     seen: bool,
 }
 
 struct Frame {
     progressive: bool,
     components: Vec<Component>,
-    /// Interleaved units across and down.
+    /// Number of interleaved units, across and down.
     units: [usize; 2],
 }
 
@@ -165,13 +165,13 @@ struct Walk<'a> {
     alternating: [Option<Table>; 4],
     restart: usize,
     frame: Option<Frame>,
-    /// Whether a part of the picture cannot be followed.
+    /// Whether some part of the picture cannot be followed.
     unknown: bool,
 }
 
-/// A scan's settings.
+/// The settings of a scan.
 struct Scan {
-    /// Component, and its tables of direct and of alternating coefficients.
+    /// For each component: its index, and the indices of its DC and AC tables.
     parts: Vec<(usize, usize, usize)>,
     first: usize,
     last: usize,
@@ -181,7 +181,7 @@ struct Scan {
 impl Walk<'_> {
     fn run(&mut self) -> Result<(), Fault> {
         loop {
-            // Bytes that are no marker are passed over, as decoders do.
+            // Bytes that are not a marker are skipped, as decoders do.
             let Some(at) = marker(self.bytes, self.at) else {
                 return self.without_end();
             };
@@ -207,13 +207,13 @@ impl Walk<'_> {
         }
     }
 
-    /// At the mark of the end: every component must have been seen.
+    /// At the end marker: every component must have been read.
     fn end(&self) -> Result<(), Fault> {
         let missing = self.frame.as_ref().is_some_and(|frame| frame.components.iter().any(|c| !c.seen));
         if missing && !self.unknown { Err(Fault::Ended) } else { Ok(()) }
     }
 
-    /// At the end of the file without that mark: fine only where all codes have been followed and nothing is left.
+    /// At the end of the file without an end marker: valid only if all codes have been followed and no byte is left.
     fn without_end(&self) -> Result<(), Fault> {
         let sequential = self.frame.as_ref().is_some_and(|frame| !frame.progressive);
         let left = self.bytes.len().saturating_sub(self.at);
@@ -258,7 +258,7 @@ impl Walk<'_> {
         self.frame = Some(Frame { progressive, components: components.collect(), units });
     }
 
-    /// Follows a scan, or passes over it.
+    /// Follows a scan, or skips it.
     fn scan(&mut self, body: &[u8]) -> Result<(), Fault> {
         if self.unknown {
             return Ok(());
@@ -270,7 +270,7 @@ impl Walk<'_> {
         self.follow(&scan)
     }
 
-    /// The settings of a scan, if it can be followed.
+    /// The settings of a scan; `None` if the scan cannot be followed.
     fn settings(&self, body: &[u8]) -> Option<Scan> {
         let frame = self.frame.as_ref()?;
         let (&count, rest) = body.split_first()?;
@@ -339,13 +339,13 @@ impl Walk<'_> {
         for &(place, ..) in &scan.parts {
             frame.components[place].seen |= scan.first == 0;
         }
-        // Whole bytes that were looked at and not needed are left.
+        // Whole bytes that were read ahead but not used are returned.
         *at = bits.at - (bits.count / 8) as usize;
         Ok(())
     }
 }
 
-/// All coefficients of a block.
+/// All coefficients of a block (sequential mode).
 fn sequential(bits: &mut Bits, direct: &Table, alternating: &Table) -> Result<(), Fault> {
     let size = bits.symbol(direct)?;
     bits.bits(u32::from(size).min(16))?;
@@ -362,7 +362,7 @@ fn sequential(bits: &mut Bits, direct: &Table, alternating: &Table) -> Result<()
     Ok(())
 }
 
-/// A band of coefficients for the first time.
+/// A band of coefficients in its first scan (progressive mode).
 fn first(bits: &mut Bits, table: &Table, scan: &Scan, known: &mut u64, bands: &mut u32) -> Result<(), Fault> {
     if *bands > 0 {
         *bands -= 1;
@@ -386,7 +386,7 @@ fn first(bits: &mut Bits, table: &Table, scan: &Scan, known: &mut u64, bands: &m
     Ok(())
 }
 
-/// One more bit of the coefficients of a band.
+/// One more bit for the coefficients of a band (progressive mode).
 fn refined(bits: &mut Bits, table: &Table, scan: &Scan, known: &mut u64, bands: &mut u32) -> Result<(), Fault> {
     let mut k = scan.first;
     if *bands == 0 {

@@ -1,35 +1,35 @@
-//! What of a folder or an archive is no part of the data set, and why.
+//! Files of a folder or an archive that do not belong to the data set, with the reasons.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Why a file is left out.
+/// The reason why a file is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Its name begins with a dot, or is one that a system leaves behind.
+    /// Its name starts with a dot, or belongs to a file of the operating system.
     Hidden,
-    /// A picture of a format that is not read.
+    /// A picture in a format that is not read.
     OtherFormat,
-    /// Not a picture by its name.
+    /// Its name is not that of a picture.
     NoPicture,
-    /// A picture beside the folders that are classes.
+    /// A picture beside the class folders.
     BesideClasses,
-    /// A link to a file or folder that is taken already, or a path that an archive holds again.
+    /// A link to a file or folder that is already taken, or a path that occurs again in an archive.
     Repeated,
-    /// A link to a folder that holds the data set.
+    /// A link to a folder that contains the data set.
     Above,
     /// A link to nothing.
     Dangling,
     /// A pipe, device or socket.
     Special,
-    /// A path that leads out of its archive, or is longer than paths are.
+    /// A path that leads out of its archive, or is too long.
     Path,
-    /// Test images of a data set whose training images are read.
+    /// Test images of a data set from which only training images are read.
     Test,
 }
 
 impl Reason {
-    /// Every reason, in the order in which they are told.
+    /// Every reason, in the order of messages.
     const ALL: [Self; 10] = [
         Self::BesideClasses,
         Self::OtherFormat,
@@ -43,7 +43,7 @@ impl Reason {
         Self::Hidden,
     ];
 
-    /// The reason, in words that follow a number of files.
+    /// The reason as words that follow a number of files.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ pub struct LeftOut {
     files: BTreeMap<Reason, Vec<PathBuf>>,
 }
 
-/// Files that are named for each reason.
+/// Number of files that a message names for each reason.
 const NAMED: usize = 3;
 
 impl LeftOut {
@@ -81,13 +81,13 @@ impl LeftOut {
         }
     }
 
-    /// Whether nothing is left out.
+    /// Whether no file is left out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// Reasons, with all files that each holds for, in the order of their paths.
+    /// Every reason with its files, in the order of their paths.
     pub fn groups(&self) -> impl Iterator<Item = (Reason, Vec<&Path>)> {
         Reason::ALL.into_iter().filter_map(|reason| {
             let mut paths: Vec<&Path> = self.files.get(&reason)?.iter().map(PathBuf::as_path).collect();
@@ -96,7 +96,7 @@ impl LeftOut {
         })
     }
 
-    /// A line for each reason: how many, why, the first names.
+    /// One line for each reason: the number of files, the reason, and the first names.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let line = |(reason, paths): (Reason, Vec<&Path>)| {

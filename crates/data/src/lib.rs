@@ -1,8 +1,8 @@
 //! Image data sets as batches in [-1, 1], and inputs with targets.
 //!
-//! A set is decoded once, to bytes in memory ([`Images`]), and walked through in an order that depends on a seed alone
-//! ([`Order`]). Batches are channels last, `[batch, rows, columns, channels]`, as networks take them. A supervised task
-//! has its samples on the host ([`TaskData`]), a subset of such a set or drawn.
+//! A data set is decoded once, to bytes in memory ([`Images`]), and visited in an order that depends only on a seed
+//! ([`Order`]). Batches are channels last, `[batch, rows, columns, channels]`, the layout of networks. The samples of a
+//! supervised task are on the host ([`TaskData`]); they are a subset of such a set, or drawn at random.
 
 mod arrays;
 mod bounds;

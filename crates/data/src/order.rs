@@ -1,10 +1,10 @@
-//! The order in which images are seen: a new shuffle every epoch, from a seed on the host.
+//! The order of the images in training: a new shuffle in every epoch, from a seed, on the host.
 
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;
 
-/// An endless walk through a data set; its whole state is the number of images seen.
+/// An endless sequence of image indices; its state is the number of images seen.
 #[derive(Debug, Clone)]
 pub struct Order {
     seed: u64,
@@ -14,7 +14,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// The order of `count` images that `seed` gives, after `seen` of them.
+    /// The order of `count` images for `seed`, after `seen` images.
     ///
     /// # Panics
     /// If there is no image.
@@ -26,13 +26,13 @@ impl Order {
         order
     }
 
-    /// Images seen so far: what a checkpoint stores.
+    /// Number of images seen so far, which a checkpoint stores.
     #[must_use]
     pub fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// The next `n` images. Epochs run into one another: every image is seen equally often.
+    /// The next `n` images. Epochs follow each other without a gap, so every image is seen equally often.
     pub fn take(&mut self, n: usize) -> Vec<usize> {
         (0..n)
             .map(|_| {

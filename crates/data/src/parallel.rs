@@ -1,6 +1,6 @@
-//! Work on many images at once.
+//! Processes many images in parallel.
 
-/// What `one` makes of each item, in their order. All processors take part.
+/// Applies `one` to each item on all processors; the results are in the order of the items.
 pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, one: impl Fn(T) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = items.len().div_ceil(threads).max(1);

@@ -1,4 +1,4 @@
-//! A PNG or JPEG file as the image that a viewer shows.
+//! Decodes a PNG or JPEG file to the image that a viewer shows.
 
 use std::io::Cursor;
 use std::sync::{Mutex, PoisonError};
@@ -9,17 +9,17 @@ use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits};
 use crate::bounds::{LARGE, check_pixels};
 use crate::jpeg;
 
-/// Decodes pictures, of large ones only one at a time.
+/// Decodes pictures; large ones are decoded one at a time.
 #[derive(Default)]
 pub(crate) struct Decoder {
     large: Mutex<()>,
 }
 
 impl Decoder {
-    /// What `then` makes of the image in these bytes, which is turned as the file says.
+    /// Decodes the image in `bytes`, applies the orientation in the file, and returns the result of `then` on the image.
     ///
     /// # Errors
-    /// Why there is no image, in words.
+    /// A description of why there is no image.
     pub(crate) fn decode<R>(&self, bytes: &[u8], then: impl FnOnce(DynamicImage) -> R) -> Result<R, String> {
         let format = match image::guess_format(bytes) {
             Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
@@ -28,7 +28,7 @@ impl Decoder {
             Err(_) => return Err("is no PNG and no JPEG file".into()),
         };
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-        // Sizes are checked before the decoder takes memory for them; this holds back comments and profiles.
+        // Sizes are checked before the decoder allocates memory for pixels; this limit is for comments and profiles.
         let mut limits = Limits::default();
         limits.max_alloc = Some(1 << 30);
         reader.limits(limits);
@@ -49,7 +49,7 @@ impl Decoder {
     }
 }
 
-/// The chunk `eXIf` of a PNG, which may stand in front of the pixels or behind them.
+/// The chunk `eXIf` of a PNG, which may come before or after the pixels.
 fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
     const SIGNATURE: usize = 8;
     let mut rest = bytes.get(SIGNATURE..)?;
@@ -77,12 +77,12 @@ mod tests {
         Decoder::default().decode(bytes, |image| image)
     }
 
-    /// A picture with one dark corner, as 8x8 blocks that JPEG keeps.
+    /// A picture with one dark corner, made of 8x8 blocks that JPEG preserves.
     fn upright() -> RgbImage {
         RgbImage::from_fn(24, 16, |x, y| Rgb([if x < 8 && y < 8 { 10 } else { 200 }, (x * 5) as u8, (y * 5) as u8]))
     }
 
-    /// What must be stored for a viewer that applies `orientation` to show `shown`.
+    /// The stored image for which a viewer that applies `orientation` shows `shown`.
     fn stored(shown: &RgbImage, orientation: Orientation) -> RgbImage {
         let inverse = if orientation == Orientation::Rotate90 {
             Orientation::Rotate270
@@ -96,7 +96,7 @@ mod tests {
         image.into_rgb8()
     }
 
-    /// An Exif chunk that holds an orientation alone.
+    /// An Exif chunk that contains only an orientation.
     fn exif(orientation: u8, big_endian: bool) -> Vec<u8> {
         if big_endian {
             [&b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[orientation], &[0; 6]].concat()
@@ -156,7 +156,7 @@ mod tests {
                 assert!(difference.is_some_and(|d| d < 40), "{number}: {difference:?}");
             }
         }
-        // What is no orientation turns nothing.
+        // An invalid orientation turns nothing.
         assert_eq!(decode(&jpeg(&shown, Some(exif(9, true)))).expect("sound").into_rgb8().dimensions(), (24, 16));
     }
 
@@ -165,7 +165,7 @@ mod tests {
         let noise = RgbImage::from_fn(64, 48, |x, y| Rgb([(x * y * 37) as u8, (x * 91 + y * 13) as u8, (x ^ y) as u8]));
         let whole = jpeg(&noise, None);
         let image = decode(&whole).expect("sound");
-        // The mark of the end alone may be missing: every pixel is there.
+        // Only the end marker may be missing: every pixel is there.
         for behind in [0, 1, 2] {
             assert_eq!(decode(&whole[..whole.len() - behind]).expect("complete"), image);
         }
@@ -174,7 +174,7 @@ mod tests {
         }
         for len in [whole.len() / 2, whole.len() - 10, whole.len() * 9 / 10] {
             let cut = &whole[..len];
-            // Also where something closed the file, or it was filled up with zeros.
+            // The check also works if the truncated file has an end marker or was filled up with zeros.
             for bytes in [cut.to_vec(), [cut, &[0xff, 0xd9]].concat(), [cut, &[0; 9000]].concat()] {
                 let error = decode(&bytes).expect_err("cut");
                 assert!(error.starts_with("is cut short") || error.starts_with("is damaged"), "{len}: {error}");

@@ -1,7 +1,7 @@
-//! The built-in set: twelve kinds of shapes, drawn with continuous variation of place, size, angle, stroke and shade.
+//! The built-in data set: twelve kinds of shapes with continuously varying position, size, angle, stroke and shade.
 //!
-//! Each is a signed distance, anti-aliased over one pixel, so that the same drawing looks the same at any size. An image
-//! depends on the set's seed and its own number only.
+//! Each shape is a signed distance, anti-aliased over one pixel, so a drawing looks the same at any size. An image depends
+//! only on the seed of the set and on its own index.
 
 use fintan_config::{Image, Shapes};
 use rand::{RngExt, SeedableRng as _};
@@ -74,7 +74,7 @@ impl Drawing {
                 let colour = [0, 1, 2].map(|c| self.paper[c] + coverage * (self.ink[c] - self.paper[c]));
                 let byte = |v: f64| (255.0 * v.clamp(0.0, 1.0)).round() as u8;
                 match wanted.channels {
-                    // The value of the colour, not its luma: grey drawings keep the full range of shades.
+                    // The value of the colour instead of its luma: grey drawings keep the full range of shades.
                     1 => pixels.push(byte(colour.into_iter().fold(0.0, f64::max))),
                     _ => pixels.extend(colour.map(byte)),
                 }
@@ -122,7 +122,7 @@ fn square([x, y]: [f64; 2], half: f64) -> f64 {
 fn polygon([x, y]: [f64; 2], corners: usize, outer: f64, inner: f64) -> f64 {
     use std::f64::consts::PI;
     let sector = PI / corners as f64;
-    // Fold into half a sector: the outer corner at angle 0, the inner one (or the middle of a side) at `sector`.
+    // Fold into half a sector: the outer corner is at angle 0, the inner one (or the middle of a side) at `sector`.
     let angle = x.atan2(-y).rem_euclid(2.0 * sector);
     let angle = angle.min(2.0 * sector - angle);
     let length = x.hypot(y);
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Classes differ more from one another than drawings of one class, measured where it is easy: at equal settings.
+    /// Classes differ more from one another than drawings of one class do. Measured at equal settings, the easy case.
     #[test]
     fn classes_are_distinct() {
         let drawn: Vec<Vec<u8>> = (0..CLASSES.len())

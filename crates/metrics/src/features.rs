@@ -1,4 +1,4 @@
-//! Features of images, as some network sees them.
+//! Features of images, computed by a network.
 
 use crate::MetricError;
 
@@ -7,7 +7,7 @@ use crate::MetricError;
 pub struct Features {
     /// The values.
     pub values: Vec<f64>,
-    /// Features of an image.
+    /// Number of features of an image.
     pub width: usize,
 }
 
@@ -18,7 +18,7 @@ impl Features {
         self.values.len() / self.width.max(1)
     }
 
-    /// Whether there is none.
+    /// Whether there are no images.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
@@ -68,7 +68,7 @@ impl Features {
         covariance.into_iter().map(|sum| sum / divisor).collect()
     }
 
-    /// Fails unless two sets have as many features, `needed` images each, and finite values.
+    /// Checks that two sets have the same number of features, at least `needed` images each, and finite values.
     pub(crate) fn check(&self, other: &Self, metric: &'static str, needed: usize) -> Result<(), MetricError> {
         if self.width != other.width {
             let (first, second) = ([self.len(), self.width], [other.len(), other.width]);
@@ -85,9 +85,9 @@ impl Features {
     }
 }
 
-/// One shift for each feature and one factor for all: `(f - mean) / scale`.
+/// A shift for each feature and a common factor: `(f - mean) / scale`.
 ///
-/// A factor of its own for each feature would blow up those that hardly ever move, and they would then rule every distance.
+/// A separate factor for each feature would enlarge features that hardly vary, and these would dominate every distance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scale {
     mean: Vec<f64>,
@@ -95,7 +95,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// That of a reference set: its means, and the root of its mean variance.
+    /// The scale of a reference set: its means, and the square root of its mean variance.
     #[must_use]
     pub fn of(reference: &Features) -> Self {
         let covariance = reference.covariance();
@@ -104,7 +104,7 @@ impl Scale {
         Self { mean: reference.mean(), scale: if scale > 0.0 { scale } else { 1.0 } }
     }
 
-    /// Features on this scale.
+    /// Applies the scale to features.
     #[must_use]
     pub fn apply(&self, features: &Features) -> Features {
         let row = |row: &[f64]| row.iter().zip(&self.mean).map(|(v, m)| (v - m) / self.scale).collect::<Vec<_>>();

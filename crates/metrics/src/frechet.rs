@@ -10,11 +10,12 @@ const NAME: &str = "the Fréchet distance";
 ///
 /// `|μ₁ - μ₂|² + tr(C₁ + C₂ - 2 (C₁^½ C₂ C₁^½)^½)`
 ///
-/// with covariances of divisor n - 1. The root is that of a symmetric matrix, so no complex number comes up. It has a
-/// bias that falls with the number of samples: compare values of one number only.
+/// with covariances of divisor n - 1. The square root is that of a symmetric matrix, so no complex numbers occur. The
+/// distance has a bias that falls with the number of samples: compare only values from the same number of samples.
 ///
 /// # Errors
-/// Fewer samples than features and one (the covariance has no full rank then), sets of different widths, values that are not finite.
+/// Fewer than width + 1 samples (the covariance then has not full rank), sets of different widths, values that are not
+/// finite.
 pub fn frechet_distance(a: &Features, b: &Features) -> Result<f64, MetricError> {
     a.check(b, NAME, a.width + 1)?;
     let d = a.width;
@@ -25,7 +26,7 @@ pub fn frechet_distance(a: &Features, b: &Features) -> Result<f64, MetricError> 
     });
     let eigen = first.self_adjoint_eigen(Side::Lower).map_err(|_| MetricError::NotFinite(NAME))?;
     let (vectors, values) = (eigen.U(), eigen.S());
-    // U diag(√λ): its product with its transpose is C₁, as good a root as the symmetric one.
+    // U diag(√λ): its product with its transpose is C₁, so it can replace the symmetric square root.
     let root = Mat::<f64>::from_fn(d, d, |i, j| vectors[(i, j)] * values[j].max(0.0).sqrt());
     let between = root.transpose() * &second * &root;
     let products = between.self_adjoint_eigenvalues(Side::Lower).map_err(|_| MetricError::NotFinite(NAME))?;

@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use crate::{Features, MetricError, Tick};
 
-/// The squared maximum mean discrepancy under `k(x, y) = (x·y / d + 1)³` (KID; Binkowski et al. 2018), by the estimator
-/// without bias, over all samples at once rather than a mean over subsets. It can be slightly negative.
+/// The squared maximum mean discrepancy under `k(x, y) = (x·y / d + 1)³` (KID; Binkowski et al. 2018). The unbiased
+/// estimator runs over all samples at once, not over the mean of subsets. It can be slightly negative.
 ///
 /// # Errors
 /// Fewer than two samples, sets of different widths, values that are not finite.

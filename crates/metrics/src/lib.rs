@@ -10,8 +10,8 @@
 //! | precision and recall | features | [`precision_recall`], Kynkaanniemi et al. 2019 |
 //! | classes hit | classes | [`modes()`], Metz et al. 2017 |
 //!
-//! Nothing here knows a network or a device: where features come from is the caller's business, and so is saying it beside
-//! the number. What takes long calls a [`Tick`] as it goes.
+//! This crate uses no network and no device. The caller computes the features, and reports which features they are. Long
+//! computations call a [`Tick`] as they progress.
 
 mod features;
 mod frechet;
@@ -33,10 +33,10 @@ pub use samples::{Measures, Samples};
 pub use sliced_wasserstein::{Directions, PATCH, Rows, patches, sliced_wasserstein};
 pub use spread::mean_and_spread;
 
-/// Told as work goes on: how many items (pairs, rows, directions) were done since the last call.
+/// A callback for progress: receives the number of items (pairs, rows, directions) done since the last call.
 pub type Tick<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// Why a metric has no value.
+/// The error for a metric that is undefined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetricError {
     /// Too few samples.
@@ -46,7 +46,7 @@ pub enum MetricError {
         metric: &'static str,
         /// Samples given.
         found: usize,
-        /// The fewest it is defined for.
+        /// The smallest number for which the metric is defined.
         needed: usize,
     },
     /// Images that are too small.
@@ -56,10 +56,10 @@ pub enum MetricError {
         metric: &'static str,
         /// Rows and columns given.
         found: usize,
-        /// The fewest it is defined for.
+        /// The smallest size for which the metric is defined.
         needed: usize,
     },
-    /// Two sets that cannot be compared.
+    /// Two sets of different shapes.
     #[error("{metric} compares sets of one shape, got {first:?} and {second:?}")]
     Shapes {
         /// The metric.
@@ -69,7 +69,7 @@ pub enum MetricError {
         /// Rows and width of the second set.
         second: [usize; 2],
     },
-    /// Not a number.
+    /// A value is not finite.
     #[error("{0} is not defined for values that are not finite")]
     NotFinite(&'static str),
 }

@@ -1,34 +1,34 @@
-//! Precision and recall by manifolds of nearest neighbours.
+//! Precision and recall from nearest-neighbour manifolds.
 
 use rayon::prelude::*;
 
 use crate::{Features, MetricError, Tick};
 
-/// Neighbours that span a ball of the manifold.
+/// The ball around a point reaches to its third nearest neighbour.
 pub const NEIGHBOURS: usize = 3;
 
 const NAME: &str = "precision and recall";
 
-/// How much of one set lies on the manifold of the other.
+/// The overlap of two sets, measured on their manifolds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PrecisionRecall {
-    /// Share of samples on the manifold of the data: fidelity. A generator that repeats one good image has 1.
+    /// Fraction of samples on the manifold of the data: fidelity. It is 1 for a generator that repeats one good image.
     pub precision: f64,
-    /// Share of the data on the manifold of the samples: variety. A collapsed generator has 0.
+    /// Fraction of the data on the manifold of the samples: variety. It is 0 for a collapsed generator.
     pub recall: f64,
 }
 
-/// Precision and recall of `samples` against `data` (Kynkaanniemi et al. 2019): the manifold of a set is the union of balls
-/// round its points that reach to their [`NEIGHBOURS`]-th nearest neighbour within the set.
+/// Precision and recall of `samples` against `data` (Kynkaanniemi et al. 2019). The manifold of a set is the union of balls
+/// around its points; each ball reaches to the [`NEIGHBOURS`]-th nearest neighbour of its centre in the set.
 ///
 /// # Errors
-/// No more samples than neighbours, sets of different widths, values that are not finite.
+/// Too few samples (at most as many as neighbours), sets of different widths, values that are not finite.
 pub fn precision_recall(data: &Features, samples: &Features, tick: Tick) -> Result<PrecisionRecall, MetricError> {
     data.check(samples, NAME, NEIGHBOURS + 1)?;
     Ok(PrecisionRecall { precision: share_on(data, samples, tick), recall: share_on(samples, data, tick) })
 }
 
-/// Share of `points` on the manifold of `set`.
+/// Fraction of `points` on the manifold of `set`.
 fn share_on(set: &Features, points: &Features, tick: Tick) -> f64 {
     let radii: Vec<f64> = (0..set.len())
         .into_par_iter()

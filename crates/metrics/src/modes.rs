@@ -1,20 +1,21 @@
-//! Which classes samples fall into.
+//! Counts the classes of generated samples.
 
-/// Classes of a set of samples.
+/// The classes in a set of samples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Modes {
-    /// Samples of each class.
+    /// Number of samples in each class.
     pub counts: Vec<usize>,
-    /// Classes with at least one sample.
+    /// Number of classes with at least one sample.
     pub hit: usize,
-    /// `Σ p ln(p / q)` of the samples' shares p and the data's q: 0 where they agree, ln(1/q) where all fall into one class.
+    /// `Σ p ln(p / q)` with the shares p of the samples and q of the data: 0 if they agree, ln(1/q) if all samples are in
+    /// one class.
     pub divergence: f64,
 }
 
-/// Counts `classes` beside the data's `shares` (Metz et al. 2017).
+/// Counts `classes` and compares with the `shares` of the data (Metz et al. 2017).
 ///
 /// # Panics
-/// On a class that has no share.
+/// If a sample's class has no share in `shares`.
 #[must_use]
 pub fn modes(classes: &[usize], shares: &[f64]) -> Modes {
     let mut counts = vec![0; shares.len()];

@@ -10,34 +10,34 @@ pub const SSIM_WINDOW: usize = 11;
 const SIGMA: f64 = 1.5;
 /// Weights of the scales, finest first (Wang et al. 2003).
 const WEIGHTS: [f64; 5] = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333];
-/// (0.01 L)² and (0.03 L)² with values brought to [0, 1], so that L = 1.
+/// (0.01 L)² and (0.03 L)², with values scaled to [0, 1], so that L = 1.
 const CONSTANTS: [f64; 2] = [1e-4, 9e-4];
 
 /// Mean similarity of pairs of samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MsSsim {
-    /// The mean: 1 where all samples are one image.
+    /// The mean; it is 1 if all samples are the same image.
     pub value: f64,
-    /// Scales that fitted.
+    /// Number of scales that fit.
     pub scales: usize,
-    /// Pairs behind the mean.
+    /// Number of pairs in the mean.
     pub pairs: usize,
 }
 
-/// Scales that fit images of a size: as many halvings, up to five scales, as leave room for the window.
+/// Number of scales that fit images of a size: up to five; after each halving the window must still fit.
 #[must_use]
 pub fn ms_ssim_scales(size: usize) -> usize {
     (0..WEIGHTS.len()).take_while(|scale| size >> scale >= SSIM_WINDOW).count()
 }
 
-/// Mean MS-SSIM of pairs (i, i + n/2), as Wang, Simoncelli and Bovik (2003) define it, of values in [-1, 1]:
+/// Mean MS-SSIM of pairs (i, i + n/2) of images in [-1, 1], as defined by Wang, Simoncelli and Bovik (2003):
 ///
 /// `Π_j cs_j^w_j`, with `l·cs` instead of `cs` at the coarsest scale j,
 ///
-/// means over positions of the contrast-structure (and luminance) term under an 11x11 Gaussian window of σ = 1.5 that stays
-/// inside the image; each scale is the one before, averaged over 2x2 pixels (an odd last row is left out). Where fewer than
-/// five scales fit, the weights of those that do are divided by their sum. A negative mean counts as 0. Channels are
-/// averaged last.
+/// cs is the contrast-structure term and l the luminance term, under an 11x11 Gaussian window of σ = 1.5 that stays inside
+/// the image; both are averaged over positions. Each scale is the previous one averaged over 2x2 pixels (an odd last row is
+/// dropped). If fewer than five scales fit, the weights of those that fit are divided by their sum. A negative mean counts
+/// as 0. Channels are averaged last.
 ///
 /// # Errors
 /// Fewer than two samples, images smaller than the window.
@@ -73,7 +73,7 @@ pub fn ms_ssim(samples: &Samples, tick: Tick) -> Result<MsSsim, MetricError> {
     Ok(MsSsim { value: each.iter().sum::<f64>() / pairs as f64, scales, pairs })
 }
 
-/// One channel, in [0, 1].
+/// One channel, scaled to [0, 1].
 fn plane(image: &[f32], channel: usize, channels: usize) -> Vec<f64> {
     image.iter().skip(channel).step_by(channels).map(|&v| f64::midpoint(f64::from(v), 1.0)).collect()
 }
@@ -116,7 +116,7 @@ fn terms(a: &[f64], b: &[f64], size: usize, window: &[f64]) -> [f64; 2] {
     [structure, whole].map(|sum| sum / mean_a.len() as f64)
 }
 
-/// The window at every place inside the image: first along rows, then along columns.
+/// Applies the window at every position inside the image: first along rows, then along columns.
 fn blur(x: &[f64], size: usize, window: &[f64]) -> Vec<f64> {
     let left = size + 1 - window.len();
     let weigh = |values: &mut dyn Iterator<Item = f64>| values.zip(window).map(|(v, w)| v * w).sum::<f64>();

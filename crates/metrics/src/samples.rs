@@ -1,4 +1,4 @@
-//! Numbers that tell collapse and checkerboards from varied samples. Host arithmetic in f64.
+//! Measures of collapse and checkerboards in samples. The arithmetic is on the host in f64.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,22 +13,22 @@ pub struct Samples {
     pub channels: usize,
 }
 
-/// What is measured on a set of samples.
+/// The measures of a set of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
     /// Number of samples.
     pub samples: usize,
-    /// Mean over pairs of samples of the correlation of their pixels: 1 where every latent gives the same image.
+    /// Mean over pairs of samples of the correlation of their pixels: 1 if every latent gives the same image.
     pub correlation: f64,
     /// Standard deviation of a pixel over samples, averaged over pixels and channels.
     pub std: f64,
-    /// Share of spectral energy (grey, mean removed) in rows and columns of frequency 1/2: period-2 patterns.
+    /// Fraction of spectral energy (grey, mean removed) in rows and columns of frequency 1/2: period-2 patterns.
     pub nyquist: f64,
-    /// Share of variance explained by a pixel's place modulo 2: the period-2 part of a checkerboard.
+    /// Fraction of variance explained by the position of a pixel modulo 2: the period-2 part of a checkerboard.
     pub phase2: f64,
-    /// Share of variance explained by a pixel's place modulo 8.
+    /// Fraction of variance explained by the position of a pixel modulo 8.
     pub phase8: f64,
-    /// Variance over samples of the outermost two pixels over that of the interior.
+    /// Variance over samples of the outermost two pixels, divided by that of the interior.
     pub border: f64,
 }
 
@@ -39,7 +39,7 @@ impl Samples {
         self.values.len() / self.image_len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no images.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
@@ -53,7 +53,7 @@ impl Samples {
         self.values.chunks_exact(self.image_len())
     }
 
-    /// All measures. Ratios of nothing (constant images) are 0.
+    /// Computes all measures. Ratios with a denominator of 0 (constant images) are 0.
     #[must_use]
     pub fn measure(&self) -> Measures {
         let grey = self.grey();
@@ -122,7 +122,7 @@ impl Samples {
         ratio(ratio(border.0, f64::from(border.1)), ratio(interior.0, f64::from(interior.1)))
     }
 
-    /// Channels averaged and the mean of each image removed.
+    /// The mean of the channels, with the mean of each image subtracted.
     fn grey(&self) -> Vec<Vec<f64>> {
         self.images()
             .map(|image| {
@@ -137,7 +137,7 @@ impl Samples {
     }
 }
 
-/// By Parseval: the energy at row frequency 1/2 is that of the alternating sums of the columns; no transform is needed.
+/// By Parseval, the energy at row frequency 1/2 is that of the alternating sums of the columns, so no transform is needed.
 fn nyquist_share(grey: &[Vec<f64>], size: usize) -> f64 {
     if !size.is_multiple_of(2) {
         return 0.0;
@@ -160,7 +160,7 @@ fn nyquist_share(grey: &[Vec<f64>], size: usize) -> f64 {
     ratio(at_nyquist, total)
 }
 
-/// Σ over images of the variance of their class means (place modulo `period`), over the whole variance.
+/// Σ over images of the variance of their class means (position modulo `period`), divided by the total variance.
 fn phase_share(grey: &[Vec<f64>], size: usize, period: usize) -> f64 {
     if !size.is_multiple_of(period) {
         return 0.0;
@@ -218,7 +218,7 @@ mod tests {
         assert!(measures.std > 0.5);
     }
 
-    /// Against a direct Fourier sum, the definition.
+    /// Compares with a direct Fourier sum, the definition.
     #[test]
     fn nyquist_share_is_that_of_the_spectrum() {
         let size = 6;

@@ -1,4 +1,4 @@
-//! Sliced Wasserstein distance, of whole images and of patches.
+//! Sliced Wasserstein distance between sets of images or of patches.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
@@ -10,12 +10,12 @@ use crate::{MetricError, Samples, Tick};
 /// Rows and columns of a patch.
 pub const PATCH: usize = 7;
 
-/// Points of a space, one a row.
+/// Points of a space, one in each row.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     /// `[count, width]`, row-major.
     pub values: &'a [f32],
-    /// Coordinates of a point.
+    /// Number of coordinates of a point.
     pub width: usize,
 }
 
@@ -25,12 +25,12 @@ impl Rows<'_> {
     }
 }
 
-/// Unit vectors to project on.
+/// Unit vectors for projections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Directions {
     /// `[count, width]`, row-major, each of length 1.
     pub values: Vec<f64>,
-    /// Coordinates of a vector.
+    /// Number of coordinates of a vector.
     pub width: usize,
 }
 
@@ -50,12 +50,12 @@ impl Directions {
     }
 }
 
-/// The mean over directions of the Wasserstein-1 distance between projections, of `reference` and each of `others`:
+/// The mean over directions of the Wasserstein-1 distance between the projections of `reference` and of each of `others`:
 ///
 /// `mean over directions d and ranks i of |sort(A d)_i - sort(B d)_i|`
 ///
 /// # Errors
-/// No point, sets that do not all have one shape, values that are not finite.
+/// No points, sets of different shapes, values that are not finite.
 pub fn sliced_wasserstein(
     reference: Rows,
     others: &[Rows],
@@ -76,7 +76,7 @@ pub fn sliced_wasserstein(
         return Err(MetricError::NotFinite(metric));
     }
     let count = directions.values.len() / directions.width;
-    // Summed in order, so that the result does not depend on threads.
+    // Summed in order, so that the result does not depend on the threads.
     let each: Vec<Vec<f64>> = directions
         .values
         .par_chunks_exact(directions.width)
@@ -102,11 +102,11 @@ fn projected(set: Rows, direction: &[f64]) -> Vec<f64> {
     values
 }
 
-/// Patches of [`PATCH`] rows and columns at random places of random images, `[count, PATCH · PATCH · channels]`; one seed
-/// takes the same places of any set of as many images of one size.
+/// Patches of [`PATCH`] rows and columns at random positions of random images, `[count, PATCH · PATCH · channels]`. A seed
+/// determines the same positions in all sets with the same number of images and the same size.
 ///
 /// # Errors
-/// No image, images smaller than a patch.
+/// No images, or images smaller than a patch.
 pub fn patches(samples: &Samples, count: usize, seed: u64) -> Result<Vec<f32>, MetricError> {
     let (n, size, channels) = (samples.len(), samples.size, samples.channels);
     let metric = "the sliced Wasserstein distance of patches";

@@ -1,6 +1,7 @@
-//! Several measurements of one thing.
+//! Statistics of repeated measurements.
 
-/// Mean and standard deviation (with n - 1) of several values; of one value, no deviation. None of none.
+/// Mean and standard deviation (divisor n - 1) of the values. A single value has no deviation; without values the result is
+/// `None`.
 #[must_use]
 pub fn mean_and_spread(values: &[f64]) -> Option<(f64, Option<f64>)> {
     let n = values.len() as f64;
@@ -20,7 +21,7 @@ mod tests {
     fn one_value_has_no_spread() {
         assert_eq!(mean_and_spread(&[]), None);
         assert_eq!(mean_and_spread(&[2.0]), Some((2.0, None)));
-        // Variance of 1, 2, 3, 4: 5/3.
+        // The variance of 1, 2, 3, 4 is 5/3.
         let (mean, spread) = mean_and_spread(&[1.0, 2.0, 3.0, 4.0]).expect("values");
         assert_eq!(mean, 2.5);
         assert!((spread.expect("several") - (5.0_f64 / 3.0).sqrt()).abs() < 1e-15);

@@ -6,12 +6,12 @@ use rand::RngExt as _;
 
 use crate::normals::{Drawn, Normals, stream};
 
-/// Inputs that batches are chosen from.
+/// Inputs from which batches are chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
     /// `[count, channels, rows, columns]`, row-major.
     pub values: Vec<f32>,
-    /// Shape of one.
+    /// Shape of one input.
     pub shape: Shape,
 }
 
@@ -22,52 +22,52 @@ pub struct Batch {
     pub count: usize,
     /// x⁰, `[count, rows, columns, channels]`, row-major.
     pub signal: Vec<f64>,
-    /// dx⁰, the same shape: independent values from N(0, 1).
+    /// dx⁰, in the same shape: independent values from N(0, 1).
     pub noise: Vec<f64>,
-    /// μ₂(x⁰); 1 where inputs are standardized.
+    /// μ₂(x⁰); 1 if inputs are standardized.
     pub mu2: f64,
-    /// Share of channels that are not left out: the mean square that the noise is drawn with.
+    /// Fraction of channels that are kept, which is the mean square of the noise.
     pub live: f64,
 }
 
-/// Inputs that cannot be used.
+/// The error for inputs that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// Some of them do not vary.
+    /// Some channels do not vary.
     #[error(
         "{constant} of {channels} input channels are constant over the batch of realisation {realisation} (the first is \
          channel {first}); set `moments.drop_constant = true` to leave such channels out"
     )]
     Constant {
-        /// Number of those.
+        /// Number of constant channels.
         constant: usize,
-        /// Of so many.
+        /// Number of channels.
         channels: usize,
-        /// The first of them.
+        /// Index of the first constant channel.
         first: usize,
-        /// In this batch.
+        /// Index of the realisation.
         realisation: u64,
     },
-    /// None of them varies.
+    /// No channel varies.
     #[error("every input channel is constant over the batch of realisation {realisation}")]
     AllConstant {
-        /// In this batch.
+        /// Index of the realisation.
         realisation: u64,
     },
-    /// There are too few.
+    /// The data set has too few inputs.
     #[error("`moments.batch` is {batch}, but the data set holds {count} inputs")]
     TooFew {
-        /// Wanted.
+        /// Number of inputs in a batch.
         batch: usize,
-        /// Found.
+        /// Number of inputs in the data set.
         count: usize,
     },
-    /// A value is no number.
+    /// A value is not finite.
     #[error("input {input} of the data set holds {value}")]
     NotFinite {
-        /// Its place.
+        /// Index of the input.
         input: usize,
-        /// What stands there.
+        /// The value.
         value: String,
     },
 }
@@ -79,10 +79,10 @@ impl Pool {
         self.values.len() / self.shape.len()
     }
 
-    /// Checks that a batch can be chosen from it.
+    /// Checks that a batch can be chosen from the pool.
     ///
     /// # Errors
-    /// Too few inputs; a value that is not finite.
+    /// Too few inputs, or a value that is not finite.
     pub fn check(&self, batch: usize) -> Result<(), InputError> {
         let count = self.count();
         if count < batch {
@@ -134,7 +134,7 @@ impl Batch {
         Self::new(signal, noise, shape.channels, count, settings, realisation)
     }
 
-    /// A batch of given inputs and noise, `[count, rows, columns, channels]`, standardized as the settings say.
+    /// A batch of given inputs and noise, `[count, rows, columns, channels]`, standardized according to the settings.
     ///
     /// # Errors
     /// Channels that cannot be standardized.
@@ -172,7 +172,7 @@ impl Batch {
     }
 }
 
-/// Brings every channel to mean 0 and variance 1; returns the channels that do not vary, which are set to 0.
+/// Standardizes every channel to mean 0 and variance 1. Returns the channels that do not vary; these are set to 0.
 fn standardize(values: &mut [f64], channels: usize) -> Vec<usize> {
     let rows = (values.len() / channels) as f64;
     let first = values[..channels].to_vec();
@@ -203,7 +203,7 @@ fn standardize(values: &mut [f64], channels: usize) -> Vec<usize> {
     constant
 }
 
-/// Some inputs of a data set, each at most once, channels last.
+/// A random selection of inputs of a data set, each at most once, channels last.
 fn chosen(pool: &Pool, count: usize, seed: u64, realisation: u64) -> Vec<f64> {
     let mut rng = stream(seed, realisation, Drawn::Choice, 0);
     let mut order: Vec<usize> = (0..pool.count()).collect();
@@ -220,7 +220,7 @@ fn chosen(pool: &Pool, count: usize, seed: u64, realisation: u64) -> Vec<f64> {
     signal
 }
 
-/// Directions of a spectrum over vectors.
+/// Number of random directions of a spectrum over vectors.
 const DIRECTIONS: usize = 512;
 
 /// Vectors with covariance eigenvalues `k^-exponent` in a random basis.
@@ -245,7 +245,7 @@ fn vectors(normals: &mut Normals, count: usize, features: usize, exponent: f64) 
     signal.into_iter().map(f64::from).collect()
 }
 
-/// Random fields on a torus, of power `max(|f|, 1)^-exponent` at the frequency f: a common one and one for each channel.
+/// Random fields on a torus with power `max(|f|, 1)^-exponent` at frequency f: a common field and one for each channel.
 fn fields(normals: &mut Normals, count: usize, shape: Shape, exponent: f64) -> Vec<f64> {
     let Shape { channels, height, width } = shape;
     let positions = height * width;
@@ -256,7 +256,7 @@ fn fields(normals: &mut Normals, count: usize, shape: Shape, exponent: f64) -> V
     let [rows, columns] = [height, width].map(Fourier::new);
     let mut smooth = normals.take(count * (channels + 1) * positions, 1.0);
     for field in smooth.chunks_exact_mut(positions) {
-        // White noise, each frequency times its amplitude.
+        // White noise, with each frequency multiplied by its amplitude.
         let [mut re, mut im] = transform(&rows, &columns, field, &vec![0.0; positions], -1.0);
         for ((re, im), amplitude) in re.iter_mut().zip(&mut im).zip(&amplitude) {
             *re *= amplitude / positions as f32;
@@ -296,7 +296,7 @@ impl Fourier {
 /// `Σ_xy e^(±2πi (ux/H + vy/W)) f(x, y)`, real and imaginary part.
 fn transform(rows: &Fourier, columns: &Fourier, re: &[f32], im: &[f32], sign: f32) -> [Vec<f32>; 2] {
     let (h, w) = (rows.len, columns.len);
-    // a b + factor c d
+    // The sum a b + factor c d of matrix products.
     let sum = |a: (&[f32], usize), b: (&[f32], usize), c: &[f32], d: &[f32], factor: f32| -> Vec<f32> {
         let mut out = vec![0.0_f32; h * w];
         for (left, right, factor, accum) in [(a.0, b.0, 1.0, Accum::Replace), (c, d, factor, Accum::Add)] {
@@ -328,7 +328,7 @@ mod tests {
         let (count, side, exponent) = (400, 6, 1.5);
         let shape = Shape::image(2, side, side);
         let signal = fields(&mut Normals::new(1, 0, Drawn::Signal, 0), count, shape, exponent);
-        // Power of channel 0 at some frequencies, by the definition of a Fourier transform.
+        // Power of channel 0 at some frequencies, from the definition of the Fourier transform.
         let power = |u: usize, v: usize| {
             let of = |input: &[f64]| {
                 let (mut re, mut im) = (0.0, 0.0);
@@ -348,10 +348,10 @@ mod tests {
             [(0, 0, 1.0_f64), (1, 0, 1.0), (0, 2, 2.0), (2, 2, 8.0_f64.sqrt()), (3, 5, 10.0_f64.sqrt())]
         {
             let expected = radius.powf(-exponent);
-            // A mean of 400 squares of normal numbers, at worst one a field.
+            // The mean of 400 squares of normal numbers, in the worst case one for each field.
             assert!((power(u, v) / expected - 1.0).abs() < 4.0 * (2.0 / count as f64).sqrt(), "{u} {v}");
         }
-        // Channels share 0.8 of their variance.
+        // 0.8 of the variance of the channels is common.
         let product: f64 = signal.chunks_exact(2).map(|two| two[0] * two[1]).sum();
         let square: f64 = signal.chunks_exact(2).map(|two| 0.5 * (two[0] * two[0] + two[1] * two[1])).sum();
         assert!((product / square - 0.8).abs() < 0.05, "{}", product / square);

@@ -1,19 +1,19 @@
 //! Moments of signal and noise through the depth of random networks.
 //!
-//! A batch of inputs x⁰ and an independent small change dx⁰ of each pass a random network together, `dx = J dx⁰` by its
-//! linearised layers. How much of the output still tells inputs apart, compared to how much it amplifies the noise, is the
-//! normalized sensitivity χ: a well-behaved network keeps it low and its signal in many directions; a pathological one
-//! lets χ explode, or squeezes the signal into a line (Labatie, *Characterizing Well-Behaved vs. Pathological Deep Neural
-//! Networks*, ICML 2019, arXiv 1811.03087).
+//! A batch of inputs x⁰ and an independent small perturbation dx⁰ of each pass through a random network together;
+//! `dx = J dx⁰` is propagated by the linearised layers. The normalized sensitivity χ compares the amplification of the noise
+//! with the part of the output that still distinguishes inputs. A well-behaved network keeps χ low and its signal in many
+//! directions. In a pathological network χ explodes, or the signal collapses to a line (Labatie, *Characterizing
+//! Well-Behaved vs. Pathological Deep Neural Networks*, ICML 2019, arXiv 1811.03087).
 //!
 //! | | |
 //! | --- | --- |
-//! | [`Plan`] | what is measured at which points of a network |
-//! | [`Plan::realise`] | one realisation: batch, noise and weights drawn anew, layer by layer |
+//! | [`Plan`] | the quantities to measure and the points of the network |
+//! | [`Plan::realise`] | one realisation: draws batch, noise and weights, layer by layer |
 //! | [`summary`] | means, spreads, increments and fits over realisations |
 //!
-//! Numbers are drawn from a stream for each (seed, realisation, purpose, layer), so that the same realisation has the same
-//! numbers in any order, on any device and with any number of threads.
+//! Random numbers come from a separate stream for each (seed, realisation, purpose, layer). A realisation therefore has the
+//! same numbers in any order, on any device and with any number of threads.
 
 mod inputs;
 pub mod measure;

@@ -4,8 +4,8 @@ use faer::{Mat, Par, Side};
 
 /// Moments of a tensor v of C channels over its rows (inputs and positions), in f64.
 ///
-/// `ν_p,c = mean v_c^p`, `μ_p,c = mean (v_c - ν_1,c)^p`; without index c, the mean over channels. Source: Labatie, ICML
-/// 2019.
+/// `ν_p,c = mean v_c^p`, `μ_p,c = mean (v_c - ν_1,c)^p`; without the index c, they are means over channels. Source: Labatie,
+/// ICML 2019.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sums {
     /// ν_1
@@ -68,10 +68,10 @@ pub fn over_channels(channels: &[Sums]) -> Sums {
     }
 }
 
-/// How many directions a tensor fills.
+/// The number of directions that a tensor spans.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranks {
-    /// r_eff = tr C / λ_max(C), C the covariance of the channels over rows.
+    /// r_eff = tr C / λ_max(C), where C is the covariance of the channels over rows.
     pub effective: f64,
     /// (tr C)² / tr C²
     pub participation: f64,
@@ -79,8 +79,8 @@ pub struct Ranks {
 
 /// Ranks of the covariance between channels, between 1 and min(rows - 1, channels).
 ///
-/// From the Gram matrix of the centred rows or columns, whichever is smaller: both have the same eigenvalues. `None`
-/// where nothing varies.
+/// They are computed from the Gram matrix of the centred rows or columns, whichever is smaller; both have the same
+/// eigenvalues. `None` if nothing varies.
 ///
 /// # Shapes
 /// - `values`: `[rows, channels]`, row-major
@@ -101,7 +101,7 @@ pub fn ranks<T: Copy + Into<f64>>(values: &[T], channels: usize) -> Option<Ranks
     (largest > 0.0).then(|| Ranks { effective: trace / largest, participation: trace * trace / squares })
 }
 
-/// Mean cosine between the inputs of a batch, each seen as one vector; `None` where one of them is 0.
+/// Mean cosine between the inputs of a batch, each flattened to a vector; `None` if one of them is 0.
 ///
 /// # Shapes
 /// - `values`: `[inputs, ..]`, row-major
@@ -111,7 +111,7 @@ pub fn mean_cosine<T: Copy + Into<f64>>(values: &[T], inputs: usize) -> Option<f
     (inputs > 1).then(|| cosines.iter().sum::<f64>() / cosines.len() as f64)
 }
 
-/// Cosines between the pairs i < j of a batch, in that order.
+/// Cosines of the pairs i < j of a batch, in that order.
 #[must_use]
 pub fn cosines<T: Copy + Into<f64>>(values: &[T], inputs: usize) -> Option<Vec<f64>> {
     let len = values.len() / inputs;
@@ -129,7 +129,7 @@ fn gram(a: &Mat<f64>, of_rows: bool) -> Mat<f64> {
     let size = if of_rows { a.nrows() } else { a.ncols() };
     let mut gram = Mat::zeros(size, size);
     let (left, right) = if of_rows { (a.as_ref(), a.transpose()) } else { (a.transpose(), a.as_ref()) };
-    // Realisations run side by side; each product keeps to its own thread.
+    // Realisations run in parallel, so each product uses only its own thread.
     faer::linalg::matmul::matmul(gram.as_mut(), faer::Accum::Replace, left, right, 1.0, Par::Seq);
     gram
 }

@@ -5,28 +5,28 @@ use serde::Serialize;
 
 use crate::record::{Realisation, Record};
 
-/// A quantity at one depth, over realisations.
+/// Statistics of a quantity at one depth, over realisations.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// Layer l.
     pub depth: usize,
-    /// The point; empty for what belongs to the whole layer.
+    /// The point; empty if the quantity belongs to the whole layer.
     pub loc: String,
-    /// Its name.
+    /// Name of the quantity.
     pub quantity: &'static str,
-    /// Over realisations.
+    /// Statistics over realisations.
     #[serde(flatten)]
     pub statistics: Statistics,
 }
 
-/// Of a sample.
+/// Statistics of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Statistics {
-    /// Realisations.
+    /// Number of values.
     pub n: usize,
     /// Mean.
     pub mean: f64,
-    /// Standard deviation (of n - 1); NaN of one value.
+    /// Standard deviation (divisor n - 1); NaN for a single value.
     pub std: f64,
     /// 16th percentile.
     pub p16: f64,
@@ -34,12 +34,12 @@ pub struct Statistics {
     pub p50: f64,
     /// 84th percentile.
     pub p84: f64,
-    /// Of the mean.
+    /// Standard error of the mean.
     pub standard_error: f64,
 }
 
 impl Statistics {
-    /// Of some values; `None` of none.
+    /// Computes the statistics of some values; `None` without values.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let n = values.len();
@@ -71,19 +71,19 @@ fn mean(values: &[f64]) -> f64 {
 /// A number with its standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Its value.
+    /// The value.
     pub value: f64,
-    /// By the jackknife over realisations.
+    /// Standard error, by the jackknife over realisations.
     pub standard_error: f64,
-    /// Standard deviation over realisations, of what each of them has by itself.
+    /// Standard deviation of the values of single realisations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<f64>,
 }
 
-/// Laws fitted to depth.
+/// Laws fitted to the dependence on depth.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct Fits {
-    /// Depths (h, L) whose difference the slopes below are.
+    /// The depths (h, L) between which the slopes below are measured.
     pub between: Option<(usize, usize)>,
     /// Mean per layer of log ν₂(x).
     pub log_nu2_mean: Option<Estimate>,
@@ -97,21 +97,22 @@ pub struct Fits {
     pub log_mu2_noise_growth_variance: Option<Estimate>,
     /// γ of χ ~ exp(γ l).
     pub gamma: Option<Estimate>,
-    /// τ = (δ^2H - 1) / 2, δ the mean over depths of the ratio of mean sensitivities behind and before a unit's first layer.
+    /// τ = (δ^2H - 1) / 2. δ is the ratio of mean sensitivities after and before the first layer of a unit, averaged over
+    /// depths.
     pub tau: Option<Estimate>,
-    /// C of χ ~ C l^τ with that τ, by least squares of χ.
+    /// C of χ ~ C l^τ with this τ, by least squares of χ.
     pub amplitude: Option<Estimate>,
-    /// Slope of log χ (mean χ) over log l, from a tenth of the depth on.
+    /// Slope of log χ (of the mean χ) over log l, starting from a tenth of the depth.
     pub tau_log_log: Option<Estimate>,
-    /// Largest |C l^τ / χ - 1| from a tenth of the depth on.
+    /// Largest |C l^τ / χ - 1|, starting from a tenth of the depth.
     pub largest_misfit: Option<f64>,
 }
 
-/// Points of a unit: (enters, behind the batch norm, behind the nonlinearity or its weights, leaves).
+/// Points of a unit: input, after the batch norm, after the nonlinearity or its weights, output.
 struct Locs {
     enters: &'static str,
     normed: Option<&'static str>,
-    /// Where an increment ends.
+    /// The point at which an increment ends.
     first: &'static str,
     leaves: &'static str,
 }
@@ -126,7 +127,7 @@ impl Locs {
     }
 }
 
-/// Name of the point where a unit ends.
+/// Name of the last point of a unit.
 #[must_use]
 pub fn leaves(unit: Unit) -> &'static str {
     Locs::of(unit).leaves
@@ -140,7 +141,7 @@ fn log_chi(of: &Realisation, depth: usize, loc: &str) -> Option<f64> {
     Some(find(of, depth, loc)?.all.log_sensitivity)
 }
 
-/// What a record says, by name.
+/// The quantities in a record, with their names.
 #[must_use]
 pub fn quantities(record: &Record) -> Vec<(&'static str, f64)> {
     let all = &record.all;
@@ -167,10 +168,10 @@ pub fn quantities(record: &Record) -> Vec<(&'static str, f64)> {
     always.into_iter().chain(ranks.into_iter().filter_map(|(name, value)| Some((name, value?)))).collect()
 }
 
-/// Every quantity at every point, and the increments of each layer, over the realisations that lived.
+/// Every quantity at every point, and the increments of each layer, over the realisations that are not dead.
 ///
-/// Increments are means of ratios: `delta` over the first layer of a unit, `delta_bn` and `delta_phi` its two factors
-/// (`bn_ff`: weights with batch norm, and nonlinearity; `bn_res`: batch norm, and nonlinearity with weights).
+/// Increments are means of ratios: `delta` over the first layer of a unit, and its two factors `delta_bn` and `delta_phi`
+/// (`bn_ff`: weights with batch norm, then nonlinearity; `bn_res`: batch norm, then nonlinearity with weights).
 /// `log_nu2_gain` and `log_mu2_noise_gain` are relative to the embedding.
 #[must_use]
 pub fn rows(realisations: &[Realisation], unit: Option<Unit>) -> Vec<Row> {
@@ -178,7 +179,7 @@ pub fn rows(realisations: &[Realisation], unit: Option<Unit>) -> Vec<Row> {
     let Some(first) = living.first() else { return Vec::new() };
     let mut rows = Vec::new();
     let mut add = |depth: usize, loc: &str, quantity: &'static str, values: &[f64]| {
-        // What leaves the range of f64 has its logarithm beside it, and no mean.
+        // A quantity that leaves the range of f64 has no mean; its logarithm is a separate quantity.
         if values.iter().any(|v| !v.is_finite()) {
             return;
         }
@@ -189,7 +190,7 @@ pub fn rows(realisations: &[Realisation], unit: Option<Unit>) -> Vec<Row> {
     let mut done = Vec::new();
     for (i, record) in first.records.iter().enumerate() {
         let of: Vec<Vec<(&'static str, f64)>> = living.iter().map(|r| quantities(&r.records[i])).collect();
-        // A rank or a cosine may be missing in some of them.
+        // Some realisations may lack a rank or a cosine.
         let mut names: Vec<&'static str> = Vec::new();
         for (name, _) in of.iter().flatten() {
             if !names.contains(name) {
@@ -223,10 +224,10 @@ pub fn rows(realisations: &[Realisation], unit: Option<Unit>) -> Vec<Row> {
     rows
 }
 
-/// Groups that the jackknife leaves out in turn, at most.
+/// Largest number of groups for the jackknife.
 const GROUPS: usize = 50;
 
-/// A statistic with its standard error: groups of realisations are left out in turn.
+/// A statistic with its jackknife standard error: each group of realisations is left out in turn.
 fn jackknife<T: Copy>(all: &[T], statistic: impl Fn(&[T]) -> Option<f64>) -> Option<Estimate> {
     let value = statistic(all)?;
     let groups = all.len().min(GROUPS);
@@ -258,9 +259,9 @@ fn slope(points: &[(f64, f64)]) -> Option<f64> {
     (points.len() > 1 && xx > 0.0).then(|| xy / xx)
 }
 
-/// Fits over the realisations that lived.
+/// Fits over the realisations that are not dead.
 ///
-/// `res_depth`: weights in a unit, H.
+/// `res_depth`: number H of weight layers in a unit.
 #[must_use]
 pub fn fits(realisations: &[Realisation], unit: Unit, res_depth: usize) -> Fits {
     let living: Vec<&Realisation> = realisations.iter().filter(|r| r.dead.is_none()).collect();
@@ -271,7 +272,7 @@ pub fn fits(realisations: &[Realisation], unit: Unit, res_depth: usize) -> Fits 
         .unwrap_or_default();
     depths.dedup();
     let Some(&last) = depths.last() else { return Fits::default() };
-    // The depth closest to half of the last.
+    // The depth closest to half of the last depth.
     let half = depths.iter().copied().filter(|&l| l < last).min_by_key(|&l| l.abs_diff(last / 2));
     let mut fits = Fits::default();
     if let Some(half) = half {

@@ -1,9 +1,9 @@
-//! Rules of pointwise nonlinearities.
+//! Forward values and derivatives of pointwise nonlinearities.
 
 use burn::tensor::{Tensor, activation as burn_activation};
 use fintan_config::{Activation, Function, GELU_TANH_CUBE, GELU_TANH_ROOT, SELU};
 
-/// `σ(x) = (f(g x) - m) / s` with the constants worked out.
+/// `σ(x) = (f(g x) - m) / s` with computed constants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pointwise {
     function: Function,
@@ -46,7 +46,7 @@ impl Pointwise {
         times(y, 1.0 / self.scale)
     }
 
-    /// σ'(x); at a kink the slope from the left (0 for `abs`).
+    /// σ'(x); at a kink, the derivative from the left (0 for `abs`).
     pub(crate) fn derivative(&self, x: Tensor<4>) -> Tensor<4> {
         let x = times(x, self.gain);
         let slope = match self.function {
@@ -95,7 +95,7 @@ fn times(x: Tensor<4>, factor: f64) -> Tensor<4> {
     if factor == 1.0 { x } else { x.mul_scalar(factor) }
 }
 
-/// 1 above zero, else 0, in the type of x.
+/// 1 for x > 0, else 0, in the type of x.
 fn step(x: Tensor<4>) -> Tensor<4> {
     let dtype = x.dtype();
     x.greater_elem(0.0).float().cast(dtype)
@@ -106,13 +106,13 @@ fn expm1_below(x: Tensor<4>) -> Tensor<4> {
     x.clamp_max(0.0).exp().sub_scalar(1.0)
 }
 
-/// 1 above zero, `a exp x` below.
+/// 1 for x > 0, `a exp x` otherwise.
 fn smooth_step(x: Tensor<4>, a: f64) -> Tensor<4> {
     let above = step(x.clone());
     above.clone() + above.neg().add_scalar(1.0) * x.clamp_max(0.0).exp().mul_scalar(a)
 }
 
-/// Through tanh: exact at both ends, in every precision.
+/// Computed with tanh, which is exact at both ends in every precision.
 fn sigmoid(x: Tensor<4>) -> Tensor<4> {
     x.mul_scalar(0.5).tanh().add_scalar(1.0).mul_scalar(0.5)
 }
@@ -124,14 +124,14 @@ fn gelu_tanh_argument(x: Tensor<4>) -> Tensor<4> {
     (x + cube).mul_scalar(GELU_TANH_ROOT)
 }
 
-/// s = 1/(1 + exp(-x)) and 1 - s, each to its own relative precision. Neither exponential exceeds 1.
+/// s = 1/(1 + exp(-x)) and 1 - s, each with full relative precision. Neither exponential exceeds 1.
 fn sides(x: &Tensor<4>) -> [Tensor<4>; 2] {
     let (up, down) = (x.clone().clamp_max(0.0).exp(), x.clone().neg().clamp_max(0.0).exp());
     let sum = up.clone().mul(down.clone()).add_scalar(1.0);
     [up / sum.clone(), down / sum]
 }
 
-/// tanh(softplus x) = s (1 + c)/(1 + c²) with s and c of [`sides`].
+/// tanh(softplus x) = s (1 + c)/(1 + c²), with s and c from [`sides`].
 fn mish_factor(s: Tensor<4>, c: Tensor<4>) -> Tensor<4> {
     s * c.clone().add_scalar(1.0) / c.square().add_scalar(1.0)
 }
@@ -154,7 +154,7 @@ mod tests {
         t.into_data().iter::<f64>().collect()
     }
 
-    /// Values and derivatives on the CPU's devices, in both precisions, against those of the host in f64.
+    /// Compares values and derivatives on the CPU devices, in both precisions, with those of the host in f64.
     #[test]
     fn every_function_is_that_of_the_host_and_finite_for_all_numbers() {
         let sizes = [1e-3, 0.3, 1.19, 3.0, 9.5, 17.0, 40.0, 87.0];
@@ -173,7 +173,8 @@ mod tests {
                     let (exact, values, slopes) = at(&near);
                     for ((&x, got), slope) in exact.iter().zip(values).zip(slopes) {
                         let (value, derivative) = (activation.raw_value(x), activation.raw_slope(x));
-                        // What is lost of functions that are computed as a difference from 1 is relative to 1; mish is not.
+                        // For functions computed as a difference from 1, rounding is relative to 1; mish avoids such
+                        // differences.
                         let rounding = if function == Function::Mish && x < -2.0 { 0.0 } else { eps };
                         for (got, want) in [(got, value), (slope, derivative)] {
                             let allowed = eps * (4.0 + x.abs()) * want.abs() + rounding * (1.0 + x.abs());
@@ -181,7 +182,7 @@ mod tests {
                             assert!(off <= allowed, "{function:?} in {dtype:?} at {x}: {got} and {want}");
                         }
                     }
-                    // Half the largest number: selu's slope is 1.05.
+                    // Half the largest number, because selu has a slope of 1.05.
                     let far = [0.5 * largest, -0.5 * largest, 1e30, -1e30, 1e3, -1e3, 709.0, -745.0, 104.0, -104.0];
                     let (_, values, slopes) = at(&far);
                     let finite = values.iter().chain(&slopes).all(|v| v.is_finite());

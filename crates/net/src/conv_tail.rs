@@ -1,22 +1,21 @@
-//! The convolutions a network ends with, for kernels that follow single pixels back.
+//! The convolutions at the end of a network, for kernels that trace single pixels back.
 
 use burn::tensor::Tensor;
 use fintan_config::{Convolution, Shape};
 
-/// The run of convolutions and transposed convolutions at the end of a network, or the last of them, with nothing but
-/// pointwise functions between them, as a forward pass left it.
+/// Convolutions and transposed convolutions at the end of a network, with only pointwise functions between them, after a
+/// forward pass. The tail may be limited to the last few of them.
 #[derive(Debug, Clone)]
 pub struct ConvTail {
     /// The convolutions, in the order of the forward pass; at least one.
     pub layers: Vec<ConvLayer>,
-    /// `[batch, rows, columns, channels]`: derivative of the pointwise functions between what lies below and the first
-    /// convolution.
+    /// `[batch, rows, columns, channels]`: derivative of the pointwise functions between `below` and the first convolution.
     pub derivative: Option<Tensor<4>>,
-    /// What lies below.
+    /// The layers below the tail.
     pub below: TailInput,
 }
 
-/// One convolution of an [`ConvTail`]: `y = scale[p] · (W ∗ x) + bias_scale · b`.
+/// One convolution of a [`ConvTail`]: `y = scale[p] · (W ∗ x) + bias_scale · b`.
 #[derive(Debug, Clone)]
 pub struct ConvLayer {
     /// Index of the weights among the parameters; the biases follow.
@@ -25,38 +24,38 @@ pub struct ConvLayer {
     pub convolution: Convolution,
     /// Whether it is a transposed convolution.
     pub transposed: bool,
-    /// Shape of a sample that enters.
+    /// Shape of an input sample.
     pub input: Shape,
-    /// Shape of a sample that leaves.
+    /// Shape of an output sample.
     pub output: Shape,
     /// `[k_h k_w c_big, c_small]`
     pub weights: Tensor<2>,
-    /// `[rows · columns]`: what the parametrization multiplies the weights' part by, at each output position.
+    /// `[rows · columns]`: the factor of the weight term from the parametrization, at each output position.
     pub scale: Vec<f64>,
-    /// What it multiplies the biases by.
+    /// The factor of the biases.
     pub bias_scale: f64,
-    /// `[batch, rows, columns, channels]`: what entered.
+    /// `[batch, rows, columns, channels]`: the input.
     pub x: Tensor<4>,
-    /// `[batch, rows, columns, channels]`: derivative of the pointwise functions that follow.
+    /// `[batch, rows, columns, channels]`: derivative of the pointwise functions after this convolution; `None` without any.
     pub derivative: Option<Tensor<4>>,
 }
 
-/// What lies below an [`ConvTail`].
+/// The part of a network below a [`ConvTail`].
 #[derive(Debug, Clone)]
 pub enum TailInput {
-    /// The input of the network.
+    /// The tail starts at the input of the network.
     Nothing,
-    /// One dense layer on the network's input: `y = scale · W x + bias_scale · b`, perhaps reshaped.
+    /// One dense layer on the network's input, possibly reshaped: `y = scale · W x + bias_scale · b`.
     Dense {
         /// Index of the weights among the parameters.
         parameter: usize,
-        /// Factor of the weights' part.
+        /// Factor of the weight term.
         scale: f64,
         /// Factor of the biases.
         bias_scale: f64,
-        /// `[batch, 1, 1, features]`: what entered.
+        /// `[batch, 1, 1, features]`: the input.
         x: Tensor<4>,
     },
-    /// Anything else; [`Network::visit_below`](crate::Network::visit_below) goes on there.
+    /// Other layers; [`Network::visit_below`](crate::Network::visit_below) continues the pullback there.
     Layers,
 }

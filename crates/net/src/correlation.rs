@@ -1,4 +1,4 @@
-//! The one linear map behind convolutions and transposed convolutions, in matrix products or Burn's own kernels.
+//! The linear map behind convolutions and transposed convolutions, by matrix products or Burn's own kernels.
 //!
 //! Between a *big* map and a *small* one, with taps u, weights `w[u, c_big, c_small]` and zero padding,
 //!
@@ -6,10 +6,9 @@
 //! - [`Correlation::scatter`], its adjoint: `big[p, c] = Σ_u Σ_c' small[(p + pad - u) / s, c'] w[u, c, c']`
 //! - [`Correlation::weights`], its adjoint in w: `w[u, c, c'] = Σ_q big[s q + u - pad, c] small[q, c']`
 //!
-//! A convolution's forward is `gather` and its pullback `scatter`; a transposed convolution has them the other way
-//! round; both have `weights` as cotangent. Maps are channels last, `[batch, rows, columns, channels]`, because then every
-//! matrix product has the batch and the positions as rows and nothing is transposed; weights are
-//! `[k_h k_w c_big, c_small]`.
+//! The forward rule of a convolution is `gather` and its pullback is `scatter`; for a transposed convolution it is the
+//! reverse. Both have `weights` as the cotangent of W. Maps are channels last, `[batch, rows, columns, channels]`: every
+//! matrix product then has batch and positions as rows, and nothing is transposed. Weights are `[k_h k_w c_big, c_small]`.
 
 use burn::tensor::Tensor;
 use burn::tensor::module::{conv_transpose2d, conv2d, conv2d_weight_backward};
@@ -18,16 +17,16 @@ use fintan_config::{Convolution, Shape};
 
 use crate::windows::Windows;
 
-/// How convolutions and transposed convolutions are computed. All agree to rounding; which is fastest depends on the backend and was measured
-/// (`benches/RESULTS.md`).
+/// How convolutions and transposed convolutions are computed. All methods agree up to rounding. Their speed depends on the
+/// backend and was measured (`benches/RESULTS.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lowering {
     /// Burn's convolution kernels.
     Native,
     /// Matrix products of patches, which are strided views: tensor operations only, so autodiff goes through.
     Views,
-    /// Matrix products of patches that are copied and added up by loops on the host. For CPU backends, whose tensors
-    /// are host memory; on an autodiff device it becomes `Views`.
+    /// Matrix products of patches that are copied and summed by loops on the host, for CPU backends, whose tensors are in
+    /// host memory. On an autodiff device it becomes `Views`.
     Host,
 }
 
@@ -70,7 +69,7 @@ impl Correlation {
             return channels_last(y);
         }
         if self.small[0] * self.small[1] == 1 {
-            // One parent for all: each tap is written to its own place.
+            // There is only one parent: each tap is written to its own position.
             let [kh, kw] = self.kernel;
             let y = small.reshape([n, self.small[2]]).matmul(w.transpose()).reshape([n, kh, kw, c]);
             let frame = [0, 1].map(|axis| {
@@ -79,8 +78,8 @@ impl Correlation {
             });
             return framed(y, frame);
         }
-        // The output in blocks of s x s: block m reads A = ⌈k/s⌉ parents a side, a stride-1 correlation whose channels
-        // are the phases within the block.
+        // The output is cut into blocks of s x s. Block m reads A = ⌈k/s⌉ parents on each axis: a stride-1 correlation whose
+        // channels are the phases within the block.
         let plan = [0, 1].map(|axis| self.blocks(axis));
         let frame = plan.map(|b| (b.before, b.after));
         let parents = window_views(framed(small, frame), plan.map(|b| b.parents), [1, 1]);
@@ -152,7 +151,7 @@ impl Correlation {
             .reshape([ah * aw * cs, sh * sw * cb])
     }
 
-    /// `[c_small, c_big, k_h, k_w]`, the layout of PyTorch and Burn for both kinds of convolution.
+    /// `[c_small, c_big, k_h, k_w]`, the layout of PyTorch and Burn for convolutions and transposed convolutions.
     fn native_weights(&self, w: Tensor<2>) -> Tensor<4> {
         let [kh, kw] = self.kernel;
         w.reshape([kh, kw, self.big[2], self.small[2]]).permute([3, 2, 0, 1])
@@ -164,28 +163,28 @@ impl Correlation {
 
     fn transposed_options(&self) -> ConvTransposeOptions<2> {
         let extra = [0, 1].map(|axis| {
-            // In this order nothing falls below zero: the windows of a convolution fit into its padded map.
+            // In this order the differences are never negative: the windows of a convolution fit into its padded map.
             self.big[axis] + 2 * self.padding[axis] - (self.small[axis] - 1) * self.stride[axis] - self.kernel[axis]
         });
         ConvTransposeOptions::new(self.stride, self.padding, extra, [1, 1], 1)
     }
 }
 
-/// How one axis of a scatter is cut into blocks of one stride.
+/// How one axis of the output of a scatter is cut into blocks of length stride.
 #[derive(Clone, Copy)]
 struct Blocks {
-    /// Parents of a block.
+    /// Number of parents of a block.
     parents: usize,
-    /// Blocks that are kept.
+    /// Number of blocks that are kept.
     count: usize,
-    /// Zeros before and after the small map; negative cuts.
+    /// Zeros before and after the small map; negative numbers remove positions.
     before: isize,
     after: isize,
-    /// Outputs of the first block that are cut.
+    /// Number of outputs removed from the first block.
     skip: usize,
 }
 
-/// Adds zeros around a map, or cuts where a number is negative.
+/// Adds zeros around a map; negative numbers remove positions instead.
 pub(crate) fn framed(x: Tensor<4>, frame: [(isize, isize); 2]) -> Tensor<4> {
     let [n, h, w, c] = x.dims();
     let cut = frame.map(|(before, after)| ((-before).max(0) as usize, (-after).max(0) as usize));
@@ -194,7 +193,7 @@ pub(crate) fn framed(x: Tensor<4>, frame: [(isize, isize); 2]) -> Tensor<4> {
     if add == [(0, 0); 2] { x } else { x.pad([(0, 0), add[0], add[1], (0, 0)], PadMode::Constant(0.0)) }
 }
 
-/// Every window of a map as a row: `[batch · windows, k_h k_w channels]`.
+/// Every window of a map as a row of a matrix: `[batch · windows, k_h k_w channels]`.
 fn window_views(x: Tensor<4>, [kh, kw]: [usize; 2], [sh, sw]: [usize; 2]) -> Tensor<2> {
     let [n, h, w, c] = x.dims();
     let (rows, columns) = ((h - kh) / sh + 1, (w - kw) / sw + 1);
@@ -207,13 +206,13 @@ fn window_views(x: Tensor<4>, [kh, kw]: [usize; 2], [sh, sw]: [usize; 2]) -> Ten
     in_both.permute([0, 1, 2, 4, 5, 3]).reshape(shape)
 }
 
-/// `[batch, rows, columns, channels]` from `[batch, channels, rows, columns]`.
+/// Converts `[batch, channels, rows, columns]` to `[batch, rows, columns, channels]`.
 #[must_use]
 pub fn channels_last(x: Tensor<4>) -> Tensor<4> {
     x.permute([0, 2, 3, 1])
 }
 
-/// `[batch, channels, rows, columns]` from `[batch, rows, columns, channels]`.
+/// Converts `[batch, rows, columns, channels]` to `[batch, channels, rows, columns]`.
 #[must_use]
 pub fn channels_first(x: Tensor<4>) -> Tensor<4> {
     x.permute([0, 3, 1, 2])

@@ -1,8 +1,8 @@
 //! One network, three rules per layer: forward, pullback, pushforward.
 //!
-//! [`Network`] puts an [`Architecture`](fintan_config::Architecture) on a device. Its rules are written once, in Burn tensor
-//! operations, for every layer: training takes its gradients from the pullback, kernels take theirs from both, and on an
-//! autodiff device the pullback can be differentiated once more. Burn's autodiff is the oracle they are tested against.
+//! [`Network`] puts an [`Architecture`](fintan_config::Architecture) on a device. The rules of each layer are written once,
+//! in Burn tensor operations. Training takes its gradients from the pullback; kernels use pullback and pushforward. On an
+//! autodiff device the pullback can be differentiated again. The rules are tested against Burn's autodiff.
 
 mod activation;
 mod conv_tail;

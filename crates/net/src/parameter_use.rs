@@ -1,14 +1,14 @@
-//! Where a pullback meets the parameters of a layer.
+//! The use of a layer's parameters in a pullback: their inputs and output cotangents.
 
 use burn::tensor::Tensor;
 use fintan_config::{Convolution, Node};
 
 use crate::correlation::{Correlation, Lowering};
 
-/// The weights and biases of one layer, at the moment a pullback passes them.
+/// The weights and biases of one layer, as `visit` receives them during a pullback.
 ///
-/// All that gradients and kernels need of a layer is here: its inputs and the cotangents of its outputs. Neither is
-/// combined before someone asks, because gradients and kernels combine them in different orders.
+/// It contains everything that gradients and kernels need from a layer: its inputs and the cotangents of its outputs. They
+/// are combined only on request, because gradients and kernels combine them in different orders.
 #[derive(Debug)]
 pub struct ParameterUse<'a> {
     /// Index of the weights among the parameters; the biases follow.
@@ -18,7 +18,7 @@ pub struct ParameterUse<'a> {
 
 #[derive(Debug)]
 pub(crate) enum Kind<'a> {
-    /// `y = scale · (W ∗ x) + bias_scale · b`; `scaled` is `scale · dy`, and `scale` is there if it is one number.
+    /// `y = scale · (W ∗ x) + bias_scale · b`; `scaled` is `scale · dy`, and `scale` is `Some` if it is a single number.
     Linear { map: Linear, x: &'a Tensor<4>, dy: Tensor<4>, scaled: Tensor<4>, scale: Option<f64>, bias_scale: f64 },
     /// `y = w · x_hat + b` over `[outer, inner]`; `dy` is `[rows, outer, inner]`.
     Affine { x_hat: &'a Tensor<2>, dy: Tensor<3>, batch: usize },
@@ -32,21 +32,22 @@ pub(crate) enum Linear {
     Deconv(Correlation),
 }
 
-/// Cotangents of weights in two factors: row r has `dW_r = scale · Σ_{n,s} inputs[n, s, :] ⊗ cotangents[r, n, s, :]`.
+/// Cotangents of weights as sums of products of two factors. Row r is
+/// `dW_r = scale · Σ_{n,s} inputs[n, s, :] ⊗ cotangents[r, n, s, :]`.
 ///
-/// Sites s are the uses of the same weights within a sample n: one for dense layers, the positions of the smaller map for
-/// convolutions and transposed convolutions.
+/// Sites s are the uses of the same weights within a sample n: one site for dense layers, the positions of the smaller map
+/// for convolutions and transposed convolutions.
 #[derive(Debug, Clone)]
 pub struct VjpFactors {
     /// Index among the parameters.
     pub parameter: usize,
-    /// `[batch, sites, K]`; none stands for a single input that is always 1, at one site.
+    /// `[batch, sites, K]`; `None` stands for a single input that is always 1, at one site.
     pub inputs: Option<Tensor<3>>,
     /// `[rows, batch, sites, C]`
     pub cotangents: Tensor<4>,
-    /// A factor of all of it.
+    /// A common factor.
     pub scale: f64,
-    /// Where the biases of the layer have the same cotangents, at a single site: their factor.
+    /// The factor of the biases, if the biases of the layer have the same cotangents at a single site.
     pub biases: Option<f64>,
 }
 
@@ -73,7 +74,7 @@ impl ParameterUse<'_> {
         }
     }
 
-    /// Weights and biases in factors, for any number of rows.
+    /// Weights and biases as factors, for any number of rows.
     #[must_use]
     pub fn factors(self) -> Vec<VjpFactors> {
         let weights = self.parameter;
@@ -87,7 +88,7 @@ impl ParameterUse<'_> {
         match self.kind {
             Kind::Linear { map, x, dy, scaled, scale, bias_scale } => {
                 let ([n, ..], [rows, h, w, c]) = (x.dims(), dy.dims());
-                // A single number stays outside the tensors.
+                // A factor that is a single number is not multiplied into the tensors.
                 let (cotangents, scale) = scale.map_or((scaled, 1.0), |scale| (dy.clone(), scale));
                 let (inputs, cotangents) = map.factors(x.clone(), cotangents);
                 let shared = matches!(map, Linear::Dense);
@@ -147,8 +148,8 @@ impl Linear {
                 if 4 * rows > features {
                     return self.apply(dy, w.transpose());
                 }
-                // Of a few rows and a large matrix the rows are the side to read against its order in memory: with 128 rows
-                // and 4096 features the product takes half the time (benches/RESULTS.md).
+                // For few rows and a large matrix, the product is faster if the rows are the operand that is read against
+                // its memory order: with 128 rows and 4096 features it takes half the time (benches/RESULTS.md).
                 let turned = w.matmul(dy.reshape([rows, out]).transpose());
                 turned.transpose().reshape([rows, 1, 1, features])
             }

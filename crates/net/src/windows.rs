@@ -1,15 +1,15 @@
-//! Windows of channels-last maps, copied out and added back by loops over host memory.
+//! Extracts windows of channels-last maps, and adds windows back to maps, by loops over host memory.
 //!
-//! Why not tensor operations: a patch matrix is one copy here (of whole runs of `k_w` pixels), and adding patches back is
-//! one pass, where a chain of slices, pads and sums passes over the same memory a dozen times. With it, convolutions on
-//! flex and ndarray are as fast as the backend's matrix product (`benches/RESULTS.md`).
+//! Such loops are faster than tensor operations. Here a patch matrix is one copy (of whole runs of `k_w` pixels), and adding
+//! patches back is one pass; a chain of slices, pads and sums passes over the same memory a dozen times. With these loops,
+//! convolutions on flex and ndarray are as fast as the backend's matrix product (`benches/RESULTS.md`).
 
 use std::ops::AddAssign;
 
 use burn::tensor::{DType, Element, Tensor, TensorData};
 use rayon::prelude::*;
 
-/// Windows of a map: `count` of them a side, `stride` apart, the first one `padding` before the corner.
+/// Windows of a map: `count` on each axis, `stride` apart; the first window starts `padding` before the corner of the map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Windows {
     /// Rows, columns and channels of the map.
@@ -20,7 +20,7 @@ pub(crate) struct Windows {
     pub(crate) padding: [usize; 2],
 }
 
-/// A piece of one window row that lies inside the map: where it starts in the map and in the window, and its length.
+/// A part of a window's row that lies inside the map: its start in the map, its start in the window, and its length.
 #[derive(Clone, Copy)]
 struct Run {
     in_map: usize,
@@ -29,7 +29,7 @@ struct Run {
 }
 
 impl Windows {
-    /// Every window as a row, zeros outside the map: `[batch · windows, k_h k_w channels]`.
+    /// Every window as a row of a matrix, with zeros outside the map: `[batch · windows, k_h k_w channels]`.
     pub(crate) fn unfold(&self, maps: Tensor<4>) -> Tensor<2> {
         let (n, device, dtype) = (maps.dims()[0], maps.device(), maps.dtype());
         let shape = [n * self.count[0] * self.count[1], self.window_len()];
@@ -45,7 +45,7 @@ impl Windows {
         Tensor::from_data(rows, (&device, dtype))
     }
 
-    /// The adjoint of [`Self::unfold`]: each value of a window is added to its place in the map.
+    /// The adjoint of [`Self::unfold`]: adds each value of a window at its position in the map.
     pub(crate) fn fold(&self, windows: Tensor<2>, batch: usize) -> Tensor<4> {
         let [h, w, c] = self.map;
         let (shape, device, dtype) = ([batch, h, w, c], windows.device(), windows.dtype());
@@ -61,7 +61,7 @@ impl Windows {
         Tensor::from_data(maps, (&device, dtype))
     }
 
-    /// Whether there is one window and it is the whole map.
+    /// Whether the only window is the whole map.
     fn is_the_map(&self) -> bool {
         self.count == [1, 1] && self.kernel == [self.map[0], self.map[1]] && self.padding == [0, 0]
     }
@@ -70,7 +70,7 @@ impl Windows {
         self.kernel[0] * self.kernel[1] * self.map[2]
     }
 
-    /// Lengths of a sample as a map and as windows.
+    /// Number of values of a sample as a map, and as windows.
     fn sample_lens(&self) -> (usize, usize) {
         (self.map.iter().product(), self.count[0] * self.count[1] * self.window_len())
     }

@@ -1,24 +1,25 @@
-//! Checkerboards and borders in a kernel over the pixels of an image.
+//! Measures of checkerboards and borders, from the kernel over the pixels of an image.
 
-/// How a kernel over pixels divides between patterns of growing period.
+/// Decomposition of a kernel over pixels into patterns of growing period.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkerboard {
-    /// Share of the trace in the constant image, in what has period s but is not constant, period s² but not s, ..., and in
-    /// all the rest.
+    /// Fractions of the trace, in this order: the constant image; images of period s that are not constant; images of period
+    /// s² but not s; and so on; all other images.
     pub trace_shares: Vec<f64>,
-    /// Mean eigenvalue of each of these spaces over that of the last, were they invariant.
+    /// Mean eigenvalue of the kernel on each of these spaces, divided by that on the last one. It is exact if the spaces are
+    /// invariant.
     pub eigenvalue_ratios: Vec<f64>,
-    /// Mean diagonal entry of the border, the two outermost frames of pixels, over that of all others.
+    /// Mean diagonal entry in the border (the two outermost frames of pixels), divided by the mean of all other entries.
     pub border_ratio: f64,
 }
 
 impl Checkerboard {
-    /// Of an `[height · width]²` kernel of one channel, row by row: `row(p)` are the entries of pixel p; with `levels` powers of
-    /// the `stride`.
+    /// Measures an `[height · width]²` kernel of one channel. `row(p)` returns the entries of pixel p, and `levels` is the
+    /// number of powers of the `stride` s.
     ///
     /// With P_k the projection on images of period s^k (means over residue classes), block k holds
     /// `(tr P_k Θ - tr P_{k-1} Θ) / tr Θ` (theory: eigenspaces of generators far from borders, arXiv 1907.05715).
-    /// None where s^levels does not divide height and width, and of fewer than 5 x 5 pixels.
+    /// `None` if s^levels does not divide height and width, or if a side is shorter than 5 pixels.
     #[must_use]
     pub fn of(
         [height, width]: [usize; 2],
@@ -33,7 +34,7 @@ impl Checkerboard {
         }
         let valuation = |distance: usize| (1..=levels).take_while(|&k| distance.is_multiple_of(stride.pow(k))).count();
         let levels = levels as usize;
-        // Sums of entries by the largest power that divides the displacement.
+        // Sums of entries, by the largest power of the stride that divides the displacement.
         let mut sums = vec![0.0; levels + 1];
         let (mut trace, mut frame, mut inside) = (0.0, (0.0, 0.0), (0.0, 0.0));
         let along = |size: usize| -> Vec<usize> { (0..size).map(valuation).collect() };
@@ -82,7 +83,7 @@ impl Checkerboard {
 mod tests {
     use super::*;
 
-    /// Projections on a constant, on columns of period 2 and on single pixels have their trace where they belong.
+    /// The trace of the projections on a constant, on columns of period 2 and on single pixels must be in the right block.
     #[test]
     fn projections_fall_into_their_blocks() {
         let (h, w) = (8, 8);

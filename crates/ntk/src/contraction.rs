@@ -1,13 +1,13 @@
-//! The kernel part of one parameter, from its inputs and cotangents.
+//! The kernel part of one parameter, computed from its inputs and cotangents.
 //!
-//! With inputs a and cotangents δ of the sites s of a parameter ([`VjpFactors`]), its part of the kernel is
+//! With inputs a and cotangents δ at the sites s of a parameter ([`VjpFactors`]), its part of the kernel is
 //!
 //! ```text
 //! Θ[r, r'] = Σ_{s, s'} ⟨a_s, a'_s'⟩ ⟨δ_rs, δ'_r's'⟩
 //! ```
 //!
-//! There are several orders in which to sum; which is cheapest depends on the layer and on what is wanted, so it is chosen
-//! by counting (Novak et al., arXiv 2206.08720, name the first three):
+//! The sum can be computed in several orders. Which order is cheapest depends on the layer and on the entries that are
+//! needed, so it is chosen by counting operations (Novak et al., arXiv 2206.08720, name the first three):
 //!
 //! | [`Order`] | first | then |
 //! | --- | --- | --- |
@@ -34,7 +34,7 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    /// Its name in a plan.
+    /// Its name in a printed plan.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hadamard => "hadamard",
@@ -45,15 +45,15 @@ impl Order {
     }
 }
 
-/// The factors of one side, with rows told apart by what becomes of them.
+/// The factors of one side. A row of cotangents has the index (b, g, i).
 ///
-/// A row is (b, g, i): b is what a traced or diagonal kernel pairs with itself (the output), g the group of sites it
-/// reads (its sample, or one group for the whole batch where samples are coupled), i what is left.
+/// b is the output if the kernel is traced or diagonal (only equal outputs are paired). g is the group of sites that the row
+/// reads: its sample, or a single group for the whole batch if samples are coupled. i counts the remaining rows.
 pub(crate) struct Operand {
     pub(crate) parameter: usize,
     /// `[groups, sites, K]`
     inputs: Option<Tensor<3>>,
-    /// `[b, groups, i, sites, C]`, perhaps a view in another order.
+    /// `[b, groups, i, sites, C]`; it may be a view in another memory order.
     cotangents: Tensor<5>,
     scale: f64,
     biases: Option<f64>,
@@ -61,12 +61,12 @@ pub(crate) struct Operand {
 }
 
 impl Operand {
-    /// `coupled`: where samples are, how many of the batch are rows. `by`: who multiplies.
+    /// `coupled`: the number of samples that are rows, if samples are coupled. `by`: the device or the host.
     pub(crate) fn new(factors: VjpFactors, entries: Entries, coupled: Option<usize>, by: By) -> Self {
         let VjpFactors { parameter, inputs, mut cotangents, scale, biases } = factors;
         let [rows, n, mut sites, c] = cotangents.dims();
         if inputs.is_none() && coupled.is_some() {
-            // One input for every sample: its cotangents add up before anything else.
+            // All samples have the same input, so their cotangents are summed first.
             cotangents = cotangents.reshape([rows, n * sites, c]).sum_dim(1).unsqueeze_dim(2);
             sites = 1;
         }
@@ -93,19 +93,19 @@ impl Operand {
         Self { parameter, inputs, cotangents, scale, biases, by }
     }
 
-    /// The biases that share the cotangents of these weights, whose several sites have a single input.
+    /// The biases that share the cotangents of these weights; their several sites have a single input.
     fn sum_of_sites(&self) -> Option<Self> {
         let (scale, cotangents) = (self.biases?, self.cotangents.clone().sum_dim(3));
         Some(Self { parameter: self.parameter + 1, inputs: None, cotangents, scale, biases: None, by: self.by })
     }
 
-    /// Weight cotangents by some of the channels: `[b, groups · i, K · channels]`.
+    /// Cotangents of the weights of some channels: `[b, groups · i, K · channels]`.
     fn weights(&self, channels: &Range<usize>) -> Tensor<3> {
         let [b, g, i, s, _] = self.cotangents.dims();
         let (inputs, c) = (self.inputs.as_ref().expect("several sites have inputs"), channels.len());
         let k = inputs.dims()[2];
         let some = self.cotangents.clone().narrow(4, channels.start, c);
-        // One product a group, of all its rows side by side.
+        // One product for each group, with all its rows side by side.
         let columns = some.permute([1, 3, 0, 2, 4]).reshape([g, s, b * i * c]);
         let weights = inputs.clone().transpose().matmul(columns);
         weights.reshape([g, k, b, i, c]).permute([2, 0, 3, 1, 4]).reshape([b, g * i, k * c])
@@ -119,8 +119,8 @@ impl Operand {
     }
 }
 
-/// Multiply-adds of an order, for one side's `[b, g, i, s, c]` and k inputs against the other's groups g2, or with itself if
-/// there is no other.
+/// Multiply-adds of an order. One side has `[b, g, i, s, c]` and k inputs; the other has `g2` groups, or is the same side if
+/// `g2` is `None`.
 pub(crate) fn cost(order: Order, [b, g, i, s, c]: [usize; 5], k: usize, g2: Option<usize>) -> f64 {
     let [b, g, i, s, c, k] = [b, g, i, s, c, k].map(|n| n as f64);
     let (sides, pairs) = g2.map_or((g, 0.5 * g * g), |g2| (g + g2 as f64, g * g2 as f64));
@@ -142,9 +142,9 @@ pub(crate) fn choose(dims: [usize; 5], k: usize, g2: Option<usize>) -> Order {
     if cost(other, dims, k, g2) < cost(Order::Weights, dims, k, g2) { other } else { Order::Weights }
 }
 
-/// Parts of the kernel between two sides, or of one with itself: `[groups · i, groups · i]` (full), the same summed over b
-/// (traced), or one such matrix a b (diagonal). One for the weights, and one for the biases where they have the same
-/// cotangents, or their sum where parameters are not told `apart`.
+/// Kernel parts between two sides, or of one side with itself: `[groups · i, groups · i]` (full), the same summed over b
+/// (traced), or one such matrix for each b (diagonal). There is one part for the weights, and one for the biases if they
+/// have the same cotangents; if `apart` is false, the result is their sum.
 pub(crate) fn contract(
     left: &Operand,
     other: Option<&Operand>,
@@ -153,7 +153,7 @@ pub(crate) fn contract(
 ) -> Vec<(usize, Vec<f64>)> {
     let (mut dims, right) = (left.cotangents.dims(), other.unwrap_or(left));
     let [_, g2, i2, ..] = right.cotangents.dims();
-    // Tiles may have other numbers of rows and of columns.
+    // The rows and columns of a tile may have different numbers of outputs.
     dims[2] = dims[2].max(i2);
     let k = left.inputs.as_ref().map_or(1, |a| a.dims()[2]);
     let mut theta = match choose(dims, k, other.map(|_| g2)) {
@@ -178,15 +178,15 @@ fn scale(values: &mut [f64], factor: f64) {
     }
 }
 
-/// Numbers of weight cotangents that are made at a time, if that is not too few for a product.
+/// Number of values of weight cotangents that are computed at a time, unless this is too few for a product.
 const SLICE: usize = 1 << 21;
 
-/// Channels by which weight cotangents of `rows` with K inputs are made at a time.
+/// Number of channels whose weight cotangents are computed at a time, for `rows` rows with K inputs.
 pub(crate) fn slice(rows: usize, k: usize, channels: usize) -> usize {
     (SLICE / (rows * k).max(1)).max(16).min(channels)
 }
 
-/// Weight cotangents of both sides and their products, some channels at a time.
+/// Computes weight cotangents of both sides and their products, some channels at a time.
 fn by_weights(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64> {
     let ([.., c], k) = (left.cotangents.dims(), left.inputs.as_ref().map_or(1, |a| a.dims()[2]));
     let rows = |side: &Operand| side.cotangents.dims()[..3].iter().product::<usize>();
@@ -202,7 +202,7 @@ fn by_weights(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<
     sum.expect("a layer has channels")
 }
 
-/// What becomes of the matrices of several outputs.
+/// How the matrices of several outputs are combined.
 fn of_outputs(entries: Entries) -> Batch {
     if entries == Entries::Diagonal { Batch::Kept } else { Batch::Summed }
 }
@@ -211,7 +211,7 @@ fn hadamard(left: &Operand, other: Option<&Operand>, entries: Entries, apart: bo
     let right = other.unwrap_or(left);
     let ([b, g1, i1, _, c], [_, g2, i2, ..]) = (left.cotangents.dims(), right.cotangents.dims());
     let (rows, columns) = (g1 * i1, g2 * i2);
-    // Rows in the order (i, g) in which cotangents lie in memory: nothing is copied. The small result is put in order.
+    // Rows are in the order (i, g) of the cotangents in memory, so nothing is copied. Only the small result is reordered.
     let by_sample = |d: &Tensor<5>| d.clone().permute([0, 2, 1, 3, 4]).reshape([b, d.dims()[1] * d.dims()[2], c]);
     let second = other.map(|right| by_sample(&right.cotangents));
     let found = products(by_sample(&left.cotangents), second, of_outputs(entries), left.by);
@@ -252,7 +252,7 @@ fn hadamard(left: &Operand, other: Option<&Operand>, entries: Entries, apart: bo
     std::iter::once((left.parameter, theta)).chain(biases).collect()
 }
 
-/// Matrices whose rows and columns are in the order (i, g), in the order (g, i).
+/// Reorders rows and columns of matrices from (i, g) to (g, i).
 fn by_group(found: &[f64], [g1, i1]: [usize; 2], [g2, i2]: [usize; 2]) -> Vec<f64> {
     let (rows, columns) = (g1 * i1, g2 * i2);
     let mut theta = vec![0.0; found.len()];
@@ -280,7 +280,7 @@ fn patches(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64
     for x in 0..g1 {
         let (a, d) = left.group(x);
         let (a, d): (Tensor<3>, _) = (a.unsqueeze(), sites(d));
-        // Of one side with itself the pairs on and below the diagonal.
+        // For one side with itself, only the pairs on and below the diagonal.
         for y in 0..other.map_or(x + 1, |_| g2) {
             let (a2, d2) = right.group(y);
             let inputs = products(a.clone(), Some(a2.unsqueeze()), Batch::Kept, left.by);
@@ -299,7 +299,7 @@ fn patches(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64
 
 fn pushed(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64> {
     let right = other.unwrap_or(left);
-    // Coupled sides of other batches have other numbers of sites.
+    // Two coupled sides with different batches have different numbers of sites.
     let ([b, g1, i1, s1, c], [_, g2, i2, s2, _]) = (left.cotangents.dims(), right.cotangents.dims());
     let kept = if entries == Entries::Diagonal { b } else { 1 };
     let (rows, columns) = (g1 * i1, g2 * i2);

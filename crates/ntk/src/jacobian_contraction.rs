@@ -1,4 +1,4 @@
-//! Jacobian contraction: the definition, by Burn's autodiff.
+//! Jacobian contraction: the definition of the kernel, computed with Burn's autodiff.
 
 use std::ops::Range;
 
@@ -10,10 +10,11 @@ use crate::kernel::{Block, Entries};
 use crate::problem::{Problem, Side};
 use crate::products::{Batch, By, products};
 
-/// The block between some outputs of rows and some of columns, from whole Jacobians, one backward pass of Burn's autodiff a row.
+/// The block between outputs of rows and outputs of columns, from whole Jacobians, with one backward pass of Burn's autodiff
+/// for each row.
 ///
-/// It shares nothing with the other methods but the forward pass, and so is their oracle; its time and memory allow small
-/// sizes only.
+/// It shares only the forward pass with the other methods, so it is used to test them. Its time and memory restrict it to
+/// small sizes.
 #[must_use]
 pub fn jacobian_contraction(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
     let left = jacobian(problem, 0, outputs[0].clone());
@@ -23,7 +24,7 @@ pub fn jacobian_contraction(problem: &Problem, outputs: &[Range<usize>; 2]) -> B
         jacobian(problem, 1, outputs[1].clone())
     };
     let mut block = Block::zeros(problem, outputs);
-    // Not as the structured kernel: an oracle shares nothing with what it judges.
+    // Not the product of the structured kernel: a reference must not share code with the method that it tests.
     let products = |x: Tensor<3>, y: Tensor<3>| products(x, Some(y), Batch::Kept, By::Device);
     for (parameter, (x, y)) in left.into_iter().zip(right).enumerate() {
         let ([o1, n1, p], [o2, n2, _]) = (x.dims(), y.dims());
@@ -51,7 +52,7 @@ fn jacobian(problem: &Problem, side: usize, outputs: Range<usize>) -> Vec<Tensor
     for output in outputs.clone() {
         let at = problem.in_memory(problem.outputs[output]);
         for sample in samples.clone() {
-            // Coupled samples need the batch around them; others are cheaper alone.
+            // Coupled samples need the rest of the batch; other samples are cheaper alone.
             let (batch, row) =
                 if problem.is_coupled() { (x.clone(), sample) } else { (x.clone().narrow(0, sample, 1), 0) };
             let batch = Tensor::from_data(batch.into_data(), (&taped, dtype));

@@ -1,4 +1,4 @@
-//! Kernels and pieces of kernels.
+//! Kernels and blocks of kernels.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -9,19 +9,19 @@ use rayon::prelude::*;
 use crate::problem::{Problem, Tile};
 use crate::spectrum::SpectrumError;
 
-/// Which entries of Θ[(n, o), (n', o')] are wanted.
+/// The entries of Θ[(n, o), (n', o')] that a kernel contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entries {
-    /// All of them: `[N1, N2, O, O]`.
+    /// All entries: `[N1, N2, O, O]`.
     Full,
     /// Summed over o = o': `[N1, N2]`.
     Traced,
-    /// Those with o = o': `[N1, N2, O]`.
+    /// The entries with o = o': `[N1, N2, O]`.
     Diagonal,
 }
 
 impl Entries {
-    /// Lengths of the axes of a kernel between `samples`, over `outputs`.
+    /// Lengths of the axes of a kernel between `samples` with `outputs` outputs.
     #[must_use]
     pub fn shape(self, [n1, n2]: [usize; 2], outputs: usize) -> Vec<usize> {
         match self {
@@ -31,7 +31,7 @@ impl Entries {
         }
     }
 
-    /// Numbers of a tile's block, for each part; see [`Block`].
+    /// Number of values in a tile's block, for each part; see [`Block`].
     #[must_use]
     pub fn block_len(self, Tile { samples: [a, b], outputs: [rows, columns] }: &Tile) -> usize {
         a.len()
@@ -44,12 +44,12 @@ impl Entries {
     }
 }
 
-/// Which entries a kernel has, between how many samples, over how many outputs: all that its tiles depend on.
+/// Entries, samples and outputs of a kernel; its tiles depend on nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelShape {
-    /// Which entries.
+    /// The entries.
     pub entries: Entries,
-    /// Samples of either side.
+    /// Number of samples on each side.
     pub samples: [usize; 2],
     /// Number of outputs.
     pub outputs: usize,
@@ -57,7 +57,7 @@ pub struct KernelShape {
     pub symmetric: bool,
 }
 
-/// Numbers of a kernel: f64, or f32 where a full kernel was computed in f32, because it may be large.
+/// Values of a kernel: f64, or f32 if a full kernel was computed in f32, because full kernels are large.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     /// Single precision.
@@ -82,7 +82,7 @@ impl Values {
         numbers.downcast_mut::<Vec<T>>().expect("full kernels are kept in the precision in which they are computed")
     }
 
-    /// How many.
+    /// Number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -91,13 +91,13 @@ impl Values {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether all of them are finite.
+    /// Whether all values are finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
         match self {
@@ -106,7 +106,7 @@ impl Values {
         }
     }
 
-    /// One of them.
+    /// Value `i` in double precision.
     #[must_use]
     pub fn at(&self, i: usize) -> f64 {
         match self {
@@ -115,12 +115,12 @@ impl Values {
         }
     }
 
-    /// All of them in double precision.
+    /// All values in double precision.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = f64> + '_ {
         (0..self.len()).map(|i| self.at(i))
     }
 
-    /// Adds `factor` times as many others.
+    /// Adds `factor` times `others`, which has the same length.
     fn add(&mut self, factor: f64, others: &Self) {
         assert_eq!(self.len(), others.len(), "as many numbers");
         match (self, others) {
@@ -131,7 +131,7 @@ impl Values {
         }
     }
 
-    /// Adds a run of others, from the one at `from`, to values that lie `stride` apart, from the one at `to`.
+    /// Adds `len` values of `others`, starting at `from`, to values at distance `stride`, starting at `to`.
     fn add_run(&mut self, to: usize, stride: usize, others: &Self, from: usize, len: usize) {
         match (self, others) {
             (Self::F64(here), Self::F64(there)) => add_run(&mut here[to..], stride, &there[from..from + len]),
@@ -143,8 +143,8 @@ impl Values {
     }
 }
 
-/// Zeros that were written. Memory that is only promised to be zero costs two page faults where it is added to, a read and
-/// a write, and the second stops the other threads.
+/// Zeros that have been written. Lazily zeroed memory costs two page faults when values are added, one for reading and one
+/// for writing, and the second stops the other threads.
 fn written<T: Copy + Default + Send>(len: usize) -> Vec<T> {
     const CHUNK: usize = 1 << 20;
     let mut values = vec![T::default(); len];
@@ -163,40 +163,40 @@ fn add_run<T: AddAssign + Copy>(here: &mut [T], stride: usize, there: &[T]) {
     here.iter_mut().step_by(stride).zip(there).for_each(|(here, &v)| *here += v);
 }
 
-/// The contribution of one parameter, or of all.
+/// The contribution of one parameter, or of all parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
-    /// `{i}.weight`, `{i}.bias`; `ntk` where parameters were not kept apart.
+    /// `{i}.weight` or `{i}.bias`; `ntk` if the parameters were not kept separate.
     pub name: String,
     /// Row-major, axes as [`Entries::shape`].
     pub values: Values,
 }
 
-/// A kernel, by parameter.
+/// A kernel, with one part for each parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
-    /// Which entries it holds.
+    /// The entries that it contains.
     pub entries: Entries,
-    /// Samples of either side.
+    /// Number of samples on each side.
     pub samples: [usize; 2],
     /// Number of outputs.
     pub outputs: usize,
-    /// One part a parameter, in the network's order, or a single one; they add up to the kernel.
+    /// The parts, whose sum is the kernel: one for each parameter in the network's order, or a single one.
     pub parts: Vec<Part>,
 }
 
-/// A piece of a kernel: a tile's entries for every part.
+/// The entries of a tile, for every part of the kernel.
 ///
-/// With N1, N2 samples and O1, O2 outputs of the tile, row-major matrices: full `[N1 O1, N2 O2]`, traced `[N1, N2]` (the sum
-/// over the tile's outputs alone), diagonal `[O1, N1, N2]`.
+/// With N1, N2 samples and O1, O2 outputs of the tile, the matrices are row-major: full `[N1 O1, N2 O2]`, traced `[N1, N2]`
+/// (summed over the outputs of the tile only), diagonal `[O1, N1, N2]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
-    /// One matrix a part.
+    /// One matrix for each part.
     pub parts: Vec<Values>,
 }
 
 impl Kernel {
-    /// A kernel of zeros with a part for each of `names`: what tiles are put into.
+    /// A kernel of zeros with a part for each of `names`, to which tiles can be added.
     #[must_use]
     pub fn zeros(entries: Entries, samples: [usize; 2], outputs: usize, names: &[String], double: bool) -> Self {
         let len = entries.shape(samples, outputs).iter().product();
@@ -204,14 +204,14 @@ impl Kernel {
         Self { entries, samples, outputs, parts: names.iter().map(part).collect() }
     }
 
-    /// The kernel of a problem before any of its tiles is in place: zeros.
+    /// A kernel of zeros with the shape of `problem`, to which its tiles can be added.
     #[must_use]
     pub fn of(problem: &Problem) -> Self {
         let (outputs, names) = (problem.outputs().len(), problem.part_names());
         Self::zeros(problem.entries(), problem.samples(), outputs, &names, problem.is_double())
     }
 
-    /// Whether all entries are finite; if not, [`crate::Overflow::of`] says why.
+    /// Whether all entries are finite; if not, [`crate::Overflow::of`] finds the reason.
     #[must_use]
     pub fn is_finite(&self) -> bool {
         self.parts.iter().all(|part| part.values.is_finite())
@@ -223,7 +223,7 @@ impl Kernel {
         self.entries.shape(self.samples, self.outputs)
     }
 
-    /// The kernel itself: the sum of its parts, in their order.
+    /// The kernel: the sum of its parts, added in their order.
     #[must_use]
     pub fn total(&self) -> Cow<'_, Values> {
         match &self.parts[..] {
@@ -232,10 +232,10 @@ impl Kernel {
         }
     }
 
-    /// Σ_p rate_p · Θ_p: the effective kernel of gradient descent with a learning rate a parameter.
+    /// Σ_p rate_p · Θ_p: the effective kernel of gradient descent with one learning rate for each parameter.
     ///
     /// # Panics
-    /// If there is not one rate a part.
+    /// If the number of rates and the number of parts differ.
     #[must_use]
     pub fn weighted(&self, rates: &[f64]) -> Values {
         assert_eq!(rates.len(), self.parts.len(), "one rate a part");
@@ -247,7 +247,7 @@ impl Kernel {
         sum
     }
 
-    /// Rows and columns of the kernel as a matrix: `[N, N]` (traced), `[N O, N O]` over rows (n, o) (full).
+    /// Rows and columns of the kernel as a matrix: `[N, N]` (traced), `[N O, N O]` with rows (n, o) (full).
     ///
     /// # Errors
     /// [`SpectrumError::Diagonal`]
@@ -259,10 +259,10 @@ impl Kernel {
         }
     }
 
-    /// Row `i` of `values` as that matrix, into `to`.
+    /// Copies row `i` of that matrix from `values` into `to`.
     ///
     /// # Panics
-    /// If there is no such row, or `to` is not a row long.
+    /// If the row does not exist, or if `to` has another length than the row.
     pub fn row(&self, values: &Values, i: usize, to: &mut [f64]) {
         let (n2, o) = (self.samples[1], if self.entries == Entries::Full { self.outputs } else { 1 });
         assert_eq!(to.len(), n2 * o, "a row");
@@ -275,7 +275,7 @@ impl Kernel {
         }
     }
 
-    /// Divides every entry, by the number of outputs for instance: the convention of those who trace by a mean.
+    /// Divides every entry by a number, for instance by the number of outputs if the trace is defined as a mean.
     pub fn divide(&mut self, by: f64) {
         for part in &mut self.parts {
             match &mut part.values {
@@ -285,7 +285,7 @@ impl Kernel {
         }
     }
 
-    /// Σ_n Σ_o Θ[(n, o), (n, o)] of a part's values, up to the shorter side.
+    /// Σ_n Σ_o Θ[(n, o), (n, o)] for the values of a part; n runs up to the number of samples of the smaller side.
     #[must_use]
     pub fn trace(&self, values: &Values) -> f64 {
         let ([n1, n2], o) = (self.samples, self.outputs);
@@ -298,9 +298,9 @@ impl Kernel {
         (0..n1.min(n2)).map(entry).sum()
     }
 
-    /// Copies a tile of a symmetric full kernel, all samples and outputs off the diagonal, to its mirror image.
+    /// Copies an off-diagonal tile of a symmetric full kernel, with all samples, to its mirror image.
     pub(crate) fn mirror(&mut self, [rows, columns]: &[Range<usize>; 2]) {
-        // Of squares that fit the cache.
+        // In squares that fit into the cache.
         const SQUARE: usize = 32;
         fn copy<T: Copy>(values: &mut [T], from: usize, to: usize, [rows, columns]: [usize; 2], stride: usize) {
             for (top, left) in (0..rows).step_by(SQUARE).flat_map(|i| (0..columns).step_by(SQUARE).map(move |j| (i, j)))
@@ -325,13 +325,13 @@ impl Kernel {
         }
     }
 
-    /// Adds a tile's block to its place.
+    /// Adds the block of a tile to the kernel.
     ///
-    /// `symmetric`: what lies off the diagonal is added to its mirror image too.
+    /// If `symmetric` is true, an off-diagonal tile is also added to its mirror image.
     ///
     /// # Panics
-    /// If the block has not one matrix a part, of [`Entries::block_len`] numbers in the kernel's precision: who reads it from
-    /// a file has to check that.
+    /// If the block does not have one matrix for each part, of [`Entries::block_len`] values in the precision of the kernel.
+    /// A caller that reads blocks from a file must check this.
     pub fn insert(&mut self, tile: &Tile, block: &Block, symmetric: bool) {
         let mirrored = symmetric && !tile.is_diagonal();
         let (entries, samples, outputs) = (self.entries, self.samples, self.outputs);
@@ -351,8 +351,8 @@ impl Kernel {
     }
 }
 
-/// Shows the runs of a tile's block, in order: the length of each, and where its first value stands in the kernel and how far
-/// apart its values lie there; then the same of its mirror image.
+/// Visits the runs of a tile's block in order. For each run: its length, the index of its first value in the kernel and the
+/// distance between its values there, and the same two numbers for its mirror image.
 fn runs(
     entries: Entries,
     [n1, n2]: [usize; 2],
@@ -385,7 +385,7 @@ fn runs(
 }
 
 impl Block {
-    /// A block of zeros between outputs of rows and of columns.
+    /// A block of zeros between outputs of rows and outputs of columns.
     pub(crate) fn zeros(problem: &Problem, outputs: &[Range<usize>; 2]) -> Self {
         let tile = Tile { samples: problem.samples().map(|n| 0..n), outputs: outputs.clone() };
         let len = problem.entries().block_len(&tile);
@@ -399,14 +399,14 @@ impl Block {
         self.parts.iter().all(Values::is_finite)
     }
 
-    /// Adds what several parameters contribute.
+    /// Adds the contributions of several parameters.
     pub(crate) fn add_all(&mut self, parts: Vec<(usize, Vec<f64>)>) {
         for (parameter, values) in parts {
             self.add(parameter, &values);
         }
     }
 
-    /// Adds what a parameter contributes.
+    /// Adds the contribution of a parameter.
     pub(crate) fn add(&mut self, parameter: usize, values: &[f64]) {
         let part = if self.parts.len() == 1 { 0 } else { parameter };
         match &mut self.parts[part] {

@@ -6,17 +6,18 @@
 //! Θ[(n, o), (n', o')] = Σ_p ∂f_o(x_n)/∂θ_p · ∂f_o'(x_n')/∂θ_p
 //! ```
 //!
-//! exactly, by one of three methods that share nothing but the network:
+//! exactly, by one of three independent methods:
 //!
 //! | method | is | cost |
 //! | --- | --- | --- |
-//! | [`jacobian_contraction()`] | Burn's autodiff, one backward pass a row: the oracle | N O backward passes, N O Jacobian rows in memory |
-//! | [`ntk_vector_products()`] | Jᵀ v by pullback, J of it by pushforward | N O passes back and N O forward over the batch |
-//! | [`structured()`] | one pullback of all rows; each layer from inputs and cotangents, no Jacobian | O pullbacks of the batch, and a contraction a layer |
+//! | [`jacobian_contraction()`] | Burn's autodiff, one backward pass for each row: the reference | N O backward passes, N O Jacobian rows in memory |
+//! | [`ntk_vector_products()`] | Jᵀ v by pullback, J of the result by pushforward | N O passes back and N O forward over the batch |
+//! | [`structured()`] | one pullback of all rows; layers from inputs and cotangents, no Jacobian | O pullbacks of the batch, and one contraction for each layer |
 //!
-//! A [`Problem`] says which kernel, a [`Plan`] how: method, tiles, memory, operations, counted beforehand. Tiles become
-//! [`Block`]s and blocks a [`Kernel`], whose parts belong to the network's parameters one by one. [`cones`] is what makes
-//! generators cheap: a pixel's cotangent is followed through small windows instead of whole maps.
+//! A [`Problem`] defines which kernel to compute. A [`Plan`] determines how: method, tiles, memory and operations, counted
+//! in advance. Tiles are computed as [`Block`]s and added to a [`Kernel`], whose parts belong to the parameters of the
+//! network. [`cones`] makes the kernels of generators cheap: the cotangent of a pixel is traced through small windows
+//! instead of whole maps.
 //!
 //! Sources: Jacot et al., arXiv 1806.07572 (the kernel); Novak et al., arXiv 2206.08720 (the methods).
 

@@ -1,4 +1,4 @@
-//! The three methods under one name, and the tiles of a plan by any of them.
+//! The three methods behind one type, and the computation of a plan's tiles.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::problem::{Problem, Tile};
 use crate::{jacobian_contraction, ntk_vector_products, structured};
 
-/// How a kernel is computed.
+/// The method by which a kernel is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// [`structured()`]
@@ -30,7 +30,7 @@ impl Method {
         }
     }
 
-    /// The block of a kernel between some outputs of rows and some of columns.
+    /// The block of a kernel between outputs of rows and outputs of columns.
     #[must_use]
     pub fn block(self, problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
         match self {
@@ -41,7 +41,7 @@ impl Method {
     }
 }
 
-/// Computes the tiles of a plan, in any order. Tiles of the same samples one after another share a forward pass.
+/// Computes the tiles of a plan, in any order. Consecutive tiles with the same samples share a forward pass.
 #[derive(Debug)]
 pub struct Tiles<'p> {
     problem: &'p Problem,
@@ -50,13 +50,13 @@ pub struct Tiles<'p> {
 }
 
 impl<'p> Tiles<'p> {
-    /// Of a problem and its plan.
+    /// Prepares the tiles of a problem and its plan.
     #[must_use]
     pub fn new(problem: &'p Problem, plan: &'p Plan) -> Self {
         Self { problem, plan, at_hand: None }
     }
 
-    /// Tile `i` as a block by itself.
+    /// Computes tile `i` as a separate block.
     ///
     /// # Panics
     /// If the plan has no such tile.
@@ -65,7 +65,7 @@ impl<'p> Tiles<'p> {
         method.block(self.among(tile), &tile.outputs)
     }
 
-    /// Tile `i`, added to its place in the kernel.
+    /// Adds tile `i` to the kernel.
     fn add(&mut self, i: usize, kernel: &mut Kernel) {
         let (method, tile) = (self.plan.method, &self.plan.tiles[i]);
         let symmetric = self.problem.is_symmetric();
@@ -84,7 +84,7 @@ impl<'p> Tiles<'p> {
 
     fn among(&mut self, tile: &Tile) -> &Problem {
         if self.at_hand.as_ref().is_some_and(|(samples, _)| *samples != tile.samples) {
-            // Before the next: only one forward pass is held.
+            // Dropped before the next is made, so that only one forward pass is in memory.
             self.at_hand = None;
         }
         let samples = || (tile.samples.clone(), self.problem.among(&tile.samples));
@@ -93,13 +93,13 @@ impl<'p> Tiles<'p> {
 }
 
 impl Kernel {
-    /// The kernel of a problem, tile by tile.
+    /// Computes the kernel of a problem, tile by tile.
     #[must_use]
     pub fn compute(problem: &Problem, plan: &Plan) -> Self {
         Self::compute_watched(problem, plan, &mut |_, _| ())
     }
 
-    /// The kernel of a problem, with a call of `on_tile(done, all)` after each tile.
+    /// Computes the kernel of a problem, and calls `on_tile(done, all)` after each tile.
     #[must_use]
     pub fn compute_watched(problem: &Problem, plan: &Plan, on_tile: &mut dyn FnMut(usize, usize)) -> Self {
         let (mut kernel, mut tiles, all) = (Self::of(problem), Tiles::new(problem, plan), plan.tiles.len());

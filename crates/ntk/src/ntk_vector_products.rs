@@ -8,10 +8,10 @@ use crate::kernel::{Block, Entries};
 use crate::problem::Problem;
 use crate::products::numbers;
 
-/// The block between some outputs of rows and some of columns, a column at a time (Novak et al., arXiv 2206.08720, section 3.3).
+/// The block between outputs of rows and outputs of columns, column by column (Novak et al., arXiv 2206.08720, section 3.3).
 ///
-/// A column (n', o') is the pushforward over the first side of the parameter tangent that the pullback of that output
-/// gives; one pushforward a parameter keeps the parts apart.
+/// For column (n', o'), the pullback of that output is a tangent of the parameters; its pushforward over the first side is
+/// the column. One pushforward for each parameter keeps the parts separate.
 #[must_use]
 pub fn ntk_vector_products(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
     let network = &problem.network;
@@ -30,7 +30,7 @@ pub fn ntk_vector_products(problem: &Problem, outputs: &[Range<usize>; 2]) -> Bl
                 let seeds = problem.seeds(1, &(output..output + 1));
                 network.pullback_parameters(problem.tape(1), seeds.narrow(0, n * batch, batch))
             } else {
-                // A sample by itself: its own tape costs one forward pass and saves a batch of pullbacks.
+                // The sample alone: its own tape costs one forward pass and saves pullbacks of the whole batch.
                 let (_, tape) = network.forward(other.x.clone().narrow(0, n, 1), problem.mode);
                 let seeds = problem.seeds(1, &(output..output + 1));
                 network.pullback_parameters(&tape, seeds.narrow(0, 0, 1))

@@ -1,4 +1,4 @@
-//! A kernel that is never formed: its products with vectors.
+//! Products of a kernel with vectors, without forming the kernel.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use crate::plan::{self, PlanError};
 use crate::problem::Problem;
 use crate::products::numbers;
 
-/// The full kernel of a problem as an operator, `Θ v = J (Jᵀ v)`, over rows (n, o).
+/// The full kernel of a problem as a linear operator, `Θ v = J (Jᵀ v)`, over rows (n, o).
 ///
-/// One pullback and one pushforward a product, of the whole batch or of some samples at a time. In pieces each product passes
-/// the samples through the network anew, so that only the tapes of one piece are held.
+/// Each product is one pullback and one pushforward, of the whole batch or of some samples at a time. With pieces of the
+/// batch, each product repeats the forward passes, and only the tapes of one piece are in memory.
 #[derive(Debug)]
 pub struct Operator<'p> {
     problem: &'p Problem,
@@ -21,16 +21,16 @@ pub struct Operator<'p> {
 }
 
 impl<'p> Operator<'p> {
-    /// In as much memory as it takes.
+    /// An operator without a memory limit.
     #[must_use]
     pub fn new(problem: &'p Problem) -> Self {
         Self { problem, pieces: std::iter::once(0..problem.samples()[0]).collect(), vectors: usize::MAX }
     }
 
-    /// In at most `memory` bytes, those for `count` eigenpairs of it included.
+    /// An operator that uses at most `memory` bytes, including the vectors for `count` eigenpairs.
     ///
     /// # Errors
-    /// [`PlanError::Eigenpairs`] if that is too little.
+    /// [`PlanError::Eigenpairs`] if the memory is not sufficient.
     pub fn within(problem: &'p Problem, count: usize, memory: f64) -> Result<Self, PlanError> {
         let (samples, vectors) = plan::of_products(problem, count, memory)?;
         let n = problem.samples()[0];
@@ -38,19 +38,19 @@ impl<'p> Operator<'p> {
         Ok(Self { problem, pieces, vectors })
     }
 
-    /// Rows of the kernel.
+    /// Number of rows of the kernel.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.problem.samples()[0] * self.problem.outputs.len()
     }
 
-    /// Samples that go through the network at a time.
+    /// Number of samples in one pass through the network.
     #[must_use]
     pub fn samples(&self) -> usize {
         self.pieces[0].len()
     }
 
-    /// Pairs of vectors for which there is memory.
+    /// Number of pairs of vectors that fit into the memory.
     #[must_use]
     pub fn vectors(&self) -> usize {
         self.vectors
@@ -62,7 +62,7 @@ impl<'p> Operator<'p> {
         self.problem.is_symmetric()
     }
 
-    /// Θ v.
+    /// The product Θ v.
     ///
     /// # Panics
     /// If v has another length.
@@ -72,12 +72,12 @@ impl<'p> Operator<'p> {
         self.pieces.iter().flat_map(|piece| self.part(piece, |part| part.pushed(&tangents))).collect()
     }
 
-    /// `vᵀ Θ v = |Jᵀ v|²`.
+    /// The quadratic form `vᵀ Θ v = |Jᵀ v|²`.
     pub(crate) fn form(&self, v: &[f64]) -> f64 {
         self.pulled(v).into_iter().flat_map(numbers).map(|x| x * x).sum()
     }
 
-    /// Jᵀ v.
+    /// The product Jᵀ v.
     fn pulled(&self, v: &[f64]) -> Vec<Tensor<2>> {
         assert_eq!(v.len(), self.rows(), "one value a row");
         let outputs = self.problem.outputs.len();
@@ -89,7 +89,7 @@ impl<'p> Operator<'p> {
         pulled.reduce(sum).expect("a problem has samples")
     }
 
-    /// A whole batch keeps its tape; those of pieces go with them.
+    /// Uses a piece of the batch. The tape of the whole batch is kept; tapes of smaller pieces are dropped after use.
     fn part<T>(&self, piece: &Range<usize>, use_it: impl FnOnce(&Problem) -> T) -> T {
         if self.pieces.len() == 1 {
             return use_it(self.problem);
@@ -99,7 +99,7 @@ impl<'p> Operator<'p> {
 }
 
 impl Problem {
-    /// J t of the rows of this problem, t a tangent of the parameters.
+    /// J t for the rows of this problem, where t is a tangent of the parameters.
     fn pushed(&self, tangents: &[Tensor<2>]) -> Vec<f64> {
         let side = self.side(0);
         let y = numbers(self.network.pushforward(self.tape(0), side.x.zeros_like(), Some(tangents)));
@@ -108,7 +108,7 @@ impl Problem {
         at.map(|i| y[i]).collect()
     }
 
-    /// Jᵀ v, v over the rows of this problem.
+    /// Jᵀ v, where v has the rows of this problem.
     fn pulled(&self, v: &[f64]) -> Vec<Tensor<2>> {
         let Shape { channels, height, width } = self.network.architecture().output();
         let (n, len, o) = (self.side(0).n(), channels * height * width, self.outputs.len());

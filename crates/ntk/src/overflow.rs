@@ -1,46 +1,46 @@
-//! Why a kernel of finite inputs and weights is not finite.
+//! Finds out why a kernel with finite inputs and weights is not finite.
 
 use std::ops::Range;
 
 use crate::kernel::Kernel;
 use crate::problem::Problem;
 
-/// Where a kernel's numbers leave the range of its precision. Layers are counted from 0.
+/// The place at which the values of a kernel overflow. Layers are counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Overflow {
-    /// On the way forward.
+    /// In the forward pass.
     #[error("the kernel is not finite: the output of layer {index} (`{layer}`) overflows {precision}")]
     Output {
-        /// Place in the list of layers.
+        /// Index in the list of layers.
         index: usize,
-        /// Its name.
+        /// Name of the layer.
         layer: &'static str,
         /// `f32` or `f64`.
         precision: &'static str,
     },
-    /// On the way back.
+    /// In the pullback.
     #[error(
         "the kernel is not finite: derivatives of the outputs in the input of layer {index} (`{layer}`) overflow {precision}"
     )]
     Cotangent {
-        /// Place in the list of layers.
+        /// Index in the list of layers.
         index: usize,
-        /// Its name.
+        /// Name of the layer.
         layer: &'static str,
         /// `f32` or `f64`.
         precision: &'static str,
     },
-    /// In the products of derivatives, which are finite.
+    /// In the products of derivatives; the derivatives themselves are finite.
     #[error("the kernel is not finite: sums of products of derivatives overflow {precision}{}", .of.as_deref().unwrap_or(""))]
     Products {
-        /// In whose part they do.
+        /// A text that names the part of the kernel, for the message.
         of: Option<String>,
         /// `f32` or `f64`.
         precision: &'static str,
     },
 }
 
-/// Rows of cotangents that are followed at a time.
+/// Number of rows of cotangents that are checked at a time.
 const ROWS: usize = 16;
 
 impl Overflow {
@@ -52,7 +52,7 @@ impl Overflow {
         *precision == "f64"
     }
 
-    /// Looks for the place: passes are repeated, sample by sample where samples are not coupled.
+    /// Finds the place by repeating the passes, sample by sample unless samples are coupled.
     #[must_use]
     pub fn of(problem: &Problem, kernel: Option<&Kernel>) -> Self {
         let precision = if problem.is_double_precision() { "f64" } else { "f32" };
@@ -78,7 +78,7 @@ impl Overflow {
     }
 }
 
-/// The problem in pieces of one sample of a side, or whole.
+/// The problem divided into single samples of one side, or undivided.
 fn pieces(problem: &Problem, side: usize) -> Vec<Problem> {
     if problem.is_coupled() {
         return vec![problem.clone()];

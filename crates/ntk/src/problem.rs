@@ -1,4 +1,4 @@
-//! What kernel is wanted, of which network, between which inputs.
+//! The definition of a kernel: network, inputs, outputs and entries.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ use crate::plan;
 
 /// A kernel to compute.
 ///
-/// Nothing is computed before it is asked for: the forward passes of either side are made when a method wants their tapes.
+/// Forward passes are computed lazily: each side makes its forward pass when a method needs the tape.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub(crate) network: Network,
@@ -24,41 +24,41 @@ pub struct Problem {
     on_cones: OnceLock<usize>,
 }
 
-/// One side of a kernel: a batch, and which of its samples are rows.
+/// One side of a kernel: a batch, and the range of its samples that are rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Side {
     pub(crate) x: Tensor<4>,
-    /// All of them unless samples are coupled: then the batch stays whole, whatever becomes rows.
+    /// All samples, unless samples are coupled; a coupled batch stays whole even if only some samples are rows.
     pub(crate) rows: Range<usize>,
     tape: Arc<OnceLock<Tape>>,
 }
 
-/// Why a problem makes no sense.
+/// The error for an invalid problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProblemError {
-    /// An output that is not there.
+    /// An output that does not exist.
     #[error("the network has outputs 0 to {last}, so there is no output {found}")]
     NoSuchOutput {
-        /// The number asked for.
+        /// The requested output.
         found: usize,
-        /// The largest there is.
+        /// The largest output.
         last: usize,
     },
-    /// An output twice.
+    /// An output that is listed twice.
     #[error("output {0} is asked for twice")]
     Twice(usize),
-    /// Nothing to compute.
+    /// No samples or no outputs.
     #[error("a kernel needs at least one sample and one output")]
     Empty,
-    /// Batch statistics of one value.
+    /// Batch normalization with the statistics of a single sample.
     #[error("batch normalization over a batch of 1 has no spread; give at least 2 samples, or use running statistics")]
     BatchOfOne,
 }
 
-/// A piece of a kernel: samples and outputs of the first side against those of the second, outputs as positions in the
+/// A block of a kernel: samples and outputs of the first side against those of the second. Outputs are positions in the
 /// selection.
 ///
-/// Traced and diagonal kernels have the same outputs on both sides.
+/// In traced and diagonal kernels both sides of a tile have the same outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tile {
     /// Samples of rows and of columns.
@@ -68,7 +68,7 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// Whether rows and columns are the same; of a symmetric kernel, any other tile has a mirror image.
+    /// Whether rows and columns are equal. In a symmetric kernel every other tile has a mirror image.
     #[must_use]
     pub fn is_diagonal(&self) -> bool {
         let ([a, b], [o, p]) = (&self.samples, &self.outputs);
@@ -79,13 +79,13 @@ impl Tile {
 impl Problem {
     /// The kernel of `network` between `x1` and `x2`, or of `x1` with itself.
     ///
-    /// `outputs` counts in channel, row, column order; an empty list means all of them.
+    /// `outputs` are indices in channel, row, column order; an empty list selects all outputs.
     ///
     /// # Shapes
     /// - `x1`, `x2`: `[N, rows, columns, channels]`
     ///
     /// # Errors
-    /// Outputs that are not there, no samples, or a batch norm over a single sample.
+    /// Outputs that do not exist, no samples, or a batch norm over a single sample.
     pub fn new(
         network: Network,
         x1: Tensor<4>,
@@ -118,12 +118,12 @@ impl Problem {
         Ok(Self { network, sides, mode, entries, outputs, apart: true, on_cones: OnceLock::new() })
     }
 
-    /// The kernel between some samples of either side: a block of this one.
+    /// The kernel between some samples of each side: a block of this kernel.
     ///
-    /// Coupled samples keep the batch around them; others are taken out of it.
+    /// A coupled batch stays whole; other samples are copied out of their batch.
     ///
     /// # Panics
-    /// If there are no such samples.
+    /// If the samples do not exist.
     #[must_use]
     pub fn among(&self, samples: &[Range<usize>; 2]) -> Self {
         let some = |i: usize| {
@@ -141,14 +141,14 @@ impl Problem {
         Self { sides, ..self.clone() }
     }
 
-    /// This kernel without telling parameters apart: a single part, in less memory.
+    /// This kernel as a single part, which needs less memory than one part for each parameter.
     #[must_use]
     pub fn summed(mut self) -> Self {
         self.apart = false;
         self
     }
 
-    /// The kernel with other entries.
+    /// This kernel with other entries.
     #[must_use]
     pub fn with_entries(mut self, entries: Entries) -> Self {
         self.entries = entries;
@@ -156,27 +156,27 @@ impl Problem {
         self
     }
 
-    /// This kernel with exactly so many of the convolutions at the end of the network on cones (all, if there are fewer),
-    /// where by default the number that is fastest is chosen.
+    /// This kernel with a given number of last convolutions on cones (all, if there are fewer). By default the fastest
+    /// number is chosen.
     #[must_use]
     pub fn with_cones(mut self, convolutions: usize) -> Self {
         self.on_cones = OnceLock::from(convolutions);
         self
     }
 
-    /// Whether parameters are told apart.
+    /// Whether the kernel has one part for each parameter.
     #[must_use]
     pub fn is_apart(&self) -> bool {
         self.apart
     }
 
-    /// Names of the parts: the parameters, or `ntk` where they are not told apart.
+    /// Names of the parts: the parameters, or `ntk` for a single part.
     #[must_use]
     pub fn part_names(&self) -> Vec<String> {
         if self.apart { self.network.parameter_names() } else { vec!["ntk".into()] }
     }
 
-    /// Whether entries are kept in double precision: those of full kernels in f32 are not.
+    /// Whether values are stored in double precision: true except for full kernels computed in f32.
     #[must_use]
     pub fn is_double(&self) -> bool {
         self.entries != Entries::Full || self.is_double_precision()
@@ -188,7 +188,7 @@ impl Problem {
         self.sides[0].x.dtype() == DType::F64
     }
 
-    /// Samples of either side.
+    /// Number of samples on each side.
     #[must_use]
     pub fn samples(&self) -> [usize; 2] {
         [self.side(0).n(), self.side(1).n()]
@@ -200,13 +200,13 @@ impl Problem {
         &self.outputs
     }
 
-    /// Which entries are wanted.
+    /// The entries to compute.
     #[must_use]
     pub fn entries(&self) -> Entries {
         self.entries
     }
 
-    /// What the tiles of the kernel depend on.
+    /// The data on which the tiles of the kernel depend.
     #[must_use]
     pub fn shape(&self) -> KernelShape {
         KernelShape {
@@ -217,7 +217,7 @@ impl Problem {
         }
     }
 
-    /// The inputs of one side, or of both.
+    /// The inputs of the first side, and of the second side if there is one.
     pub fn inputs(&self) -> impl Iterator<Item = &Tensor<4>> {
         self.sides.iter().map(|side| &side.x)
     }
@@ -228,13 +228,13 @@ impl Problem {
         &self.network
     }
 
-    /// Whether both sides are the same samples, so that Θ = Θᵀ.
+    /// Whether both sides have the same samples, so that Θ = Θᵀ.
     #[must_use]
     pub fn is_symmetric(&self) -> bool {
         self.sides.len() == 1
     }
 
-    /// Whether the samples of a batch influence one another, so that a cotangent spans the batch.
+    /// Whether the samples of a batch influence one another (a cotangent then spans the batch).
     #[must_use]
     pub fn is_coupled(&self) -> bool {
         self.mode == Mode::Train && self.network.architecture().is_batch_coupled()
@@ -244,19 +244,18 @@ impl Problem {
         &self.sides[i.min(self.sides.len() - 1)]
     }
 
-    /// How many of the convolutions at the end of the network are followed on cones. A sub-block reuses the choice made for
-    /// its parent kernel.
+    /// Number of last convolutions that are computed on cones. A sub-block reuses the choice made for its parent kernel.
     pub(crate) fn on_cones(&self) -> usize {
         *self.on_cones.get_or_init(|| plan::convolutions_on_cones(self))
     }
 
-    /// The forward pass of one side, made the first time.
+    /// The tape of one side; the forward pass is made on the first call.
     pub(crate) fn tape(&self, side: usize) -> &Tape {
         let Side { x, tape, .. } = self.side(side);
         tape.get_or_init(|| self.network.forward(x.clone(), self.mode).1)
     }
 
-    /// Cotangents of the outputs in `range`: rows `[outputs]`, or `[outputs · samples]` where samples are coupled, each in
+    /// Unit cotangents of the outputs in `range`: rows `[outputs]`, or `[outputs · samples]` if samples are coupled, in
     /// front of the batch.
     pub(crate) fn seeds(&self, side: usize, range: &Range<usize>) -> Tensor<4> {
         let Shape { channels, height, width } = self.network.architecture().output();
@@ -274,7 +273,7 @@ impl Problem {
         self.tensor(values, [rows * batch, height, width, channels])
     }
 
-    /// Where output `o`, counted in channel, row, column order, stands in a channels-last sample.
+    /// Index in a channels-last sample of output `o`, which is counted in channel, row, column order.
     pub(crate) fn in_memory(&self, o: usize) -> usize {
         let Shape { channels, height, width } = self.network.architecture().output();
         let (channel, position) = (o / (height * width), o % (height * width));
@@ -292,7 +291,7 @@ impl Side {
         Self { rows: 0..x.dims()[0], x, tape: Arc::default() }
     }
 
-    /// Samples that are rows.
+    /// Number of samples that are rows.
     pub(crate) fn n(&self) -> usize {
         self.rows.len()
     }

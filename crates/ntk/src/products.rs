@@ -1,4 +1,4 @@
-//! Sums of products, long ones in blocks.
+//! Matrix products whose long sums are computed in blocks.
 
 use burn::tensor::{DType, Element, Tensor};
 use faer::linalg::matmul::{matmul, triangular};
@@ -9,52 +9,53 @@ use triangular::BlockStructure::{Rectangular, TriangularLower};
 
 use crate::cones::Real;
 
-/// Terms of a sum that are added up in the precision of the device; blocks are added up in f64.
+/// Number of terms that are summed in the precision of the device; the sums of such blocks are added in f64.
 ///
-/// A sum of 10⁸ positive terms in one f32 product was seen to lose 0.4 %; in blocks of this length f32 kernels agree
-/// with f64 ones to 10⁻⁶.
+/// A sum of 10⁸ positive terms in one f32 product lost 0.4 % in a measurement. With blocks of this length, f32 kernels agree
+/// with f64 kernels to 10⁻⁶.
 const BLOCK: usize = 4096;
 
-/// Multiply-adds of a product that are worth several threads.
+/// Smallest number of multiply-adds for which a product uses several threads.
 const PARALLEL: usize = 1 << 23;
 
-/// Bytes that a thread keeps for matrix products, of this program's loops and of Burn's: one second-level cache.
+/// Bytes that each thread keeps for matrix products of this program's loops and of Burn: one second-level cache.
 pub(crate) fn kept_by_thread() -> f64 {
     CACHE_INFO[1].cache_bytes as f64
 }
 
-/// Bytes of the copies that a product `[m, k] [k, n]` of numbers of `size` bytes makes: of one factor, some terms at a time,
-/// and of a few rows of the other. A bound: which factor it is depends on their layouts, the number of terms on the caches.
+/// An upper bound for the bytes of the copies in a product `[m, k] [k, n]` of values of `size` bytes. The copies are of one
+/// factor, some terms at a time, and of a few rows of the other. Which factor is copied depends on the layouts, the number
+/// of terms on the caches.
 pub(crate) fn packed(m: usize, n: usize, k: usize, size: usize) -> f64 {
     let k = k.min(BLOCK);
     if m == 0 || n == 0 || k == 0 {
         return 0.0;
     }
-    // The largest register blocks, of 512-bit vectors.
+    // The largest register blocks, those of 512-bit vectors.
     let (rows, columns) = (192 / size, 8);
     let params = kernel_params(m.max(n), m.max(n), k, rows, columns, size);
     ((m.max(n) + columns + 2 * params.mc) * params.kc * size) as f64
 }
 
-/// Who multiplies.
+/// Where products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
-    /// The tensors' device.
+    /// On the device of the tensors.
     Device,
-    /// Loops over host memory: for CPU backends. Of `x xᵀ` they compute one half.
+    /// By loops over host memory, for CPU backends; for `x xᵀ` only one half is computed.
     Host,
 }
 
-/// What becomes of a batch of products.
+/// How the products of a batch are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batch {
-    /// One after another: `[b, m, n]`.
+    /// All products: `[b, m, n]`.
     Kept,
     /// Their sum: `[m, n]`.
     Summed,
 }
 
-/// `x yᵀ`, or `x xᵀ`, of batched `[b, m, k]` and `[b, n, k]`, on the host.
+/// `x yᵀ`, or `x xᵀ` without `y`, for batched `[b, m, k]` and `[b, n, k]`; the result is on the host.
 pub(crate) fn products(x: Tensor<3>, y: Option<Tensor<3>>, batch: Batch, by: By) -> Vec<f64> {
     match (by, x.dtype()) {
         (By::Device, _) => on_device(&x, y.as_ref().unwrap_or(&x), batch),
@@ -90,7 +91,7 @@ fn on_host<T: Real + Element>(x: Tensor<3>, y: Option<Tensor<3>>, batch: Batch) 
     let first: &[T] = first.as_slice().expect("the type was just asked for");
     let second: Option<&[T]> = second.as_ref().map(|data| data.as_slice().expect("both sides have one type"));
     let pair = |i: usize| (&first[i * m * k..(i + 1) * m * k], second.map(|all| &all[i * n * k..(i + 1) * n * k]));
-    // One product by all threads, or several side by side.
+    // Either all threads work on one product, or several products run in parallel.
     let par = if m * n * k.min(BLOCK) >= PARALLEL { Par::rayon(0) } else { Par::Seq };
     match batch {
         Batch::Kept if par == Par::Seq && b * m * n * k >= PARALLEL => {
@@ -108,7 +109,7 @@ fn on_host<T: Real + Element>(x: Tensor<3>, y: Option<Tensor<3>>, batch: Batch) 
     sums
 }
 
-/// `sum += x yᵀ`; without `y` what is on and below the diagonal of `x xᵀ`.
+/// `sum += x yᵀ`; without `y`, the part of `x xᵀ` on and below the diagonal.
 fn add_product<T: Real>(sum: &mut [f64], (x, y): (&[T], Option<&[T]>), [m, n, k]: [usize; 3], par: Par) {
     let mut block = vec![T::default(); m * n];
     for start in (0..k).step_by(BLOCK) {
@@ -129,7 +130,7 @@ fn add_product<T: Real>(sum: &mut [f64], (x, y): (&[T], Option<&[T]>), [m, n, k]
     }
 }
 
-/// Copies what is below the diagonal to what is above it, in squares that fit the cache.
+/// Copies the part below the diagonal to the part above, in squares that fit into the cache.
 fn mirror(matrix: &mut [f64], n: usize) {
     const SQUARE: usize = 32;
     for (top, left) in (0..n).step_by(SQUARE).flat_map(|i| (0..=i).step_by(SQUARE).map(move |j| (i, j))) {
@@ -141,7 +142,7 @@ fn mirror(matrix: &mut [f64], n: usize) {
     }
 }
 
-/// The values of a tensor, on the host.
+/// Copies the values of a tensor to the host.
 pub(crate) fn numbers<const D: usize>(x: Tensor<D>) -> Vec<f64> {
     let data = x.into_data();
     if data.dtype() == DType::F64 {

@@ -15,50 +15,50 @@ use crate::problem::Problem;
 pub struct Spectrum {
     /// Eigenvalues.
     pub values: Vec<f64>,
-    /// Eigenvectors of unit length, one after another.
+    /// Eigenvectors of unit length.
     pub vectors: Vec<Vec<f64>>,
-    /// |Θ v - λ v| / λ₁ of each pair.
+    /// |Θ v - λ v| / λ₁ for each pair.
     pub residuals: Vec<f64>,
 }
 
-/// Why there is no spectrum.
+/// The error for a spectrum that cannot be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SpectrumError {
-    /// Two sets of samples.
-    #[error("a kernel between two sets of inputs is no symmetric matrix and has no eigenvalues")]
+    /// The kernel is between two sets of samples.
+    #[error("a kernel between two sets of inputs is not a symmetric matrix and has no eigenvalues")]
     NotSymmetric,
-    /// A kernel without a matrix.
+    /// A diagonal kernel, which is not a matrix.
     #[error("a diagonal kernel is a list of matrices; take a full or a traced one for eigenvalues")]
     Diagonal,
-    /// Numbers that are none; [`crate::Overflow::of`] says where they come from.
+    /// Values that are not finite; [`crate::Overflow::of`] finds their origin.
     #[error("the kernel holds values that are not finite")]
     NotFinite,
     /// The decomposition of a finite matrix failed.
     #[error("the kernel is finite, but the decomposition into eigenvalues did not converge")]
     NotDecomposed,
-    /// The iteration ended before a second start confirmed what had converged.
+    /// The iteration ended before a second start confirmed the converged pairs.
     #[error(
         "after {products} products with the kernel its eigenpairs have converged, but others of the same eigenvalues may be \
          missing"
     )]
     NotConfirmed {
-        /// Products with the kernel.
+        /// Number of products with the kernel.
         products: usize,
     },
-    /// The iteration ended first.
+    /// The iteration ended before it converged.
     #[error("after {products} products with the kernel the largest residual is {residual:.1e}, above {wanted:.1e}")]
     NotConverged {
-        /// Products with the kernel.
+        /// Number of products with the kernel.
         products: usize,
         /// The largest residual.
         residual: f64,
-        /// What was wanted.
+        /// The required residual.
         wanted: f64,
     },
 }
 
 impl Kernel {
-    /// The kernel as a matrix, row-major, with its numbers of rows and columns.
+    /// The kernel as a row-major matrix, with its numbers of rows and columns.
     ///
     /// # Errors
     /// [`SpectrumError::Diagonal`]
@@ -74,7 +74,7 @@ impl Kernel {
     /// All eigenpairs of the kernel.
     ///
     /// # Errors
-    /// A kernel that is no symmetric matrix, or holds values that are not finite.
+    /// A kernel that is not a symmetric matrix, or has values that are not finite.
     pub fn spectrum(&self, values: &Values) -> Result<Spectrum, SpectrumError> {
         let (matrix, [rows, columns]) = self.matrix(values)?;
         if rows != columns {
@@ -83,11 +83,11 @@ impl Kernel {
         Spectrum::of(&matrix, rows)
     }
 
-    /// All eigenvalues of the kernel, without eigenvectors: a spectrum whose vectors and residuals are empty, in a third
-    /// of the time and in [`Self::eigenvalue_bytes`].
+    /// All eigenvalues of the kernel, without eigenvectors; vectors and residuals of the result are empty. It needs a third
+    /// of the time of [`Self::spectrum`], and [`Self::eigenvalue_bytes`] of memory.
     ///
     /// # Errors
-    /// As [`Self::spectrum`].
+    /// The errors of [`Self::spectrum`].
     pub fn eigenvalues(&self, values: &Values) -> Result<Spectrum, SpectrumError> {
         let (matrix, [rows, columns]) = self.matrix(values)?;
         if rows != columns {
@@ -103,7 +103,7 @@ impl Kernel {
         Ok(Spectrum { values, vectors: Vec::new(), residuals: Vec::new() })
     }
 
-    /// Bytes that [`Self::eigenvalues`] of so many rows takes: the matrix, two copies of it and work space.
+    /// Bytes that [`Self::eigenvalues`] needs for a matrix with `rows` rows: the matrix, two copies, and work space.
     #[must_use]
     pub fn eigenvalue_bytes(rows: usize) -> f64 {
         4.0 * 8.0 * (rows * rows) as f64
@@ -111,7 +111,7 @@ impl Kernel {
 }
 
 impl Spectrum {
-    /// All eigenpairs of a symmetric n x n matrix, row-major.
+    /// All eigenpairs of a symmetric row-major n x n matrix.
     ///
     /// # Errors
     /// [`SpectrumError::NotFinite`]
@@ -131,14 +131,14 @@ impl Spectrum {
         Ok(Self { values, vectors, residuals })
     }
 
-    /// λ₁ / λ_min; none where the smallest eigenvalue is lost in the rounding of the largest.
+    /// λ₁ / λ_min; `None` if the smallest eigenvalue is below the rounding error of the largest.
     #[must_use]
     pub fn condition_number(&self) -> Option<f64> {
         let (largest, smallest) = (*self.values.first()?, *self.values.last()?);
         (smallest > largest * f64::EPSILON * self.values.len() as f64).then(|| largest / smallest)
     }
 
-    /// exp of the entropy of the eigenvalues as shares of the trace: 1 for a constant kernel, N for a delta
+    /// The exponential of the entropy of the eigenvalues divided by the trace: 1 for a constant kernel, N for a delta kernel
     /// (Roy and Vetterli, 2007).
     #[must_use]
     pub fn effective_rank(&self) -> f64 {
@@ -149,16 +149,16 @@ impl Spectrum {
     }
 }
 
-/// The largest `count` eigenpairs of a full kernel that is never formed.
+/// The largest `count` eigenpairs of a full kernel, without forming the kernel.
 ///
-/// Lanczos with full reorthogonalization on v ↦ J Jᵀ v: one pullback and one pushforward of the batch a step. Vectors and
-/// projections are f64, the products are in the network's precision. A Krylov space holds one vector of every eigenspace,
-/// so what has converged is confirmed from a second start, orthogonal to the first space and followed for half as many
-/// products: several eigenvectors of one eigenvalue are found.
+/// Lanczos iteration with full reorthogonalization on v ↦ J Jᵀ v; each step is one pullback and one pushforward of the
+/// batch. Vectors and projections are f64, and products have the precision of the network. A Krylov space contains only one
+/// vector of every eigenspace. So converged pairs are confirmed by a second start, orthogonal to the first space, with half
+/// as many products. In this way several eigenvectors of one eigenvalue are found.
 ///
 /// # Errors
-/// Two sets of samples, values that are not finite, and residuals above `tolerance`, or pairs that were not confirmed, after
-/// `products` steps or as many as the operator has memory for.
+/// Two sets of samples; values that are not finite; residuals above `tolerance` or unconfirmed pairs after `products` steps,
+/// or after as many steps as the operator has memory for.
 pub fn largest_eigenpairs(
     operator: &Operator,
     count: usize,
@@ -173,7 +173,7 @@ pub fn largest_eigenpairs(
     let (count, products) = (count.min(rows), products.min(operator.vectors()).min(rows));
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut space = Space::default();
-    // What the start before had converged to, and after how many products.
+    // The converged pairs of the previous start, and the number of products at that time.
     let mut found: Option<(Spectrum, usize)> = None;
     let mut start = 0;
     let mut next = space.outside(rows, &mut rng);
@@ -193,7 +193,7 @@ pub fn largest_eigenpairs(
             if last && (worst >= tolerance && size < rows) {
                 return Err(SpectrumError::NotConverged { products, residual: worst, wanted: tolerance });
             }
-            // A start is followed for half as long as the first: values converge twice as fast as vectors.
+            // The second start takes half as many products as the first, because values converge twice as fast as vectors.
             let followed = found.as_ref().is_none_or(|(_, first)| 2 * (size - start) >= *first);
             let again = found.as_ref().is_some_and(|(before, _)| {
                 let moved = before.values.iter().zip(&spectrum.values).map(|(a, b)| (a - b).abs());
@@ -218,14 +218,14 @@ pub fn largest_eigenpairs(
     }
 }
 
-/// An orthonormal basis and what the kernel makes of it.
+/// An orthonormal basis and its products with the kernel.
 #[derive(Default)]
 struct Space {
     basis: Vec<Vec<f64>>,
     products: Vec<Vec<f64>>,
     /// `projected[j][i] = q_i · Θ q_j` for i up to j.
     projected: Vec<Vec<f64>>,
-    /// The longest product.
+    /// The largest norm of a product.
     scale: f64,
 }
 
@@ -241,7 +241,7 @@ impl Space {
         v
     }
 
-    /// Takes out what lies in the space; twice is enough (Kahan).
+    /// Removes the component of `v` in the space; two passes are enough (Kahan).
     fn clear(&self, v: &mut [f64]) {
         for _ in 0..2 {
             for q in &self.basis {
@@ -251,7 +251,7 @@ impl Space {
         }
     }
 
-    /// Adds a unit vector orthogonal to the basis with its product, and gives what of the product lies outside.
+    /// Adds a unit vector orthogonal to the basis, with its product. Returns the component of the product outside the space.
     fn extend(&mut self, q: Vec<f64>, product: Vec<f64>) -> Vec<f64> {
         self.basis.push(q);
         self.projected.push(self.basis.iter().map(|q| dot(q, &product)).collect());
@@ -289,21 +289,21 @@ impl Space {
     }
 }
 
-/// The trace of a full kernel that is never formed, and the standard error of its estimate.
+/// The trace of a full kernel, computed without forming the kernel, and the standard error of the estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trace {
-    /// Σ_n Σ_o Θ[(n, o), (n, o)], never less than the sum of the eigenvalues that are known.
+    /// Σ_n Σ_o Θ[(n, o), (n, o)]; at least the sum of the known eigenvalues.
     pub value: f64,
-    /// 0 if the value is exact to rounding.
+    /// 0 if the value is exact up to rounding.
     pub standard_error: f64,
 }
 
 impl Trace {
-    /// The exact trace: the sum of all eigenvalues if they are known, else of one traced kernel a sample, each in at most
-    /// `memory` bytes.
+    /// The exact trace. If all eigenvalues are known it is their sum; otherwise it is computed from one traced kernel for
+    /// each sample, each with at most `memory` bytes.
     ///
     /// # Errors
-    /// [`PlanError`] if that is too little.
+    /// [`PlanError`] if the memory is not sufficient.
     pub fn exact(problem: &Problem, found: &Spectrum, memory: f64) -> Result<Self, PlanError> {
         let (n, sum) = (problem.samples()[0], found.values.iter().sum::<f64>());
         if found.values.len() == n * problem.outputs().len() {
@@ -319,8 +319,8 @@ impl Trace {
         Ok(Self { value: value.max(sum), standard_error: 0.0 })
     }
 
-    /// An estimate by Hutchinson's method in the complement of the eigenvectors that are known: Σ λ + the mean of |Jᵀ v|² over
-    /// `draws` vectors of random signs without their shares along the eigenvectors (Meyer et al., 2021).
+    /// An estimate by Hutchinson's method in the complement of the known eigenvectors: Σ λ + the mean of |Jᵀ v|² over
+    /// `draws` vectors of random signs from which the components along the eigenvectors are removed (Meyer et al., 2021).
     #[must_use]
     pub fn estimate(operator: &Operator, found: &Spectrum, draws: usize, seed: u64) -> Self {
         let rows = operator.rows();
@@ -340,7 +340,7 @@ impl Trace {
         Self { value: found.values.iter().sum::<f64>() + mean, standard_error: (variance / draws as f64).sqrt() }
     }
 
-    /// An eigenvalue as a share of the trace, and the standard error of the share.
+    /// An eigenvalue divided by the trace, and the standard error of this ratio.
     #[must_use]
     pub fn share(&self, eigenvalue: f64) -> [f64; 2] {
         let share = eigenvalue / self.value;

@@ -1,4 +1,4 @@
-//! Structured derivatives: each layer's part from its inputs and cotangents, never a Jacobian.
+//! Structured derivatives: the part of each layer from its inputs and cotangents, without a Jacobian.
 
 use std::ops::Range;
 
@@ -10,10 +10,11 @@ use crate::pixels::{on_cones, tails};
 use crate::problem::Problem;
 use crate::products::By;
 
-/// The block between some outputs of rows and some of columns, by structured derivatives (Novak et al., arXiv 2206.08720, section 3.4).
+/// The block between outputs of rows and outputs of columns, by structured derivatives (Novak et al., arXiv 2206.08720,
+/// section 3.4).
 ///
-/// One pullback carries the cotangents of all its rows through the network; on their way each layer's inputs and
-/// cotangents are contracted in the cheapest order.
+/// One pullback carries the cotangents of all rows through the network. At each layer, its inputs and cotangents are
+/// contracted in the cheapest order.
 #[must_use]
 pub fn structured(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
     match tails(problem) {
@@ -22,7 +23,7 @@ pub fn structured(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
     }
 }
 
-/// With cotangents as whole maps.
+/// The block with cotangents as whole maps.
 fn on_maps(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
     let mut block = Block::zeros(problem, outputs);
     let symmetric = problem.is_symmetric() && outputs[0] == outputs[1];
@@ -32,8 +33,8 @@ fn on_maps(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
     block
 }
 
-/// Adds what the parameters contribute whose sites `walk(side, visitor)` shows. Of a symmetric kernel one side is walked;
-/// else the first side is kept until the second comes by.
+/// Adds the parts of the parameters that `walk(side, visitor)` visits. A symmetric kernel needs one side only; otherwise the
+/// factors of the first side are stored until the second side has been visited.
 pub(crate) fn add_sites(
     problem: &Problem,
     symmetric: bool,

@@ -1,4 +1,4 @@
-//! A finite network's kernel beside its limit.
+//! Compares the kernel of a finite network with its limit.
 
 use fintan_config::Architecture;
 use fintan_theory::{Limit, LimitKernel, Request};
@@ -14,37 +14,37 @@ pub struct FiniteKernel<'a> {
     pub values: &'a [f64],
     /// Inputs of the rows, `[N1, input]` in channel, row, column order.
     pub inputs: &'a [f64],
-    /// Inputs of the columns, where they are others.
+    /// Inputs of the columns, if they differ from those of the rows.
     pub inputs2: Option<&'a [f64]>,
-    /// The outputs it is over.
+    /// The outputs of the kernel.
     pub outputs: &'a [usize],
     /// Whether a traced kernel is divided by the number of outputs.
     pub is_mean: bool,
-    /// Whether it is that of the network without its output nonlinearity.
+    /// Whether it is the kernel of the network without its output nonlinearity.
     pub before_output: bool,
 }
 
-/// A finite network's kernel beside its limit.
+/// The comparison of a finite network's kernel with its limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KernelComparison {
-    /// The limit of the tangent kernel, shaped as the finite kernel.
+    /// The limit of the tangent kernel, in the shape of the finite kernel.
     pub ntk: Vec<f64>,
-    /// The covariance of the outputs of a random network (NNGP), shaped as the finite kernel.
+    /// The covariance of the outputs of a random network (NNGP), in the shape of the finite kernel.
     pub nngp: Vec<f64>,
     /// `‖Θ - Θ∞‖ / ‖Θ∞‖` in Frobenius norms.
     pub relative_difference: f64,
-    /// The largest difference, over the largest entry of the limit.
+    /// The largest difference divided by the largest entry of the limit.
     pub largest_difference: f64,
-    /// Of a traced kernel of inputs among themselves: the angle between two inputs, and the finite kernel between them over the
+    /// For a traced kernel over one set of inputs: the angle between two inputs, and the finite kernel divided by the square
     /// root of the product of its diagonal entries.
     pub scaled_by_angle: Vec<(f64, f64)>,
 }
 
 impl KernelComparison {
-    /// Compares a kernel with the limit of the network it belongs to.
+    /// Compares a kernel with the limit of its network.
     ///
     /// # Errors
-    /// A network without a limit, and a kernel whose shape does not fit its inputs and outputs.
+    /// A network without a limit, or a kernel whose shape does not fit its inputs and outputs.
     ///
     /// # Example
     ///
@@ -97,9 +97,9 @@ impl KernelComparison {
     }
 }
 
-/// What a finite kernel holds of one pair of inputs, at infinite width: traced, diagonal or full by the kernel's rank.
+/// The entries of a finite kernel for one pair of inputs, at infinite width; `rank` selects traced, diagonal or full.
 pub(crate) fn entries(values: &[f64], kernel: &LimitKernel, rank: usize, outputs: &[usize], is_mean: bool) -> Vec<f64> {
-    // A flattened image is a vector to the network and has its positions here.
+    // In the network a flattened image is a vector; here it has its positions.
     let positions = kernel.positions;
     let at = |o: usize, other: usize| {
         let (p, q) = (o % positions, other % positions);

@@ -1,31 +1,31 @@
-//! How far a kernel moves in training.
+//! Measures the change of a kernel during training.
 
 use fintan_ntk::{Spectrum, Values};
 
-/// The kernel that later ones are compared with.
+/// The kernel with which later kernels are compared.
 #[derive(Debug, Clone)]
 pub struct KernelReference {
     values: Vec<f64>,
     leading: Vec<f64>,
 }
 
-/// How far a kernel is from its reference.
+/// The distance of a kernel from its reference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KernelDrift {
     /// `‖Θ - Θ₀‖ / ‖Θ₀‖` in Frobenius norms.
     pub relative: f64,
-    /// `|⟨v, v₀⟩|` of the leading eigenvectors.
+    /// `|⟨v, v₀⟩|`, with the leading eigenvectors v and v₀.
     pub alignment: f64,
 }
 
 impl KernelReference {
-    /// A kernel and its spectrum, with at least one eigenvector.
+    /// Creates a reference from a kernel and its spectrum, which must contain at least one eigenvector.
     #[must_use]
     pub fn new(values: &Values, spectrum: &Spectrum) -> Self {
         Self::from_parts(values.iter().collect(), spectrum.vectors[0].clone())
     }
 
-    /// The entries of a kernel, and its leading eigenvector.
+    /// Creates a reference from the entries of a kernel and its leading eigenvector.
     ///
     /// ```
     /// let reference = fintan_predict::KernelReference::from_parts(vec![3.0, 0.0, 0.0, 4.0], vec![0.0, 1.0]);
@@ -49,13 +49,13 @@ impl KernelReference {
         &self.leading
     }
 
-    /// How far another kernel over the same inputs and outputs is from this one.
+    /// The distance of another kernel over the same inputs and outputs from this one.
     #[must_use]
     pub fn drift(&self, values: &Values, spectrum: &Spectrum) -> KernelDrift {
         self.drift_of(&values.iter().collect::<Vec<_>>(), &spectrum.vectors[0])
     }
 
-    /// The drift of a kernel given by its entries and its leading eigenvector.
+    /// The drift of a kernel, given by its entries and its leading eigenvector.
     #[must_use]
     pub fn drift_of(&self, values: &[f64], leading: &[f64]) -> KernelDrift {
         let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();

@@ -1,4 +1,4 @@
-//! Finite against infinite width.
+//! Compares finite with infinite width.
 //!
 //! | question | answer |
 //! | --- | --- |
@@ -6,7 +6,7 @@
 //! | How far does a kernel move in training? | [`KernelReference`] |
 //! | Which losses does a kernel predict? | [`LossPrediction`] |
 //!
-//! Networks, inputs and kernels come in as values: the crate reads and writes no files.
+//! Networks, inputs and kernels are passed as values: the crate reads and writes no files.
 
 mod comparison;
 mod drift;
@@ -18,7 +18,7 @@ pub use drift::{KernelDrift, KernelReference};
 pub use losses::{GradientDescent, LossPrediction, Losses, TaskSamples};
 pub use widths::{WidthError, WidthPoint, WidthStudy, with_hidden_width};
 
-/// Why something cannot be predicted.
+/// The error for a prediction that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
     /// The network has no limit.
@@ -30,13 +30,13 @@ pub enum PredictError {
     /// A kernel does not fit into memory.
     #[error(transparent)]
     Plan(#[from] fintan_ntk::PlanError),
-    /// A kernel is no matrix.
+    /// A kernel is not a matrix.
     #[error(transparent)]
     Spectrum(#[from] fintan_ntk::SpectrumError),
-    /// Gradient descent cannot be followed.
+    /// Gradient descent cannot be predicted.
     #[error(transparent)]
     Flow(#[from] fintan_theory::FlowError),
-    /// A kernel and what it is compared with have different shapes.
+    /// Two kernels that are compared have different shapes.
     #[error("{0}")]
     Shape(String),
 }

@@ -8,10 +8,10 @@ use fintan_theory::{Flow, FlowError, Limit, LimitError, LimitKernel, Request, Ti
 
 use crate::PredictError;
 
-/// Bytes that the kernel over training inputs and outputs may take: it is computed in one piece.
+/// Bytes that the kernel over training inputs and outputs may use; it is computed in one tile.
 const MEMORY: f64 = 1e12;
 
-/// Samples of a regression task, and what the network gives for them before training.
+/// Samples of a regression task, and the outputs of the network before training.
 #[derive(Debug, Clone)]
 pub struct TaskSamples {
     /// `[N, input]`, in channel, row, column order.
@@ -27,41 +27,41 @@ pub struct TaskSamples {
 pub struct GradientDescent<'a> {
     /// Learning rate.
     pub rate: f64,
-    /// Factors of the rate by layer.
+    /// Factors of the rate for each layer.
     pub layer_rates: &'a LayerRates,
-    /// The steps at which losses are wanted.
+    /// The steps at which losses are predicted.
     pub steps: &'a [u64],
 }
 
 /// The losses `Σ |f - y|² / (2N)` of the training and the test samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Losses {
-    /// Of the training samples.
+    /// Loss of the training samples.
     pub train: f64,
-    /// Of the test samples.
+    /// Loss of the test samples.
     pub test: f64,
 }
 
-/// Losses that kernels predict for gradient descent on the squared loss, with kernels that stay as they are at the start.
+/// Losses that constant kernels predict for gradient descent on the squared loss.
 #[derive(Debug)]
 pub struct LossPrediction {
-    /// By the kernel of the network, at each step.
+    /// Prediction of the network's initial kernel, at each step.
     pub empirical: Vec<Losses>,
-    /// By the kernel of infinite width, at each step; or why there is none.
+    /// Prediction of the kernel at infinite width, at each step; an error if there is none.
     pub limit: Result<Vec<Losses>, LimitError>,
-    /// The network's kernel over the training samples, decomposed.
+    /// The eigendecomposition of the network's kernel over the training samples.
     pub flow: Flow,
-    /// The squared error at the start along each eigenvector, in the order of the eigenvalues.
+    /// The initial squared error along each eigenvector, in the order of the eigenvalues.
     pub error_by_mode: Vec<f64>,
 }
 
 impl LossPrediction {
-    /// Predicts the losses of a network that starts as it is.
+    /// Predicts the losses of a network that starts with its present parameters.
     ///
-    /// Under layer-dependent rates the parts of the kernel are weighted by the factors.
+    /// With layer-dependent rates, the parts of the kernel are multiplied by the factors.
     ///
     /// # Errors
-    /// Samples that do not fit the network, and kernels that cannot be computed.
+    /// Samples that do not fit the network, or kernels that cannot be computed.
     pub fn new(
         network: &Network,
         train: &TaskSamples,
@@ -78,8 +78,8 @@ impl LossPrediction {
         let along = |flow: &Flow, other: &[f64]| -> Result<Vec<Losses>, FlowError> {
             let at = |&count: &u64| {
                 let time = Time::Steps { rate: descent.rate, count };
-                // A kernel over inputs alone is the same for every output; one over rows (input, output) takes the outputs as
-                // one column.
+                // A kernel over inputs alone is the same for every output. A kernel over rows (input, output) needs the
+                // outputs as one column.
                 let at_train = flow.train(&train.start, &train.targets, time)?;
                 let at_test = flow.test(other, &test.start, &train.start, &train.targets, time)?;
                 Ok(Losses { train: train.loss(&at_train, outputs), test: test.loss(&at_test, outputs) })
@@ -95,8 +95,8 @@ impl LossPrediction {
         Ok(Self { empirical, limit, flow, error_by_mode })
     }
 
-    /// The number of steps of size `rate` over which the error along each eigenvector shrinks e-fold: infinite along null
-    /// directions, and where steps are too long.
+    /// The number of steps of size `rate` after which the error along each eigenvector has fallen by a factor e. It is
+    /// infinite in null directions, and if steps are so large that the error does not fall.
     #[must_use]
     pub fn e_fold_steps(&self, rate: f64) -> Vec<f64> {
         let steps = |decay: f64| match rate * decay {
@@ -118,7 +118,7 @@ impl TaskSamples {
     }
 }
 
-/// `Σ_θ rate(θ) ∂f/∂θ ∂f/∂θᵀ` over rows (sample, output), row-major; of `second`, its columns.
+/// `Σ_θ rate(θ) ∂f/∂θ ∂f/∂θᵀ` over rows (sample, output), row-major; the columns are those of `second`, if it is given.
 fn effective_kernel(
     network: &Network,
     first: &TaskSamples,
@@ -145,14 +145,15 @@ fn effective_kernel(
     Ok(matrix)
 }
 
-/// Kernels at infinite width of the training inputs, and of the test inputs against them: the same for every output.
+/// Kernels at infinite width of the training inputs, and between test and training inputs; they are the same for every
+/// output.
 fn limit_kernels(
     architecture: &Architecture,
     train: &TaskSamples,
     test: &TaskSamples,
     rates: &[f64],
 ) -> Result<[Vec<f64>; 2], LimitError> {
-    // Outputs of a flattened image have kernels of their own each.
+    // The outputs of a flattened image have different kernels.
     if architecture.before_output().nodes.last().is_some_and(|node| node.transform() == Transform::Reshape) {
         return Err(LimitError::Layer { layer: "flatten", reason: "outputs at several positions" });
     }
@@ -165,7 +166,7 @@ fn limit_kernels(
     Ok([limit.gram_map(&train, None, &request, value)?, limit.gram_map(&test, Some(&train), &request, value)?])
 }
 
-/// Factors of the learning rate, one a parameter: weights and biases in turn.
+/// Factors of the learning rate, one for each parameter: weights and biases alternate.
 fn parameter_rates(architecture: &Architecture, rule: &LayerRates) -> Vec<f64> {
     let nodes = architecture.flat().into_iter().filter(|node| node.index.is_some());
     nodes.map(|node| rule.factors(node)).flat_map(|(weights, biases)| [weights, biases]).collect()

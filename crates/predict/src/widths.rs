@@ -1,4 +1,4 @@
-//! How fast finite networks come to their limit.
+//! Measures how fast the kernels of finite networks converge to their limit with width.
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, ArchitectureError, Layer, Shape};
@@ -11,17 +11,17 @@ use rand_distr::{Distribution as _, StandardNormal};
 use crate::PredictError;
 use crate::comparison::entries;
 
-/// Inputs that the kernels are compared at, and positions of an image.
+/// Number of inputs, and of positions of an image, at which the kernels are compared.
 const INPUTS: usize = 4;
 const POSITIONS: usize = 16;
 
-/// Bytes that the kernels of a study may take; they are between few inputs.
+/// Bytes that the kernels of a study may use; they are small, because there are few inputs.
 const MEMORY: f64 = 8e9;
 
-/// Why a network cannot be given another width.
+/// The error for a network whose width cannot be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum WidthError {
-    /// What is added in a residual block must have the same width.
+    /// The terms of a residual block must have the same width.
     #[error("residual blocks cannot be widened")]
     Residual,
     /// The wider layers do not fit each other.
@@ -29,7 +29,7 @@ pub enum WidthError {
     Architecture(#[from] ArchitectureError),
 }
 
-/// The network whose hidden layers all have `width` features or channels.
+/// The network with `width` features or channels in all hidden layers.
 ///
 /// # Errors
 /// Networks with residual blocks.
@@ -50,7 +50,7 @@ pub fn with_hidden_width(network: &Architecture, width: usize) -> Result<Archite
     let last = nodes.iter().rposition(|node| node.layer.properties().is_linear);
     let mut layers = Vec::with_capacity(nodes.len());
     for (i, node) in nodes.iter().enumerate() {
-        // What becomes of the layer's output; layers that keep its shape are passed over.
+        // Finds the layer that uses the output; layers that keep its shape are skipped.
         let of_each = |layer: &&Layer| layer.properties().is_pointwise || layer.properties().is_norm;
         let next = nodes[i + 1..].iter().map(|node| &node.layer).find(|layer| !of_each(layer));
         if node.layer.residual().is_some() {
@@ -60,7 +60,7 @@ pub fn with_hidden_width(network: &Architecture, width: usize) -> Result<Archite
         if last.is_some_and(|last| i < last) {
             match (&mut layer, next) {
                 (Layer::Reshape(to), _) if i > 0 => *to = Shape { channels: width, ..*to },
-                // A dense layer whose output becomes an image: as many channels.
+                // A dense layer whose output becomes an image: `width` is its number of channels.
                 (Layer::Dense(dense), Some(Layer::Reshape(to))) => dense.out = width * to.positions(),
                 (linear, _) => linear.set_outputs(width),
             }
@@ -70,7 +70,7 @@ pub fn with_hidden_width(network: &Architecture, width: usize) -> Result<Archite
     Ok(Architecture::new(network.input, &layers, network.parametrization)?)
 }
 
-/// Errors of random networks of growing width against their limit, at a few random inputs on the sphere `|x|² = length`.
+/// Errors of random networks of growing width relative to their limit, at a few random inputs on the sphere `|x|² = length`.
 ///
 /// The error is `√(mean over networks of ‖Θ - Θ∞‖² / ‖Θ∞‖²)` in Frobenius norms. It falls as `1 / √width`.
 #[derive(Debug)]
@@ -88,13 +88,13 @@ pub struct WidthPoint {
     pub width: usize,
     /// The error.
     pub relative_error: f64,
-    /// Its standard error over the networks.
+    /// Standard error over the networks.
     pub standard_error: f64,
 }
 
 impl WidthStudy {
-    /// A study of a network without its output nonlinearity, which keeps the kernel random at any width. `rng` draws the
-    /// inputs.
+    /// A study of a network without its output nonlinearity, which would keep the kernel random at any width. `rng` draws
+    /// the inputs.
     #[must_use]
     pub fn new(architecture: &Architecture, rng: &mut ChaCha20Rng) -> Self {
         let architecture = architecture.before_output();
@@ -106,25 +106,25 @@ impl WidthStudy {
                 *v /= size;
             }
         }
-        // The first output of a vector; of an image, positions of its first channel all over it.
+        // For a vector, the first output; for an image, spread positions of its first channel.
         let positions = architecture.output().positions();
         let count = positions.min(POSITIONS);
         let outputs = (0..count).map(|i| i * positions / count).collect();
         Self { architecture, inputs, outputs, points: Vec::new() }
     }
 
-    /// The network of a width.
+    /// The network with this width.
     ///
     /// # Errors
-    /// As [`with_hidden_width`].
+    /// The errors of [`with_hidden_width`].
     pub fn network(&self, width: usize) -> Result<Architecture, WidthError> {
         with_hidden_width(&self.architecture, width)
     }
 
-    /// Adds the error of the given random networks, all of one width.
+    /// Adds the error of the given random networks, which must all have the same width.
     ///
     /// # Errors
-    /// A network without a limit, and kernels that cannot be computed.
+    /// A network without a limit, or kernels that cannot be computed.
     pub fn add(
         &mut self,
         width: usize,
@@ -149,7 +149,7 @@ impl WidthStudy {
         }
         let mean = errors.iter().sum::<f64>() / errors.len() as f64;
         let spread = errors.iter().map(|e| (e - mean).powi(2)).sum::<f64>() / (errors.len() as f64 - 1.0).max(1.0);
-        // Of the root of a mean, to first order.
+        // The standard error of the square root of a mean, to first order.
         let standard_error = (spread / errors.len() as f64).sqrt() / (2.0 * mean.sqrt());
         let point = WidthPoint { width, relative_error: mean.sqrt(), standard_error };
         self.points.push(point);
@@ -162,7 +162,7 @@ impl WidthStudy {
         &self.points
     }
 
-    /// The exponent and the factor of `error = factor · width^exponent` by least squares of logarithms; -1/2 is expected.
+    /// Exponent and factor of `error = factor · width^exponent`, by least squares of logarithms; -1/2 is expected.
     #[must_use]
     pub fn power_law(&self) -> (f64, f64) {
         let n = self.points.len() as f64;

@@ -1,20 +1,20 @@
-//! Images side by side, on a fixed scale.
+//! Grids of images on a fixed grey or colour scale.
 
 use std::io::Cursor;
 
 use image::{ImageFormat, RgbImage};
 
-/// Why a grid cannot be drawn.
+/// The error for a grid that cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum GridError {
-    /// The values are no images of this shape.
-    #[error("{found} values are no whole number of {size}x{size} images with {channels} channels")]
+    /// The values do not form images of this shape.
+    #[error("{found} values do not form a whole number of {size}x{size} images with {channels} channels")]
     Shape {
-        /// Values given.
+        /// Number of values given.
         found: usize,
         /// Rows and columns.
         size: usize,
-        /// Channels.
+        /// Number of channels.
         channels: usize,
     },
     /// More pixels than a GIF can have.
@@ -33,24 +33,23 @@ pub enum GridError {
     Animate(#[from] gif::EncodingError),
 }
 
-/// A PNG of images in rows of `columns`, one pixel apart, each value in [-1, 1] on the same scale.
-///
-/// The scale is never fitted to the values: a grey or collapsed generator must look grey or collapsed. Small
-/// images are enlarged by whole factors so that a pixel can be seen.
+/// A PNG of images in rows of `columns`, one pixel apart. Values in [-1, 1] have the same scale in all images.
+/// The scale is never adapted to the values: a grey or collapsed generator must look grey or collapsed. Small images are
+/// enlarged by whole factors so that single pixels are visible.
 ///
 /// # Shapes
 /// - `values`: `[images, rows, columns, channels]`, flat, with 1 or 3 channels
 ///
 /// # Errors
-/// Values that are no images, and a failed encoding.
+/// Values that do not form images, or a failed encoding.
 pub fn grid_png(values: &[f32], size: usize, channels: usize, columns: usize) -> Result<Vec<u8>, GridError> {
     encode(&grid(values, size, channels, columns)?)
 }
 
-/// A PNG of one image, `[rows, columns, channels]`, pixel by pixel on the same scale.
+/// A PNG of one image, `[rows, columns, channels]`, one pixel for each position, on the same scale.
 ///
 /// # Errors
-/// As [`grid_png`].
+/// The errors of [`grid_png`].
 pub fn image_png(values: &[f32], size: usize, channels: usize) -> Result<Vec<u8>, GridError> {
     check(values, size, channels, 1)?;
     if values.len() != size * size * channels {
@@ -61,15 +60,15 @@ pub fn image_png(values: &[f32], size: usize, channels: usize) -> Result<Vec<u8>
     }))
 }
 
-/// A GIF whose frames are grids as of [`grid_png`], shown forth and back, `centiseconds` each.
+/// A GIF whose frames are grids as in [`grid_png`], played forwards and backwards; each frame lasts `centiseconds`.
 ///
-/// Grey images keep all their shades; the colours of others are reduced to 256 for each frame.
+/// Grey images keep all their shades; the colours of other images are reduced to 256 for each frame.
 ///
 /// # Shapes
 /// - `frames`: each `[images, rows, columns, channels]`, flat, all of one length
 ///
 /// # Errors
-/// No frame, frames that are no images or not of one length, more than 65,535 pixels a side.
+/// No frames, frames that are not images or differ in length, or more than 65,535 pixels on a side.
 pub fn grid_gif(
     frames: &[Vec<f32>],
     size: usize,
@@ -135,7 +134,7 @@ fn grid(values: &[f32], size: usize, channels: usize, columns: usize) -> Result<
     Ok(picture)
 }
 
-/// The pixel whose channels start at `at`.
+/// The pixel whose channels start at index `at`.
 fn pixel(image: &[f32], at: usize, channels: usize) -> image::Rgb<u8> {
     let byte = |c: usize| ((image[at + c.min(channels - 1)].clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
     image::Rgb([byte(0), byte(1), byte(2)])
@@ -153,7 +152,7 @@ mod tests {
 
     #[test]
     fn images_keep_their_place_and_their_scale() {
-        // Three 64x64 images in rows of two: the third one starts the second row.
+        // Three 64x64 images in rows of two: the third starts the second row.
         let values: Vec<f32> = [-1.0, 0.0, 1.0].iter().flat_map(|&v| vec![v; 64 * 64]).collect();
         let png = grid_png(&values, 64, 1, 2).expect("drawn");
         let picture = image::load_from_memory(&png).expect("a PNG").into_rgb8();
@@ -182,7 +181,7 @@ mod tests {
         assert_eq!(picture.as_raw(), &[0, 0, 0, 128, 128, 128, 255, 255, 255, 191, 191, 191]);
     }
 
-    /// Decoded by the other half of the crate that encodes: frames go forth and back, and greys are exact.
+    /// Decoded with the same library that encoded it: frames are played forwards and backwards, and greys are exact.
     #[test]
     fn an_animation_goes_forth_and_back() {
         let frames: Vec<Vec<f32>> = [-1.0_f32, -0.2, 0.6].iter().map(|&v| vec![v; 2 * 64 * 64]).collect();

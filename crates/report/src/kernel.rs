@@ -7,17 +7,18 @@ use image::{ImageFormat, RgbImage};
 use crate::grid::GridError;
 use crate::plot::{Axes, Curve, Mark, PlotError, curves_png, curves_svg};
 
-/// Pixels a side above which a heat map shows means of blocks of entries.
+/// Largest number of pixels on a side; a larger heat map shows means of blocks of entries.
 const SIDE: usize = 1024;
 
-/// A PNG of a matrix: blue below zero, white at zero, red above, the largest absolute value saturated.
+/// A PNG of a matrix: blue below zero, white at zero, red above. The largest absolute value has the full colour.
 ///
-/// A large matrix is shown in blocks of equal size, each by its mean; a small one is enlarged by a whole factor.
+/// A large matrix is divided into blocks of equal size, and the mean of each is shown. A small matrix is enlarged by a whole
+/// factor.
 ///
-/// `row(i, to)` puts row i into `to`, so that no second copy of a large matrix is made; rows are asked for in order.
+/// `row(i, to)` writes row i to `to`, so that a large matrix is not copied. Rows are requested in order.
 ///
 /// # Errors
-/// A matrix without entries, and a failed encoding.
+/// A matrix without entries, or a failed encoding.
 pub fn heat_map_png(rows: usize, columns: usize, row: &mut dyn FnMut(usize, &mut [f64])) -> Result<Vec<u8>, GridError> {
     if rows * columns == 0 {
         return Err(GridError::Shape { found: 0, size: rows, channels: columns });
@@ -52,7 +53,7 @@ pub fn heat_map_png(rows: usize, columns: usize, row: &mut dyn FnMut(usize, &mut
     Ok(png.into_inner())
 }
 
-/// Between blue (-1), white (0) and red (1).
+/// A colour between blue (-1), white (0) and red (1).
 fn diverging(share: f64) -> image::Rgb<u8> {
     let end = if share < 0.0 { [33.0, 102.0, 172.0] } else { [178.0, 24.0, 43.0] };
     image::Rgb(end.map(|c: f64| (255.0 + (c - 255.0) * share.abs().min(1.0)).round() as u8))
@@ -60,10 +61,10 @@ fn diverging(share: f64) -> image::Rgb<u8> {
 
 /// An SVG plot of eigenvalues against their rank, both on logarithmic scales.
 ///
-/// Eigenvalues more than twelve decades below the largest are its rounding and not drawn.
+/// Eigenvalues more than twelve decades below the largest are rounding errors and are not drawn.
 ///
 /// # Errors
-/// As [`curves_svg`].
+/// The errors of [`curves_svg`].
 pub fn spectrum_svg(values: &[f64]) -> Result<String, PlotError> {
     let (axes, curve) = spectrum(values);
     curves_svg(&axes, &[curve])
@@ -72,7 +73,7 @@ pub fn spectrum_svg(values: &[f64]) -> Result<String, PlotError> {
 /// The spectrum of a kernel as a PNG.
 ///
 /// # Errors
-/// As [`curves_png`].
+/// The errors of [`curves_png`].
 pub fn spectrum_png(values: &[f64]) -> Result<Vec<u8>, PlotError> {
     let (axes, curve) = spectrum(values);
     curves_png(&axes, &[curve])

@@ -1,6 +1,6 @@
-//! Run directories as pictures and pages.
+//! Shows run directories as pictures and pages.
 //!
-//! A report reads files and arrays on the host; it computes nothing and knows no device.
+//! A report reads files and arrays on the host. It computes nothing and uses no device.
 
 mod grid;
 mod kernel;

@@ -1,4 +1,4 @@
-//! Curves as SVG and PNG.
+//! Plots of curves as SVG and PNG.
 
 use std::io::Cursor;
 
@@ -10,15 +10,15 @@ use plotters::prelude::*;
 
 use crate::raster::Raster;
 
-/// Pixels of a plot, across and down.
+/// Size of a plot in pixels: width and height.
 const SIZE: (u32, u32) = (720, 440);
 
 /// One curve.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
-    /// Its name in the legend; curves of one name in a row share a colour and an entry.
+    /// Its name in the legend; consecutive curves with the same name share a colour and an entry.
     pub name: String,
-    /// Its points; those that are not finite, or not positive on a logarithmic axis, are left out.
+    /// Its points. Points that are not finite, or not positive on a logarithmic axis, are not drawn.
     pub points: Vec<(f64, f64)>,
     /// How it is drawn.
     pub mark: Mark,
@@ -37,37 +37,37 @@ pub enum Mark {
     Dots,
 }
 
-/// What the axes show.
+/// The axes of a plot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Axes {
-    /// Above the plot.
+    /// Title above the plot.
     pub title: String,
-    /// Below the horizontal axis.
+    /// Label below the horizontal axis.
     pub x: String,
-    /// Beside the vertical axis.
+    /// Label beside the vertical axis.
     pub y: String,
     /// Whether the horizontal axis is logarithmic.
     pub log_x: bool,
     /// Whether the vertical axis is logarithmic.
     pub log_y: bool,
-    /// Whether both axes begin at 0.
+    /// Whether both axes start at 0.
     pub from_zero: bool,
-    /// Where it stands.
+    /// The place of the plot.
     pub stands: Stands,
 }
 
-/// Where a plot stands.
+/// The place of a plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stands {
-    /// By itself.
+    /// A plot on its own, with a legend.
     #[default]
     Alone,
-    /// Among others on a page: smaller, and without a legend, which the page has. Curves keep the colours that they have
-    /// there, whether or not others have points.
+    /// One of several plots on a page: smaller, and without a legend, because the page has one. Colours are those of the
+    /// page's legend, even if other curves have no points.
     OnPage,
 }
 
-/// Colours that stay apart for most eyes (Okabe and Ito 2008).
+/// Colours that most people can distinguish (Okabe and Ito 2008).
 pub(crate) const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -78,16 +78,16 @@ pub(crate) const COLOURS: [RGBColor; 7] = [
     RGBColor(60, 60, 60),
 ];
 
-/// The colour of the i-th name, as CSS writes it.
+/// The colour of the i-th name, in CSS notation.
 pub(crate) fn colour(i: usize) -> String {
     let RGBColor(r, g, b) = COLOURS[i % COLOURS.len()];
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 
-/// Curves on common axes, 720 by 440 pixels; a small plot 480 by 320.
+/// An SVG of curves on common axes, 720 by 440 pixels; a small plot has 480 by 320.
 ///
 /// # Errors
-/// A drawing that the library refuses.
+/// A drawing that the plotting library refuses.
 pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
     let mut svg = String::new();
     let size = if on_page(axes) { (480, 320) } else { SIZE };
@@ -95,10 +95,10 @@ pub fn curves_svg(axes: &Axes, curves: &[Curve]) -> Result<String, PlotError> {
     Ok(svg)
 }
 
-/// Curves as a PNG. Letters have one case, and what is neither a letter, a digit, a point nor a minus is a frame.
+/// A PNG of curves. Letters are capitals; characters other than letters, digits, points and minus signs are drawn as frames.
 ///
 /// # Errors
-/// As [`curves_svg`].
+/// The errors of [`curves_svg`].
 pub fn curves_png(axes: &Axes, curves: &[Curve]) -> Result<Vec<u8>, PlotError> {
     let (mut picture, mut png) = (RgbImage::new(SIZE.0, SIZE.1), Cursor::new(Vec::new()));
     plot(&Raster(&mut picture).into_drawing_area(), axes, curves)?;
@@ -110,14 +110,14 @@ fn plot<B: DrawingBackend>(area: &DrawingArea<B, Shift>, axes: &Axes, curves: &[
 where
     B::ErrorType: 'static,
 {
-    // Far beyond that a margin overflows: what diverges leaves the plot.
+    // Larger values, from curves that diverge, are dropped, because the computation of margins would overflow.
     let shown = |&(x, y): &(f64, f64)| {
         x.abs() < 1e150 && y.abs() < 1e150 && (!axes.log_x || x > 0.0) && (!axes.log_y || y > 0.0)
     };
     let curves: Vec<Curve> = curves
         .iter()
         .map(|curve| Curve {
-            // Control characters, which a name of a file can have, are no XML.
+            // Control characters, which names of files may contain, are not allowed in XML.
             name: visible(&curve.name).into_owned(),
             points: curve.points.iter().copied().filter(shown).collect(),
             ..*curve
@@ -130,7 +130,7 @@ where
         match (low <= high, log) {
             (false, true) => (1.0, 10.0),
             (false, false) => (0.0, 1.0),
-            // Whole decades where there would be too few ticks.
+            // The axis is extended to whole decades if there would be too few ticks.
             (true, true) if high / low < 30.0 => {
                 (10.0_f64.powf(low.log10().floor()), 10.0_f64.powf((1.001 * high).log10().ceil()))
             }
@@ -158,7 +158,7 @@ fn on_page(axes: &Axes) -> bool {
     axes.stands == Stands::OnPage
 }
 
-/// A plot that could not be drawn.
+/// The error for a plot that could not be drawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the plot could not be drawn: {0}")]
 pub struct PlotError(String);
@@ -231,7 +231,7 @@ where
     Ok(())
 }
 
-/// A tick label; on a logarithmic axis, where ticks crowd, of 1, 2 and 5 times powers of ten alone.
+/// The label of a tick. On a logarithmic axis, where ticks are dense, only 1, 2 and 5 times powers of ten have a label.
 fn label(v: f64, log: bool) -> String {
     let digit = v / 10.0_f64.powf(v.log10().floor());
     if log && ![1.0, 2.0, 5.0, 10.0].iter().any(|shown| (digit - shown).abs() < 1e-6) {
@@ -292,7 +292,7 @@ mod tests {
         let [one, two] = [&[(1.0, 10.0)][..], &[(1.0, 10.0), (100.0, 0.1)]].map(|points| picture(points, &axes));
         assert_eq!(one.dimensions(), SIZE);
         assert!(count(&one, blue) > 20 && count(&two, blue) == 2 * count(&one, blue));
-        // The name of the horizontal axis, below everything else.
+        // The label of the horizontal axis is below everything else.
         let below = |picture: &RgbImage| {
             let dark = |(_, y, pixel): &(u32, u32, &image::Rgb<u8>)| *y > SIZE.1 - 26 && pixel.0[0] < 128;
             picture.enumerate_pixels().filter(dark).count()

@@ -1,4 +1,4 @@
-//! Plots as pixels, with letters of our own: no fonts are searched for, so a plot is the same everywhere.
+//! Plots as pixels, with a built-in font: no system font is needed, so a plot looks the same everywhere.
 
 use std::convert::Infallible;
 
@@ -9,7 +9,7 @@ use plotters_backend::{BackendColor, BackendCoord, BackendTextStyle, DrawingBack
 /// Columns and rows of a letter.
 const LETTER: [i32; 2] = [5, 7];
 
-/// What plotters draws on.
+/// The bitmap on which plotters draws.
 pub(crate) struct Raster<'p>(pub(crate) &'p mut RgbImage);
 
 impl DrawingBackend for Raster<'_> {
@@ -79,18 +79,19 @@ impl DrawingBackend for Raster<'_> {
     }
 }
 
-/// Pixels a side of a letter's dot.
+/// Number of pixels on a side of one dot of a letter.
 fn zoom(points: f64) -> i32 {
     ((points / f64::from(LETTER[1])).round() as i32).max(1)
 }
 
-/// Pixels of a text, across and down.
+/// Size of a text in pixels: width and height.
 fn size(text: &str, points: f64) -> [i32; 2] {
     let letters = text.chars().count() as i32;
     [(letters * (LETTER[0] + 1) - 1).max(0) * zoom(points), LETTER[1] * zoom(points)]
 }
 
-/// Rows of a letter, the highest of five bits on the left. There is one case; what has no letter is a frame.
+/// The rows of a letter as five bits each; the highest bit is on the left. There is only one case; unknown characters are
+/// frames.
 fn glyph(letter: char) -> [u8; 7] {
     match letter.to_ascii_uppercase() {
         ' ' => [0; 7],

@@ -1,14 +1,14 @@
-//! A network away from its borders, for inputs that are alike at all positions: one variance, and one slope.
+//! A network away from its borders, for inputs that are the same at all positions: one variance, and one slope.
 //!
-//! Here a layer maps a second moment q, a mean and the distance between two inputs, wherever they are:
+//! Here a layer maps a second moment q, a mean and the distance between two inputs; these are the same at all positions.
 //!
 //! | layer | q | slope of the covariance |
 //! | --- | --- | --- |
-//! | linear, of weights w / fan-in and biases b² | `w q + b²` | w |
+//! | linear, with weights of variance w / fan-in and biases of variance b² | `w q + b²` | w |
 //! | nonlinearity | `E[σ(√q Z)²]` | `E[σ'(u) σ'(v)]` |
 //! | norm | `(q - mean²) / (q - mean² + ε)` | `1 / (q - mean² + ε)` |
 //! | residual block | `s² (branch + shortcut)` | `s² (branch + shortcut)` |
-//! | frame, pool, up-sampling, reshape | as it was | 1 |
+//! | frame, pool, up-sampling, reshape | unchanged | 1 |
 
 use fintan_config::{Node, Parametrization, Transform};
 
@@ -17,7 +17,7 @@ use crate::limit::LimitError;
 use crate::variances::Variances;
 use crate::wide::Wide;
 
-/// What a layer does to [`Bulk`].
+/// The action of a layer on [`Bulk`].
 #[derive(Debug, Clone)]
 pub(crate) enum Rule {
     Linear { weights: f64, biases: f64 },
@@ -56,7 +56,7 @@ impl Rule {
         }
     }
 
-    /// Whether any of its nonlinearities fulfils a condition.
+    /// Whether at least one of its nonlinearities satisfies a condition.
     pub(crate) fn any_activation(&self, of: &impl Fn(&Dual) -> bool) -> bool {
         match self {
             Self::Activation(dual) => of(dual),
@@ -67,7 +67,7 @@ impl Rule {
         }
     }
 
-    /// The layer with weights and biases of other variances.
+    /// The layer with other variances of weights and biases.
     pub(crate) fn with_variances(&self, weights: f64, biases: f64) -> Self {
         let all = |rules: &[Self]| rules.iter().map(|rule| rule.with_variances(weights, biases)).collect();
         match self {
@@ -79,7 +79,7 @@ impl Rule {
         }
     }
 
-    /// Variances of the weights and biases of all linear layers.
+    /// The variances of weights and biases of all linear layers.
     pub(crate) fn variances(&self) -> Vec<(f64, f64)> {
         match self {
             Self::Linear { weights, biases } => vec![(*weights, *biases)],
@@ -91,31 +91,31 @@ impl Rule {
     }
 }
 
-/// Two values of one channel whose variances are equal.
+/// Two values of one channel, with equal variances.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bulk {
-    /// E\[a²\] of either.
+    /// E\[a²\], the same for both values.
     pub(crate) q: Wide,
-    /// E\[a\] of either.
+    /// E\[a\], the same for both values.
     pub(crate) mean: Wide,
     /// ½ E\[(a - a')²\]
     pub(crate) gap: Wide,
-    /// Derivative of E\[a a'\] in that of the two where they came from.
+    /// Derivative of E\[a a'\] with respect to its value at the start.
     pub(crate) slope: Wide,
-    /// Derivatives of the mean and of q in the q they came from, where they are wanted.
+    /// Derivatives of the mean and of q with respect to q at the start, if they are needed.
     pub(crate) rates: Option<[Wide; 2]>,
     pub(crate) gaussian: bool,
-    /// As in [`crate::limit`].
+    /// See [`crate::limit`].
     pub(crate) fresh: bool,
 }
 
 impl Bulk {
-    /// Of two equal Gaussian values.
+    /// Two equal Gaussian values of variance q.
     pub(crate) fn of(q: Wide) -> Self {
         Self { q, mean: Wide::ZERO, gap: Wide::ZERO, slope: Wide::new(1.0), rates: None, gaussian: true, fresh: false }
     }
 
-    /// Derivatives from here on.
+    /// The same values, with derivatives that start here.
     pub(crate) fn restarted(self) -> Self {
         Self { slope: Wide::new(1.0), rates: self.rates.map(|_| [Wide::ZERO, Wide::new(1.0)]), ..self }
     }
@@ -125,8 +125,8 @@ impl Bulk {
     }
 
     /// # Errors
-    /// What [`crate::Limit`] refuses here too: nonlinearities of what is not Gaussian, sums of dependent branches, quadratures
-    /// that do not converge.
+    /// The limits that [`crate::Limit`] refuses too: nonlinearities of values that are not Gaussian, sums of dependent
+    /// branches, and quadratures that do not converge.
     pub(crate) fn step(self, rule: &Rule) -> Result<Self, LimitError> {
         let refuse = |layer, reason| Err(LimitError::Layer { layer, reason });
         Ok(match rule {

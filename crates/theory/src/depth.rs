@@ -1,6 +1,6 @@
-//! The tangent kernel of fully connected nets as they get deeper, and the laws it follows.
+//! The tangent kernel of fully connected networks as a function of depth, and its asymptotic laws.
 //!
-//! On the sphere |x|² = n_0, with c = x·y / n_0, weights of variance w / fan-in and biases of variance b²:
+//! On the sphere |x|² = n_0, with c = x·y / n_0, weights of variance w / fan-in, and biases of variance b²:
 //!
 //! `Σ¹ = Θ¹ = b² + w c`, `Σ^{l+1} = b² + w E[σσ]`, `Θ^{l+1} = w E[σ'σ'] Θ^l + Σ^{l+1}`
 //!
@@ -11,14 +11,14 @@ use crate::dual::{Dual, DualError};
 use crate::mean_field::MeanField;
 use crate::wide::Wide;
 
-/// The kernels of a network with a number of linear layers.
+/// The kernels of a network with L linear layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AtDepth {
-    /// Linear layers L.
+    /// Number of linear layers L.
     pub layers: usize,
     /// Σ(x, x)
     pub variance: Wide,
-    /// 1 - c of the outputs, exact where c is close to 1.
+    /// 1 - c of the outputs, accurate even if c is close to 1.
     pub one_minus_correlation: f64,
     /// Θ(x, x)
     pub own_ntk: Wide,
@@ -27,40 +27,41 @@ pub struct AtDepth {
 }
 
 impl AtDepth {
-    /// ϑ(x, y).
+    /// The scaled kernel ϑ(x, y).
     #[must_use]
     pub fn scaled(&self) -> f64 {
         self.ntk.over(self.own_ntk)
     }
 
-    /// Condition number of the kernel of n inputs whose pairs are all as this one: `(Θ_xx + (n-1) Θ_xy) / (Θ_xx - Θ_xy)`, or
-    /// its inverse where Θ_xy < 0; infinite where their difference is rounding.
+    /// Condition number of the kernel of n inputs whose pairs all have this ϑ: `(Θ_xx + (n-1) Θ_xy) / (Θ_xx - Θ_xy)`, or its
+    /// inverse if Θ_xy < 0. It is infinite if the difference is below rounding.
     #[must_use]
     pub fn condition_number(&self, n: usize) -> f64 {
         condition(self.scaled(), n)
     }
 }
 
-/// Share of the diagonal below which an eigenvalue is rounding.
+/// Eigenvalues below this fraction of the diagonal are rounding errors.
 const ROUNDING: f64 = 1e-14;
 
-/// Condition numbers of kernels of n inputs above that are not known: the smallest eigenvalue is rounding.
+/// The largest condition number that can be computed for n inputs; above it, the smallest eigenvalue is a rounding error.
 #[must_use]
 pub fn condition_bound(n: usize) -> f64 {
     n as f64 / ROUNDING
 }
 
-/// Of the n-by-n matrix of 1 on and ϑ off the diagonal: `(1 + (n-1) ϑ) / (1 - ϑ)`, or its inverse where ϑ < 0.
+/// Condition number of the n-by-n matrix with 1 on the diagonal and ϑ elsewhere: `(1 + (n-1) ϑ) / (1 - ϑ)`, or its inverse
+/// if ϑ < 0.
 pub(crate) fn condition(scaled: f64, n: usize) -> f64 {
     let (one, rest) = (1.0 + (n as f64 - 1.0) * scaled, 1.0 - scaled);
     let (large, small) = if one >= rest { (one, rest) } else { (rest, one) };
     if small > ROUNDING { large / small } else { f64::INFINITY }
 }
 
-/// Kernels of nets of 1, 2, ..., `layers` linear layers between two points of the sphere with 1 - c = `gap`.
+/// Kernels of networks with 1, 2, ..., `layers` linear layers between two points of the sphere with 1 - c = `gap`.
 ///
 /// # Errors
-/// A dual activation that quadrature does not reach.
+/// A dual activation that quadrature cannot compute.
 pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usize) -> Result<Vec<AtDepth>, DualError> {
     let (mut q, mut gap) = (Wide::new(weights + biases), Wide::new(weights * gap));
     let (mut own, mut ntk) = (q, q - gap);
@@ -74,7 +75,7 @@ pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usi
         let [lost, slope] = dual.wide_gap(q, gap)?;
         (q, gap) = (moments.second * weights + Wide::new(biases), lost * weights);
         (own, ntk) = (moments.slope * weights * own + q, slope * weights * ntk + q - gap);
-        // Deep in order the two differ by less than their rounding.
+        // Deep in the order regime, the difference of the two is below their rounding.
         if (own - ntk).value() < 0.0 {
             ntk = own;
         }
@@ -82,44 +83,45 @@ pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usi
     Ok(found)
 }
 
-/// How ϑ approaches its limit as L grows, for x ≠ ±y. Sources: arXiv 1907.05715; Hayou, Doucet, Rousseau 2019 (edge).
+/// Asymptotic law of ϑ as L grows, for x ≠ ±y. Sources: arXiv 1907.05715; Hayou, Doucet, Rousseau 2019 (edge).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Law {
-    /// `1 - ϑ ~ L r^L`: order with a differentiable σ.
+    /// `1 - ϑ ~ L r^L`: order, with a differentiable σ.
     Smooth,
-    /// `1 - ϑ ~ r^{L/2}`: order with a kink in σ, whose E\[σ'σ'\] has a square root at c = 1.
+    /// `1 - ϑ ~ r^{L/2}`: order, with a kink in σ, for which E\[σ'σ'\] behaves like a square root at c = 1.
     Kinked,
-    /// ϑ goes to 1/4 like log L / L: the edge with a kink.
+    /// ϑ tends to 1/4 with corrections of order log L / L: the edge, with a kink in σ.
     KinkedEdge,
-    /// ϑ goes to 1/3 like log L / L: the edge with a smooth, nonlinear σ.
+    /// ϑ tends to 1/3 with corrections of order log L / L: the edge, with a smooth, nonlinear σ.
     SmoothEdge,
-    /// ϑ stays: a linear network at the edge.
+    /// ϑ does not change: a linear network at the edge.
     Linear,
-    /// `ϑ r^L` tends to a constant; of dense networks of one nonlinearity `a (r - 1) / (1 - χ)`, with a the limit of
-    /// correlations and χ the slope of their map there.
+    /// `ϑ r^L` tends to a constant. For dense networks with one nonlinearity the constant is `a (r - 1) / (1 - χ)`, where a
+    /// is the limit of correlations and χ the slope of their map there.
     Chaos {
-        /// The limit of ϑ r^L, where it is known.
+        /// The limit of ϑ r^L; `None` if it is unknown.
         prefactor: Option<f64>,
     },
-    /// ϑ vanishes faster, like `(χ/r)^L` up to powers of L: chaos whose correlations go to 0.
+    /// ϑ vanishes faster, like `(χ/r)^L` up to powers of L: chaos in which correlations tend to 0.
     CentredChaos {
         /// χ/r
         rate: f64,
     },
 }
 
-/// Largest |r - 1| at which the limits are those of the edge: closer than [`crate::Regime`] draws it, since r = 0.9975 is
-/// order, whose limit is 1.
+/// Largest |r - 1| for which the laws of the edge are used. It is smaller than the range of the edge in [`crate::Regime`],
+/// because for r = 0.9975, for example, the limit is 1, as in the order regime.
 const AT_THE_EDGE: f64 = 1e-6;
 
 impl Law {
-    /// Of dense networks of one nonlinearity, at its fixed point.
+    /// The law of dense networks with one nonlinearity, at its fixed point.
     #[must_use]
     pub fn of(dual: &Dual, at: &MeanField) -> Self {
         Self::of_block(&[Rule::Activation(dual.clone())], at, true)
     }
 
-    /// Of a block that is repeated L times; `is_plain`: of one nonlinearity and a dense layer, as all the network is.
+    /// The law of a block that is repeated L times. `is_plain`: the whole network consists of one nonlinearity and dense
+    /// layers.
     pub(crate) fn of_block(block: &[Rule], at: &MeanField, is_plain: bool) -> Self {
         let kink = block.iter().any(|rule| rule.any_activation(&Dual::has_kink));
         let linear = !block.iter().any(|rule| rule.any_activation(&|dual: &Dual| !dual.is_linear()));
@@ -140,7 +142,7 @@ impl Law {
         }
     }
 
-    /// The law in words.
+    /// A description of the law.
     #[must_use]
     pub fn words(&self) -> String {
         match self {

@@ -1,15 +1,15 @@
-//! Dual activations: what a nonlinearity makes of the second moments of a pair of Gaussian pre-activations.
+//! Dual activations: the second moments of a pair of Gaussian pre-activations after a nonlinearity.
 //!
 //! For (u, v) ~ N(0, \[\[q1, k\], \[k, q2\]\]) and σ(x) = (f(x) - m)/s:
 //!
 //! `E[σ(u) σ(v)]`, `½ E[(σ(u) - σ(v))²]` and `E[σ'(u) σ'(v)]`
 //!
-//! Pairs carry their *gap* `½ E[(u - v)²] = (q1 + q2)/2 - k` rather than their covariance, because deep in order
-//! correlations tend to 1 and 1 - c would be lost in rounding: 1 - c = gap / q where q1 = q2 = q.
+//! Pairs store the *gap* `½ E[(u - v)²] = (q1 + q2)/2 - k` instead of their covariance. Deep in the order regime
+//! correlations tend to 1, and 1 - c would be lost in rounding: 1 - c = gap / q if q1 = q2 = q.
 //!
-//! Scale is kept apart from correlation. Relu, leaky relu, abs and the identity are homogeneous, f(a x) = a f(x) for a > 0, so
-//! that they are evaluated at variances of any size ([`Wide`]). Other functions are their tangent at 0 where variances
-//! are so small that nothing else is left of them, and their asymptotes where variances are so large.
+//! Scale and correlation are stored separately. Relu, leaky relu, abs and the identity are homogeneous, f(a x) = a f(x) for
+//! a > 0, so they can be evaluated at variances of any size ([`Wide`]). Other functions are replaced by their tangent at 0
+//! at very small variances, and by their asymptotes at very large variances.
 //!
 //! | f | closed form | source |
 //! | --- | --- | --- |
@@ -32,18 +32,18 @@ pub struct Pair {
     pub q1: f64,
     /// Variance of v.
     pub q2: f64,
-    /// ½ E\[(u - v)²\], from (√q1 - √q2)²/2 (c = 1) to (√q1 + √q2)²/2 (c = -1).
+    /// ½ E\[(u - v)²\]; it lies between (√q1 - √q2)²/2 (c = 1) and (√q1 + √q2)²/2 (c = -1).
     pub gap: f64,
 }
 
 impl Pair {
-    /// A pair with a covariance.
+    /// A pair with the given covariance.
     #[must_use]
     pub fn of_covariance(q1: f64, q2: f64, covariance: f64) -> Self {
         Self { q1, q2, gap: f64::midpoint(q1, q2) - covariance }
     }
 
-    /// A pair of unit variances with a correlation.
+    /// A pair of unit variances with correlation c.
     #[must_use]
     pub fn of_correlation(c: f64) -> Self {
         Self { q1: 1.0, q2: 1.0, gap: 1.0 - c }
@@ -55,7 +55,7 @@ impl Pair {
         f64::midpoint(self.q1, self.q2) - self.gap
     }
 
-    /// 1 - c, in \[0, 2\]; 0 where a variance is.
+    /// 1 - c, in \[0, 2\]; 0 if a variance is 0.
     #[must_use]
     pub fn one_minus_correlation(&self) -> f64 {
         let (a, b) = (self.q1.sqrt(), self.q2.sqrt());
@@ -66,7 +66,7 @@ impl Pair {
         Self { q1: factor * self.q1, q2: factor * self.q2, gap: factor * self.gap }
     }
 
-    /// √(q1 q2), where the product may leave the range of f64.
+    /// √(q1 q2), even if the product leaves the range of f64.
     pub(crate) fn size(&self) -> f64 {
         self.q1.sqrt() * self.q2.sqrt()
     }
@@ -83,7 +83,7 @@ pub struct Moments {
     pub slope: f64,
 }
 
-/// [`Moments`] of any size, and how they change with the variance.
+/// [`Moments`] of any size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct WideMoments {
     pub(crate) mean: Wide,
@@ -91,8 +91,8 @@ pub(crate) struct WideMoments {
     pub(crate) slope: Wide,
 }
 
-/// A nonlinearity where it is a broken line and a constant: `σ(u) = factor · line(u) + constant`, with a line through 0 of
-/// slope `up` above it and `down` below.
+/// A nonlinearity in the form of a broken line and a constant, `σ(u) = factor · line(u) + constant`. The line passes through
+/// 0, with slope `up` above 0 and `down` below.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Line {
     pub(crate) up: f64,
@@ -102,7 +102,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// E\[line(u)²\] / q and E\[line'(u)²\].
+    /// E\[line(u)²\] / q, which equals E\[line'(u)²\].
     fn both(&self) -> f64 {
         0.5 * (self.up * self.up + self.down * self.down)
     }
@@ -117,25 +117,25 @@ impl Line {
         WideMoments { mean: mean + c, second: slope * q + (mean * 2.0 + c) * c, slope }
     }
 
-    /// Derivatives of the mean and the second moment in q.
+    /// Derivatives of the mean and the second moment with respect to q.
     fn rates(&self, q: Wide) -> [Wide; 2] {
         let mean = if self.up == self.down { Wide::ZERO } else { self.mean(q) / (q * 2.0) };
         [mean, self.factor * self.factor * self.both() + mean * 2.0 * self.constant]
     }
 
-    /// E\[line(u)\] and E\[line(u)²\]: factor and constant are left out.
+    /// E\[line(u)\] and E\[line(u)²\], without factor and constant.
     pub(crate) fn own(&self, q: f64) -> [f64; 2] {
         [(self.up - self.down) * (q / (2.0 * PI)).sqrt(), self.both() * q]
     }
 
-    /// Of a pair, the line alone: factor and constant are left out.
+    /// Moments of a pair, for the line alone, without factor and constant.
     pub(crate) fn pair(&self, pair: Pair) -> Duals {
         broken_line(pair, self.up, self.down)
     }
 }
 
-/// log₂ of the variances of g u below which a function is its tangent at 0, and above which it is its asymptotes: what is
-/// left out is of relative size √q and 1/√q.
+/// log₂ of the variance of g u below which a function is replaced by its tangent at 0, and above which it is replaced by its
+/// asymptotes. The relative errors are √q and 1/√q.
 const TANGENT: f64 = -120.0;
 const ASYMPTOTES: f64 = 120.0;
 
@@ -148,14 +148,14 @@ pub struct Duals {
     pub gap: f64,
     /// E\[σ'(u) σ'(v)\]
     pub slope: f64,
-    /// Estimated error of the three, relative to the largest: rounding for closed forms.
+    /// Estimated error of all three, relative to the largest; for closed forms it is the rounding error.
     pub error: f64,
 }
 
-/// A dual activation that could not be computed well enough.
+/// A dual activation that could not be computed accurately enough.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error(
-    "the dual activation of `{name}` at variances {q1:.4} and {q2:.4} is known only to {error:.0e} by quadrature; it needs {LARGEST_ERROR:.0e}"
+    "quadrature of the dual activation of `{name}` at variances {q1:.4} and {q2:.4} has the error {error:.0e}; at most {LARGEST_ERROR:.0e} is allowed"
 )]
 pub struct DualError {
     name: &'static str,
@@ -164,19 +164,19 @@ pub struct DualError {
     error: f64,
 }
 
-/// Largest relative error of a quadrature that is handed out.
+/// Largest relative error of a quadrature whose result is returned.
 pub const LARGEST_ERROR: f64 = 1e-10;
 
-/// A dual activation that is known in closed form.
+/// The closed form of a dual activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClosedForm {
-    /// Of homogeneous functions, which are evaluated as a [`Line`] before any other form is asked for.
+    /// For homogeneous functions, which are evaluated as a [`Line`] before a closed form is needed.
     ArcCosine,
     Erf,
     Sin,
 }
 
-/// The closed form of a function's dual activation; without one it is found by quadrature.
+/// The closed form of a function's dual activation; `None` if it is computed by quadrature.
 fn closed_form(function: Function) -> Option<ClosedForm> {
     match function {
         Function::Relu | Function::LeakyRelu | Function::Abs | Function::Identity => Some(ClosedForm::ArcCosine),
@@ -194,7 +194,7 @@ fn closed_form(function: Function) -> Option<ClosedForm> {
     }
 }
 
-/// A nonlinearity seen from infinite width.
+/// The dual activation of a nonlinearity.
 #[derive(Debug, Clone)]
 pub struct Dual {
     activation: Activation,
@@ -203,7 +203,7 @@ pub struct Dual {
 }
 
 impl Dual {
-    /// Of a nonlinearity as the configuration names it, gain and scaling included.
+    /// The dual of a nonlinearity, including its gain and scaling.
     #[must_use]
     pub fn new(activation: Activation) -> Self {
         let (centre, scale) = activation.centre_and_scale();
@@ -216,7 +216,7 @@ impl Dual {
         &self.activation
     }
 
-    /// Whether the function is a line through 0, as a leaky relu of slope 1 is.
+    /// Whether the function is a line through 0, for instance a leaky relu of slope 1.
     pub(crate) fn is_linear(&self) -> bool {
         self.activation.lines().is_some_and(|[up, down]| up == down)
     }
@@ -226,18 +226,18 @@ impl Dual {
         self.activation.is_homogeneous()
     }
 
-    /// Whether the slope jumps at 0.
+    /// Whether the slope of the function jumps at 0.
     pub(crate) fn has_kink(&self) -> bool {
         self.activation.raw_slope(1e-300) != self.activation.raw_slope(-1e-300)
     }
 
-    /// Whether pairs are evaluated by quadrature.
+    /// Whether pairs are computed by quadrature.
     #[must_use]
     pub fn is_quadrature(&self) -> bool {
         closed_form(self.activation.function).is_none()
     }
 
-    /// The nonlinearity as a broken line, where it is one at all variances between 2^least and 2^most that are not 0.
+    /// The nonlinearity as a broken line, if it is one at all nonzero variances between 2^least and 2^most.
     pub(crate) fn line(&self, least: f64, most: f64) -> Option<Line> {
         let (f, steep) = (&self.activation, 2.0 * self.activation.gain.log2());
         let line = |up, down, at_zero: f64| Line {
@@ -255,19 +255,19 @@ impl Dual {
         }
         match f.function.properties().growth {
             Growth::LineAbove { slope } => (least + steep > ASYMPTOTES).then(|| line(slope, 0.0, 0.0)),
-            // Bounded, or homogeneous and met above.
+            // Bounded, or homogeneous and handled above.
             Growth::Saturating | Growth::Periodic | Growth::Homogeneous => None,
         }
     }
 
-    /// Moments at a variance.
+    /// Moments at the variance q.
     #[must_use]
     pub fn moments(&self, q: f64) -> Moments {
         let WideMoments { mean, second, slope } = self.wide_moments(Wide::new(q));
         Moments { mean: mean.value(), second: second.value(), slope: slope.value() }
     }
 
-    /// Moments at a variance of any size.
+    /// Moments at a variance q of any size.
     pub(crate) fn wide_moments(&self, q: Wide) -> WideMoments {
         if let Some(line) = self.line(q.log2(), q.log2()) {
             return line.moments(q);
@@ -282,7 +282,7 @@ impl Dual {
         }
     }
 
-    /// `½ E[(σ(u) - σ(v))²]` and `E[σ'(u) σ'(v)]` of a pair of equal variances of any size.
+    /// `½ E[(σ(u) - σ(v))²]` and `E[σ'(u) σ'(v)]` of a pair with equal variances of any size.
     pub(crate) fn wide_gap(&self, q: Wide, gap: Wide) -> Result<[Wide; 2], DualError> {
         if let Some(line) = self.line(q.log2(), q.log2()) {
             let (duals, square) = (line.pair(Pair { q1: 1.0, q2: 1.0, gap: gap.over(q) }), line.factor * line.factor);
@@ -292,8 +292,8 @@ impl Dual {
         Ok([Wide::new(duals.gap), Wide::new(duals.slope)])
     }
 
-    /// The variance, no larger than where a bounded function is a step; there its mean and second moment stay, and
-    /// E\[σ'²\] falls like 1/√q, by the factor that is given.
+    /// The variance, limited to the value above which a bounded function acts like a step. Beyond it mean and second moment
+    /// are constant, and E\[σ'²\] falls like 1/√q; the second result is this factor.
     fn within(&self, q: Wide) -> (f64, Wide) {
         let most = Wide::scaled(1.0, ASYMPTOTES as i64) / (Wide::new(self.activation.gain) * self.activation.gain);
         if q.log2() <= most.log2() || self.activation.function.properties().growth == Growth::Periodic {
@@ -302,12 +302,12 @@ impl Dual {
         (most.value(), (most / q).sqrt())
     }
 
-    /// Derivatives of E\[σ(u)\] and E\[σ(u)²\] in the variance of u.
+    /// Derivatives of E\[σ(u)\] and E\[σ(u)²\] with respect to the variance of u.
     pub(crate) fn rates(&self, q: Wide) -> [Wide; 2] {
         if let Some(line) = self.line(q.log2(), q.log2()) {
             return line.rates(q);
         }
-        // By Stein's lemma d/dq E[g(√q Z)] = E[(Z² - 1) g(√q Z)] / (2q): no second derivative at kinks.
+        // By Stein's lemma d/dq E[g(√q Z)] = E[(Z² - 1) g(√q Z)] / (2q); this avoids the second derivative at kinks.
         let std = self.within(q).0.sqrt();
         let value = |z: f64| (self.activation.raw_value(std * z) - self.centre) / self.scale;
         let cuts = self.cuts(std);
@@ -315,16 +315,16 @@ impl Dual {
         [of(&|v| v), of(&|v| v * v)]
     }
 
-    /// Where integrals over z of f(std z) are cut: at kinks, and ever closer to 0 where f is steep there.
+    /// Points at which integrals over z of f(std z) are cut: the kinks, and points ever closer to 0 if f is steep there.
     fn cuts(&self, std: f64) -> Vec<f64> {
-        // `expectation` itself is for steepness up to 2^9.
+        // `expectation` itself handles steepness up to 2^9.
         let halvings = (std * self.activation.gain).log2().clamp(0.0, 80.0) as i32;
         let last = if halvings > 9 { 12 + halvings } else { 0 };
         let finer = (13..=last).flat_map(|k| [-0.5_f64.powi(k), 0.5_f64.powi(k)]);
         self.activation.kinks().iter().copied().chain(finer).collect()
     }
 
-    /// Of what is no broken line.
+    /// Moments of the raw function, if it is not a broken line.
     pub(crate) fn raw_moments(&self, q: f64) -> Moments {
         let gg = self.activation.gain * self.activation.gain;
         let t = gg * q;
@@ -351,11 +351,11 @@ impl Dual {
         }
     }
 
-    /// Moments of a pair.
+    /// Moments of an activated pair.
     ///
     /// # Errors
-    /// A quadrature whose error stays above [`LARGEST_ERROR`], as for steep functions at large variances, and moments that are
-    /// not finite.
+    /// A quadrature whose error remains above [`LARGEST_ERROR`], as for steep functions at large variances, or moments that
+    /// are not finite.
     pub fn pair(&self, pair: Pair) -> Result<Duals, DualError> {
         let Pair { q1, q2, .. } = pair;
         let (least, most) = (q1.min(q2), q1.max(q2));
@@ -380,13 +380,13 @@ impl Dual {
         Ok(found)
     }
 
-    /// From gap and slope of the raw function to those of the scaled one, whose second moments are given.
+    /// Converts gap and slope of the raw function to those of the scaled function, whose second moments are given.
     pub(crate) fn scaled(&self, [first, second]: [f64; 2], raw: Duals) -> Duals {
         let ss = self.scale * self.scale;
         Duals::of_gap(first, second, Duals { gap: raw.gap / ss, slope: raw.slope / ss, ..raw })
     }
 
-    /// One of the two is 0 and not random.
+    /// Moments of a pair in which one of the two values is 0 and not random.
     fn at_zero(&self, pair: Pair) -> Duals {
         let f = &self.activation;
         let std = pair.q1.max(pair.q2).sqrt();
@@ -400,7 +400,7 @@ impl Dual {
         }
     }
 
-    /// Of what is no broken line.
+    /// Moments of a pair under the raw function, if it is not a broken line.
     fn raw_pair(&self, pair: Pair) -> Duals {
         let gg = self.activation.gain * self.activation.gain;
         match closed_form(self.activation.function) {
@@ -420,8 +420,8 @@ impl Dual {
 }
 
 impl Duals {
-    /// With the value that follows from second moments and gap. Not from E\[σ σ\]: this way a pair of equals has exactly the
-    /// second moment of each.
+    /// Computes `value` from the second moments and the gap, not from E\[σ σ\]. In this way a pair of equal values has
+    /// exactly the second moment of each.
     fn of_gap(first: f64, second: f64, rest: Self) -> Self {
         Self { value: f64::midpoint(first, second) - rest.gap, ..rest }
     }
@@ -430,7 +430,7 @@ impl Duals {
 /// f(x) = α x + γ |x| with α, γ = (up ± down)/2, and cos θ = c:
 /// `E[f f] = α² k + γ² √(q1 q2) (2/π)(√(1-c²) + c asin c)`, `E[f' f'] = α² + γ² (2/π) asin c`.
 ///
-/// The slope at 0 is the left one, for a value that is 0 and not random.
+/// The slope at 0 is that from the left; it is used for a value that is 0 and not random.
 fn broken_line(pair: Pair, up: f64, down: f64) -> Duals {
     let (odd, even) = ((0.5 * (up + down)).powi(2), (0.5 * (up - down)).powi(2));
     let theta = 2.0 * (0.5 * pair.one_minus_correlation()).sqrt().min(1.0).asin();
@@ -448,7 +448,7 @@ fn broken_line(pair: Pair, up: f64, down: f64) -> Duals {
     }
 }
 
-/// sin θ - θ cos θ, by its series where the difference would lose digits.
+/// sin θ - θ cos θ; a series is used where the difference would lose digits.
 fn sin_minus_theta_cos(theta: f64) -> f64 {
     if theta > 0.5 {
         return theta.sin() - theta * theta.cos();
@@ -463,9 +463,9 @@ fn erf(pair: Pair, gg: f64) -> Duals {
     let (a, b) = (1.0 + 2.0 * pair.q1, 1.0 + 2.0 * pair.q2);
     let (k, root) = (pair.covariance(), a.sqrt() * b.sqrt());
     let ratio = 2.0 * k / root;
-    // root - 2k, without cancellation where the two are alike.
+    // root - 2k, without cancellation if the two are nearly equal.
     let away = 1.0 + 2.0 * pair.gap - 0.5 * (a.sqrt() - b.sqrt()).powi(2);
-    // asin x - asin y for x, y of one sign, without cancellation, given x - y.
+    // asin x - asin y from x - y, without cancellation if x and y have the same sign.
     let difference = |x: f64, y: f64, x_minus_y: f64| {
         let (cx, cy) = ((1.0 - x * x).sqrt(), (1.0 - y * y).sqrt());
         if x * y > 0.0 {
@@ -490,11 +490,11 @@ fn erf(pair: Pair, gg: f64) -> Duals {
 
 fn sin(pair: Pair, gg: f64) -> Duals {
     let Pair { q1, q2, gap } = pair;
-    // E[cos(u - v)] and E[cos(u + v)]: -(q1+q2)/2 ± k written by the gap, of which neither overflows.
+    // E[cos(u - v)] and E[cos(u + v)]: the exponents -(q1+q2)/2 ± k are written with the gap, so that neither overflows.
     let (a, b) = ((-gap).exp(), (gap - q1 - q2).exp());
     // ½ (E sin² u + E sin² v) - E sin u sin v.
     let lost = if q1 + q2 > 40.0 {
-        // Own terms that are below rounding, or of a variance far from the other.
+        // The own terms are below rounding, or belong to very different variances.
         -0.5 * (-gap).exp_m1() - 0.25 * ((-2.0 * q1).exp() + (-2.0 * q2).exp()) + 0.5 * b
     } else {
         let own = 2.0 * (0.5 * (q1 - q2)).sinh().powi(2) - gap.exp_m1();

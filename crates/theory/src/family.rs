@@ -1,9 +1,9 @@
-//! The networks that a network is one of: its own block of layers, repeated any number of times.
+//! Families of networks: the block of layers that a network repeats, with any number of repetitions.
 //!
-//! What depth does to a network is asked of a family of networks. The block is the shortest run of hidden layers that the
-//! network repeats, of all those that cover most of its layers; a network without such a run has all its hidden layers as
-//! its block. Under the `ntk` and `graph` parametrizations widths make no difference to the limit, and layers that differ
-//! in their width alone count as equal.
+//! The effect of depth on a network is studied in a family of networks. The block is the shortest repeated run of hidden
+//! layers among those that cover most of the network. If no run is repeated, all hidden layers form the block. Under the
+//! `ntk` and `graph` parametrizations the limit does not depend on widths, so layers that differ only in width count as
+//! equal.
 
 use std::collections::HashMap;
 
@@ -15,39 +15,39 @@ use crate::limit::{Growing, LimitError, Relation};
 use crate::mean_field::{MeanField, critical_line_of_block};
 use crate::wide::Wide;
 
-/// A network's own block of layers, repeated: `head`, the block a number of times, `tail`.
+/// A family of networks: the layers `head`, then the block any number of times, then the layers `tail`.
 #[derive(Debug, Clone)]
 pub struct Family {
-    /// The network itself, without an output nonlinearity.
+    /// The network itself, without its output nonlinearity.
     network: Architecture,
     head: Vec<Layer>,
-    /// The block as often as the network has it; they differ in widths at most.
+    /// The blocks of the network; they differ at most in their widths.
     blocks: Vec<Vec<Layer>>,
     tail: Vec<Layer>,
     /// The last block, away from borders, from one pre-activation to the next.
     rules: Vec<Rule>,
-    /// Variance of the pre-activations behind the first block, for inputs of unit variance.
+    /// Variance of the pre-activations after the first block, for inputs of unit variance.
     start: Wide,
-    /// Whether all its layers are dense, with the same variances and one nonlinearity between.
+    /// Whether all its layers are dense with the same variances, with one and the same nonlinearity in between.
     is_plain: bool,
 }
 
-/// Members of a family and two inputs behind each.
+/// Relations of pairs of inputs in the members of a family.
 #[derive(Debug, Clone)]
 pub struct Sweep {
-    /// How often each member has the block.
+    /// Number of blocks of each member.
     pub repeats: Vec<usize>,
-    /// Linear layers of each member.
+    /// Number of linear layers of each member.
     pub layers: Vec<usize>,
-    /// How pairs of inputs stand to one another behind each member: by pair, by member.
+    /// The relation of each pair of inputs in each member: `relations[pair][member]`.
     pub relations: Vec<Vec<Relation>>,
 }
 
-/// Pairs of positions, or positions, that all members of a sweep may have together.
+/// Largest total number of positions, or of pairs of positions, for all members of a sweep.
 const ENTRIES: usize = 1 << 16;
 
 impl Family {
-    /// Of a network that repeats a block, or has hidden layers.
+    /// The family of a network; `None` if the network has no hidden layers.
     ///
     /// # Errors
     /// A network without a limit.
@@ -82,16 +82,16 @@ impl Family {
         }))
     }
 
-    /// How often the network has its block.
+    /// Number of blocks in the network.
     #[must_use]
     pub fn repeats(&self) -> usize {
         self.blocks.len()
     }
 
-    /// The network with its block so often.
+    /// The member of the family with `repeats` blocks.
     ///
     /// # Errors
-    /// Layers that do not fit: a block that halves an image, more often than the image allows.
+    /// Layers that do not fit, for instance if the block halves an image more often than the size of the image allows.
     pub fn member(&self, repeats: usize) -> Result<Architecture, ArchitectureError> {
         let block = |k: usize| &self.blocks[k.min(self.blocks.len() - 1)];
         let middle = (0..repeats).flat_map(block);
@@ -99,19 +99,19 @@ impl Family {
         Architecture::new(self.network.input, &layers, self.network.parametrization)
     }
 
-    /// Values that are worked out for one input: positions of all maps, or their pairs where the network pools.
+    /// Number of values that are computed for one input: positions of all maps, or pairs of positions if the network pools.
     #[must_use]
     pub fn entries(&self) -> usize {
         entries(&self.network)
     }
 
-    /// Names of the layers in front of the block, in it, and behind it.
+    /// Names of the layers before the block, in the block, and after it.
     #[must_use]
     pub fn names(&self) -> [Vec<String>; 3] {
         [&self.head, &self.blocks[0], &self.tail].map(|layers| layers.iter().map(name).collect())
     }
 
-    /// Which family it is, in words.
+    /// A description of the family.
     #[must_use]
     pub fn words(&self) -> String {
         let list = |layers: &[String]| match layers {
@@ -125,7 +125,7 @@ impl Family {
         format!("({}) repeated{}{}", list(&block), besides("behind", &head), besides("before", &tail))
     }
 
-    /// The fixed point of its block; none where variances grow or vanish and correlations depend on them.
+    /// The fixed point of the block; `None` if variances grow or vanish and correlations depend on them.
     ///
     /// # Errors
     /// A quadrature that does not converge.
@@ -133,27 +133,28 @@ impl Family {
         MeanField::of_block(&self.rules, self.start)
     }
 
-    /// How ϑ follows the number of blocks.
+    /// The law of ϑ as a function of the number of blocks.
     #[must_use]
     pub fn law(&self, at: &MeanField) -> Law {
         Law::of_block(&self.rules, at, self.is_plain)
     }
 
-    /// Whether a block is one linear layer and what stands before it.
+    /// Whether a block consists of one linear layer and the layers before it, so that blocks and layers can be counted
+    /// alike.
     #[must_use]
     pub fn counts_layers(&self) -> bool {
         self.rules.iter().filter(|rule| matches!(rule, Rule::Linear { .. } | Rule::Residual { .. })).count() == 1
             && !self.rules.iter().any(|rule| matches!(rule, Rule::Residual { .. }))
     }
 
-    /// Variances of weights and biases, where all linear layers of the block have the same.
+    /// Variances of weights and biases, if all linear layers of the block have the same; otherwise `None`.
     #[must_use]
     pub fn variances(&self) -> Option<(f64, f64)> {
         let all: Vec<(f64, f64)> = self.rules.iter().flat_map(Rule::variances).collect();
         all.first().copied().filter(|first| all.iter().all(|other| other == first))
     }
 
-    /// For each variance of biases, that of weights with which the same block is between order and chaos.
+    /// For each variance of biases, the variance of weights at which the block is critical (between order and chaos).
     ///
     /// # Errors
     /// A quadrature that does not converge.
@@ -161,19 +162,19 @@ impl Family {
         critical_line_of_block(&self.rules, biases)
     }
 
-    /// Pairs of inputs with |x|² = |y|² = n and the given angles between them, behind the members with the block 1, 2, ..
-    /// times, at least as often as the network has it, up to `most` times; fewer where layers do not fit or maps become large.
-    /// None where inputs are single numbers, which are all parallel.
+    /// Relations of pairs of inputs with |x|² = |y|² = n at the given angles, in the members with 1, 2, .. blocks, up to
+    /// `most` but at least the network's own number. There are fewer members if layers do not fit or maps become too large.
+    /// The result is `None` if inputs are single numbers, because these are all parallel.
     ///
     /// # Errors
-    /// A quadrature that does not converge, kernels that are no numbers.
+    /// A quadrature that does not converge, or kernels that are not numbers.
     pub fn sweep(&self, angles: &[f64], most: usize) -> Result<Option<Sweep>, LimitError> {
         let own = self.repeats();
         let mut members = Vec::new();
         let mut held = 0;
         for repeats in 1..=most.max(own) {
             let Ok(member) = self.member(repeats) else {
-                // Fewer blocks may not fit where more do.
+                // Small numbers of blocks may not fit although larger numbers do.
                 if repeats < own {
                     members.clear();
                     continue;
@@ -196,7 +197,7 @@ impl Family {
     }
 }
 
-/// Positions of a network's maps, or their pairs where it pools.
+/// Number of positions of each map, or of pairs of positions if the network pools.
 fn each_map(network: &Architecture) -> Vec<usize> {
     let nodes = network.flat();
     let pools = nodes.iter().any(|node| node.layer.properties().averages_positions);
@@ -211,7 +212,7 @@ fn largest(network: &Architecture) -> usize {
     each_map(network).into_iter().max().unwrap_or(1)
 }
 
-/// Whether r has a factor for it.
+/// Whether the layer contributes a factor to r.
 fn is_piece(layer: &Layer) -> bool {
     layer.properties().is_linear || layer.residual().is_some()
 }
@@ -241,7 +242,8 @@ fn name(layer: &Layer) -> String {
     layer.name().into()
 }
 
-/// Begin, length and number of the block that is repeated; all layers once where none is. `None` without a linear layer.
+/// Start, length and number of the repeated blocks; all layers as one block if nothing is repeated. `None` without a linear
+/// layer.
 fn repeated(layers: &[Layer], scaled: bool) -> Option<(usize, usize, usize)> {
     if !layers.iter().any(is_piece) {
         return None;
@@ -252,7 +254,7 @@ fn repeated(layers: &[Layer], scaled: bool) -> Option<(usize, usize, usize)> {
         .map(|layer| {
             let mut layer = layer.clone();
             if scaled {
-                // Widths do not count.
+                // Widths are ignored.
                 layer.set_outputs(1);
             }
             let next = kinds.len();
@@ -262,13 +264,13 @@ fn repeated(layers: &[Layer], scaled: bool) -> Option<(usize, usize, usize)> {
     let n = kinds.len();
     let mut best: Option<(usize, usize, usize)> = None;
     for period in 1..=n / 2 {
-        // How many layers from here on are as those a period later.
+        // Number of consecutive layers, from here on, that equal the layer one period later.
         let mut run = 0;
         let mut found: Option<(usize, usize, usize)> = None;
         for begin in (0..n - period).rev() {
             run = if kinds[begin] == kinds[begin + period] { run + 1 } else { 0 };
             let count = run / period + 1;
-            // Of equals the first.
+            // If several are equal, the first is taken.
             if count > 1 && found.is_none_or(|(_, _, most)| count >= most) {
                 found = Some((begin, period, count));
             }
@@ -282,8 +284,9 @@ fn repeated(layers: &[Layer], scaled: bool) -> Option<(usize, usize, usize)> {
     best.or(Some((0, n, 1)))
 }
 
-/// Two inputs with |x|² = |y|² = n and x·y = c n: with x on every other channel, at each position alike; of a single
-/// channel, on every other column (or row), so that windows of even strides see the same correlation. None of a single value.
+/// Two inputs with |x|² = |y|² = n and x·y = c n. x is nonzero on every other channel, in the same way at each position.
+/// With a single channel it is nonzero on every other column (or row), so that windows with even strides see the same
+/// correlation. `None` if inputs are single values.
 #[must_use]
 pub fn correlated_inputs(shape: Shape, c: f64) -> Option<[Vec<f64>; 2]> {
     let Shape { channels, height, width } = shape;

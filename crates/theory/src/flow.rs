@@ -1,28 +1,28 @@
 //! Training in the kernel regime, in closed form.
 //!
-//! For the loss `C = Σ_i |f(x_i) - y_i|² / (2N)` and a kernel Θ that stays as it is, gradient flow gives
-//! `f(t) = y + e^{-tΘ/N} (f(0) - y)` on the N training inputs, and on others
-//! `f*(t) = f*(0) + Θ* Θ⁻¹ (1 - e^{-tΘ/N}) (y - f(0))`: along an eigenvector the error decays at the rate λ/N. Steps of
-//! gradient descent of size η do the same with `(1 - ηλ/N)^k` for `e^{-tλ/N}`, and diverge where `ηλ > 2N`.
+//! For the loss `C = Σ_i |f(x_i) - y_i|² / (2N)` and a constant kernel Θ, gradient flow gives
+//! `f(t) = y + e^{-tΘ/N} (f(0) - y)` on the N training inputs, and `f*(t) = f*(0) + Θ* Θ⁻¹ (1 - e^{-tΘ/N}) (y - f(0))` on
+//! other inputs. Along an eigenvector the error decays at the rate λ/N. For steps of gradient descent of size η,
+//! `(1 - ηλ/N)^k` replaces `e^{-tλ/N}`; they diverge if `ηλ > 2N`.
 //! Source: Jacot, Gabriel, Hongler, NeurIPS 2018; Lee et al., NeurIPS 2019.
 
 use faer::linalg::solvers::SelfAdjointEigen;
 use faer::{Mat, MatRef, Side};
 
-/// A kernel over training inputs, decomposed.
+/// The eigendecomposition of a kernel over training inputs.
 #[derive(Debug, Clone)]
 pub struct Flow {
     vectors: Mat<f64>,
     /// Eigenvalues of Θ, largest first.
     values: Vec<f64>,
-    /// N
+    /// The number N of training inputs.
     samples: f64,
 }
 
-/// Why a kernel has no flow.
+/// The error for a kernel without a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FlowError {
-    /// Arrays that do not belong together.
+    /// Arrays whose shapes do not match.
     #[error("a kernel of {kernel} training inputs does not fit outputs of {outputs}")]
     Shape {
         /// Rows of the kernel.
@@ -35,12 +35,12 @@ pub enum FlowError {
     NotFinite,
 }
 
-/// How time passes.
+/// The training time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Time {
-    /// Gradient flow for a time t.
+    /// Gradient flow for the time t.
     Flow(f64),
-    /// Steps of gradient descent of a size.
+    /// Steps of gradient descent.
     Steps {
         /// Learning rate η.
         rate: f64,
@@ -50,7 +50,7 @@ pub enum Time {
 }
 
 impl Time {
-    /// What is left of the error along an eigenvalue λ/N.
+    /// The remaining fraction of the error along an eigenvector with eigenvalue λ/N = `rate`.
     fn left(self, rate: f64) -> f64 {
         match self {
             Self::Flow(t) => (-t * rate).exp(),
@@ -58,7 +58,7 @@ impl Time {
         }
     }
 
-    /// `(1 - left) / rate`, also where the rate is 0.
+    /// `(1 - left) / rate`, with its limit at rate 0.
     fn done(self, rate: f64) -> f64 {
         let whole = match self {
             Self::Flow(t) => t,
@@ -67,7 +67,7 @@ impl Time {
         if rate == 0.0 {
             return whole;
         }
-        // Near rate 0 what is left is 1 but for rounding.
+        // For rates near 0, the remaining fraction is 1 up to rounding.
         match self {
             Self::Flow(t) => -(-t * rate).exp_m1() / rate,
             Self::Steps { rate: step, count } if step * rate < 0.5 => {
@@ -79,11 +79,11 @@ impl Time {
 }
 
 impl Flow {
-    /// Of a symmetric kernel of n rows, row-major: Θ\[i, j\] of N = n training inputs, the same for every output, or between
-    /// their outputs too, `Θ[(i, o), (j, o')]`, with N = n / outputs.
+    /// Decomposes a symmetric row-major kernel with n rows. It is either Θ\[i, j\] over N = n training inputs, the same for
+    /// every output, or `Θ[(i, o), (j, o')]` over inputs and outputs, with N = n / outputs.
     ///
     /// # Errors
-    /// Values that are not n² or not finite.
+    /// A number of values other than n², or values that are not finite.
     pub fn new(kernel: &[f64], n: usize, samples: usize) -> Result<Self, FlowError> {
         if kernel.len() != n * n {
             return Err(FlowError::Shape { kernel: kernel.len(), outputs: n });
@@ -117,19 +117,19 @@ impl Flow {
         2.0 * self.samples / self.values[0]
     }
 
-    /// Squared error of the start along each eigenvector, summed over outputs: what each rate has to remove.
+    /// Squared initial error along each eigenvector, summed over outputs.
     ///
     /// # Errors
-    /// Arrays that do not fit.
+    /// Arrays whose shapes do not match.
     pub fn error_by_mode(&self, outputs: &[f64], targets: &[f64]) -> Result<Vec<f64>, FlowError> {
         let (along, k) = self.along(outputs, targets)?;
         Ok(along.chunks(k).map(|mode| mode.iter().map(|v| v * v).sum()).collect())
     }
 
-    /// Outputs on the training inputs, \[N, k\] row-major, from those at the start and the targets.
+    /// Outputs on the training inputs, \[N, k\] row-major, from the initial outputs and the targets.
     ///
     /// # Errors
-    /// Arrays that do not fit.
+    /// Arrays whose shapes do not match.
     pub fn train(&self, outputs: &[f64], targets: &[f64], time: Time) -> Result<Vec<f64>, FlowError> {
         let (mut along, k) = self.along(outputs, targets)?;
         for (mode, rate) in along.chunks_mut(k).zip(self.rates()) {
@@ -141,11 +141,11 @@ impl Flow {
         Ok(targets.iter().zip(error).map(|(y, e)| y + e).collect())
     }
 
-    /// Outputs on other inputs, \[M, k\] row-major, from the kernel Θ*\[M, N\] between them and the training inputs and from
-    /// their outputs at the start.
+    /// Outputs on other inputs, \[M, k\] row-major, from the kernel Θ*\[M, N\] between these and the training inputs, and
+    /// from their initial outputs.
     ///
     /// # Errors
-    /// Arrays that do not fit.
+    /// Arrays whose shapes do not match.
     pub fn test(
         &self,
         kernel: &[f64],
@@ -170,7 +170,7 @@ impl Flow {
         Ok((0..rows * k).map(|i| test_outputs[i] - moved[(i / k, i % k)]).collect())
     }
 
-    /// The error of the start along the eigenvectors, \[N, k\], and k.
+    /// The initial error along the eigenvectors, \[N, k\], and the number k of outputs.
     fn along(&self, outputs: &[f64], targets: &[f64]) -> Result<(Vec<f64>, usize), FlowError> {
         let n = self.values.len();
         if outputs.len() != targets.len() || outputs.is_empty() || !outputs.len().is_multiple_of(n) {

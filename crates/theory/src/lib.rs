@@ -1,20 +1,22 @@
 //! Infinite width in f64: dual activations, kernels, regimes of order and chaos.
 //!
-//! Reads an [`Architecture`](fintan_config::Architecture); knows no tensor, no device and no random number.
+//! The crate reads an [`Architecture`](fintan_config::Architecture). It uses no tensors, no devices and no random numbers.
 //!
 //! # From a layer to a kernel
 //!
-//! Write a layer as `h_p = √(w/n c_p) Σ_q,c W a_q,c + b B`, all of W and B from N(0, 1). Given the layer below, h is Gaussian,
-//! and its channels are independent; as n grows, the sum over channels of `a_q(x) a_q'(y)` tends to n times its mean. So
+//! A layer computes `h_p = √(w/n c_p) Σ_q,c W a_q,c + b B`, with all W and B from N(0, 1). Given the layer below, h is
+//! Gaussian, and its channels are independent. As n grows, the sum over channels of `a_q(x) a_q'(y)` tends to n times its
+//! mean. Hence:
 //!
-//! 1. the covariance of h is `Σ = b² + w/√(c_p c_p') Σ_taps E[a a']`: two positions share what passes through the same tap;
-//! 2. the mean of `a a' = σ(u) σ(v)` over Gaussian (u, v) of that covariance is the dual activation: [`Dual`];
-//! 3. the derivative of h by W is a, by B is b, and by all below it is the chain rule, in which `σ'(u) σ'(v)` is averaged in
-//!    the same way: `Θ = Σ + w/√(c_p c_p') Σ_taps E[σ'σ'] Θ`: [`Limit`];
-//! 4. a transposed convolution shares a tap between p and p' only if its stride divides p' - p, which makes the interior's
-//!    kernel ultrametric, and its eigenvectors checkerboards: [`Ultrametric`];
-//! 5. on the sphere all this depends on one number, the correlation c ↦ `(b² + w s(c))/q`, whose slope at 1 is r: its fixed
-//!    points and slopes are [`MeanField`], how Θ follows them is [`Family`], [`depth_sweep`] and [`Law`].
+//! 1. The covariance of h is `Σ = b² + w/√(c_p c_p') Σ_taps E[a a']`: two positions share the terms that pass through the
+//!    same tap.
+//! 2. The mean of `a a' = σ(u) σ(v)` over Gaussian (u, v) with that covariance is the dual activation: [`Dual`].
+//! 3. The derivative of h in W is a, and in B it is b. The derivative in parameters below follows from the chain rule, in which
+//!    `σ'(u) σ'(v)` is averaged in the same way: `Θ = Σ + w/√(c_p c_p') Σ_taps E[σ'σ'] Θ`: [`Limit`].
+//! 4. A transposed convolution shares a tap between p and p' only if its stride divides p' - p. In the interior the kernel is
+//!    therefore ultrametric, and its eigenvectors are checkerboards: [`Ultrametric`].
+//! 5. On the sphere everything depends on the correlation map c ↦ `(b² + w s(c))/q`, whose slope at 1 is r. [`MeanField`] has
+//!    its fixed points and slopes; [`Family`], [`depth_sweep`] and [`Law`] describe how Θ follows from them.
 //!
 //! | formula | source | here |
 //! | --- | --- | --- |

@@ -1,30 +1,31 @@
 //! Expectations over a pair of correlated normals.
 //!
-//! With u = √q1 ũ, v = √q2 ṽ and corr(ũ, ṽ) = c, the half sum a and half difference b of ũ and ṽ are independent, of
-//! variance (1 + c)/2 and (1 - c)/2. Integrating in a and b keeps what depends on u - v exact as c tends to 1, and the
-//! kinks of a nonlinearity at 0 become the points ±b of the inner integral, where it is cut.
+//! With u = √q1 ũ, v = √q2 ṽ and corr(ũ, ṽ) = c, the half sum a and the half difference b of ũ and ṽ are independent, with
+//! variances (1 + c)/2 and (1 - c)/2. Integrating in a and b keeps terms in u - v exact as c tends to 1. The kinks of a
+//! nonlinearity at 0 become the points ±b of the inner integral, which is cut there.
 
 use fintan_config::gauss_legendre;
 
 use crate::dual::Pair;
 
-/// Standard deviations beyond which a normal is taken for zero: a mass of 2e-19.
+/// The normal density is neglected beyond this number of standard deviations (a mass of 2e-19).
 const REACH: f64 = 9.0;
 
-/// Largest error that is accepted, relative to the largest of the integrals.
+/// Largest accepted error, relative to the largest of the integrals.
 const TOLERANCE: f64 = 1e-12;
 
-/// Integrals of several functions, and an estimate of their error relative to the largest.
+/// Integrals of several functions, and their estimated error relative to the largest.
 pub(crate) struct Integrals<const K: usize> {
     pub(crate) values: [f64; K],
     pub(crate) error: f64,
 }
 
-/// `E[f(u, v)]` of `K` functions at once; `kinked`: they are smooth but where u = 0 or v = 0.
+/// `E[f(u, v)]` of `K` functions at once. `kinked`: the functions are smooth except at u = 0 and v = 0.
 ///
-/// Smooth functions take the trapezoidal rule in both directions, whose error squares as the step halves (Trefethen and
-/// Weideman, SIAM Review 56, 2014); kinked ones Gauss-Legendre between the kinks, compared at two orders. Refined until
-/// the error is below [`TOLERANCE`] or the last rule is reached; the caller sees what error is left.
+/// For smooth functions, the trapezoidal rule is used in both directions: its error is squared when the step is halved
+/// (Trefethen and Weideman, SIAM Review 56, 2014). For functions with kinks, Gauss-Legendre rules of two orders are compared
+/// between the kinks. Rules are refined until the error is below [`TOLERANCE`] or no finer rule is left; the remaining error
+/// is part of the result.
 pub(crate) fn bivariate<const K: usize>(pair: Pair, kinked: bool, f: impl Fn(f64, f64) -> [f64; K]) -> Integrals<K> {
     let at = Coordinates::of(pair);
     let mut last: Option<[f64; K]> = None;
@@ -45,7 +46,7 @@ pub(crate) fn bivariate<const K: usize>(pair: Pair, kinked: bool, f: impl Fn(f64
     found
 }
 
-/// The two independent directions, the narrower one outside.
+/// The two independent variables; the outer integral is over the one with smaller deviation.
 struct Coordinates {
     roots: [f64; 2],
     /// Standard deviations of the outer and the inner variable.
@@ -63,7 +64,7 @@ impl Coordinates {
         Self { roots: [pair.q1.sqrt(), pair.q2.sqrt()], std, sum_outside }
     }
 
-    /// u and v from the outer and inner variable.
+    /// u and v as functions of the outer and inner variable.
     fn point(&self, outer: f64, inner: f64) -> (f64, f64) {
         let (sum, difference) = if self.sum_outside { (outer, inner) } else { (inner, outer) };
         (self.roots[0] * (sum + difference), self.roots[1] * (sum - difference))
@@ -111,7 +112,7 @@ fn between_kinks<const K: usize>(at: &Coordinates, points: usize, f: &impl Fn(f6
     total
 }
 
-/// From `from` to `-from` in pieces of 1.5, cut at the kinks too.
+/// Cuts the interval from `from` to `-from` into pieces of length 1.5, and at the kinks.
 fn cuts(from: f64, kinks: &[f64]) -> Vec<f64> {
     let mut cuts: Vec<f64> = (0..=12).map(|i| from + 1.5 * f64::from(i)).collect();
     cuts.extend(kinks.iter().filter(|k| k.abs() < REACH));
@@ -119,7 +120,7 @@ fn cuts(from: f64, kinks: &[f64]) -> Vec<f64> {
     cuts
 }
 
-/// Nodes and weights under a standard normal, piece by piece.
+/// Visits nodes and weights for a standard normal density, piece by piece.
 fn integrate(rule: &[(f64, f64)], cuts: &[f64], mut each: impl FnMut(f64, f64)) {
     for ends in cuts.windows(2) {
         let (centre, half) = (0.5 * (ends[0] + ends[1]), 0.5 * (ends[1] - ends[0]));

@@ -1,4 +1,4 @@
-//! Order or chaos, piece by piece.
+//! Order or chaos, for each piece of a network.
 
 use std::ops::Range;
 
@@ -7,14 +7,14 @@ use fintan_config::{Architecture, Node};
 use crate::bulk::{Bulk, Rule};
 use crate::wide::Wide;
 
-/// What becomes of small differences between inputs.
+/// The behaviour of small differences between inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Regime {
-    /// r < 1: inputs become alike; the kernel tends to a constant.
+    /// r < 1: differences shrink; the kernel tends to a constant.
     Order,
     /// r = 1 within half a percent.
     Edge,
-    /// r > 1: inputs become unlike; the kernel tends to a Kronecker delta.
+    /// r > 1: differences grow; the kernel tends to a Kronecker delta.
     Chaos,
 }
 
@@ -42,42 +42,42 @@ impl Regime {
     }
 }
 
-/// The regime of one piece of a network: a linear layer with what stands before it, or a residual block.
+/// The regime of one piece of a network: a linear layer with the layers before it, or a residual block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PieceRegime {
-    /// Indices of its parameters: that of the linear layer, or all of a residual block.
+    /// Indices of its parameters: the index of the linear layer, or all indices in a residual block.
     pub indices: Range<usize>,
     /// Whether it is a residual block.
     pub is_block: bool,
-    /// Variance of its output at infinite width, away from borders, for inputs of unit variance; none behind a layer that
-    /// has no limit.
+    /// Variance of its output at infinite width, away from borders, for inputs of unit variance; `None` after a layer
+    /// without a limit.
     pub variance: Option<Wide>,
-    /// Slope of the correlation map through the piece at equal inputs; none for a first linear layer, which is linear in the
-    /// input, and behind a layer that has no limit.
+    /// Slope of the correlation map of the piece at equal inputs. `None` for a first linear layer, which is linear in the
+    /// input, and after a layer without a limit.
     pub r: Option<f64>,
-    /// Whether a batch norm stands in it: it recentres over the batch, which r does not see.
+    /// Whether the piece contains a batch norm, which recentres over the batch; r does not include this effect.
     pub behind_batch_norm: bool,
 }
 
 /// Characteristic values of a network at its initialisation, in the limit of infinite width, in the order of its layers.
 ///
-/// With q a variance and d half of a small mean square distance between two inputs, a piece maps (q, d) to (q', d'), and
-/// `r = (d'/q') / (d/q)`. Of W with variance σ_w² / fan-in and b with variance σ_b² behind a nonlinearity
+/// q is a variance, and d is half of a small mean square distance between two inputs. A piece maps (q, d) to (q', d'), and
+/// `r = (d'/q') / (d/q)`. For weights of variance σ_w² / fan-in and biases of variance σ_b² after a nonlinearity,
 ///
 /// `q' = σ_w² E[σ(√q Z)²] + σ_b²`, `r = σ_w² E[σ'(√q Z)²] q / q'`
 ///
-/// which for a standardized σ and σ_w² = 1 - β², σ_b² = β² is `r = (1 - β²) E[σ'(Z)²]`. A norm divides both by the variance
-/// (arXiv 1907.05715: exact for layer norms). In a residual block branch and shortcut add up, in q and in d.
+/// For a standardized σ, σ_w² = 1 - β² and σ_b² = β² this is `r = (1 - β²) E[σ'(Z)²]`. A norm divides both by the variance
+/// (arXiv 1907.05715; exact for layer norms). In a residual block, q and d of branch and shortcut are added.
 #[must_use]
 pub fn regimes(architecture: &Architecture) -> Vec<PieceRegime> {
     let mut found = Vec::new();
     let mut here = Some(Bulk::of(Wide::new(1.0)));
-    // Where the piece began, and whether a batch norm was met since.
+    // The start of the piece, and whether it contains a batch norm so far.
     let (mut before, mut behind_batch_norm) = (here, false);
     for node in &architecture.nodes {
         let coupled = |node: &Node| node.layer.properties().couples_batch;
         behind_batch_norm |= coupled(node) || inner(node).iter().any(|node| coupled(node));
-        // What has no limit leaves nothing known behind it.
+        // After a layer without a limit, nothing is known.
         here = here.and_then(|bulk| bulk.step(&Rule::of(node, architecture.parametrization)).ok());
         let is_block = node.layer.residual().is_some();
         if node.fan_in().is_none() && !is_block {
@@ -100,7 +100,7 @@ fn inner(node: &Node) -> Vec<&Node> {
     node.branch.iter().chain(&node.shortcut).flat_map(|node| std::iter::once(node).chain(inner(node))).collect()
 }
 
-/// Geometric mean of r over the pieces that have one: the regime of the product over the depth.
+/// Geometric mean of r over the pieces with an r: the regime of the whole depth.
 #[must_use]
 pub fn mean_r(pieces: &[PieceRegime]) -> Option<f64> {
     if pieces.iter().any(|piece| piece.variance.is_none()) {
@@ -177,8 +177,8 @@ mod tests {
         near(before[2].r, 0.495 / 0.505);
     }
 
-    /// A residual block is a piece: dense, n times residual{normalized ReLU, dense, scale 1/√2}, dense under β = 0.1 has a
-    /// slope of (1 + 0.99 π/(π - 1))/2 = 1.226 a block, and is in chaos.
+    /// A residual block is one piece. In dense, n times residual{normalized ReLU, dense, scale 1/√2}, dense with β = 0.1,
+    /// each block has the slope (1 + 0.99 π/(π - 1))/2 = 1.226, so the network is chaotic.
     #[test]
     fn residual_blocks_are_seen_by_r() {
         let sigma = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Normalized));
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(mean_r(&found).map(Regime::of), Some(Regime::Chaos));
     }
 
-    /// r knows no scale where all is homogeneous, however far variances leave the range of f64.
+    /// r does not depend on the scale if all layers are homogeneous, even if variances leave the range of f64.
     #[test]
     fn r_of_deep_networks_with_tiny_or_huge_weights() {
         for variance in [1e-3, 1e6] {

@@ -1,9 +1,10 @@
 //! Roots of functions of one variable.
 
-/// A root of `f` in \[low, high\], where its ends have opposite signs, to a width of `tolerance` relative to the ends.
+/// A root of `f` in \[low, high\], computed to a width of `tolerance` relative to the ends. `f` must have opposite signs at
+/// the ends.
 ///
-/// Illinois variant of the false position (the value of an end that stayed twice is halved), with bisection every third step against slow ends. `None` where the signs are equal or
-/// a value is not finite.
+/// Illinois variant of the false position method (the value at an end that was kept twice is halved), with a bisection in
+/// every third step in case one end moves slowly. `None` if the signs are equal or a value is not finite.
 pub(crate) fn root<E>(
     f: impl Fn(f64) -> Result<f64, E>,
     [mut low, mut high]: [f64; 2],
@@ -20,7 +21,7 @@ pub(crate) fn root<E>(
         return Ok(None);
     }
     let width = tolerance * low.abs().max(high.abs()).max(f64::MIN_POSITIVE);
-    // Which end the last step moved.
+    // The end that the last step moved.
     let mut moved_low = None;
     for step in 0..400 {
         let secant = high - at_high * (high - low) / (at_high - at_low);
@@ -69,7 +70,7 @@ mod tests {
             };
             let Ok(found) = root(counted, ends, 4e-16);
             assert!(f(found.expect("signs differ")).abs() < 2e-15);
-            // Bisection alone takes 53.
+            // Bisection alone would need 53.
             assert!(calls.get() <= 26, "{} calls", calls.get());
         }
     }

@@ -1,25 +1,25 @@
 //! Dual activations of many pairs at once, by Hermite series.
 //!
-//! With h_i the orthonormal Hermite polynomials and `a_i(q) = E[f(√q Z) h_i(Z)]`, Mehler's formula gives, for a correlation
-//! c between u and v of variances q1 and q2,
+//! h_i are the orthonormal Hermite polynomials, and `a_i(q) = E[f(√q Z) h_i(Z)]`. For a correlation c between u and v with
+//! variances q1 and q2, Mehler's formula gives
 //!
 //! `E[f(u) f(v)] = Σ a_i(q1) a_i(q2) c^i` and, by Stein's lemma, `E[f'(u) f'(v)] = Σ i a_i(q1) a_i(q2) c^{i-1} / √(q1 q2)`
 //!
-//! (Daniely, Frostig, Singer, NeurIPS 2016). The terms that are left out are bounded by those at c = 1, which are
-//! `E[f²] - Σ a_i²`: where that is not below rounding, as for functions with kinks, there is no series.
+//! (Daniely, Frostig, Singer, NeurIPS 2016). The omitted terms are bounded by their values at c = 1, which are
+//! `E[f²] - Σ a_i²`. If this is not below rounding, as for functions with kinks, the series is not used.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::dual::{Dual, Duals, Moments, Pair};
 
-/// Terms of a series.
+/// Number of terms of a series.
 const TERMS: usize = 320;
 
-/// Largest share of a moment that may be missing.
+/// Largest fraction of a moment that may be missing.
 const MISSING: f64 = 1e-12;
 
-/// Of one variance.
+/// The series for one variance.
 #[derive(Debug)]
 pub(crate) struct Series {
     /// a_0, a_1, ...
@@ -29,14 +29,14 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Of the raw function at a variance; none where so many terms are too few.
+    /// The series of the raw function at a variance; `None` if the number of terms is not sufficient.
     fn of(dual: &Dual, q: f64) -> Option<Self> {
         let f = dual.activation();
         if q == 0.0 || !f.kinks().is_empty() || dual.line(q.log2(), q.log2()).is_some() {
             return None;
         }
-        // √density times polynomials is bounded: what is beyond 13 is below rounding. Polynomials of that degree have half a
-        // period of 0.09 in the middle.
+        // √density times the polynomials is bounded; beyond 13 it is below rounding. In the middle, polynomials of this
+        // degree have half a period of 0.09.
         let (reach, step) = (13.0, 1.0 / 32.0);
         let count = (reach / step) as i64;
         let mut coefficients = vec![0.0; TERMS];
@@ -85,7 +85,7 @@ impl Series {
     }
 }
 
-/// What was worked out for the variances of one nonlinearity.
+/// Results that were already computed for the variances of one nonlinearity.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     moments: Mutex<HashMap<u64, Moments>>,
@@ -98,7 +98,7 @@ impl Known {
         look_up(&self.moments, q, || dual.moments(q))
     }
 
-    /// Moments of a pair by series, where both variances have one.
+    /// Moments of a pair from series; `None` unless both variances have one.
     pub(crate) fn pair(&self, dual: &Dual, pair: Pair) -> Option<Duals> {
         let at = |q: f64| look_up(&self.series, q, || Series::of(dual, q).map(Arc::new));
         let (first, second) = (at(pair.q1)?, at(pair.q2)?);
@@ -107,7 +107,7 @@ impl Known {
     }
 }
 
-/// Two threads may both work a value out; it is the same.
+/// Two threads may compute the same value; the results are equal.
 fn look_up<T: Clone>(known: &Mutex<HashMap<u64, T>>, q: f64, of: impl FnOnce() -> T) -> T {
     let found = known.lock().unwrap_or_else(PoisonError::into_inner).get(&q.to_bits()).cloned();
     found.unwrap_or_else(|| {

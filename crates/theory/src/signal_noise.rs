@@ -1,4 +1,4 @@
-//! What theory says of signal and noise through the depth of random networks.
+//! Predictions for signal and noise through the depth of random networks.
 //!
 //! The normalized sensitivity is `χ² = (μ₂(dx) / μ₂(x)) / (μ₂(dx⁰) / μ₂(x⁰))` (Labatie, ICML 2019, arXiv 1811.03087), with
 //! μ₂ the variance over inputs, mean over channels.
@@ -9,23 +9,25 @@ use rayon::prelude::*;
 use crate::dual::{Dual, DualError, Pair};
 use crate::series::Known;
 
-/// Mean and variance a layer adds to log ν₂(x) of a network of ReLUs and He weights whose signal has become
-/// one-dimensional, to second order in 1/N: `-5/(2N) - 4.1/N²` and `5/N + 18.5/N²`.
+/// Mean and variance of the change of log ν₂(x) per layer, in a network of ReLUs with He weights whose signal has become
+/// one-dimensional. To second order in 1/N they are `-5/(2N) - 4.1/N²` and `5/N + 18.5/N²`.
 ///
-/// So L/N decides: after L layers log ν₂ is near N(-5L/(2N), 5L/N) (Hanin and Nica 2018, arXiv 1812.05994).
+/// The relevant ratio is L/N: after L layers, log ν₂ is distributed like N(-5L/(2N), 5L/N) (Hanin and Nica 2018, arXiv
+/// 1812.05994).
 #[must_use]
 pub fn signal_diffusion(width: f64) -> (f64, f64) {
     (-2.5 / width - 4.1 / width.powi(2), 5.0 / width + 18.5 / width.powi(2))
 }
 
-/// Mean and variance that a layer of width N adds to log μ₂(dx), P being the participation ratio of the noise's covariance: `-(1 + 4/P)/(2N)`, `(1 + 4/P)/N`.
+/// Mean and variance of the change of log μ₂(dx) in a layer of width N: `-(1 + 4/P)/(2N)`, `(1 + 4/P)/N`. P is the
+/// participation ratio of the noise's covariance.
 #[must_use]
 pub fn noise_diffusion(width: f64, participation: f64) -> (f64, f64) {
     let spread = (1.0 + 4.0 / participation) / width;
     (-0.5 * spread, spread)
 }
 
-/// Increment δ of χ through a nonlinearity of standard normal values: `δ² = E[σ'(Z)²] / Var σ(Z)`; of ReLU π/(π-1).
+/// Increment δ of χ through a nonlinearity of standard normal values: `δ² = E[σ'(Z)²] / Var σ(Z)`; for ReLU δ² = π/(π-1).
 ///
 /// A batch-normalized network with Gaussian pre-activations has χ ~ exp(γ l), γ = log δ.
 #[must_use]
@@ -34,39 +36,39 @@ pub fn gaussian_increment(activation: &Activation) -> f64 {
     (moments.slope / (moments.second - moments.mean * moments.mean)).sqrt()
 }
 
-/// Exponent of χ ~ l^τ of residual units of H layers that each have increment δ: `τ = (δ^2H - 1) / 2`.
+/// Exponent τ of χ ~ l^τ for residual units of H layers with increment δ each: `τ = (δ^2H - 1) / 2`.
 #[must_use]
 pub fn residual_exponent(increment: f64, layers: usize) -> f64 {
     (increment.powi(2 * layers as i32) - 1.0) / 2.0
 }
 
-/// Signal and noise behind the nonlinearity of one layer.
+/// Signal and noise after the nonlinearity of one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SignalNoise {
-    /// Layer l, from 1.
+    /// Layer l, counted from 1.
     pub depth: usize,
     /// ν₂(x), mean over inputs.
     pub nu2: f64,
-    /// log χ, against an embedding whose noise has mean square 1.
+    /// log χ, relative to an embedding whose noise has mean square 1.
     pub log_sensitivity: f64,
     /// Mean cosine between two inputs.
     pub cosine: f64,
 }
 
-/// Fully connected networks of infinite width, without norms: moments over given inputs, layer by layer.
+/// Fully connected networks of infinite width without norms: moments over given inputs, layer by layer.
 ///
-/// With A_ij the second moments behind a nonlinearity and K = b² + w A, `A' = E[σ(u_i) σ(u_j)]`, (u) ~ N(0, K). Then
-/// `ν₂(x) = mean A_ii`, `μ₂(x) = mean_ij ½ E(σ_i - σ_j)²` and the noise of input i grows by `w E[σ'(u_i)²]`.
+/// A_ij are the second moments after a nonlinearity, and K = b² + w A. Then `A' = E[σ(u_i) σ(u_j)]` with u ~ N(0, K),
+/// `ν₂(x) = mean A_ii`, `μ₂(x) = mean_ij ½ E(σ_i - σ_j)²`, and the noise of input i grows by the factor `w E[σ'(u_i)²]`.
 ///
-/// The given inputs stand for a batch of `batch`: μ₂ over a batch is its pairs' mean times `1 - 1/batch`. Ends early where second
-/// moments leave the range from 1e-100 to 1e100, or where quadrature would have to follow them beyond 1e4.
+/// The given inputs represent a batch of `batch` inputs: μ₂ over a batch is the mean over pairs times `1 - 1/batch`. The
+/// result ends early if second moments leave the range from 1e-100 to 1e100, or if quadrature would be needed beyond 1e4.
 ///
 /// # Shapes
-/// - `embedded`: second moments of what enters the first layer, `[n, n]`; `input`: μ₂ of the inputs, over the mean square of their
-///   noise behind the embedding's weights
+/// - `embedded`: second moments of the input of the first layer, `[n, n]`
+/// - `input`: μ₂ of the inputs, divided by the mean square of their noise after the embedding's weights
 ///
 /// # Errors
-/// A dual activation that quadrature does not reach.
+/// A dual activation that quadrature cannot compute.
 pub fn signal_noise(
     dual: &Dual,
     weights: f64,

@@ -1,13 +1,13 @@
 //! Position kernels of generators away from borders, and their spectra in closed form.
 //!
-//! In a stack of transposed convolutions of stride s two positions share weights in the k-th layer from the top only if
-//! s^k divides their difference, so that the kernel depends on (p, p') through the largest such k alone: it is
-//! ultrametric. With g_0, ..., g_{K-1} its values (the last on the diagonal), a_j = g_j - g_{j-1} and |C_j| the positions
-//! that share at least class j with a given one,
+//! In a stack of transposed convolutions of stride s, two positions share weights in the k-th layer from the top only if s^k
+//! divides their difference. So the kernel depends on (p, p') only through the largest such k: it is ultrametric. g_0, ...,
+//! g_{K-1} are its values (the last on the diagonal), a_j = g_j - g_{j-1}, and |C_j| is the number of positions that share
+//! at least class j with a given position. Then
 //!
 //! `λ_k = Σ_{j ≥ k} a_j |C_j|`, with multiplicity n/|C_k| - n/|C_{k-1}|
 //!
-//! and eigenspace k holds the patterns of period s^k orthogonal to those of period s^{k-1}: the constant image, then
+//! Eigenspace k contains the patterns of period s^k that are orthogonal to those of period s^{k-1}: the constant image, then
 //! checkerboards of period s, s², ... (arXiv 1907.05715).
 
 use fintan_config::{Architecture, Convolution, Node, NormAxes, Parametrization, Transform};
@@ -16,25 +16,25 @@ use crate::dual::{Dual, Pair};
 use crate::limit::LimitError;
 use crate::variances::Variances;
 
-/// A kernel over positions that depends on their valuation alone.
+/// A kernel over positions that depends only on their valuation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ultrametric {
-    /// Θ by class: pairs that share no weights first, a position with itself last.
+    /// Θ for each class: first pairs that share no weights, last a position with itself.
     pub ntk: Vec<f64>,
-    /// Σ by class.
+    /// Σ for each class.
     pub covariance: Vec<f64>,
-    /// Positions that share at least that class with a given one: n, n/s², ..., 1.
+    /// Number of positions that share at least this class with a given position: n, n/s², ..., 1.
     pub sizes: Vec<usize>,
-    /// Parts of Θ by class: `{i}.weight` and `{i}.bias`.
+    /// Parts of Θ for each class: `{i}.weight` and `{i}.bias`.
     pub parts: Vec<(String, Vec<f64>)>,
 }
 
 impl Ultrametric {
-    /// Of a generator and one pair of inputs whose values have mean squares and a mean product `[|x|², |y|², x·y] / n`.
+    /// The kernel of a generator for a pair of inputs with the mean squares and mean product `[|x|², |y|², x·y] / n`.
     ///
     /// # Errors
-    /// A network whose interior is not ultrametric: convolutions of stride 1 with kernels above 1, maps that do not grow
-    /// by the stride, strides that do not divide the kernel unless fan-ins are counted by position.
+    /// A network whose interior is not ultrametric: convolutions of stride 1 with kernels above 1, maps that do not grow by
+    /// the stride, or strides that do not divide the kernel unless the fan-in is counted at each position.
     pub fn of(architecture: &Architecture, moments: [f64; 3]) -> Result<Self, LimitError> {
         if architecture.input.positions() > 1 {
             return refuse("input", FROM_A_VECTOR);
@@ -57,7 +57,7 @@ impl Ultrametric {
             ntk[sum] += value;
         }
         let found = Self { ntk, covariance: classes.covariance, sizes: classes.sizes, parts: classes.parts };
-        // Eigenvalues are given over the smallest of them.
+        // Eigenvalues are reported relative to the smallest of them.
         let spectrum = found.spectrum();
         let least = spectrum.iter().map(|(value, _)| *value).fold(f64::INFINITY, f64::min);
         if spectrum.iter().any(|(value, _)| !(value / least).is_finite()) {
@@ -66,7 +66,8 @@ impl Ultrametric {
         Ok(found)
     }
 
-    /// The kernel with every part multiplied by a factor, as by layer-dependent learning rates: (weights, biases) by index.
+    /// The kernel with every part multiplied by factors (weights, biases) by index, for instance layer-dependent learning
+    /// rates.
     #[must_use]
     pub fn with_rates(&self, rates: &[(f64, f64)]) -> Self {
         let mut scaled = self.clone();
@@ -85,7 +86,7 @@ impl Ultrametric {
         scaled
     }
 
-    /// Θ over its diagonal: ϑ by class.
+    /// Θ divided by its value on the diagonal: ϑ for each class.
     #[must_use]
     pub fn scaled(&self) -> Vec<f64> {
         let diagonal = self.ntk.last().copied().unwrap_or(1.0);
@@ -115,7 +116,7 @@ impl Ultrametric {
             .collect()
     }
 
-    /// Share of the trace that each eigenspace holds.
+    /// Fraction of the trace in each eigenspace.
     #[must_use]
     pub fn trace_shares(&self) -> Vec<f64> {
         let trace = self.sizes[0] as f64 * self.ntk.last().copied().unwrap_or(1.0);
@@ -123,7 +124,7 @@ impl Ultrametric {
     }
 }
 
-/// Moments by class, as [`crate::Limit`] has them by positions.
+/// Moments for each class, corresponding to the moments by position in [`crate::Limit`].
 struct Classes {
     covariance: Vec<f64>,
     gap: Vec<f64>,
@@ -134,7 +135,7 @@ struct Classes {
     gaussian: bool,
 }
 
-/// Positions of the data have covariances of their own.
+/// Positions of data would have their own covariances.
 const FROM_A_VECTOR: &str = "the closed form starts from a vector";
 
 fn refuse<T>(layer: &'static str, reason: &'static str) -> Result<T, LimitError> {
@@ -191,7 +192,7 @@ impl Classes {
         }
         let positions = node.output.positions();
         if node.input.positions() == 1 {
-            // Every output has a tap of its own; only the bias is shared.
+            // Every output position has its own tap; only the bias is shared.
             self.linear(node, parametrization);
             self.unshared(node, parametrization, positions);
             return Ok(());
@@ -206,7 +207,7 @@ impl Classes {
         Ok(())
     }
 
-    /// Every parent is shared, or none: a child counts as a neuron of a dense layer.
+    /// A linear layer in which two positions share all taps or none, so that it acts like a dense layer on each class.
     fn linear(&mut self, node: &Node, parametrization: Parametrization) {
         let Variances { weights, biases, scaled } = Variances::of(node, parametrization);
         let fan_in = node.fan_in().expect("a linear layer has a fan-in");
@@ -225,7 +226,7 @@ impl Classes {
         (self.mean, self.gaussian) = ([0.0; 2], true);
     }
 
-    /// A class in front: pairs without a shared tap, which have the bias in common.
+    /// Adds a class at the front: pairs without a shared tap, which share only the bias.
     fn unshared(&mut self, node: &Node, parametrization: Parametrization, positions: usize) {
         let biases = Variances::of(node, parametrization).biases;
         let gap = f64::midpoint(self.second[0], self.second[1]) - biases;

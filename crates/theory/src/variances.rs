@@ -2,12 +2,12 @@
 
 use fintan_config::{Node, Parametrization, Standard};
 
-/// Of one linear layer: with x of second moment 1, its output has variance `weights + biases`.
+/// Variances of one linear layer: if x has second moment 1, the output has variance `weights + biases`.
 pub(crate) struct Variances {
-    /// Weights, times the fan-in.
+    /// Variance of the weights times the fan-in.
     pub(crate) weights: f64,
     pub(crate) biases: f64,
-    /// Whether parameters are N(0, 1) and scaled in the forward pass.
+    /// Whether parameters are from N(0, 1) and scaled in the forward pass.
     pub(crate) scaled: bool,
 }
 

@@ -1,12 +1,12 @@
-//! Numbers of any size: a factor in f64 and a power of two.
+//! Numbers of any size: an f64 factor and a power of two.
 //!
-//! Variances of deep networks of homogeneous nonlinearities are products of hundreds of factors. They leave the range of
-//! f64 (from 1e-308 to 1e308), while correlations and scaled kernels, which are ratios, do not.
+//! In deep networks with homogeneous nonlinearities, variances are products of hundreds of factors. They leave the range of
+//! f64 (from 1e-308 to 1e308); correlations and scaled kernels are ratios and do not.
 
 use std::fmt;
 use std::ops::{Add, Div, Mul, Sub};
 
-/// `factor · 2^exponent` with a factor in \[1/2, 1) in size, or 0.
+/// `factor · 2^exponent`; the absolute value of the factor is in \[1/2, 1), or the factor is 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wide {
     factor: f64,
@@ -23,20 +23,20 @@ pub(crate) fn power_of_two(exponent: i64) -> f64 {
     }
 }
 
-/// The exponent e of `|x| = m 2^e`, m in \[1/2, 1); none of 0 and of what is not finite.
+/// The exponent e in `|x| = m 2^e` with m in \[1/2, 1); `None` if x is 0 or not finite.
 pub(crate) fn exponent_of(x: f64) -> Option<i64> {
     if x == 0.0 || !x.is_finite() {
         return None;
     }
     let biased = |x: f64| ((x.to_bits() >> 52) & 0x7ff) as i64;
     Some(match biased(x) {
-        // Below the normal range.
+        // Numbers below the normal range.
         0 => biased(x * power_of_two(64)) - 1022 - 64,
         normal => normal - 1022,
     })
 }
 
-/// `x · 2^exponent`, where intermediate powers neither vanish nor overflow before the result does.
+/// `x · 2^exponent`, even if an intermediate power of two would underflow or overflow.
 pub(crate) fn scaled_by(x: f64, exponent: i64) -> f64 {
     let half = (exponent / 2).clamp(-1000, 1000);
     let rest = (exponent - half).clamp(-1000, 1000);
@@ -44,7 +44,7 @@ pub(crate) fn scaled_by(x: f64, exponent: i64) -> f64 {
     x * power_of_two(half) * power_of_two(rest) * power_of_two(beyond)
 }
 
-/// The exponent of a factor whose square or product with others may leave the range of f64; 0 of any other.
+/// The exponent of a factor whose square or products could leave the range of f64; 0 for any other factor.
 pub(crate) fn outside(x: f64) -> i64 {
     exponent_of(x).filter(|e| e.abs() > 32).unwrap_or(0)
 }
@@ -53,7 +53,7 @@ impl Wide {
     /// 0.
     pub const ZERO: Self = Self { factor: 0.0, exponent: 0 };
 
-    /// A number of f64.
+    /// Converts an f64.
     #[must_use]
     pub fn new(x: f64) -> Self {
         Self::scaled(x, 0)
@@ -68,37 +68,37 @@ impl Wide {
         }
     }
 
-    /// As f64: 0 or ±∞ outside its range.
+    /// Converts to f64: 0 or ±∞ outside its range.
     #[must_use]
     pub fn value(self) -> f64 {
         scaled_by(self.factor, self.exponent)
     }
 
-    /// Whether it is a number, of whatever size.
+    /// Whether the number is finite.
     #[must_use]
     pub fn is_finite(self) -> bool {
         self.factor.is_finite()
     }
 
-    /// Whether f64 holds it with all its digits.
+    /// Whether f64 can represent the number with all its digits.
     #[must_use]
     pub fn is_in_range(self) -> bool {
         self.factor == 0.0 || self.value().is_normal()
     }
 
-    /// Its logarithm to base 2, -∞ of 0.
+    /// Logarithm to base 2; -∞ for 0.
     #[must_use]
     pub fn log2(self) -> f64 {
         self.factor.log2() + self.exponent as f64
     }
 
-    /// Its logarithm to base 10, -∞ of 0.
+    /// Logarithm to base 10; -∞ for 0.
     #[must_use]
     pub fn log10(self) -> f64 {
         self.log2() * std::f64::consts::LOG10_2
     }
 
-    /// Its square root.
+    /// Square root.
     #[must_use]
     pub fn sqrt(self) -> Self {
         let odd = self.exponent.rem_euclid(2);
@@ -119,7 +119,7 @@ impl Wide {
         self.factor > 0.0
     }
 
-    /// As [`outside`].
+    /// See [`outside`].
     pub(crate) fn outside(self) -> i64 {
         if self.exponent.abs() > 32 && !self.is_zero() { self.exponent } else { 0 }
     }
@@ -164,7 +164,7 @@ impl Sub for Wide {
     }
 }
 
-/// Six decimals where that is short, else as `1.234560e-4567`.
+/// Prints six decimals if that is short, otherwise the form `1.234560e-4567`.
 impl fmt::Display for Wide {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.value();

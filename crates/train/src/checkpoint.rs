@@ -1,13 +1,14 @@
-//! Everything a run needs to go on exactly, as files.
+//! The files from which a run can be resumed exactly.
 //!
 //! ```text
 //! state.json                     version, step, images seen, fingerprint of the data
 //! {part}.safetensors             parameters and running statistics, PyTorch layouts
 //! {part}_optimizer.safetensors   moments
-//! discriminator_spectral_norm.safetensors   its weights before they are divided, and their singular vectors
+//! discriminator_spectral_norm.safetensors   its weights before division by σ, and their singular vectors
 //! ```
 //!
-//! Parts are `generator`, `discriminator` and, where weights are averaged, `average`, which has no optimiser; or `network`.
+//! Parts are `generator`, `discriminator` and, if weights are averaged, `average`, which has no optimiser; or only
+//! `network`.
 
 use std::path::{Path, PathBuf};
 
@@ -31,31 +32,31 @@ struct State {
     version: u32,
     step: u64,
     images_seen: u64,
-    /// None in checkpoints of programs that did not keep it.
+    /// `None` in checkpoints of programs that did not store it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<DataFingerprint>,
 }
 
-/// Steps and images beyond which a state is not one of a training: counts derived from these do not overflow.
+/// Larger numbers of steps or images are refused as damage, so that counts computed from them do not overflow.
 const MOST: u64 = 1 << 50;
 
-/// What tells the data of a training from others.
+/// Identifies the data of a training.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFingerprint {
-    /// Images, or training and test samples.
+    /// Number of images, or of training and test samples.
     pub count: u64,
-    /// Of pixels and labels, or inputs and targets, as they enter training: 16 hexadecimal digits.
+    /// Hash of pixels and labels, or of inputs and targets, as used in training: 16 hexadecimal digits.
     pub fingerprint: String,
 }
 
 impl DataFingerprint {
-    /// Of all images of a data set.
+    /// The fingerprint of all images of a data set.
     #[must_use]
     pub fn of_images(images: &Images) -> Self {
         Self { count: images.len() as u64, fingerprint: format!("{:016x}", images.fingerprint()) }
     }
 
-    /// Of the samples of a task.
+    /// The fingerprint of the samples of a task.
     #[must_use]
     pub fn of_task(data: &TaskData) -> Self {
         let count = data.train.len() as u64 + data.test.len() as u64;
@@ -63,21 +64,21 @@ impl DataFingerprint {
     }
 }
 
-/// What a checkpoint says of the data that it was trained on; none in older checkpoints.
+/// Reads the fingerprint of the training data from a checkpoint; `None` in older checkpoints.
 ///
 /// # Errors
-/// A state that is missing, damaged or newer than this program.
+/// A state file that is missing, damaged, or newer than this program.
 pub fn read_data(folder: &Path) -> Result<Option<DataFingerprint>, CheckpointError> {
     Ok(read_state(folder)?.data)
 }
 
-/// Why a checkpoint cannot be read.
+/// The error for a checkpoint that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// A file is missing or unreadable.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// A file is damaged or of another network.
+    /// A file is damaged or belongs to another network.
     #[error("checkpoint file `{}`: {message}", path.display())]
     Damaged {
         /// The file.
@@ -85,7 +86,7 @@ pub enum CheckpointError {
         /// What is wrong.
         message: String,
     },
-    /// Written by a newer program.
+    /// The checkpoint was written by a newer program.
     #[error("checkpoint `{}` has version {found}; this program reads up to {VERSION}", path.display())]
     Newer {
         /// The folder.
@@ -98,7 +99,7 @@ pub enum CheckpointError {
 /// The files of a checkpoint.
 ///
 /// # Panics
-/// Never: the state is plain JSON.
+/// Never, because the state can always be written as JSON.
 #[must_use]
 pub fn checkpoint_files(trainee: &impl Trainee) -> Vec<(String, Vec<u8>)> {
     let state =
@@ -117,10 +118,10 @@ pub fn checkpoint_files(trainee: &impl Trainee) -> Vec<(String, Vec<u8>)> {
 }
 
 impl Gan {
-    /// A GAN as a checkpoint left it.
+    /// Restores a GAN from a checkpoint.
     ///
     /// # Errors
-    /// Files that are missing, cut short, of another network, or newer than this program.
+    /// Files that are missing, truncated, from another network, or newer than this program.
     pub fn from_checkpoint(
         folder: &Path,
         experiment: &Experiment,
@@ -149,10 +150,10 @@ impl Gan {
 }
 
 impl Supervised {
-    /// A network in training as a checkpoint left it.
+    /// Restores a network with its task from a checkpoint.
     ///
     /// # Errors
-    /// As [`Gan::from_checkpoint`].
+    /// The errors of [`Gan::from_checkpoint`].
     pub fn from_checkpoint(
         folder: &Path,
         experiment: &SupervisedExperiment,
@@ -170,10 +171,10 @@ impl Supervised {
     }
 }
 
-/// The network of a checkpoint of supervised training.
+/// Reads the network from a checkpoint of supervised training.
 ///
 /// # Errors
-/// As [`Gan::from_checkpoint`].
+/// The errors of [`Gan::from_checkpoint`].
 pub fn read_network(
     folder: &Path,
     architecture: &Architecture,
@@ -183,10 +184,10 @@ pub fn read_network(
     network(folder, "network", &Network::init(architecture, &mut stream(0, Purpose::Generator, 0), placement))
 }
 
-/// The network that samples are drawn from, out of a checkpoint alone: neither data nor discriminator are needed.
+/// Reads the network that generates samples from a checkpoint; it needs neither data nor discriminator.
 ///
 /// # Errors
-/// As [`Gan::from_checkpoint`].
+/// The errors of [`Gan::from_checkpoint`].
 pub fn read_sampler(folder: &Path, experiment: &Experiment, placement: &Placement) -> Result<Network, CheckpointError> {
     read_state(folder)?;
     let name = if experiment.settings.train.ema.is_some() { "average" } else { "generator" };
@@ -195,10 +196,10 @@ pub fn read_sampler(folder: &Path, experiment: &Experiment, placement: &Placemen
     network(folder, name, &drawn)
 }
 
-/// The discriminator of a checkpoint.
+/// Reads the discriminator from a checkpoint.
 ///
 /// # Errors
-/// As [`Gan::from_checkpoint`].
+/// The errors of [`Gan::from_checkpoint`].
 pub fn read_discriminator(
     folder: &Path,
     experiment: &Experiment,
@@ -241,7 +242,7 @@ fn optimizer(
     new.with_tensors(&tensors, &of.parameters(), steps).map_err(damaged)
 }
 
-/// The tensors of a file, and what to call an error in them.
+/// The tensors of a file, and a function that reports an error in this file.
 fn tensors(
     folder: &Path,
     name: &str,

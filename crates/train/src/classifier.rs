@@ -1,4 +1,5 @@
-//! A small classifier trained on the data set itself: features and classes of samples where no other network is at hand.
+//! A small classifier trained on the data set itself. It provides features and classes of samples if no other network is
+//! given.
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::{
@@ -15,24 +16,24 @@ use crate::optimizer::{Optimizer, rates};
 use crate::task_loss::cotangent;
 use fintan_data::{Purpose, stream};
 
-/// Images that pass through a network at a time when it is only looked at.
+/// Number of images in one forward pass when the network is only evaluated.
 const CHUNK: usize = 256;
 
-/// Held-out images behind an accuracy, at most.
+/// Largest number of held-out images used for an accuracy.
 const TESTED: usize = 4096;
 
-/// A data set cut in two by a fixed shuffle: samples are compared with one half, and the other shows what the data's own
-/// row is worth.
+/// A data set divided into halves by a fixed shuffle. Samples are compared with the reference half; the held-out half gives
+/// the same metrics for the data themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halves {
-    /// What samples are compared with, and what classifiers are trained on.
+    /// Images with which samples are compared and on which classifiers are trained.
     pub reference: Vec<usize>,
-    /// The rest.
+    /// The other images.
     pub held_out: Vec<usize>,
 }
 
 impl Halves {
-    /// The halves of `count` images; of an odd number one is left out.
+    /// The halves of `count` images; if the number is odd, one image is left out.
     #[must_use]
     pub fn of(count: usize) -> Self {
         let mut reference = if count == 0 { Vec::new() } else { Order::new(0, count, 0).take(count / 2 * 2) };
@@ -41,18 +42,18 @@ impl Halves {
     }
 }
 
-/// How a classifier is trained: Adam on cross-entropy.
+/// Settings of the training of a classifier: Adam on cross-entropy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassifierSettings {
-    /// Seed of weights and order.
+    /// Seed of weights and order of the data.
     pub seed: u64,
-    /// Steps.
+    /// Number of steps.
     pub steps: u64,
-    /// Images a step.
+    /// Images in a step.
     pub batch: usize,
     /// Learning rate.
     pub rate: f64,
-    /// Features of an image.
+    /// Number of features of an image.
     pub features: usize,
 }
 
@@ -70,17 +71,17 @@ pub struct Classifier {
     placement: Placement,
     /// Labels, in the order of the outputs.
     pub labels: Vec<u8>,
-    /// Share of each class in the whole data set.
+    /// Fraction of each class in the whole data set.
     pub shares: Vec<f64>,
-    /// Share of held-out images that it puts into the right class.
+    /// Fraction of held-out images that are classified correctly.
     pub accuracy: f64,
-    /// Held-out images behind the accuracy.
+    /// Number of held-out images in the accuracy.
     pub tested: usize,
-    /// Images it was trained on.
+    /// Number of images on which it was trained.
     pub trained: usize,
 }
 
-/// Convolutions of stride 2 down to at most 4x4, then dense features, then classes.
+/// Convolutions of stride 2 until the map is at most 4x4, then a dense layer of features, then one of classes.
 fn architecture(image: Shape, features: usize, classes: usize) -> [Architecture; 2] {
     let relu = || Layer::Activation(Activation::raw(Function::Relu));
     let mut layers = Vec::new();
@@ -108,13 +109,14 @@ fn architecture(image: Shape, features: usize, classes: usize) -> [Architecture;
 }
 
 impl Classifier {
-    /// Trains a classifier on the reference half, and tests it on the other. One seed gives one classifier on one device.
+    /// Trains a classifier on the reference half, and tests it on the other half. A seed determines the classifier on each
+    /// device.
     ///
     /// # Errors
-    /// Data without labels, or with labels of one class only.
+    /// Data without labels, or with a single class.
     ///
     /// # Panics
-    /// Never: its layers fit images of any size.
+    /// Never, because its layers fit images of any size.
     pub fn train(
         images: &Images,
         halves: &Halves,
@@ -136,7 +138,7 @@ impl Classifier {
                 .map(|i| halves.reference[i])
                 .collect();
             let x = images.batch(&chosen, &[], &placement.device);
-            // One-hot less 1/k, as the cotangent takes it.
+            // One-hot minus 1/k, the targets that the cotangent function expects.
             let one_hot = chosen.iter().flat_map(|&i| (0..classes).map(move |class| (i, class)));
             let y: Vec<f32> =
                 one_hot.map(|(i, class)| f32::from(u8::from(targets[i] == class)) - 1.0 / classes as f32).collect();
@@ -155,7 +157,7 @@ impl Classifier {
         Ok(classifier)
     }
 
-    /// Its weights as drawn.
+    /// A classifier with random weights.
     fn untrained(
         images: &Images,
         halves: &Halves,
@@ -189,7 +191,7 @@ impl Classifier {
         self.trunk = self.trunk.with_parameters(parameters);
     }
 
-    /// Its weights and accuracy, to be kept.
+    /// Its weights and accuracy as tensors, for storage.
     #[must_use]
     pub fn to_tensors(&self) -> Tensors {
         let mut tensors = self.network.to_tensors();
@@ -199,10 +201,10 @@ impl Classifier {
         tensors
     }
 
-    /// A classifier that was kept.
+    /// Restores a stored classifier.
     ///
     /// # Errors
-    /// Data without labels; the tensors of another one, as the inner error.
+    /// Data without labels; as the inner error, tensors that belong to another classifier.
     pub fn from_tensors(
         images: &Images,
         halves: &Halves,
@@ -225,7 +227,7 @@ impl Classifier {
         Ok(fit())
     }
 
-    /// Features and classes of images. Classes are numbers in the order of [`Classifier::labels`].
+    /// Features and classes of images. A class is an index into [`Classifier::labels`].
     #[must_use]
     pub fn look(&self, samples: &Samples, tick: Tick) -> (Features, Vec<usize>) {
         let features = features(&self.trunk, samples, &self.placement, tick);
@@ -243,13 +245,13 @@ impl Classifier {
     }
 }
 
-/// The class of each image, as a number in the order of `labels`.
+/// The class of each image, as an index into `labels`.
 fn targets(images: &Images, labels: &[u8]) -> Vec<usize> {
     let all = images.labels.as_deref().unwrap_or_default();
     all.iter().map(|label| labels.binary_search(label).unwrap_or(0)).collect()
 }
 
-/// Outputs of a network that takes images, in 64 bits, as features.
+/// Outputs of a network on images, converted to f64, as features.
 #[must_use]
 pub fn features(network: &Network, samples: &Samples, placement: &Placement, tick: Tick) -> Features {
     let len = samples.size * samples.size * samples.channels;
@@ -290,7 +292,7 @@ mod tests {
         assert_eq!(all.len(), 10);
     }
 
-    /// It learns: far above the share of the largest class. What it was kept as gives the same features.
+    /// The accuracy is far above the share of the largest class, and a stored classifier gives the same features.
     #[test]
     fn a_classifier_learns_and_is_kept() {
         let (images, halves) = (shapes(1200, 16), Halves::of(1200));
@@ -304,7 +306,7 @@ mod tests {
         let (features, classes) = trained.look(&held, &|_| ());
         assert_eq!((features.width, features.len(), classes.len()), (24, 64, 64));
         assert_eq!(train().look(&held, &|_| ()).0, features);
-        // Classes are those of the whole network.
+        // The classes are those of the whole network.
         let x = images.batch(&halves.held_out[..64], &[], &Device::flex());
         let logits: Vec<f32> = trained.network.forward(x, Mode::Eval).0.into_data().iter().collect();
         for (logits, &class) in logits.chunks_exact(12).zip(&classes) {

@@ -1,4 +1,4 @@
-//! A GAN in training, and what the loop around its steps logs and shows.
+//! A GAN during training, with its log lines and samples.
 
 use std::time::{Duration, Instant};
 
@@ -18,26 +18,27 @@ use crate::spectral_norm::SpectralNorm;
 use crate::training::{Ending, Observer, ObserverError, Part, Schedule, Session, TrainError, Trainee, check_loss, run};
 use fintan_data::{Purpose, stream};
 
-/// Samples behind the measures of a log line.
+/// Number of samples for the measures of a log line.
 const LOGGED_SAMPLES: usize = 128;
 
-/// Two networks at play, with everything that training carries from step to step.
+/// Generator and discriminator, with all state that training carries from step to step.
 #[derive(Clone)]
 pub struct Gan {
     /// The generator.
     pub generator: Network,
-    /// The discriminator, with the weights it computes with.
+    /// The discriminator, with its effective weights.
     pub discriminator: Network,
-    /// The generator with averaged weights, where the experiment wants one.
+    /// The generator with averaged weights, if the experiment uses an average.
     pub average: Option<Network>,
     pub(crate) generator_optimizer: Optimizer,
     pub(crate) discriminator_optimizer: Optimizer,
     pub(crate) spectral_norm: Option<SpectralNorm>,
     pub(crate) penalties: Option<Penalties>,
     pub(crate) order: Order,
-    /// The images that it is trained on: those of its checkpoint, or, where it says nothing, those of [`Gan::train`].
+    /// The fingerprint of the training images: from the checkpoint, or, if it has none, from the images given to
+    /// [`Gan::train`].
     pub data: Option<DataFingerprint>,
-    /// Generator steps done.
+    /// Number of completed generator steps.
     pub step: u64,
     pub(crate) settings: Settings,
     pub(crate) device: Device,
@@ -72,7 +73,7 @@ impl Trainee for Gan {
 }
 
 impl Gan {
-    /// Two networks drawn from the experiment's seed, before the first step.
+    /// Both networks drawn from the experiment's seed, before the first step.
     #[must_use]
     pub fn new(experiment: &Experiment, images: usize, placement: &Placement) -> Self {
         let settings = &experiment.settings;
@@ -110,22 +111,22 @@ impl Gan {
         }
     }
 
-    /// The network that samples are drawn from: the average where there is one.
+    /// The network that generates samples: the average if there is one, else the generator.
     #[must_use]
     pub fn sampler(&self) -> &Network {
         self.average.as_ref().unwrap_or(&self.generator)
     }
 
-    /// Samples of the experiment's fixed latents, normalized over batches of at most 256.
+    /// Samples of the experiment's fixed latents; batch norms use batches of at most 256.
     #[must_use]
     pub fn samples(&self, count: usize) -> Samples {
         sample(self.sampler(), self.settings.seed, count, Mode::Train, &self.device)
     }
 
-    /// Whether a batch can be taken from so many images.
+    /// Checks that the data set has enough images for a batch.
     ///
     /// # Errors
-    /// A data set smaller than a batch.
+    /// A data set with fewer images than a batch.
     pub fn check_batch(&self, images: usize) -> Result<(), DataError> {
         let needed = self.settings.train.batch;
         if images < needed { Err(DataError::TooFew { found: images, needed }) } else { Ok(()) }
@@ -134,7 +135,7 @@ impl Gan {
     /// Trains to the experiment's last step.
     ///
     /// # Errors
-    /// A loss that is not finite, a data set smaller than a batch, an observer that fails.
+    /// A loss that is not finite, a data set smaller than a batch, or an observer that fails.
     pub fn train(&mut self, images: &Images, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
         let train = self.settings.train.clone();
         self.check_batch(images.len())?;
@@ -150,15 +151,15 @@ impl Gan {
     }
 }
 
-/// A GAN with its images, while a loop lasts.
+/// A GAN and its images during training.
 struct Play<'a> {
     gan: &'a mut Gan,
     images: &'a Images,
-    /// Measures of the data.
+    /// Measures of the training images.
     data: Measures,
-    /// Of the last step.
+    /// The outcome of the last step.
     outcome: Option<StepOutcome>,
-    /// Time spent waiting for data, and steps done, since the last line.
+    /// Time spent waiting for data, and number of steps, since the last line.
     waited: Duration,
     steps: u32,
 }
@@ -212,13 +213,13 @@ impl Session for Play<'_> {
     }
 }
 
-/// Measures of the first `count` images of a shuffled data set: the row that samples are compared with.
+/// Measures of the first `count` images of a shuffled data set, with which samples are compared.
 #[must_use]
 pub fn real_measures(images: &Images, count: usize) -> Measures {
     real_samples(images, &Order::new(0, images.len(), 0).take(count.min(images.len()))).measure()
 }
 
-/// Images of a data set, as samples are.
+/// Images of a data set in the form of samples.
 #[must_use]
 pub fn real_samples(images: &Images, indices: &[usize]) -> Samples {
     let values = indices.iter().flat_map(|&i| images.bytes(i)).map(|&b| f32::from(b) / 127.5 - 1.0).collect();

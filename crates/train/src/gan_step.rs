@@ -14,37 +14,37 @@ use crate::latents::latents;
 use crate::losses::{DiscriminatorLoss, Judged, Victory, adversarial};
 use fintan_data::{Purpose, stream};
 
-/// Losses and verdicts of one step, still on the device.
+/// Losses and mean outputs of one step, still on the device.
 #[derive(Debug, Clone)]
 pub struct StepOutcome {
-    /// Discriminator loss: real plus generated half.
+    /// Discriminator loss: sum of the parts for real and generated images.
     pub d_loss: Tensor<1>,
     /// Generator loss.
     pub g_loss: Tensor<1>,
-    /// D(x): a probability under cross-entropy, else the discriminator's output.
+    /// D(x): a probability under cross-entropy, the discriminator's output under other losses.
     pub d_real: Tensor<1>,
     /// D(G(z)), before the discriminator's step.
     pub d_fake: Tensor<1>,
-    /// Penalty on the discriminator's slope, where the step had one.
+    /// Penalty on the discriminator's slope, if the step had one.
     pub d_penalty: Option<Tensor<1>>,
-    /// Of Wasserstein losses: see [`LogLine`](fintan_artifact::LogLine).
+    /// Only for Wasserstein losses: see [`LogLine`](fintan_artifact::LogLine).
     pub slope_ratio: Option<Tensor<1>>,
-    /// Time it took to bring the data.
+    /// Time spent waiting for data.
     pub waited: Duration,
 }
 
-/// What a discriminator step says.
+/// The result of a discriminator step.
 struct Verdict {
     loss: Tensor<1>,
     real: Tensor<1>,
     generated: Tensor<1>,
     penalty: Option<Tensor<1>>,
-    /// Mean distance between a real and a generated image, for Wasserstein losses.
+    /// Mean distance between a real and a generated image; only for Wasserstein losses.
     distance: Option<Tensor<1>>,
 }
 
 impl Gan {
-    /// One generator step, after `n_critic` discriminator steps.
+    /// One generator step after `n_critic` discriminator steps.
     ///
     /// # Panics
     /// If the experiment was not checked (`n_critic` of 0).
@@ -68,14 +68,14 @@ impl Gan {
             let verdict = self.discriminator_step(real.clone(), fake.clone(), number);
             last = Some((real, fake, tape, verdict));
         }
-        // The generator answers on the last batch it showed, as peers do: one forward pass serves both networks.
+        // The generator step uses the last batch of generated images, as is common: one forward pass serves both networks.
         let (real, fake, tape, verdict) = last.expect("n_critic is at least 1");
         let (outputs, judged) = self.discriminator.forward(fake, Mode::Train);
-        // Nothing that the generator moves stands behind l(x), so its tape is not kept.
+        // l(x) does not depend on the generator, so its tape is not kept.
         let own = loss.generator(outputs, &|| self.discriminator.forward(real.clone(), Mode::Train).0);
         let cotangent = self.discriminator.pullback(&judged, own.cotangent);
         let slope_ratio = verdict.distance.map(|distance| {
-            // The cotangent of an image is its slope over the batch.
+            // The cotangent of an image is the slope divided by the batch size.
             let slope = lengths(cotangent.clone()).mul_scalar(batch as f64).mean();
             slope * distance / (verdict.real.clone() - verdict.generated.clone()).abs().add_scalar(1e-12)
         });
@@ -113,7 +113,7 @@ impl Gan {
             .and_then(|penalties| penalties.of(&network.parameters(), &real, &fake, self.settings.seed, number));
         let distance = (loss.victory() == Victory::Slope).then(|| lengths(real.clone() - fake.clone()).mean());
         let (judgement, gradients, network) = if network.architecture().is_batch_coupled() {
-            // Real and generated images are normalized apart, as everywhere.
+            // Batch norms see real and generated images in separate batches, as is common.
             let (on_real, real_tape) = network.forward(real, Mode::Train);
             let (on_fake, fake_tape) = network.forward(fake, Mode::Train);
             let judgement = loss.discriminator(on_real, on_fake);
@@ -144,7 +144,7 @@ impl Gan {
         Verdict { loss: value, real, generated, penalty, distance }
     }
 
-    /// The discriminator's parameters after a step down the gradients.
+    /// The discriminator's parameters after one optimiser step with these gradients.
     fn moved(&mut self, parameters: Vec<Tensor<2>>, gradients: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
         let factor = self.settings.discriminator.schedule.factor(self.step);
         let optimizer = &mut self.discriminator_optimizer;

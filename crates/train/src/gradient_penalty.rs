@@ -1,4 +1,4 @@
-//! Penalties on the slope of a discriminator at images: gradients of gradients.
+//! Penalties on the slope of a discriminator at images, which need second derivatives.
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, GanLoss, GradientPenalty, R1};
@@ -8,14 +8,14 @@ use rand_chacha::ChaCha20Rng;
 
 use fintan_data::{Purpose, stream};
 
-/// The penalties of a loss, and the discriminator on the autodiff device.
+/// The penalties of a loss, with the discriminator on the autodiff device.
 ///
-/// The slope ∇l(x) comes from the network's own pullback. Its rules are tensor operations, so autodiff goes through them
-/// and gives the derivative of a penalty in the parameters. There convolutions are strided views, or Burn's kernels: loops
-/// over host memory give way.
+/// The slope ∇l(x) is computed by the network's own pullback. Its rules are tensor operations, so autodiff can differentiate
+/// them and gives the derivative of a penalty in the parameters. On the autodiff device convolutions use strided views or
+/// Burn's kernels instead of loops over host memory.
 #[derive(Clone)]
 pub(crate) struct Penalties {
-    /// Its parameters are given anew each time.
+    /// Its parameters are replaced before each use.
     network: Network,
     wgan: Option<GradientPenalty>,
     r1: Option<R1>,
@@ -28,16 +28,16 @@ pub(crate) struct Penalty {
 }
 
 impl Penalties {
-    /// Those of a loss, or none.
+    /// The penalties of a loss; `None` if it has none.
     pub(crate) fn new(loss: &GanLoss, discriminator: &Architecture, placement: &Placement) -> Option<Self> {
         let wgan = loss.function.properties().slope_penalty;
         let taped = Placement { device: placement.device.clone().autodiff(), ..placement.clone() };
-        // Which weights are drawn here does not matter: none of them is used.
+        // The seed is arbitrary: none of these weights is used.
         let network = || Network::init(discriminator, &mut stream(0, Purpose::Discriminator, 0), &taped);
         (wgan.is_some() || loss.r1.is_some()).then(|| Self { network: network(), wgan, r1: loss.r1 })
     }
 
-    /// The sum of the penalties in discriminator step `number`, if there is one then.
+    /// The sum of the penalties of discriminator step `number`; `None` if the step has no penalty.
     ///
     /// # Shapes
     /// - `real`, `generated`: `[batch, rows, columns, channels]`
@@ -51,7 +51,7 @@ impl Penalties {
     ) -> Option<Penalty> {
         let wgan = self.wgan.map(|GradientPenalty { penalty }| {
             let between = between(real, generated, &mut stream(seed, Purpose::Interpolation, number));
-            // The root has no derivative at 0.
+            // The added constant keeps the square root differentiable at 0.
             self.at(parameters, between, |squares| {
                 squares.add_scalar(1e-12).sqrt().sub_scalar(1.0).square().mul_scalar(penalty)
             })
@@ -69,7 +69,7 @@ impl Penalties {
         }
     }
 
-    /// `mean height(|∇l(x)|²)`.
+    /// The penalty `mean height(|∇l(x)|²)`, with its derivatives.
     fn at(&self, parameters: &[Tensor<2>], x: Tensor<4>, height: impl Fn(Tensor<2>) -> Tensor<2>) -> Penalty {
         let leaves: Vec<_> = parameters.iter().map(|p| p.clone().autodiff().require_grad()).collect();
         let network = self.network.with_parameters(leaves.clone());
@@ -81,14 +81,14 @@ impl Penalties {
         let gradients = leaves
             .iter()
             .zip(parameters)
-            // The slope does not depend on some of them, such as the last bias.
+            // The slope does not depend on some parameters, such as the last bias.
             .map(|(leaf, p)| leaf.grad_remove(&mut found).unwrap_or_else(|| p.zeros_like()))
             .collect();
         Penalty { value: value.inner(), gradients }
     }
 }
 
-/// `ε x + (1 - ε) x'`, ε uniform in [0, 1) for each pair.
+/// `ε x + (1 - ε) x'`, with ε uniform in [0, 1) for each pair.
 fn between(real: &Tensor<4>, generated: &Tensor<4>, rng: &mut ChaCha20Rng) -> Tensor<4> {
     let n = real.dims()[0];
     let shares: Vec<f32> = (0..n).map(|_| rng.random_range(0.0..1.0)).collect();
@@ -105,7 +105,7 @@ mod tests {
     use fintan_net::Lowering;
     use rand::SeedableRng as _;
 
-    /// Discriminators of 2x6x6 images: every kind of layer that has a rule and does not mix images.
+    /// Discriminators of 2x6x6 images with every kind of layer that has rules and does not couple images.
     const LAYERS: [&str; 8] = [
         r#"[{"conv":{"out":4,"kernel":4,"stride":2,"padding":1}},{"activation":{"function":"leaky_relu","slope":0.2}},
             {"conv":{"out":3,"kernel":3,"padding":1}},{"activation":{"function":"relu","scaling":"normalized"}},
@@ -150,7 +150,7 @@ mod tests {
         ]
     }
 
-    /// The penalties by their formulas, without autodiff.
+    /// The penalties from their formulas, without autodiff.
     fn formula(loss: &GanLoss, network: &Network, real: &Tensor<4>, generated: &Tensor<4>) -> f64 {
         let squares = |x: Tensor<4>| -> Vec<f64> {
             let n = x.dims()[0];
@@ -173,8 +173,8 @@ mod tests {
         sum
     }
 
-    /// Central differences of the pullback on the plain device, in f64, in random directions of each parameter: the
-    /// oracle has neither autodiff nor the lowering that autodiff passes.
+    /// Compares with central differences of the pullback on the plain device, in f64, in random directions of each
+    /// parameter. The reference uses neither autodiff nor the lowering of the autodiff device.
     #[test]
     fn penalties_have_the_derivatives_that_differences_show() {
         for (i, architecture) in discriminators().iter().enumerate() {
@@ -190,7 +190,7 @@ mod tests {
                     let value = found.value.into_scalar::<f64>();
                     let at = |parameters| formula(&loss, &network.with_parameters(parameters), &real, &generated);
                     let want = at(parameters.clone());
-                    // 1e-12 under a root.
+                    // The constant under the root is 1e-12.
                     assert!((value - want).abs() < 1e-6 * want.max(1e-3), "{i} {lowering:?}: {value} and {want}");
                     for (p, (gradient, name)) in found.gradients.iter().zip(network.parameter_names()).enumerate() {
                         assert!(!gradient.device().is_autodiff());

@@ -1,4 +1,4 @@
-//! What goes wrong with a GAN, in words.
+//! Detects failures in the training of a GAN, and describes them.
 
 use std::collections::VecDeque;
 
@@ -7,51 +7,52 @@ use fintan_config::{LossProperties, Scaling, Settings};
 
 use crate::losses::{Victory, adversarial};
 
-/// Steps over which the median is taken: every start is rough, and batches are noisy.
+/// Number of steps over which the median is taken, because every start is rough and batches are noisy.
 const WINDOW: u64 = 200;
 
-/// Samples whose standard deviation is below this share of the data's have collapsed.
+/// Samples have collapsed if their standard deviation is below this fraction of the data's.
 const COLLAPSE: f64 = 0.2;
 
-/// Spectral energy at period 2 above this many times the data's is a checkerboard.
+/// There is a checkerboard if spectral energy at period 2 is above this multiple of the data's.
 const CHECKERBOARD: f64 = 5.0;
 
 /// The discriminator has won once its loss falls below this fraction of chance level: 0.05 under cross-entropy.
 const WON: f64 = 0.05 / (2.0 * std::f64::consts::LN_2);
 
-/// A critic whose slope at generated images is below this share of the mean slope to real ones has left the generator on
-/// a plateau.
+/// A critic has left the generator on a plateau if its slope at generated images is below this fraction of its mean slope to
+/// real images.
 const PLATEAU: f64 = 0.05;
 
-/// Watches the log of a GAN for states that training does not come out of by itself.
+/// Detects states in the log of a GAN that training does not leave on its own.
 ///
-/// It knows nothing but the lines, in their order: a resumed run shows it the lines that are there and is where it was. Lines
-/// of other programs may come in any order; only lines of the last 200 steps count, and none of later ones. A state begins, or ends, when the median over the lines of 200 steps says so.
+/// Its state depends only on the log lines, in their order. In a resumed run it reads the existing lines and is then in the
+/// same state as before. Lines of other programs may come in any order: only lines of the last 200 steps count, and lines of
+/// later steps do not. A state begins or ends when the median over 200 steps crosses its threshold.
 ///
-/// | state | where |
+/// | state | criterion |
 /// | --- | --- |
-/// | the discriminator has won | bce, hinge, lsgan, relativistic: its loss, less the least that label smoothing allows, is below 3.6 % of that of a discriminator which cannot tell (2 ln 2, 2, 1/4, ln 2). Wasserstein losses have no such scale: its slope at generated images is below 5 % of the mean slope from there to real ones |
+/// | the discriminator has won | bce, hinge, lsgan, relativistic: the loss, minus the minimum that label smoothing allows, is below 3.6 % of the loss at chance level (2 ln 2, 2, 1/4, ln 2). Wasserstein losses have no such scale: the slope at generated images is below 5 % of the mean slope from there to real images |
 /// | collapse | the standard deviation of samples is below 0.2 of the data's |
 /// | checkerboard | spectral energy at period 2 is above 5 times the data's |
 #[derive(Debug, Clone)]
 pub struct Health {
     settings: Settings,
-    /// Victory, collapse, checkerboard.
+    /// The states: discriminator has won, collapse, checkerboard.
     states: [State; 3],
 }
 
-/// A state, and the numbers that speak for it.
+/// A state, and the recent values on which it depends.
 #[derive(Debug, Clone, Default)]
 struct State {
     lasts: bool,
-    /// The first number that counts.
+    /// The first step whose value counts.
     since: Option<u64>,
-    /// Those of the last steps.
+    /// The values of the last steps.
     window: VecDeque<(u64, f64)>,
 }
 
 impl State {
-    /// Whether the state begins or ends with this step. What speaks for one change does not count for the next.
+    /// Whether the state begins or ends with this step. Values that caused one change are not used for the next.
     fn look(&mut self, step: u64, number: f64, here: impl Fn(f64) -> bool) -> Option<bool> {
         let since = *self.since.get_or_insert(step);
         self.window.push_back((step, number));
@@ -67,13 +68,13 @@ impl State {
 }
 
 impl Health {
-    /// Of a run that begins.
+    /// The health of a run before its first line.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         Self { settings: settings.clone(), states: Default::default() }
     }
 
-    /// Takes a line of the log; what begins and ends with it.
+    /// Reads a line of the log, and returns the events that it causes.
     pub fn look(&mut self, line: &LogLine) -> Vec<Event> {
         let resistance = self.resistance(line);
         let [won, collapse, checkerboard] = &mut self.states;
@@ -90,7 +91,7 @@ impl Health {
         .collect()
     }
 
-    /// How far the discriminator is from having won: below 1 it has.
+    /// Distance of the discriminator from winning, relative to the threshold: it has won below 1.
     fn resistance(&self, line: &LogLine) -> f64 {
         match adversarial(&self.settings).victory() {
             Victory::Loss { least, undecided } => (line.d_loss - least) / (undecided - least) / WON,
@@ -98,7 +99,7 @@ impl Health {
         }
     }
 
-    /// Whether the generator's nonlinearity is centred already: it is in chaos as far as that goes.
+    /// Whether the generator's nonlinearity is already centred, so that centring cannot move it further into chaos.
     fn is_centred(&self) -> bool {
         let generator = &self.settings.generator;
         let activation = generator.dcgan.as_ref().map(|preset| preset.activation);
@@ -174,7 +175,7 @@ mod tests {
         LogLine { step, d_loss: 1.3, std_ratio: 0.9, nyquist_ratio: 1.5, slope_ratio: Some(1.0), ..LogLine::default() }
     }
 
-    /// Steps and kinds of what is said about lines ten steps apart.
+    /// Steps and kinds of the events for lines ten steps apart.
     fn said(health: &mut Health, line: impl Fn(u64) -> LogLine) -> Vec<(u64, EventKind, bool)> {
         let events = (1..=200).map(|i| 10 * i).flat_map(|step| health.look(&line(step)));
         events.map(|event| (event.step, event.event, event.begins.expect("a state"))).collect()
@@ -185,7 +186,7 @@ mod tests {
         let line = |step| LogLine { std_ratio: if (500..1500).contains(&step) { 0.1 } else { 0.9 }, ..sound(step) };
         let want = [(600, EventKind::Collapse, true), (1600, EventKind::Collapse, false)];
         assert_eq!(said(&mut health(""), line), want);
-        // Now and then beyond the threshold is no state.
+        // Occasional values beyond the threshold are not a state.
         let line = |step: u64| LogLine { std_ratio: if step.is_multiple_of(30) { 0.1 } else { 0.9 }, ..sound(step) };
         assert_eq!(said(&mut health(""), line), []);
         let line = |step| LogLine { nyquist_ratio: 7.0, ..sound(step) };
@@ -193,7 +194,7 @@ mod tests {
         assert_eq!(said(&mut health(""), sound), []);
     }
 
-    /// Logs of other programs, bad merges, edits.
+    /// Such lines come from other programs, wrong merges or edits.
     #[test]
     fn lines_in_any_order_are_taken() {
         let orders: [&[u64]; 5] = [

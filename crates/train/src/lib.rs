@@ -1,7 +1,7 @@
-//! GAN and supervised training, layer-dependent learning rates, checkpoints, samples, a classifier.
+//! Training of GANs and of networks with a task: layer-dependent learning rates, checkpoints, samples, a classifier.
 //!
-//! [`Gan::train`] and [`Supervised::train`] go through one loop. It writes no file and prints nothing: an [`Observer`] does,
-//! and whatever a program wants to measure beside training is plugged in as one.
+//! [`Gan::train`] and [`Supervised::train`] use the same loop. The loop writes no files and prints nothing; an [`Observer`]
+//! does. A program that measures something during training implements an observer.
 
 mod checkpoint;
 mod classifier;

@@ -1,7 +1,7 @@
-//! Burn's optimisers over a network's parameters, each parameter with a rate of its own.
+//! Burn's optimisers on the parameters of a network, with one learning rate for each parameter.
 //!
 //! The arithmetic is Burn's (`Adam::step`, `Sgd::step`). Burn's own container of states is not used, because it restores
-//! states through the default device, which with the wgpu feature is a GPU that may not be there.
+//! states through the default device. With the wgpu feature this is a GPU, which may not exist.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ pub fn rates(architecture: &Architecture, settings: &Settings, layer_rates: &Lay
 }
 
 impl Optimizer {
-    /// An optimiser that has seen no gradient.
+    /// An optimiser in its initial state.
     #[must_use]
     pub fn new(settings: &Settings, rates: Vec<f64>) -> Self {
         let rule = match settings {
@@ -66,10 +66,10 @@ impl Optimizer {
         Self { rule, rates, states }
     }
 
-    /// One step down the gradients, at the rates times `factor`.
+    /// One step against the gradients, with the learning rates multiplied by `factor`.
     ///
     /// # Panics
-    /// If there are not as many gradients as rates.
+    /// If the number of gradients and the number of rates differ.
     #[must_use]
     pub fn step(&mut self, parameters: Vec<Tensor<2>>, gradients: Vec<Tensor<2>>, factor: f64) -> Vec<Tensor<2>> {
         assert_eq!((parameters.len(), gradients.len()), (self.rates.len(), self.rates.len()), "one rate a parameter");
@@ -91,10 +91,10 @@ impl Optimizer {
         .collect()
     }
 
-    /// The state as named tensors; counters as F64 tensors of one value.
+    /// The state as named tensors; a counter is an F64 tensor with one value.
     ///
     /// # Panics
-    /// Never: the counters of both optimisers are whole numbers.
+    /// Never, because the counters of both optimisers are whole numbers.
     #[must_use]
     pub fn to_tensors(&self) -> Tensors {
         let mut sink = StateSink::default();
@@ -112,24 +112,25 @@ impl Optimizer {
         sink.tensors.into_iter().chain(counters).collect()
     }
 
-    /// Whether every moment is a finite number; a gradient that overflows shows here before it shows in the weights.
+    /// Whether every moment is finite. A gradient that overflows is visible in the moments before it is visible in the
+    /// weights.
     #[must_use]
     pub fn is_finite(&self) -> bool {
         self.to_tensors().values().all(|data| data.iter::<f64>().all(f64::is_finite))
     }
 
-    /// This optimiser in a state that was stored after `steps` steps.
+    /// This optimiser with a state that was stored after `steps` steps.
     ///
     /// # Errors
-    /// [`WeightsError`]: a tensor that is missing, that this optimiser does not have, of another shape than its parameter, not
-    /// finite, a negative mean of squares, or a counter that is no whole number.
+    /// [`WeightsError`]: a tensor that is missing or unknown, has another shape than its parameter or values that are not
+    /// finite, a negative mean of squares, or a counter that is not a whole number.
     pub fn with_tensors(
         mut self,
         tensors: &Tensors,
         parameters: &[Tensor<2>],
         steps: u64,
     ) -> Result<Self, WeightsError> {
-        // What the state of these parameters looks like, by Burn's own names: after a step that moves nothing.
+        // A step that moves nothing gives the names and shapes of a state, as Burn defines them.
         let mut moved = Self { states: vec![None; self.rates.len()], ..self.clone() };
         let still = parameters.iter().map(Tensor::zeros_like).collect();
         let _ = moved.step(parameters.to_vec(), still, 0.0);
@@ -186,7 +187,7 @@ mod tests {
         [[2, 3], [1, 3]].map(|shape| Tensor::from_data(data(shape), &Device::flex())).into()
     }
 
-    /// A state that was missing or short was taken for one that had seen nothing.
+    /// In an earlier version a missing or truncated state was taken for an initial state.
     #[test]
     fn a_stored_state_goes_on_and_what_is_missing_of_it_is_named() {
         let adam = Settings::Adam(Adam { rate: 0.1, beta1: 0.5, beta2: 0.99, eps: 1e-8 });

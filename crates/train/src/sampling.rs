@@ -1,4 +1,4 @@
-//! Images from a generator: latents drawn, truncated and interpolated on the host.
+//! Generates images: latents are drawn, truncated and interpolated on the host.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fintan_metrics::{Samples, Tick};
@@ -7,17 +7,17 @@ use rand_distr::{Distribution, StandardNormal};
 
 use fintan_data::{Purpose, stream};
 
-/// Samples generated at a time.
+/// Number of samples generated at a time.
 const CHUNK: usize = 256;
 
-/// Latents of samples, `[count, latent]` row-major, each N(0, 1).
+/// Latents for samples, `[count, latent]` row-major, each from N(0, 1).
 ///
-/// With a truncation ψ, values beyond ψ are drawn again until they are within (Brock et al., arXiv 1809.11096): less
-/// variety for more typical images. Values within ψ are those of the same seed without truncation. Latent k depends on the
-/// seed, ψ and k only.
+/// With a truncation ψ, values with |z| > ψ are drawn again until they are within (Brock et al., arXiv 1809.11096): images
+/// are more typical and less varied. Values within ψ are the same as without truncation. Latent k depends only on the seed,
+/// ψ and k.
 ///
 /// # Panics
-/// On a ψ that is not positive.
+/// If ψ is not positive.
 #[must_use]
 pub fn draw_latents(seed: u64, count: usize, latent: usize, truncation: Option<f64>) -> Vec<f32> {
     let mut rng = stream(seed, Purpose::Samples, 0);
@@ -34,8 +34,8 @@ pub fn draw_latents(seed: u64, count: usize, latent: usize, truncation: Option<f
     values
 }
 
-/// Images of latents, a chunk at a time; an image depends on its latent only, except through the batch statistics of a
-/// batch-normalized generator in [`Mode::Train`].
+/// Generates the images of latents, a chunk at a time. An image depends only on its latent, unless the generator has batch
+/// norms and is in [`Mode::Train`].
 #[must_use]
 pub fn generate(generator: &Network, latents: &[f32], mode: Mode, device: &Device, tick: Tick) -> Samples {
     let (latent, shape) = (generator.architecture().input.len(), generator.architecture().output());
@@ -61,7 +61,7 @@ pub fn sample(generator: &Network, seed: u64, count: usize, mode: Mode, device: 
 ///
 /// `(sin((1 - t) ω) a + sin(t ω) b) / sin ω`
 ///
-/// It keeps the length of latents, which lie near a sphere. Where a and b are parallel, the straight line.
+/// It preserves the length of latents, which lie near a sphere. If a and b are parallel, it is linear interpolation.
 ///
 /// # Panics
 /// If a and b have different lengths.
@@ -92,7 +92,8 @@ mod tests {
         }
         assert!(free != bound && bound != draw_latents(4, 50, 8, Some(0.7)));
         assert_eq!(draw_latents(3, 20, 8, Some(0.7)), bound[..160]);
-        // A truncated normal: variance 1 - 2 ψ φ(ψ) / (2 Φ(ψ) - 1) = 0.1519 at 0.7, standard error 0.0014 on 10,000.
+        // A truncated normal at ψ = 0.7 has variance 1 - 2 ψ φ(ψ) / (2 Φ(ψ) - 1) = 0.1519; the standard error of 10,000
+        // values is 0.0014.
         let many = draw_latents(0, 10_000, 1, Some(0.7));
         let variance = many.iter().map(|v| f64::from(v * v)).sum::<f64>() / 1e4;
         assert!((variance - 0.1519).abs() < 0.006, "{variance}");
@@ -106,7 +107,7 @@ mod tests {
         let third = slerp(&a, &b, 1.0 / 3.0);
         let length = third.iter().map(|v| v * v).sum::<f32>().sqrt();
         assert!((length - 3.0).abs() < 1e-5 && (third[0] - 3.0 * 30.0_f32.to_radians().cos()).abs() < 1e-5);
-        // Parallel ones go straight.
+        // Parallel latents are interpolated linearly.
         assert_eq!(slerp(&[1.0, 2.0], &[2.0, 4.0], 0.5), [1.5, 3.0]);
         assert_eq!(slerp(&[0.0, 0.0], &[2.0, 4.0], 0.25), [0.5, 1.0]);
     }

@@ -1,11 +1,11 @@
 //! Spectral normalization of a discriminator.
 //!
-//! The weight matrix W of each linear layer enters as `W / σ`, `σ = uᵀ W v` with singular vectors u and v that power
-//! iterations follow from step to step (Miyato et al., arXiv 1802.05957). Matrices are those of [`Network::parameters`]:
-//! `[k_h k_w c_in, c_out]` of a convolution, which is the matrix of that paper, transposed.
+//! The weight matrix W of each linear layer is replaced by `W / σ`, `σ = uᵀ W v`. The singular vectors u and v are updated
+//! by power iterations in each step (Miyato et al., arXiv 1802.05957). Matrices are those of [`Network::parameters`]; for a
+//! convolution it is `[k_h k_w c_in, c_out]`, the transpose of the matrix in that paper.
 //!
-//! It is a reparametrization in front of the network, which holds the effective weights `W / σ`: what reads a network
-//! (kernels, samples, exports) sees the function that is trained. The optimiser moves W.
+//! It is a reparametrization outside the network. The network contains the effective weights `W / σ`, so kernels, samples
+//! and exports use the function that is trained. The optimiser moves W.
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::Layer;
@@ -14,14 +14,14 @@ use fintan_net::weights::{Tensors, WeightsError, fitting};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-/// Power iterations before the first step, whose vectors are random.
+/// Number of power iterations before the first step, whose vectors are random.
 const AT_START: usize = 30;
 
-/// Weights as the optimiser sees them, with their singular vectors.
+/// The weights that the optimiser moves, with their singular vectors.
 #[derive(Clone)]
 pub(crate) struct SpectralNorm {
     iterations: usize,
-    /// Every parameter of the network; those of linear layers before they are divided.
+    /// Every parameter of the network; weights of linear layers before division by σ.
     raw: Vec<Tensor<2>>,
     layers: Vec<Singular>,
 }
@@ -39,7 +39,7 @@ struct Singular {
 }
 
 impl SpectralNorm {
-    /// Follows the weights of `network` as it was drawn; vectors are drawn from `rng`.
+    /// Starts with the weights of `network` as drawn; singular vectors are drawn from `rng`.
     pub(crate) fn new(network: &Network, iterations: usize, rng: &mut ChaCha20Rng) -> Self {
         let raw = network.parameters();
         let linear = |layer: &Layer| layer.properties().is_linear;
@@ -59,12 +59,12 @@ impl SpectralNorm {
         norm
     }
 
-    /// The parameters as the optimiser sees them.
+    /// The parameters that the optimiser moves.
     pub(crate) fn raw(&self) -> Vec<Tensor<2>> {
         self.raw.clone()
     }
 
-    /// The parameters that the network computes with.
+    /// The parameters that the network uses.
     pub(crate) fn effective(&self) -> Vec<Tensor<2>> {
         let mut parameters = self.raw();
         for Singular { parameter, sigma, .. } in &self.layers {
@@ -73,8 +73,8 @@ impl SpectralNorm {
         parameters
     }
 
-    /// Derivatives in the raw parameters, from those in the effective ones: with u and v held, `dσ = uᵀ dW v`, so
-    /// `dW = (D - ⟨D, W / σ⟩ u vᵀ) / σ`.
+    /// Converts derivatives in the effective parameters to derivatives in the raw parameters. With u and v fixed,
+    /// `dσ = uᵀ dW v`, so `dW = (D - ⟨D, W / σ⟩ u vᵀ) / σ`.
     pub(crate) fn pullback(&self, mut gradients: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
         for Singular { parameter, u, v, sigma } in &self.layers {
             let d = gradients[*parameter].clone();
@@ -85,7 +85,7 @@ impl SpectralNorm {
         gradients
     }
 
-    /// Takes other raw parameters and follows their singular vectors.
+    /// Replaces the raw parameters, and updates the singular vectors.
     pub(crate) fn renew(&mut self, raw: Vec<Tensor<2>>) {
         self.raw = raw;
         for Singular { parameter, u, v, sigma } in &mut self.layers {
@@ -98,7 +98,7 @@ impl SpectralNorm {
         }
     }
 
-    /// Raw weights in PyTorch's names and layouts, vectors as `{i}.u` and `{i}.v`.
+    /// Raw weights with PyTorch's names and layouts, singular vectors as `{i}.u` and `{i}.v`.
     pub(crate) fn to_tensors(&self, network: &Network) -> Tensors {
         let mut tensors = network.with_parameters(self.raw()).to_tensors();
         for Singular { parameter, u, v, .. } in &self.layers {
@@ -110,10 +110,10 @@ impl SpectralNorm {
         tensors
     }
 
-    /// This norm in a state that was stored.
+    /// This norm with a stored state.
     ///
     /// # Errors
-    /// Tensors that are missing or of other shapes.
+    /// Tensors that are missing or have other shapes.
     pub(crate) fn with_tensors(mut self, tensors: &Tensors, network: &Network) -> Result<Self, WeightsError> {
         let mut weights = tensors.clone();
         for Singular { parameter, .. } in &self.layers {
@@ -135,7 +135,7 @@ impl SpectralNorm {
     }
 }
 
-/// `uᵀ W v`, not below what can be divided by.
+/// `uᵀ W v`, with a lower bound that allows division.
 fn value(w: &Tensor<2>, u: &Tensor<2>, v: &Tensor<2>) -> Tensor<2> {
     u.clone().transpose().matmul(w.clone().matmul(v.clone())).clamp_min(1e-12)
 }
@@ -165,7 +165,7 @@ mod tests {
         Architecture::new(Shape::image(2, 6, 6), &layers, standard).expect("sound")
     }
 
-    /// σ² is the largest eigenvalue of Wᵀ W, by Jacobi rotations of that small matrix.
+    /// σ² is the largest eigenvalue of Wᵀ W; it is computed by Jacobi rotations of this small matrix.
     fn largest_singular_value(w: &Tensor<2>) -> f64 {
         let [_, n] = w.dims();
         let gram = w.clone().transpose().matmul(w.clone()).into_data().iter::<f64>().collect::<Vec<_>>();
@@ -211,8 +211,9 @@ mod tests {
         }
     }
 
-    /// Central differences in the raw weights, singular vectors found anew at each of them: at the true ones σ does not
-    /// depend on u and v to first order. The height is a hinge loss with a gradient penalty, through the whole network.
+    /// Compares with central differences in the raw weights, with new singular vectors at each point: at the true vectors σ
+    /// does not depend on u and v to first order. The function is a hinge loss with a gradient penalty, through the whole
+    /// network.
     #[test]
     fn the_gradient_takes_sigma_into_account() {
         let to = placement();

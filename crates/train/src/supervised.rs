@@ -1,4 +1,4 @@
-//! Supervised training of one network: a step, and what the loop around it logs.
+//! Supervised training of one network: its step and its log lines.
 
 use std::time::Instant;
 
@@ -14,24 +14,25 @@ use crate::task_loss::{Score, cotangent, score};
 use crate::training::{Ending, Observer, Part, Schedule, Session, TrainError, Trainee, check_loss, check_state, run};
 use fintan_data::{Purpose, stream};
 
-/// Samples that pass through the network at a time when it is only looked at.
+/// Number of samples in one forward pass when the network is only evaluated.
 const CHUNK: usize = 1024;
 
-/// A network with a task, and everything that training carries from step to step.
+/// A network with a task, and all state that training carries from step to step.
 ///
-/// Full batches and SGD are gradient descent, `θ ← θ - η ∂C/∂θ`; the time of the gradient flow after k steps is `t = η k`.
+/// With full batches and SGD this is gradient descent, `θ ← θ - η ∂C/∂θ`; k steps correspond to the time `t = η k` of
+/// gradient flow.
 #[derive(Clone)]
 pub struct Supervised {
     /// The network.
     pub network: Network,
     pub(crate) optimizer: Optimizer,
     pub(crate) order: Order,
-    /// The samples that it is trained on: those of its checkpoint, or, where it says nothing, those of
+    /// The fingerprint of the training samples: from the checkpoint, or, if it has none, from the data given to
     /// [`Supervised::train`].
     pub data: Option<DataFingerprint>,
-    /// Steps done.
+    /// Number of completed steps.
     pub step: u64,
-    /// Whether the line and the checkpoint of step 0 are there.
+    /// Whether the log line and the checkpoint of step 0 exist.
     pub(crate) begun: bool,
     task: fintan_config::Supervised,
     placement: Placement,
@@ -58,7 +59,7 @@ impl Trainee for Supervised {
 }
 
 impl Supervised {
-    /// The network drawn from the experiment's seed (the one that `fintan ntk CONFIG` looks at), before the first step.
+    /// The network drawn from the experiment's seed, before the first step; `fintan ntk CONFIG` uses the same network.
     #[must_use]
     pub fn new(experiment: &SupervisedExperiment, placement: &Placement) -> Self {
         let SupervisedExperiment { seed, network, task, .. } = *experiment;
@@ -74,7 +75,7 @@ impl Supervised {
         }
     }
 
-    /// Outputs of the network as it is, `[count, outputs]` row-major; batch norms use their running averages.
+    /// Present outputs of the network, `[count, outputs]` row-major; batch norms use their running averages.
     #[must_use]
     pub fn outputs(&self, examples: &Examples) -> Vec<f32> {
         let mut outputs = Vec::with_capacity(examples.targets.len());
@@ -88,17 +89,17 @@ impl Supervised {
         outputs
     }
 
-    /// Loss and accuracy of the network as it is.
+    /// Present loss and accuracy of the network.
     #[must_use]
     pub fn score(&self, examples: &Examples) -> Score {
         score(&self.outputs(examples), &examples.targets, examples.outputs, self.task.goal, self.task.loss)
     }
 
-    /// Trains to the task's last step. Before the first one it logs a line and asks for a checkpoint: predictions start
-    /// there.
+    /// Trains to the task's last step. Before the first step it logs a line and requests a checkpoint, from which
+    /// predictions start.
     ///
     /// # Errors
-    /// A loss that is not finite, an observer that fails.
+    /// A loss that is not finite, or an observer that fails.
     pub fn train(&mut self, data: &TaskData, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
         let fintan_config::Supervised { steps, log_every, checkpoint_every, .. } = self.task;
         self.data.get_or_insert_with(|| DataFingerprint::of_task(data));
@@ -112,14 +113,14 @@ impl Supervised {
         run(&mut lesson, &Schedule { steps, log_every, checkpoint_every }, observer)
     }
 
-    /// One step on the next batch, from all training inputs and targets on the device.
+    /// One step on the next batch; `inputs` and `targets` contain all training samples, on the device.
     ///
     /// # Panics
-    /// If there are not as many as the task says.
+    /// If their number differs from that in the task.
     pub fn advance(&mut self, inputs: &Tensor<4>, targets: &Tensor<4>) {
         let indices = self.order.take(self.task.batch());
         let (x, y) = if indices.len() == self.task.train {
-            // The gradient of all samples does not depend on their order.
+            // The gradient over all samples does not depend on their order.
             (inputs.clone(), targets.clone())
         } else {
             let rows: Vec<i64> = indices.into_iter().map(|i| i as i64).collect();
@@ -136,7 +137,7 @@ impl Supervised {
     }
 }
 
-/// A network with its samples on the device, while a loop lasts.
+/// A network with its samples on the device, during training.
 struct Lesson<'a> {
     trainee: &'a mut Supervised,
     data: &'a TaskData,

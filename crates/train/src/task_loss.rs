@@ -1,4 +1,4 @@
-//! Losses of supervised training: their value on the host in f64, their derivative on the device.
+//! Losses of supervised training: values on the host in f64, derivatives on the device.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::losses::sigmoid;
 
-/// How well outputs fit their targets.
+/// Loss and accuracy of outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
     /// The loss, see [`LossFunction`].
     pub loss: f64,
-    /// Share of samples in the right class; none for regression.
+    /// Fraction of samples classified correctly; `None` for regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
 }
@@ -42,7 +42,7 @@ pub(crate) fn score(outputs: &[f32], targets: &[f32], width: usize, goal: Goal, 
     }
 }
 
-/// The first of the largest outputs; with one output, whether it is above zero.
+/// The index of the first largest output; with a single output, 1 if it is positive and 0 otherwise.
 fn class(outputs: &[f32]) -> usize {
     if let [one] = outputs {
         return usize::from(*one > 0.0);
@@ -97,7 +97,7 @@ mod tests {
         ] {
             let (_, slopes) = at(&OUTPUTS, &targets, width, loss);
             for i in 0..OUTPUTS.len() {
-                // A power of two, so that the shifted f32 are exact enough.
+                // A power of two, so that the shifted f32 values are accurate enough.
                 let h = 2.0_f32.powi(-7);
                 let moved = |by: f32| {
                     let mut outputs = OUTPUTS;

@@ -1,4 +1,4 @@
-//! What every training shares: the loop around its steps, what it tells the outside, and when it stops.
+//! The training loop that GANs and supervised training share: steps, observers, and stopping.
 
 use std::time::Instant;
 
@@ -10,80 +10,80 @@ use fintan_net::weights::Tensors;
 use crate::checkpoint::DataFingerprint;
 use crate::optimizer::Optimizer;
 
-/// What goes through a loop: a [`Gan`](crate::Gan), or a network with a task ([`Supervised`](crate::Supervised)).
+/// An object in training: a [`Gan`](crate::Gan), or a network with a task ([`Supervised`](crate::Supervised)).
 pub trait Trainee {
-    /// A line of its log.
+    /// The type of its log lines.
     type Line;
 
-    /// Steps done.
+    /// Number of completed steps.
     fn step(&self) -> u64;
 
-    /// Samples of the data set seen so far.
+    /// Number of samples of the data set seen so far.
     fn seen(&self) -> u64;
 
-    /// What tells its data from others; none before they were seen.
+    /// The fingerprint of its data; `None` before they have been used.
     fn data(&self) -> Option<&DataFingerprint>;
 
-    /// Its networks, in the order in which a step moves them.
+    /// Its networks, in the order in which a step updates them.
     fn parts(&self) -> Vec<Part<'_>>;
 }
 
 /// A network in training.
 #[derive(Clone)]
 pub struct Part<'a> {
-    /// What it is called in files and messages.
+    /// Its name in files and messages.
     pub name: &'static str,
     /// The network.
     pub network: &'a Network,
-    /// Its optimiser; an average of weights has none.
+    /// Its optimiser; `None` for an average of weights.
     pub optimizer: Option<&'a Optimizer>,
-    /// What else its training carries, and what that is called in files.
+    /// Further state of its training, with its name in files.
     pub further: Option<(&'static str, Tensors)>,
 }
 
-/// What a loop tells the outside.
+/// A callback of the training loop.
 ///
-/// Every method has a default that does nothing: an observer implements what it wants to see.
+/// Every method has a default that does nothing: an observer implements the methods that it needs.
 pub trait Observer<T: Trainee> {
-    /// A step is done.
+    /// Called after a step.
     ///
     /// # Errors
-    /// Whatever keeps it from being noted; training stops.
+    /// Any failure to record the step; training stops.
     fn stepped(&mut self, _trainee: &T) -> Result<(), ObserverError> {
         Ok(())
     }
 
-    /// A line for the log.
+    /// Called with a line for the log.
     ///
     /// # Errors
-    /// Whatever keeps it from being written; training stops.
+    /// Any failure to write the line; training stops.
     fn logged(&mut self, _line: &T::Line) -> Result<(), ObserverError> {
         Ok(())
     }
 
-    /// Samples of a GAN's fixed latents.
+    /// Called with samples of a GAN's fixed latents.
     ///
     /// # Errors
-    /// As [`Observer::logged`].
+    /// Any failure to record the samples; training stops.
     fn sampled(&mut self, _step: u64, _samples: &Samples) -> Result<(), ObserverError> {
         Ok(())
     }
 
-    /// Time for a checkpoint; every parameter and moment is finite.
+    /// Called when a checkpoint is due; every parameter and moment is finite.
     ///
     /// # Errors
-    /// As [`Observer::logged`].
+    /// Any failure to write the checkpoint; training stops.
     fn checkpoint(&mut self, _trainee: &T) -> Result<(), ObserverError> {
         Ok(())
     }
 
-    /// Whether to stop after this step.
+    /// Whether training should stop after this step.
     fn stop(&mut self) -> bool {
         false
     }
 }
 
-/// Several observers, each of which hears everything in turn. Training stops when one of them wants it to.
+/// Several observers that are called in turn. Training stops if one of them asks for it.
 pub struct Observers<'a, T>(pub Vec<&'a mut dyn Observer<T>>);
 
 impl<T: Trainee> Observer<T> for Observers<'_, T> {
@@ -108,10 +108,10 @@ impl<T: Trainee> Observer<T> for Observers<'_, T> {
     }
 }
 
-/// Why an observer could not do its part.
+/// The error of an observer.
 pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why training stopped early.
+/// The error for a training that stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A loss or a parameter is not a finite number.
@@ -119,7 +119,7 @@ pub enum TrainError {
     NotFinite {
         /// The step.
         step: u64,
-        /// The loss, a parameter or a moment.
+        /// The loss, parameter or moment that is not finite.
         what: String,
         /// The first parameter that is not finite.
         layer: Option<String>,
@@ -132,16 +132,16 @@ pub enum TrainError {
     Observer(#[from] ObserverError),
 }
 
-/// How a loop ended.
+/// How training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// All steps are done.
+    /// All steps are completed.
     Done,
     /// An observer asked to stop.
     Stopped,
 }
 
-/// A trainee with its data, while a loop lasts.
+/// A trainee with its data, during training.
 pub(crate) trait Session {
     type Trainee: Trainee;
 
@@ -150,16 +150,16 @@ pub(crate) trait Session {
     /// One step.
     fn advance(&mut self);
 
-    /// A line on the step that is done; `since` is when the loop began or the line before was written.
+    /// The log line for the completed step; `since` is the time of the previous line, or of the start of the loop.
     fn line(&mut self, since: Instant) -> Result<<Self::Trainee as Trainee>::Line, TrainError>;
 
-    /// Shows samples where this step is to; `last` is the last of all.
+    /// Passes samples to the observer if they are due at this step; `last` is true at the last step.
     fn show(&self, _last: bool, _observer: &mut dyn Observer<Self::Trainee>) -> Result<(), ObserverError> {
         Ok(())
     }
 }
 
-/// When a loop does what.
+/// The steps at which the loop logs, shows samples and writes checkpoints.
 pub(crate) struct Schedule {
     pub(crate) steps: u64,
     pub(crate) log_every: u64,
@@ -195,7 +195,7 @@ pub(crate) fn run<S: Session>(
     Ok(Ending::Done)
 }
 
-/// Whether a checkpoint would hold finite numbers only.
+/// Checks that a checkpoint would contain only finite numbers.
 pub(crate) fn check_state(trainee: &impl Trainee) -> Result<(), TrainError> {
     let fail = |what: String, layer| Err(TrainError::NotFinite { step: trainee.step(), what, layer });
     if let Some(layer) = first_not_finite(trainee) {
@@ -207,7 +207,7 @@ pub(crate) fn check_state(trainee: &impl Trainee) -> Result<(), TrainError> {
     }
 }
 
-/// An error, unless a loss is a number.
+/// Checks that a loss is finite.
 pub(crate) fn check_loss(trainee: &impl Trainee, what: &str, loss: f64) -> Result<(), TrainError> {
     if loss.is_finite() {
         return Ok(());
@@ -216,7 +216,7 @@ pub(crate) fn check_loss(trainee: &impl Trainee, what: &str, loss: f64) -> Resul
     Err(TrainError::NotFinite { step: trainee.step(), what: what.into(), layer })
 }
 
-/// The first parameter that is not finite, in the order in which a step moves them.
+/// The first parameter that is not finite, in the order in which a step updates them.
 fn first_not_finite(trainee: &impl Trainee) -> Option<String> {
     trainee.parts().into_iter().find_map(|Part { name, network, .. }| {
         let parameters = network.parameters().into_iter().zip(network.parameter_names());

@@ -1,4 +1,4 @@
-//! `activation`: a nonlinearity of each value by itself.
+//! `activation`: a nonlinearity applied to each value separately.
 
 use super::{Definition, Parameters, Properties, Transform};
 use crate::architecture::ArchitectureError;

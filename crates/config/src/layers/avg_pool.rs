@@ -10,20 +10,20 @@ use crate::shape::{Pair, Shape, zero_pair};
 
 /// The mean over windows of a map, for each channel.
 ///
-/// Output size a dimension: `⌊(h + 2 padding - window) / stride⌋ + 1`.
+/// Size of the output in each dimension: `⌊(h + 2 padding - window) / stride⌋ + 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AvgPool {
     /// Rows and columns of a window.
     pub window: Pair,
-    /// Rows and columns from one window to the next; by default the window.
+    /// Rows and columns from one window to the next; by default the size of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stride: Option<Pair>,
     /// Rows and columns of zeros on every side.
     #[serde(default = "zero_pair")]
     pub padding: Pair,
-    /// Whether the zeros of the padding count: the sum over a window is divided by the window's size (as PyTorch does by
-    /// default), rather than by the number of positions of the map in it.
+    /// Whether the zeros of the padding count. If true, the sum over a window is divided by the size of the window
+    /// (PyTorch's default). If false, it is divided by the number of positions of the map in the window.
     #[serde(default = "super::yes")]
     pub count_padding: bool,
 }

@@ -1,4 +1,4 @@
-//! `conv` and `deconv`: a linear map of windows, and the adjoint of such a map.
+//! `conv` and `deconv`: a linear map of windows, and its adjoint.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,25 +23,25 @@ pub(crate) const CONVOLUTIONS: Citation = Citation::new(
 
 /// A convolution or transposed convolution.
 ///
-/// Output size a dimension: convolution `⌊(h + 2 padding - kernel) / stride⌋ + 1`, transposed convolution
+/// Size of the output in each dimension: convolution `⌊(h + 2 padding - kernel) / stride⌋ + 1`, transposed convolution
 /// `(h - 1) stride - 2 padding + kernel + output_padding`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Convolution {
-    /// Channels out.
+    /// Number of output channels.
     pub out: usize,
     /// Kernel size.
     pub kernel: Pair,
-    /// Stride; of a transposed convolution, the up-sampling factor.
+    /// Stride; for a transposed convolution, the up-sampling factor.
     #[serde(default = "one_pair")]
     pub stride: Pair,
-    /// Zero padding; of a transposed convolution, the frame that is cut off.
+    /// Zero padding; for a transposed convolution, the frame that is cut off.
     #[serde(default = "zero_pair")]
     pub padding: Pair,
     /// Rows and columns added at the far end of a transposed convolution's output.
     #[serde(default = "zero_pair")]
     pub output_padding: Pair,
-    /// How its weights are drawn, where it differs from the network's `parametrization.standard.init`.
+    /// How its weights are drawn, if not by the network's `parametrization.standard.init`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
 }
@@ -96,8 +96,8 @@ impl Definition for Deconv<'_> {
         self.0.place(place, transposed)
     }
 
-    /// The fan-in is channels times kernel / stride along each axis (a mean where the stride does not divide the kernel), or
-    /// less where the map is so small that no position has that many parents.
+    /// The fan-in is channels times kernel / stride along each axis (a mean if the stride does not divide the kernel). It is
+    /// smaller if the map is so small that no position has that many parents.
     fn parameters(&self, input: Shape, output: Shape) -> Parameters {
         let most = self.0.parents(input, output).map(|axis| axis.into_iter().max().unwrap_or(0) as f64);
         let taps = [0, 1].map(|axis| (self.0.kernel.0[axis] as f64 / self.0.stride.0[axis] as f64).min(most[axis]));
@@ -155,7 +155,7 @@ impl Convolution {
         [0, 1].map(|axis| {
             let (len_in, len_out) = sizes[axis];
             let (k, s, pad) = (self.kernel.0[axis], self.stride.0[axis], self.padding.0[axis]);
-            // Row q reaches rows q s - pad to q s - pad + k - 1.
+            // Input row q reaches the output rows q s - pad to q s - pad + k - 1.
             (0..len_out)
                 .map(|p| {
                     let first = (p + pad + 1).saturating_sub(k).div_ceil(s);

@@ -13,9 +13,9 @@ use crate::shape::{Pair, Shape};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dense {
-    /// Features out.
+    /// Number of output features.
     pub out: usize,
-    /// How its weights are drawn, where it differs from the network's `parametrization.standard.init`.
+    /// How its weights are drawn, if not by the network's `parametrization.standard.init`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
 }

@@ -1,4 +1,4 @@
-//! `flatten`: an image as a vector.
+//! `flatten`: turns an image into a vector.
 
 use super::{Definition, Parameters, Properties, Transform};
 use crate::architecture::ArchitectureError;

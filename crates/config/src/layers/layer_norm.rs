@@ -1,4 +1,4 @@
-//! `layer_norm`: `(x - mean) / √(variance + eps)` of each sample by itself.
+//! `layer_norm`: `(x - mean) / √(variance + eps)` for each sample separately.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,14 +18,14 @@ pub(crate) const LAYER_NORM: Citation = Citation::new(
 }",
 );
 
-/// Layer normalization of each sample by itself.
+/// Layer normalization of each sample separately.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerNorm {
     /// The axes that share a mean and a variance.
     #[serde(default)]
     pub over: NormAxes,
-    /// Learnable scale and shift, one for each normalized value.
+    /// Learnable scale and shift for each normalized value.
     #[serde(default = "super::yes")]
     pub affine: bool,
     /// Added to the variance.
@@ -33,14 +33,14 @@ pub struct LayerNorm {
     pub eps: f64,
 }
 
-/// Axes of a layer normalization.
+/// The axes that share a mean and a variance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormAxes {
     /// Channels and positions together.
     #[default]
     Chw,
-    /// Channels, at each position apart.
+    /// The channels, separately at each position.
     Features,
 }
 

@@ -1,7 +1,7 @@
-//! The kinds of layers: one file each.
+//! The kinds of layers, one file for each.
 //!
-//! A kind has its settings, the checks of them, the shape it gives, its parameters, and what it computes. Other crates do
-//! not ask which kind a layer is: they ask [`Layer::properties`] and [`Layer::transform`].
+//! Each kind defines its settings, their checks, its output shape, its parameters and what it computes. Other crates do not
+//! match on kinds of layers: they use [`Layer::properties`] and [`Layer::transform`].
 
 mod activation;
 mod avg_pool;
@@ -35,7 +35,7 @@ pub use position_map::{AxisMap, PositionMap, Window};
 pub use residual::Residual;
 pub use upsample::Upsample;
 
-/// Declares the layers: how each is written, and which file defines it.
+/// Declares the layers: the name of each, and the file that defines it.
 macro_rules! layers {
     ($($(#[$doc:meta])* $Layer:ident($Settings:ty) is $name:literal, defined by $settings:pat => $definition:expr;)+) => {
         /// One layer, as it is written in `[[network.layers]]`.
@@ -53,7 +53,7 @@ macro_rules! layers {
                 }
             }
 
-            /// What every kind of layer says of itself, passed to `ask`.
+            /// Passes the definition of the layer's kind to `ask`.
             pub(crate) fn define<R>(&self, ask: impl FnOnce(&dyn Definition) -> R) -> R {
                 match self {
                     $(Self::$Layer($settings) => ask(&$definition),)+
@@ -72,7 +72,7 @@ layers! {
     Deconv(Convolution) is "deconv", defined by settings => convolution::Deconv(settings);
     /// A frame around a map.
     Pad(Pad) is "pad", defined by pad => *pad;
-    /// Nearest-neighbour up-sampling: every position becomes a block of equal ones.
+    /// Nearest-neighbour up-sampling: every position becomes a block of equal positions.
     Upsample(Upsample) is "upsample", defined by upsample => *upsample;
     /// The mean over windows of a map.
     AvgPool(AvgPool) is "avg_pool", defined by pool => *pool;
@@ -100,56 +100,57 @@ pub(crate) fn norm_eps() -> f64 {
     1e-5
 }
 
-/// A layer without settings: `{}`.
+/// The settings of a layer without settings: `{}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Empty {}
 
-/// What a kind of layer says of itself.
+/// The definition of a kind of layer.
 pub(crate) trait Definition {
-    /// What other crates ask.
+    /// The properties that other crates ask for.
     fn properties(&self) -> Properties;
 
     /// Its publications.
     fn citations(&self) -> &'static [Citation];
 
-    /// Its settings that count rows and columns, by name. They are bounded before anything is computed from them.
+    /// Its settings that count rows and columns, by name. They are checked against bounds before anything is computed from
+    /// them.
     fn sizes(&self) -> Vec<(&'static str, Pair)>;
 
-    /// Checks the settings, and gives the shape of a sample behind the layer.
+    /// Checks the settings, and returns the shape of the output.
     fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError>;
 
-    /// Its parameters between an input and an output of these shapes.
+    /// Its parameters for these input and output shapes.
     fn parameters(&self, input: Shape, output: Shape) -> Parameters;
 
     /// What it computes on an input of this shape.
     fn transform(&self, input: Shape) -> Transform;
 }
 
-/// What is true of a layer whatever its settings do.
+/// Properties of a layer. Other code asks for them instead of matching on the kind of layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own with the answer yes or no")]
 pub struct Properties {
     /// It multiplies by a matrix of trainable weights and adds biases.
     pub is_linear: bool,
-    /// It is a nonlinear function of each value by itself.
+    /// It applies a nonlinear function to each value separately.
     pub is_pointwise: bool,
     /// It divides by a standard deviation.
     pub is_norm: bool,
     /// A sample's output depends on the other samples of the batch.
     pub couples_batch: bool,
-    /// `f(a x) = a f(x)` for every a > 0, trainable biases aside.
+    /// `f(a x) = a f(x)` for every a > 0, if trainable biases are left out.
     pub is_homogeneous: bool,
-    /// Every value that leaves it is one that enters it, or 0.
+    /// Every output value is an input value or 0.
     pub moves_values: bool,
     /// It takes means over positions.
     pub averages_positions: bool,
-    /// The pullback needs what entered it.
+    /// The pullback needs the layer's input.
     pub keeps_input: bool,
 }
 
 impl Properties {
-    /// A layer of which nothing is true: a start for those that name what is.
+    /// All properties false; the base for the constants below and for the layers.
     const NONE: Self = Self {
         is_linear: false,
         is_pointwise: false,
@@ -164,7 +165,7 @@ impl Properties {
     /// A linear layer.
     const LINEAR: Self = Self { is_linear: true, is_homogeneous: true, keeps_input: true, ..Self::NONE };
 
-    /// A layer that gives every value another place, or repeats it.
+    /// A layer that moves or repeats values without changing them.
     const MOVES: Self = Self { moves_values: true, is_homogeneous: true, ..Self::NONE };
 
     /// A layer that takes means over positions.
@@ -186,12 +187,12 @@ pub enum Parameters {
         fan_in: f64,
         /// Number of positions that share the weights.
         sites: usize,
-        /// How the weights are drawn, where the layer says it.
+        /// How the weights are drawn, if the layer sets it.
         init: Option<Init>,
     },
     /// Scales and shifts of a norm.
     Affine {
-        /// Number of scales, and of shifts.
+        /// Number of scales, which is also the number of shifts.
         count: usize,
     },
 }
@@ -207,7 +208,7 @@ pub enum Transform {
     Conv(Convolution),
     /// A transposed convolution.
     Deconv(Convolution),
-    /// A nonlinearity of each value by itself.
+    /// A nonlinearity applied to each value separately.
     Pointwise(Activation),
     /// Batch normalization.
     BatchNorm(BatchNorm),
@@ -217,7 +218,7 @@ pub enum Transform {
     Reshape,
     /// A fixed linear map of positions, the same for every channel.
     Positions(PositionMap),
-    /// `scale · (branch(x) + shortcut(x))`, of the branch and the shortcut of its [`Node`](crate::Node).
+    /// `scale · (branch(x) + shortcut(x))`, with the branch and the shortcut of the [`Node`](crate::Node).
     Residual {
         /// The factor.
         scale: f64,
@@ -225,7 +226,7 @@ pub enum Transform {
 }
 
 impl Layer {
-    /// What is true of the layer.
+    /// The properties of the layer.
     ///
     /// ```
     /// use fintan_config::{Activation, Function, Layer};
@@ -238,25 +239,25 @@ impl Layer {
         self.define(|definition| definition.properties())
     }
 
-    /// Publications of the layer; those of a residual block are of the layers in it.
+    /// Publications of the layer. A residual block has none; the layers inside it have their own.
     #[must_use]
     pub fn citations(&self) -> &'static [Citation] {
         self.define(|definition| definition.citations())
     }
 
-    /// What the layer computes on samples of a shape.
+    /// What the layer computes on samples of shape `input`.
     #[must_use]
     pub fn transform(&self, input: Shape) -> Transform {
         self.define(|definition| definition.transform(input))
     }
 
-    /// The layer's nonlinearity, where it is pointwise.
+    /// The layer's nonlinearity; `None` if the layer is not an `activation`.
     #[must_use]
     pub fn activation(&self) -> Option<&Activation> {
         if let Self::Activation(activation) = self { Some(activation) } else { None }
     }
 
-    /// Gives the linear layer, or those of a residual block, so many features or channels out.
+    /// Sets the number of output features or channels of a linear layer, or of every linear layer in a residual block.
     pub fn set_outputs(&mut self, out: usize) {
         if let Self::Dense(dense) = self {
             dense.out = out;
@@ -267,7 +268,7 @@ impl Layer {
         }
     }
 
-    /// The layer's branch and shortcut, where it is a residual block.
+    /// The settings of a residual block, with branch and shortcut; `None` for other layers.
     #[must_use]
     pub fn residual(&self) -> Option<&Residual> {
         if let Self::Residual(block) = self { Some(block) } else { None }

@@ -18,19 +18,19 @@ pub struct Pad {
     /// Rows below and columns to the right.
     #[serde(default = "zero_pair")]
     pub after: Pair,
-    /// What stands in the frame.
+    /// The values in the frame.
     pub mode: PadMode,
 }
 
-/// What stands in the frame around a map.
+/// The values in the frame around a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PadMode {
     /// Zeros.
     Zero,
-    /// The map again: a torus.
+    /// The map repeated: a torus.
     Periodic,
-    /// The map mirrored, its edge included.
+    /// The map mirrored, including its edge.
     Symmetric,
 }
 
@@ -75,7 +75,8 @@ impl Definition for Pad {
 }
 
 impl Pad {
-    /// For each padded row (axis 0) or column (axis 1): which row or column of a map of `len` stands there; none for zeros.
+    /// For each padded row (axis 0) or column (axis 1), the row or column of a map of `len` that it copies; `None` for
+    /// zeros.
     fn sources(&self, axis: usize, len: usize) -> Vec<Option<usize>> {
         let (before, after, n) = (self.before.0[axis] as isize, self.after.0[axis] as isize, len as isize);
         (-before..n + after)

@@ -2,7 +2,7 @@
 
 use crate::shape::Shape;
 
-/// A fixed linear map of the positions of a map, the same for every channel: rows are mapped, then columns.
+/// A fixed linear map of positions, the same for every channel: it maps rows, then columns.
 ///
 /// `y[p, q] = Σ_{i in rows[p], j in columns[q]} x[i, j] / (divisor of p · divisor of q)`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,28 +14,29 @@ pub struct PositionMap {
 /// A fixed linear map along one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AxisMap {
-    /// Number of rows (or columns) that enter.
+    /// Number of input rows (or columns).
     pub input: usize,
-    /// Where each row that leaves comes from.
+    /// The window of each output row.
     pub windows: Vec<Window>,
 }
 
-/// The rows whose sum, divided by a number, is a row that leaves.
+/// The input rows that are summed, and the divisor of the sum, for one output row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Rows that are added up; none gives zeros.
+    /// Rows that are summed; an empty list gives zeros.
     pub sources: Vec<usize>,
-    /// What the sum is divided by.
+    /// The divisor of the sum.
     pub divisor: usize,
 }
 
 impl PositionMap {
-    /// The map whose axes are `of(axis, length)`.
+    /// The map with the axes `of(axis, length)`.
     pub(crate) fn along(input: Shape, of: impl Fn(usize, usize) -> AxisMap) -> Self {
         Self { axes: [of(0, input.height), of(1, input.width)] }
     }
 
-    /// The position that each position is, row by row, or none for zeros; no answer where positions are added up.
+    /// For each output position, row by row: the input position that it copies, or `None` for zero. The result is `None` if
+    /// any output position is a sum or a mean.
     #[must_use]
     pub fn sources(&self) -> Option<Vec<Option<usize>>> {
         let [rows, columns] = &self.axes;
@@ -44,7 +45,7 @@ impl PositionMap {
         Some(from_rows.iter().flat_map(|y| from_columns.iter().map(move |x| of(y, x))).collect())
     }
 
-    /// The positions that each position comes from, and what their sum is divided by, row by row.
+    /// For each output position, row by row: the input positions that are summed, and the divisor.
     #[must_use]
     pub fn windows(&self) -> Vec<Window> {
         let [rows, columns] = &self.axes;
@@ -61,13 +62,14 @@ impl PositionMap {
 }
 
 impl AxisMap {
-    /// Every row that leaves is one that enters, or zeros.
+    /// A map whose output rows are copies of the input rows `sources`, or zeros for `None`.
     pub(crate) fn moved(input: usize, sources: Vec<Option<usize>>) -> Self {
         let window = |source: Option<usize>| Window { sources: source.into_iter().collect(), divisor: 1 };
         Self { input, windows: sources.into_iter().map(window).collect() }
     }
 
-    /// The row that each row that leaves is, or none for zeros; no answer where rows are added up.
+    /// For each output row: the input row that it copies, or `None` for zeros. The result is `None` if any output row is a
+    /// sum.
     #[must_use]
     pub fn sources(&self) -> Option<Vec<Option<usize>>> {
         let source = |window: &Window| match (&window.sources[..], window.divisor) {
@@ -78,7 +80,7 @@ impl AxisMap {
         self.windows.iter().map(source).collect()
     }
 
-    /// Whether every row that leaves is the mean over all rows.
+    /// Whether every output row is the mean over all input rows.
     #[must_use]
     pub fn is_mean(&self) -> bool {
         self.windows.iter().all(|window| window.divisor == self.input && window.sources.len() == self.input)

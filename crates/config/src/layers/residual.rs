@@ -30,7 +30,7 @@ fn one() -> f64 {
 pub(super) struct Block<'a>(pub(super) &'a Residual);
 
 impl Definition for Block<'_> {
-    /// Of the sum alone: what is true of the layers inside is asked of them.
+    /// The properties of the sum alone. The layers inside have their own properties.
     fn properties(&self) -> Properties {
         Properties { is_homogeneous: true, ..Properties::NONE }
     }

@@ -1,4 +1,4 @@
-//! `upsample`: every position becomes a block of equal ones.
+//! `upsample`: every position becomes a block of equal positions.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +10,8 @@ use crate::shape::{Pair, Shape};
 
 /// Up-sampling by copies.
 ///
-/// With a stride-1 convolution behind it, it is what generators without checkerboards of overlap use in place of a transposed
-/// convolution (Odena, Dumoulin, Olah 2016).
+/// With a stride-1 convolution after it, up-sampling replaces a transposed convolution in generators that avoid
+/// checkerboards from overlap (Odena, Dumoulin, Olah 2016).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upsample {

@@ -1,4 +1,4 @@
-//! The folders and files that an archive describes, as if it were unpacked.
+//! The tree of folders and files in an archive, as unpacking would create it.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -8,13 +8,13 @@ use super::walk::{Kind, Named, Target, Tree};
 use crate::bounds;
 use crate::left_out::{LeftOut, Reason};
 
-/// What an archive holds at a path.
+/// An entry of an archive at some path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Member {
     Folder,
-    /// Its place among the members.
+    /// Index of the member in the archive.
     File(usize),
-    /// What the link says.
+    /// The target of the link, as written.
     Link(PathBuf),
     Special,
 }
@@ -31,7 +31,7 @@ impl Default for Contents {
 }
 
 impl Contents {
-    /// Adds a member; what stands at its path already is replaced, as unpacking would.
+    /// Adds a member. A member at the same path is replaced, as unpacking would do.
     pub(super) fn insert(&mut self, name: &str, member: Member, left_out: &mut LeftOut) {
         let path = (name.len() <= bounds::PATH).then(|| within(Path::new(""), Path::new(name))).flatten();
         let Some(path) = path else {
@@ -48,15 +48,15 @@ impl Contents {
         }
     }
 
-    /// Adds another name of a member that is there already.
+    /// Adds another name (hard link) for a member that was added before.
     pub(super) fn link(&mut self, name: &str, target: &str, left_out: &mut LeftOut) {
         let target = within(Path::new(""), Path::new(target));
         let member = target.and_then(|path| self.member(&path)).cloned();
-        // Of nothing, it is a link to nothing.
+        // A hard link to nothing becomes a link to nothing.
         self.insert(name, member.unwrap_or(Member::Link(PathBuf::new())), left_out);
     }
 
-    /// Makes a folder and those above it; what is known there as less than a folder becomes one.
+    /// Adds a folder and its parents; a non-folder at one of these paths is replaced by a folder.
     fn make(&mut self, folder: &Path) {
         let mut folder = folder;
         let mut known = self.folders.contains_key(folder);
@@ -72,7 +72,7 @@ impl Contents {
         self.folders.get(path.parent()?)?.get(Path::new(path.file_name()?))
     }
 
-    /// The place of a file among the members.
+    /// Index in the archive of the file at `path`.
     pub(super) fn place(&self, path: &Path) -> Option<usize> {
         match self.member(path)? {
             Member::File(place) => Some(*place),
@@ -80,7 +80,7 @@ impl Contents {
         }
     }
 
-    /// The true path of what a path means: links on the way to it are followed.
+    /// The true path of `path`, with all links on the way resolved.
     fn resolve(&self, path: &Path) -> Option<PathBuf> {
         let mut links = 0;
         let mut rest: Vec<PathBuf> = path.components().rev().map(|c| PathBuf::from(c.as_os_str())).collect();
@@ -132,7 +132,8 @@ impl Tree for Contents {
     }
 }
 
-/// `path` seen from the folder `from` of an archive; none if it leads out. A root in front means the archive's.
+/// `path` relative to the folder `from` of an archive; `None` if it leads out of the archive. An absolute path starts at the
+/// root of the archive.
 fn within(from: &Path, path: &Path) -> Option<PathBuf> {
     let mut within = from.to_owned();
     for component in path.components() {

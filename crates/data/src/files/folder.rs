@@ -29,7 +29,7 @@ pub(crate) fn load(folder: &Path, wanted: &Image, room: Room) -> Result<Images, 
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    // What has become a pipe since the walk would wait for ever.
+    // The file may have become a pipe since the folder was listed, and reading a pipe could wait for ever.
     let file = fs_err::metadata(path).map_err(|e| e.to_string())?;
     if !file.is_file() {
         return Err("is no file any more".into());
@@ -37,7 +37,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     bounded(fs_err::File::open(path).map_err(|e| e.to_string())?, file.len())
 }
 
-/// The file system; true paths are canonical.
+/// The file system; its true paths are canonical paths.
 struct Disk;
 
 impl Tree for Disk {
@@ -67,7 +67,7 @@ impl Tree for Disk {
     }
 }
 
-/// Whether a link that cannot be resolved leads to nothing, or to links without an end.
+/// Whether a link that cannot be resolved points to nothing or is part of an endless chain of links.
 fn leads_nowhere(link: &Path, error: &std::io::Error) -> bool {
     if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
         return true;

@@ -1,7 +1,7 @@
-//! PNG and JPEG files in a folder or an archive.
+//! PNG and JPEG files from a folder or an archive.
 //!
-//! Files are taken in the order of their paths. What is left out is listed with its reason ([`walk`]), and so is what cannot be
-//! read. The folder that a file lies in is its class: `cats/1.png`, or `train/cats/1.png` and `test/cats/2.png`.
+//! Files are taken in the order of their paths. Files that are left out ([`walk`]) and files that cannot be read are listed
+//! with the reason. The folder of a file is its class: `cats/1.png`, or `train/cats/1.png` and `test/cats/2.png`.
 
 mod archive;
 mod folder;
@@ -27,17 +27,17 @@ pub(crate) use tar::load as load_tar;
 pub use tar::looks_like_tar;
 pub(crate) use zip::load as load_zip;
 
-/// Links that may lead to links, as on Linux.
+/// Longest chain of links that is followed; the limit of Linux.
 const LINKS: usize = 40;
 
-/// A path, and the bytes there or why they cannot be read.
+/// A path with the bytes of its file, or the reason why they cannot be read.
 type File = (PathBuf, Result<Vec<u8>, String>);
 
-/// Files and bytes that are read before they are decoded.
+/// Number of files that are read before they are decoded together.
 const CHUNK: usize = 256;
 const CHUNK_BYTES: usize = 1 << 26;
 
-/// Decodes pictures as they come, and makes a data set of them.
+/// Decodes pictures as they arrive and collects them into a data set.
 struct Collector<'a> {
     source: &'a Path,
     kind: &'static str,
@@ -45,7 +45,7 @@ struct Collector<'a> {
     decoder: Decoder,
     waiting: Vec<File>,
     waiting_bytes: usize,
-    /// Decoded images.
+    /// Decoded images with their paths.
     images: Vec<(PathBuf, Vec<u8>)>,
     unreadable: Vec<(PathBuf, String)>,
     left_out: LeftOut,
@@ -129,7 +129,7 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// The image of a file, or why it is none.
+/// Decodes the image of a file; an error with the reason if this fails.
 fn decoded(
     (path, bytes): File,
     decoder: &Decoder,
@@ -139,7 +139,7 @@ fn decoded(
     (path, image)
 }
 
-/// The bytes of a picture file that is said to have so many.
+/// Reads a picture file with the `declared` number of bytes.
 fn bounded(mut from: impl Read, declared: u64) -> Result<Vec<u8>, String> {
     if declared > bounds::FILE {
         return Err(format!("has {declared} bytes, more than the {} that a picture may have", bounds::FILE));
@@ -149,26 +149,26 @@ fn bounded(mut from: impl Read, declared: u64) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 == declared { Ok(bytes) } else { Err(format!("has not the {declared} bytes that it says")) }
 }
 
-/// What a file is among classes.
+/// The class of a file, if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileClass {
     Label(u8),
-    /// There are no classes.
+    /// The data set has no classes.
     None,
-    /// It lies beside the folders of the classes.
+    /// The file is beside the folders of the classes, and has no class.
     Beside,
 }
 
-/// The classes of some files: the names of the folders that they lie in, in their order.
+/// The classes of a list of files: the names of their folders, sorted.
 #[derive(Debug, PartialEq)]
 struct Classes {
     of_file: Vec<FileClass>,
     names: Vec<String>,
-    /// Why folders are no classes.
+    /// The reason why the folders are not used as classes.
     note: Option<String>,
 }
 
-/// Labels that a byte counts.
+/// Number of labels that a byte can hold.
 const LABELS: usize = 256;
 
 impl Classes {
@@ -178,7 +178,7 @@ impl Classes {
         let none = |note| Self { of_file: vec![FileClass::None; paths.len()], names: Vec::new(), note };
         let all: Vec<&Vec<Component>> = folders.iter().collect();
         let depth = shared(&all);
-        // A file in the folder that holds the others' folders is of no class, and must not take theirs.
+        // A file that lies beside the class folders belongs to no class, and must not prevent the others from having one.
         let (inside, beside): (Vec<usize>, Vec<usize>) = (0..folders.len()).partition(|&i| folders[i].len() > depth);
         let inner: Vec<&Vec<Component>> = inside.iter().map(|&i| &folders[i]).collect();
         let inner_depth = shared(&inner);
@@ -212,7 +212,7 @@ impl Classes {
     }
 }
 
-/// Folders that all of these lie in.
+/// The number of leading folders that all of these paths share.
 fn shared(folders: &[&Vec<Component>]) -> usize {
     let Some(first) = folders.first() else { return 0 };
     let with_first = |folder: &&Vec<Component>| folder.iter().zip(*first).take_while(|(a, b)| a == b).count();
@@ -241,10 +241,10 @@ mod tests {
             of(&["/x/train/b/1.png", "/x/train/a/1.png", "/x/test/a/2.png"]),
             Some((vec![1, 0, 0], names(&["a", "b"])))
         );
-        // One beside the folders of the classes is of none.
+        // A file beside the class folders has no class.
         assert_eq!(of(&["x/1.png", "x/a/2.png", "x/b/3.png"]), Some((vec![255, 0, 1], names(&["a", "b"]))));
         assert_eq!(of(&["x/1.png", "x/y/a/2.png", "x/y/b/3.png"]), Some((vec![255, 0, 1], names(&["a", "b"]))));
-        // All in one folder, folders that are no classes, the same name twice, too many.
+        // No classes: all files in one folder, folders that are not classes, one name twice, too many names.
         assert_eq!(of(&["x/1.png", "x/2.png"]), None);
         assert_eq!(of(&["x/1.png", "x/a/2.png", "x/a/3.png"]), None);
         assert_eq!(of(&["x/1.png", "x/a/2.png", "x/a/b/3.png"]), None);

@@ -1,6 +1,6 @@
-//! Pictures in a tar archive, plain or packed with gzip.
+//! Pictures in a tar archive, uncompressed or packed with gzip.
 //!
-//! The archive is read twice: once for its names, since links may lead backwards, and once for its pictures.
+//! The archive is read twice: first its names, because links may point backwards, then its pictures.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::gzip::{Gunzip, MAGIC};
 use crate::images::Images;
 use crate::left_out::LeftOut;
 
-/// Bytes of a member's headers: long names and what else is written in front of it.
+/// Largest size in bytes of the headers of one member: long names and other extensions in front of it.
 const HEADERS: u64 = 1 << 20;
 
 /// Reads the pictures of a tar archive.
@@ -31,7 +31,7 @@ const HEADERS: u64 = 1 << 20;
 pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, DataError> {
     let broken = |e: io::Error| DataError::format(path, format!("is no complete tar archive: {e}"));
     let (mut contents, mut left_out) = (Contents::default(), LeftOut::default());
-    // Hard links name a file that stands before them.
+    // Hard links name a member that comes before them.
     let mut hard_links: Vec<(String, String)> = Vec::new();
     members(path, |place, Entered { name, kind, target, .. }| {
         let member = match kind {
@@ -44,7 +44,7 @@ pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, Da
                 return Ok(());
             }
             EntryType::Char | EntryType::Block | EntryType::Fifo => Member::Special,
-            // Headers for all members, and kinds that only one program knows.
+            // Headers for all members, and types that only a single program defines.
             _ => return Ok(()),
         };
         contents.insert(&name, member, &mut left_out);
@@ -87,12 +87,12 @@ pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, Da
     collector.finish()
 }
 
-/// Whether a file begins as a tar archive does, packed with gzip or not.
+/// Whether a file starts like a tar archive, uncompressed or packed with gzip.
 ///
 /// # Errors
-/// Those of the file system.
+/// Errors of the file system.
 pub fn looks_like_tar(path: &Path) -> io::Result<bool> {
-    // Opening a pipe would take from it.
+    // Opening a pipe would consume its data.
     if !fs_err::metadata(path)?.is_file() {
         return Ok(false);
     }
@@ -104,7 +104,7 @@ pub fn looks_like_tar(path: &Path) -> io::Result<bool> {
     } else {
         file.take(START).read_to_end(&mut start)
     };
-    // Of a broken file, what could be read.
+    // If reading failed, the part that could be read is used.
     let _ = read;
     Ok(start.get(257..262) == Some(b"ustar"))
 }
@@ -112,14 +112,14 @@ pub fn looks_like_tar(path: &Path) -> io::Result<bool> {
 /// Bytes of a tar archive's first header.
 const START: u64 = 512;
 
-/// How other packers begin their files.
+/// The first bytes of files from other packers.
 const OTHERS: [(&[u8], &str); 3] = [(b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd")];
 
-/// A member as it passes by.
+/// A member during a pass over the archive.
 struct Entered<'a> {
     name: String,
     kind: EntryType,
-    /// What a link says.
+    /// The target of a link.
     target: String,
     size: u64,
     body: &'a mut dyn Read,
@@ -127,13 +127,13 @@ struct Entered<'a> {
 
 /// How an archive ends.
 struct End {
-    /// Whether bytes follow its gzip data that are none.
+    /// Whether bytes that are not gzip data follow the gzip data.
     garbage: bool,
-    /// Whether a block of zeros says that no member follows.
+    /// Whether a block of zeros marks the end of the archive.
     marked: bool,
 }
 
-/// Calls `each` with the members and their places.
+/// Calls `each` with the index and the entry of every member.
 fn members(path: &Path, each: impl FnMut(usize, Entered) -> io::Result<()>) -> io::Result<End> {
     let file = fs_err::File::open(path)?;
     let len = file.metadata()?.len();
@@ -148,7 +148,7 @@ fn members(path: &Path, each: impl FnMut(usize, Entered) -> io::Result<()>) -> i
         let mut archive = Archive::new(Budget { inner: Gunzip::new(file), left: left.clone(), over: over.clone() });
         for_each(archive.entries()?, &left, u64::MAX, each)?;
         let mut rest = archive.into_inner().inner;
-        // The end of the archive is not that of the gzip data, whose checksum counts.
+        // The gzip data go on after the end of the archive; their checksum is at their end.
         io::copy(&mut rest, &mut io::sink())?;
         return Ok(End { garbage: rest.has_garbage(), marked: !over.get() });
     }
@@ -169,10 +169,10 @@ fn for_each<R: Read>(
         let Some(entry) = entries.next() else { break };
         let mut entry = entry?;
         let (kind, size) = (entry.header().entry_type(), entry.size());
-        // Of a sparse file less is stored than it has.
+        // A sparse file occupies fewer bytes in the archive than its full size.
         unread = if kind.is_gnu_sparse() { entry.header().entry_size()? } else { size };
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        // Seeking beyond the end is no error.
+        // Seeking beyond the end of the file is not an error, so the position is checked.
         if entry.raw_file_position().checked_add(unread).is_none_or(|end| end > len) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("it ends within `{name}`")));
         }
@@ -183,11 +183,11 @@ fn for_each<R: Read>(
     Ok(())
 }
 
-/// A reader that gives so many bytes and no more, for what the library reads by itself.
+/// A reader that returns at most `left` bytes: a bound on what the tar library reads on its own.
 struct Budget<R> {
     inner: R,
     left: Rc<Cell<u64>>,
-    /// Whether the end was met.
+    /// Whether the end of the data was reached.
     over: Rc<Cell<bool>>,
 }
 

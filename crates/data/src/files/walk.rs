@@ -1,16 +1,16 @@
-//! Which files of a folder or an archive are pictures: one rule for all.
+//! Selects the picture files of a folder or an archive, with the same rules for both.
 //!
-//! - What is hidden is left out: names with a leading dot, and what systems leave behind (`__MACOSX`, `Thumbs.db`, ..).
+//! - Hidden entries are left out: names with a leading dot, and files of operating systems (`__MACOSX`, `Thumbs.db`, ..).
 //! - A file is taken once. Real files come before links, and links are followed in the order of their paths.
 //! - A folder is entered once, and never through a link to a folder above it.
-//! - Nothing but files is ever opened.
+//! - Only files are ever opened.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::left_out::{LeftOut, Reason};
 
-/// What stands at a name.
+/// The kind of an entry in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Folder,
@@ -20,40 +20,40 @@ pub(super) enum Kind {
     Special,
 }
 
-/// What a link leads to.
+/// The target of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
     Folder(PathBuf),
     File(PathBuf),
     Special,
-    /// Nothing, or a chain of links without an end.
+    /// The link points to nothing or is part of an endless chain of links.
     Nothing,
-    /// Something that cannot be looked at, and why.
+    /// The target cannot be examined, with the reason.
     Unreadable(String),
 }
 
-/// A name in a folder.
+/// An entry of a folder, with its name.
 pub(super) struct Named {
     pub(super) name: PathBuf,
     pub(super) kind: Kind,
 }
 
-/// Folders and files with one true path each.
+/// A tree of folders and files in which every entry has one true path.
 pub(super) trait Tree {
-    /// What lies in a folder.
+    /// The entries of a folder.
     fn list(&self, folder: &Path) -> Result<Vec<Named>, String>;
 
-    /// The true path of what a link leads to.
+    /// Resolves a link to the true path of its target.
     fn follow(&self, link: &Path) -> Target;
 }
 
-/// What a walk has found.
+/// The result of a walk.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Paths as they are shown, and true paths.
+    /// For each picture, the path that is shown and the true path.
     pub(super) pictures: Vec<(PathBuf, PathBuf)>,
     pub(super) left_out: LeftOut,
-    /// What could not be looked at, and why.
+    /// Entries that could not be examined, with the reason.
     pub(super) unreadable: Vec<(PathBuf, String)>,
 }
 
@@ -63,11 +63,11 @@ struct Walk<'a, T> {
     found: Found,
     files: BTreeSet<PathBuf>,
     folders: BTreeSet<PathBuf>,
-    /// Shown and true paths of links that have not been followed.
+    /// Links that have not been followed yet: shown path and true path.
     links: BTreeSet<(PathBuf, PathBuf)>,
 }
 
-/// Walks from the true path `root`, which is shown as `shown`.
+/// Walks the tree below the true path `root`, which messages show as `shown`.
 pub(super) fn walk(tree: &impl Tree, root: &Path, shown: &Path) -> Found {
     let mut walk = Walk {
         tree,
@@ -85,7 +85,7 @@ pub(super) fn walk(tree: &impl Tree, root: &Path, shown: &Path) -> Found {
 }
 
 impl<T: Tree> Walk<'_, T> {
-    /// Takes what lies in a folder and below it, and puts links aside.
+    /// Collects the files in a folder and its subfolders; links are kept for later.
     fn enter(&mut self, shown: PathBuf, folder: PathBuf) {
         let mut folders = vec![(shown, folder)];
         while let Some((shown, folder)) = folders.pop() {
@@ -127,7 +127,7 @@ impl<T: Tree> Walk<'_, T> {
 
     fn link(&mut self, shown: PathBuf, link: &Path) {
         match self.tree.follow(link) {
-            // The root lies within it: what is found there is more than was asked for, and this folder again.
+            // The target contains the root: following it would add files that were not asked for, and this folder again.
             Target::Folder(path) if self.root.starts_with(&path) => self.found.left_out.push(Reason::Above, shown),
             Target::Folder(path) if self.folders.contains(&path) => {
                 self.found.left_out.push(Reason::Repeated, shown);
@@ -141,14 +141,14 @@ impl<T: Tree> Walk<'_, T> {
     }
 }
 
-/// Whether a name is hidden, or of what a system leaves behind in every folder and archive.
+/// Whether a name is hidden, or belongs to a file that operating systems create in folders and archives.
 fn is_hidden(name: &Path) -> bool {
     let name = name.to_string_lossy();
     let left = ["__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "lost+found"];
     name.starts_with('.') || left.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Why a file is left out by its name, if it is.
+/// The reason why a file is left out because of its name; `None` if it is a picture.
 fn reason_of(path: &Path) -> Option<Reason> {
     let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     match extension.as_str() {

@@ -26,7 +26,7 @@ pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, Da
     let mut archive = ZipArchive::new(BufReader::new(fs_err::File::open(path)?)).map_err(broken)?;
     let (mut contents, mut left_out) = (Contents::default(), LeftOut::default());
     for i in 0..archive.len() {
-        // Windows programs write backslashes.
+        // Windows programs write backslashes in names.
         let name = archive.name_for_index(i).transpose().map_err(broken)?.unwrap_or_default().replace('\\', "/");
         let (is_dir, is_link, kind) = {
             let entry = archive.by_index_data(i).map_err(broken)?;
@@ -38,7 +38,7 @@ pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, Da
             let mut target = Vec::new();
             let member = archive.by_index(i).map_err(|e| e.to_string());
             let member = member.map(|member| member.take(bounds::PATH as u64).read_to_end(&mut target));
-            // A link that cannot be read leads nowhere.
+            // A link that cannot be read is a link to nothing.
             if matches!(member, Ok(Ok(_))) {
                 Member::Link(String::from_utf8_lossy(&target).as_ref().into())
             } else {
@@ -57,7 +57,7 @@ pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, Da
     let mut collector = Collector::new(path, "archive", wanted, left_out, found.unreadable);
     for (shown, path) in found.pictures {
         let place = contents.place(&path).expect("the walk found a file");
-        // A member that is damaged, encrypted or packed in a way unknown here is one unreadable file.
+        // A member that is damaged, encrypted or packed with an unknown method counts as one unreadable file.
         let member = archive.by_index(place).map_err(|e| e.to_string());
         let bytes = member.and_then(|member| {
             let size = member.size();

@@ -13,15 +13,15 @@ pub(crate) struct BatchNorm {
     /// Index of the scales among the parameters; the shifts follow.
     pub(crate) affine: Option<usize>,
     pub(crate) eps: f64,
-    /// Which of the network's running statistics are its own.
+    /// Index of its statistics among the running statistics of the network.
     pub(crate) running: usize,
 }
 
-/// What a batch norm leaves on the tape.
+/// The tape entry of a batch norm.
 #[derive(Debug, Clone)]
 pub(crate) struct Saved {
     pub(crate) normalized: Normalized,
-    /// Of a batch in training.
+    /// Statistics of the batch, in training mode.
     pub(crate) statistics: Option<BatchStatistics>,
 }
 

@@ -8,7 +8,7 @@ use crate::network::{Mode, Network};
 use crate::norm::{Normalized, normalize};
 use crate::parameter_use::ParameterUse;
 
-/// Normalization of each sample by itself.
+/// Normalization of each sample separately.
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
     /// Index of the scales among the parameters; the shifts follow.

@@ -19,7 +19,7 @@ pub(crate) struct LinearLayer {
     pub(crate) bias_scale: f64,
 }
 
-/// What the parametrization multiplies `W ∗ x` by.
+/// The factor of `W ∗ x` from the parametrization.
 #[derive(Debug, Clone)]
 pub(crate) enum Scale {
     One,
@@ -52,7 +52,7 @@ impl Scale {
         }
     }
 
-    /// The factor, where it is the same everywhere.
+    /// The factor, if it is the same at all positions.
     fn number(&self) -> Option<f64> {
         match self {
             Self::One => Some(1.0),
@@ -61,7 +61,7 @@ impl Scale {
         }
     }
 
-    /// The factor at each of `positions`.
+    /// The factor at each position.
     pub(crate) fn factors(&self, positions: usize) -> Vec<f64> {
         match self {
             Self::One => vec![1.0; positions],
@@ -119,7 +119,7 @@ pub(crate) fn weight_shape(node: &Node) -> [usize; 2] {
         Transform::Dense => [node.input.channels, node.bias_count()],
         Transform::Conv(c) => [c.kernel.0[0] * c.kernel.0[1] * node.input.channels, c.out],
         Transform::Deconv(c) => [c.kernel.0[0] * c.kernel.0[1] * c.out, node.input.channels],
-        // Scales of a norm, or nothing.
+        // Scales of a norm, or no weights.
         Transform::Pointwise(_)
         | Transform::BatchNorm(_)
         | Transform::LayerNorm(_)

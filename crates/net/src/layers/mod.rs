@@ -1,4 +1,4 @@
-//! The layers on a device: one file each, with its three rules side by side.
+//! The layers on a device, one file for each, with its three rules.
 
 mod batch_norm;
 mod layer_norm;
@@ -24,17 +24,17 @@ pub(crate) use residual::Residual;
 
 /// The three rules of a layer.
 pub(crate) trait Rules {
-    /// What the forward pass leaves for the other two rules.
+    /// Data that the forward pass stores for the other two rules.
     type Saved;
 
     /// y = f(θ, x).
     fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Self::Saved);
 
-    /// dx = (∂f/∂x)ᵀ dy, or none where `input_wanted` is false and it costs something; shows `visit` where dy meets the
-    /// layer's parameters.
+    /// dx = (∂f/∂x)ᵀ dy. It may be `None` if `input_wanted` is false and computing dx is costly. `visit` receives the
+    /// parameters of the layer with their inputs and cotangents.
     ///
     /// # Shapes
-    /// - `dy`: `[rows · batch, ..]`; returns the same with the input's shape
+    /// - `dy`: `[rows · batch, ..]`; returns rows of the input's shape
     fn pullback(
         &self,
         network: &Network,
@@ -47,7 +47,7 @@ pub(crate) trait Rules {
     /// dy = ∂f/∂x dx + ∂f/∂θ dθ.
     ///
     /// # Shapes
-    /// - `dx`: `[rows · batch, ..]`; `tangents`, dθ of the whole network, one for all rows
+    /// - `dx`: `[rows · batch, ..]`; `tangents`: dθ of the whole network, one tangent for all rows
     fn pushforward(
         &self,
         network: &Network,
@@ -57,16 +57,16 @@ pub(crate) trait Rules {
     ) -> Tensor<4>;
 }
 
-/// Declares the operations and the entries of a tape: one of each for every layer that computes something of its own.
+/// Declares the operations and the tape entries: one of each for every kind of computation.
 macro_rules! operations {
     ($($Operation:ident),+ $(,)?) => {
-        /// A layer as a network runs it.
+        /// A layer as the network executes it.
         #[derive(Debug)]
         pub(crate) enum Operation {
             $($Operation($Operation),)+
         }
 
-        /// What an operation leaves on the tape.
+        /// The tape entry of an operation.
         #[derive(Debug, Clone)]
         pub(crate) enum Entry {
             $($Operation(<$Operation as Rules>::Saved),)+
@@ -83,7 +83,7 @@ macro_rules! operations {
             }
 
             /// # Panics
-            /// If the entry is another network's.
+            /// If the entry belongs to another network.
             pub(crate) fn pullback(
                 &self,
                 network: &Network,
@@ -101,7 +101,7 @@ macro_rules! operations {
             }
 
             /// # Panics
-            /// If the entry is another network's.
+            /// If the entry belongs to another network.
             pub(crate) fn pushforward(
                 &self,
                 network: &Network,
@@ -122,7 +122,7 @@ macro_rules! operations {
 
 operations!(LinearLayer, Pointwise, BatchNorm, LayerNorm, Reshape, Positions, Residual);
 
-/// The operations of some layers; `norms` counts the batch norms so far.
+/// Compiles layers to operations; `norms` counts the batch norms so far.
 pub(crate) fn compile(
     nodes: &[Node],
     parametrization: Parametrization,

@@ -1,4 +1,4 @@
-//! Nonlinearities of each value by itself.
+//! Nonlinearities applied to each value separately.
 
 use burn::tensor::Tensor;
 

@@ -8,16 +8,16 @@ use crate::correlation::framed;
 use crate::network::{Mode, Network, Placement};
 use crate::parameter_use::ParameterUse;
 
-/// A [`PositionMap`], by the cheapest way to compute it.
+/// A [`PositionMap`] in the form that is cheapest to compute.
 #[derive(Debug)]
 pub(crate) enum Positions {
-    /// A frame of zeros: (before, after) of each axis.
+    /// A frame of zeros: (before, after) on each axis.
     Frame([(isize, isize); 2]),
-    /// Copies: which row and column of the map stands at each row and column that leaves; and the size of the map.
+    /// Copies: the source row and column of each output row and column, and the size of the input map.
     Copies { sources: [Vec<i64>; 2], size: [usize; 2] },
     /// The mean over all positions of a map of this size.
     Mean([usize; 2]),
-    /// Any other: a matrix `[out, in]` for each axis.
+    /// Any other map: a matrix `[out, in]` for each axis.
     Matrices([Tensor<2>; 2]),
 }
 
@@ -56,7 +56,7 @@ impl Positions {
     fn adjoint(&self, dy: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Frame(frame) => framed(dy, frame.map(|(before, after)| (-before, -after))),
-            // Copies are added to where they came from.
+            // Cotangents of copies are added at their source.
             Self::Copies { sources, size } => sources.iter().enumerate().rev().fold(dy, |dy, (axis, sources)| {
                 let mut shape = dy.dims();
                 shape[axis + 1] = size[axis];
@@ -96,7 +96,7 @@ impl Rules for Positions {
     }
 }
 
-/// Rows of zeros before and behind the map, where that is all an axis does.
+/// Numbers of zero rows before and after the map, if the axis does nothing else.
 fn frame(axis: &AxisMap) -> Option<(isize, isize)> {
     let sources = axis.sources()?;
     let before = sources.iter().take_while(|source| source.is_none()).count();
@@ -106,7 +106,7 @@ fn frame(axis: &AxisMap) -> Option<(isize, isize)> {
     (kept && behind.iter().all(Option::is_none)).then_some((before as isize, behind.len() as isize))
 }
 
-/// The row that each row is a copy of, where that is all an axis does.
+/// The source of each row, if the axis only copies rows.
 fn copies(axis: &AxisMap) -> Option<Vec<i64>> {
     axis.sources()?.into_iter().map(|source| source.map(|at| at as i64)).collect()
 }
@@ -123,7 +123,7 @@ fn matrix(axis: &AxisMap, to: &Placement) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [out, width]).convert_dtype(to.dtype), (&to.device, to.dtype))
 }
 
-/// `rows x columnsᵀ` of each channel.
+/// The product `rows · x · columnsᵀ` for each channel.
 fn multiplied(x: Tensor<4>, rows: Tensor<2>, columns: Tensor<2>) -> Tensor<4> {
     let ([n, h, w, c], [to_h, _], [to_w, _]) = (x.dims(), rows.dims(), columns.dims());
     let x: Tensor<3> = rows.unsqueeze::<3>().matmul(x.reshape([n, h, w * c]));

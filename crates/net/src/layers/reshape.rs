@@ -37,7 +37,7 @@ impl Rules for Reshape {
     }
 }
 
-/// Maps are channels last here, so channels go in front and back again.
+/// Maps are channels last here, so channels are moved to the front before the reshape and back after it.
 fn reshape(x: Tensor<4>, from: Shape, to: Shape) -> Tensor<4> {
     let n = x.dims()[0];
     let flat: Tensor<2> =

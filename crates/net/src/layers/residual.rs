@@ -10,7 +10,7 @@ use crate::parameter_use::ParameterUse;
 #[derive(Debug)]
 pub(crate) struct Residual {
     pub(crate) branch: Vec<Operation>,
-    /// Empty: the identity.
+    /// Empty for the identity.
     pub(crate) shortcut: Vec<Operation>,
     pub(crate) scale: f64,
 }
@@ -34,7 +34,7 @@ impl Rules for Residual {
         input_wanted: bool,
     ) -> Option<Tensor<4>> {
         let dy = dy.mul_scalar(self.scale);
-        // An empty shortcut passes dy on; both ways are always walked, for the parameters in them.
+        // An empty shortcut passes dy on. Branch and shortcut are always visited, because of their parameters.
         let left = network.pullback_through(&self.branch, through, dy.clone(), visit, input_wanted);
         let right = network.pullback_through(&self.shortcut, around, dy, visit, input_wanted);
         left.zip(right).map(|(a, b)| a + b)

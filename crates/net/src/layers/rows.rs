@@ -1,13 +1,13 @@
-//! Cotangents and tangents with rows in front of the batch, beside values of the batch.
+//! Products and sums of cotangents or tangents, which have rows in front of the batch, with values of the batch.
 
 use burn::tensor::Tensor;
 
-/// `d` with rows in front of the batch, times `x` of the batch.
+/// `d` times `x`, where `d` has rows in front of the batch and `x` has only the batch.
 pub(super) fn times_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
     over_rows(d, x, |d, x| d * x)
 }
 
-/// `d` with rows in front of the batch, plus `x` of the batch.
+/// `d` plus `x`, where `d` has rows in front of the batch and `x` has only the batch.
 pub(super) fn plus_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
     over_rows(d, x, |d, x| d + x)
 }

@@ -1,4 +1,4 @@
-//! Where the convolutions at the end of a network begin, and the pullback below them.
+//! Finds the convolutions at the end of a network, and pulls cotangents back through the layers below them.
 
 use burn::tensor::Tensor;
 use fintan_config::Transform;
@@ -9,10 +9,11 @@ use crate::layers::{Entry, LinearLayer, Operation};
 use crate::parameter_use::{Linear, ParameterUse};
 
 impl Network {
-    /// The convolutions that the network ends with, at most the last `most` of them; none if it ends with something else.
+    /// The convolutions at the end of the network, at most the last `most` of them; `None` if the network does not end with
+    /// any.
     ///
     /// # Panics
-    /// If the tape is another network's.
+    /// If the tape belongs to another network.
     #[must_use]
     pub fn conv_tail(&self, tape: &Tape, most: usize) -> Option<ConvTail> {
         let (layers, derivative, below) = self.split_conv_tail(tape, most);
@@ -61,8 +62,8 @@ impl Network {
         Some(ConvTail { layers: layers.into_iter().map(layer).collect(), derivative, below })
     }
 
-    /// Whether the network ends with convolutions but for pointwise functions and reshapes: without that, no tape of it has
-    /// an [`ConvTail`].
+    /// Whether the network ends with convolutions, apart from pointwise functions and reshapes. If not, [`Self::conv_tail`]
+    /// returns `None` for every tape.
     #[must_use]
     pub fn has_conv_tail(&self) -> bool {
         let pointwise = |operation: &&Operation| matches!(operation, Operation::Pointwise(_) | Operation::Reshape(_));
@@ -70,18 +71,18 @@ impl Network {
         last.is_some_and(is_convolution)
     }
 
-    /// Goes on below an [`ConvTail`] of so many layers: as [`Self::visit`], with cotangents of what enters its first convolution
-    /// before any pointwise function.
+    /// Continues [`Self::visit`] below a [`ConvTail`] of `layers` convolutions. `dy` is the cotangent of the output of the
+    /// layers below, before any pointwise function of the tail.
     ///
     /// # Panics
-    /// If the tape is another network's.
+    /// If the tape belongs to another network.
     pub fn visit_below(&self, tape: &Tape, layers: usize, dy: Tensor<4>, visit: &mut dyn FnMut(ParameterUse)) {
         let (_, _, below) = self.split_conv_tail(tape, layers);
         self.pullback_through(&self.plan.operations[..below], &tape.0[..below], dy, visit, false);
     }
 
-    /// Places of the last convolutions with the derivatives behind each, the derivative in front of the first, and the
-    /// number of layers below.
+    /// Indices of the last convolutions with the derivative after each, the derivative before the first, and the number of
+    /// layers below.
     #[expect(clippy::type_complexity, reason = "taken apart at once by its two callers")]
     fn split_conv_tail(&self, tape: &Tape, most: usize) -> (Vec<(usize, Option<Tensor<4>>)>, Option<Tensor<4>>, usize) {
         let (mut layers, mut derivative): (Vec<_>, Option<Tensor<4>>) = (Vec::new(), None);

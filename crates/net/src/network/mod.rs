@@ -20,7 +20,7 @@ use crate::layers::{Entry, Operation, compile, weight_shape};
 pub(crate) use running::Running;
 pub use signal_noise::{LayerProbe, NoiseRule};
 
-/// Where and how a network computes.
+/// The device, precision and method with which a network computes.
 #[derive(Debug, Clone)]
 pub struct Placement {
     /// The device of its parameters.
@@ -31,21 +31,21 @@ pub struct Placement {
     pub lowering: Lowering,
 }
 
-/// Which statistics batch normalization uses.
+/// The statistics that batch normalization uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Those of the batch at hand.
+    /// The statistics of the current batch.
     Train,
-    /// The running averages of training.
+    /// The running averages from training.
     Eval,
 }
 
 /// A network: an [`Architecture`] and its parameters.
 ///
-/// Maps are channels last: samples enter and leave as `[batch, rows, columns, channels]`, vectors as
-/// `[batch, 1, 1, features]`. Parameters are matrices in the order of [`Network::parameter_names`].
+/// Maps are channels last: inputs and outputs are `[batch, rows, columns, channels]`, vectors `[batch, 1, 1, features]`.
+/// Parameters are matrices in the order of [`Network::parameter_names`].
 ///
-/// Three rules, for the whole network as for each layer:
+/// The network has three rules, and so has each layer:
 ///
 /// | rule | is |
 /// | --- | --- |
@@ -53,8 +53,8 @@ pub enum Mode {
 /// | [`pullback`](Self::pullback) | (dθ, dx) = (∂f/∂θ)ᵀ dy, (∂f/∂x)ᵀ dy |
 /// | [`pushforward`](Self::pushforward) | dy = ∂f/∂θ dθ + ∂f/∂x dx |
 ///
-/// Cotangents and tangents may have rows in front of the batch: `[rows · batch, ..]`, row-major, so that one tape serves
-/// any number of them. The rules are Burn tensor operations: on an autodiff device they can be differentiated again.
+/// Cotangents and tangents may have rows in front of the batch, `[rows · batch, ..]` row-major, so one tape serves any
+/// number of them. The rules are Burn tensor operations: on an autodiff device they can be differentiated again.
 #[derive(Module, Debug)]
 pub struct Network {
     parameters: Vec<Param<Tensor<2>>>,
@@ -71,7 +71,7 @@ struct Plan {
     operations: Vec<Operation>,
 }
 
-/// What a forward pass leaves for the other two rules: one entry a layer.
+/// Data that a forward pass stores for the other two rules: one entry for each layer.
 #[derive(Debug, Clone)]
 pub struct Tape(Vec<Entry>);
 
@@ -79,7 +79,8 @@ pub struct Tape(Vec<Entry>);
 pub type Cotangents = Vec<Tensor<2>>;
 
 impl Network {
-    /// Draws a network: every parameter from `rng` on the host, in order, so that one seed gives one network everywhere.
+    /// Draws a network. Every parameter is drawn from `rng` on the host, in order, so a seed gives the same network on all
+    /// devices.
     #[must_use]
     pub fn init(architecture: &Architecture, rng: &mut ChaCha20Rng, placement: &Placement) -> Self {
         Self::drawn(architecture, placement, &mut |[rows, columns], std| {
@@ -89,11 +90,11 @@ impl Network {
         })
     }
 
-    /// A network whose parameters come from `draw(shape, std)`: independent values from N(0, std²), matrix by matrix in
-    /// the order of the parameters. Scales and shifts of norms are 1 and 0.
+    /// A network whose parameters are drawn by `draw(shape, std)`: independent values from N(0, std²), one matrix at a time
+    /// in the order of the parameters. Scales and shifts of norms are 1 and 0.
     ///
     /// # Panics
-    /// If what is drawn has another shape.
+    /// If a drawn matrix has another shape.
     #[must_use]
     pub fn drawn(
         architecture: &Architecture,
@@ -157,10 +158,10 @@ impl Network {
         self.plan.lowering
     }
 
-    /// Where it computes.
+    /// The device, precision and method of the network.
     ///
     /// # Panics
-    /// Never: an architecture has parameters.
+    /// Never, because an architecture has parameters.
     #[must_use]
     pub fn placement(&self) -> Placement {
         let first = self.parameters.first().expect("an architecture has parameters").val();
@@ -173,7 +174,7 @@ impl Network {
         self.parameters.iter().map(Param::val).collect()
     }
 
-    /// A network with this architecture and other parameters, in the order of [`Self::parameters`].
+    /// A network with this architecture and new parameters, in the order of [`Self::parameters`].
     ///
     /// # Panics
     /// If their number or shapes differ.
@@ -192,17 +193,17 @@ impl Network {
         Self { parameters, running: self.running.clone(), plan: Arc::clone(&self.plan) }
     }
 
-    /// A copy of the network in another place: on another device, in another precision, or with other convolutions.
+    /// A copy of the network on another device, in another precision, or with another method for convolutions.
     ///
     /// # Panics
-    /// Never: its own parameters fit it.
+    /// Never, because the copied parameters have the right shapes.
     #[must_use]
     pub fn moved(&self, to: &Placement) -> Self {
         let there = Self::init(self.architecture(), &mut ChaCha20Rng::from_seed([0; 32]), to);
         there.with_tensors(&self.to_tensors()).expect("parameters fit their own network")
     }
 
-    /// Names of the parameters: `{i}.weight` and `{i}.bias`, i counting the layers that hold any.
+    /// Names of the parameters: `{i}.weight` and `{i}.bias`, where i counts the layers with parameters.
     #[must_use]
     pub fn parameter_names(&self) -> Vec<String> {
         (0..self.parameters.len()).map(|i| format!("{}.{}", i / 2, ["weight", "bias"][i % 2])).collect()

@@ -1,11 +1,11 @@
-//! Where the numbers of a pass leave the range of the network's precision.
+//! Finds the layer at which numbers leave the range of the network's precision.
 
 use burn::tensor::Tensor;
 
 use super::{Mode, Network, Tape};
 
 impl Network {
-    /// The first layer whose output holds a value that is not finite, as its place in the list of layers.
+    /// Index of the first layer whose output contains a value that is not finite.
     ///
     /// # Shapes
     /// - `x`: `[batch, rows, columns, channels]`
@@ -20,13 +20,13 @@ impl Network {
         None
     }
 
-    /// The first layer, on the way back, that makes a cotangent of its input which is not finite.
+    /// Index of the first layer in backward order whose input cotangent is not finite.
     ///
     /// # Shapes
     /// - `dy`: `[rows · batch, ..]` for the batch of the tape
     ///
     /// # Panics
-    /// If the tape is another network's.
+    /// If the tape belongs to another network.
     #[must_use]
     pub fn first_infinite_cotangent(&self, tape: &Tape, mut dy: Tensor<4>) -> Option<usize> {
         for (i, (operation, entry)) in self.plan.operations.iter().zip(&tape.0).enumerate().rev() {

@@ -10,7 +10,7 @@ impl Network {
     /// y = f(θ, x), with a tape for [`pullback`](Self::pullback) and [`pushforward`](Self::pushforward).
     ///
     /// # Shapes
-    /// - `x`: `[batch, rows, columns, channels]`; returns the same with the output's shape
+    /// - `x`: `[batch, rows, columns, channels]`; returns a batch of the output's shape
     #[must_use]
     pub fn forward(&self, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Tape) {
         let (y, entries) = self.forward_through(&self.plan.operations, x, mode);
@@ -20,22 +20,23 @@ impl Network {
     /// dx = (∂f/∂x)ᵀ dy.
     ///
     /// # Shapes
-    /// - `dy`: `[rows · batch, ..]` for the batch of the tape; returns the same with the input's shape
+    /// - `dy`: `[rows · batch, ..]` for the batch of the tape; returns rows of the input's shape
     ///
     /// # Panics
-    /// If the tape is another network's.
+    /// If the tape belongs to another network.
     #[must_use]
     pub fn pullback(&self, tape: &Tape, dy: Tensor<4>) -> Tensor<4> {
         self.pullback_through(&self.plan.operations, &tape.0, dy, &mut |_| {}, true).expect("dx was asked for")
     }
 
-    /// Carries `dy` back to the first layer with parameters and shows `visit` each of those layers, the last one first.
+    /// Pulls `dy` back to the first layer with parameters, and calls `visit` for each layer with parameters, the last layer
+    /// first.
     ///
     /// # Shapes
     /// - `dy`: `[rows · batch, ..]` for the batch of the tape
     ///
     /// # Panics
-    /// If the tape is another network's.
+    /// If the tape belongs to another network.
     pub fn visit(&self, tape: &Tape, dy: Tensor<4>, visit: &mut dyn FnMut(ParameterUse)) {
         self.pullback_through(&self.plan.operations, &tape.0, dy, visit, false);
     }
@@ -43,10 +44,10 @@ impl Network {
     /// dθ = (∂f/∂θ)ᵀ dy, summed over the batch, for one row of cotangents: the gradient of a loss with ∂loss/∂y = dy.
     ///
     /// # Shapes
-    /// - `dy`: `[batch, ..]`; returns one matrix a parameter
+    /// - `dy`: `[batch, ..]`; returns one matrix for each parameter
     ///
     /// # Panics
-    /// If the tape is another network's.
+    /// If the tape belongs to another network.
     #[must_use]
     pub fn pullback_parameters(&self, tape: &Tape, dy: Tensor<4>) -> Cotangents {
         let mut cotangents = vec![None; self.parameters.len()];
@@ -62,7 +63,7 @@ impl Network {
     /// dy = ∂f/∂x dx + ∂f/∂θ dθ.
     ///
     /// # Shapes
-    /// - `dx`: `[rows · batch, ..]`; `dθ`, one tangent for all rows: one matrix a parameter
+    /// - `dx`: `[rows · batch, ..]`; `dθ`: one matrix for each parameter, the same tangent for all rows
     #[must_use]
     pub fn pushforward(&self, tape: &Tape, dx: Tensor<4>, d_parameters: Option<&[Tensor<2>]>) -> Tensor<4> {
         self.pushforward_through(&self.plan.operations, &tape.0, dx, d_parameters)
@@ -83,7 +84,7 @@ impl Network {
         (x, entries)
     }
 
-    /// Returns dx if it is wanted.
+    /// Pulls `dy` back through `operations`; returns dx if it is wanted.
     pub(crate) fn pullback_through(
         &self,
         operations: &[Operation],

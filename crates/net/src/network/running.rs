@@ -21,10 +21,10 @@ impl Network {
         self.running.iter().map(|r| [r.mean.clone(), r.variance.clone()]).collect()
     }
 
-    /// A network with these parameters and other running statistics.
+    /// A network with the same parameters and other running statistics.
     ///
     /// # Panics
-    /// If their number differs.
+    /// If the number of statistics differs.
     #[must_use]
     pub fn with_running_statistics(mut self, statistics: Vec<[Tensor<2>; 2]>) -> Self {
         assert_eq!(statistics.len(), self.running.len(), "number of batch norms");
@@ -35,7 +35,7 @@ impl Network {
         self
     }
 
-    /// Moves the running statistics towards those of a training forward pass (unbiased variance, as PyTorch).
+    /// Moves the running statistics towards those of a training forward pass (unbiased variance, as in PyTorch).
     #[must_use]
     pub fn absorb_statistics(mut self, tape: &Tape) -> Self {
         fn walk<'a>(entries: &'a [Entry], found: &mut Vec<&'a BatchStatistics>) {

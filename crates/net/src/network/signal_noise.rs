@@ -1,30 +1,30 @@
-//! Signal and noise side by side, layer by layer, with nothing kept.
+//! Propagates signal and noise together, layer by layer, without storing a tape.
 
 use burn::tensor::Tensor;
 
 use super::{Mode, Network};
 use crate::layers::{BatchNormSaved, Entry, Operation, Residual};
 
-/// How a change of the input passes a batch norm.
+/// How a perturbation of the input is propagated through a batch norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoiseRule {
-    /// Mean and variance are constants: the derivative for infinitely many inputs.
+    /// Mean and variance are constants: the derivative in the limit of infinitely many inputs.
     FixedStats,
-    /// They move with the batch: [`Network::pushforward`].
+    /// Mean and variance depend on the batch, as in [`Network::pushforward`].
     Full,
 }
 
-/// What sees the signal and the noise behind a layer: `(path, x, dx)`.
+/// A callback that receives signal and noise after each layer: `(path, x, dx)`.
 ///
-/// The path is the place of the layer in the list of layers, and within a residual block its place in the branch.
+/// The path is the index of the layer in the list of layers, followed, within a residual block, by its index in the branch.
 pub type LayerProbe<'a> = dyn FnMut(&[usize], &Tensor<4>, &Tensor<4>) + 'a;
 
 impl Network {
-    /// Carries a signal x forward and with it a linearised noise dx, `dy = ∂f/∂x dx`, and shows `watch` both behind each
-    /// layer. Batch norms use the statistics of the batch.
+    /// Propagates a signal x and a linearised noise dx, `dy = ∂f/∂x dx`, and calls `watch` with both after each layer. Batch
+    /// norms use the statistics of the batch.
     ///
     /// # Shapes
-    /// - `x`, `dx`: `[batch, ..]`; returns the same with the output's shape
+    /// - `x`, `dx`: `[batch, ..]`; returns both with the output's shape
     #[must_use]
     pub fn propagate_signal_noise(
         &self,

@@ -8,26 +8,28 @@ use crate::correlation::Lowering;
 use crate::network::Network;
 use crate::parameter_use::{Kind, ParameterUse};
 
-/// What a normalization leaves for its other two rules: `x̂ = (x - mean) / √(var + eps)`, seen as `[outer, inner]`.
+/// Data that a normalization stores for its other two rules: `x̂ = (x - mean) / √(var + eps)`, in the shape
+/// `[outer, inner]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Normalized {
     /// x̂, `[outer, inner]`
     pub(crate) x_hat: Tensor<2>,
     /// `1 / √(var + eps)`, broadcastable to x̂
     pub(crate) inverse_std: Tensor<2>,
-    /// Axis over which mean and variance were taken: 0 for a batch norm, 1 for a layer norm; none: constants.
+    /// Axis over which mean and variance were computed: 0 for a batch norm, 1 for a layer norm, `None` if they are
+    /// constants.
     pub(crate) over: Option<usize>,
     lowering: Lowering,
 }
 
-/// Along the axis that is left: mean, (biased) variance, and `1 / √(variance + eps)`.
+/// For each index of the other axis: mean, (biased) variance, and `1 / √(variance + eps)`.
 struct Moments {
     mean: Tensor<2>,
     variance: Tensor<2>,
     inverse_std: Tensor<2>,
 }
 
-/// Mean and (biased) variance of a batch, `[1, channels]`, and the number of values behind them.
+/// Mean and (biased) variance of a batch, `[1, channels]`, and the number of values in each.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchStatistics {
     pub(crate) mean: Tensor<2>,
@@ -35,7 +37,7 @@ pub(crate) struct BatchStatistics {
     pub(crate) count: usize,
 }
 
-/// Whether loops over host memory may be used: not on an autodiff device.
+/// Whether loops over host memory can be used; on an autodiff device they cannot.
 fn on_host<const D: usize>(x: &Tensor<D>, lowering: Lowering) -> bool {
     lowering == Lowering::Host && !x.device().is_autodiff()
 }
@@ -56,7 +58,7 @@ pub(crate) fn normalize(x: Tensor<2>, over: usize, eps: f64, lowering: Lowering)
     (Normalized { x_hat, inverse_std, over: Some(over), lowering }, BatchStatistics { mean, variance, count })
 }
 
-/// Normalizes with statistics that are given, `[1, inner]`.
+/// Normalizes with given statistics, `[1, inner]`.
 pub(crate) fn normalize_by(
     x: Tensor<2>,
     mean: Tensor<2>,
@@ -69,7 +71,7 @@ pub(crate) fn normalize_by(
 }
 
 impl Normalized {
-    /// The derivative of x ↦ x̂, which is its own adjoint: `dx = (d - mean(d) - x̂ mean(d x̂)) / std`.
+    /// The derivative of x ↦ x̂, which is self-adjoint: `dx = (d - mean(d) - x̂ mean(d x̂)) / std`.
     ///
     /// `d` has rows in front of the batch: `[rows, outer, inner]`.
     pub(crate) fn derivative(&self, d: Tensor<3>) -> Tensor<3> {
@@ -84,7 +86,7 @@ impl Normalized {
         (d - mean - x_hat * along) * inverse_std
     }
 
-    /// `w · x̂ + b` with the network's scales and shifts, where there are any; they begin at parameter `affine`.
+    /// `w · x̂ + b` with the scales and shifts of the network, which start at parameter `affine`; x̂ if `affine` is `None`.
     pub(crate) fn scaled_and_shifted(&self, network: &Network, affine: Option<usize>) -> Tensor<2> {
         let x_hat = self.x_hat.clone();
         match affine {

@@ -1,8 +1,8 @@
-//! Windows along one axis: everything spatial is a product of two of these.
+//! Windows along one axis; every spatial computation is a product of two axes.
 
 use super::geometry::{Geometry, LayerKind};
 
-/// Positions `start .. start + len` of an infinite axis; the map may end inside.
+/// Positions `start .. start + len` of an infinite axis. Some of them may lie outside the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Interval {
     pub(super) start: isize,
@@ -16,7 +16,7 @@ impl Interval {
         self.start + self.len as isize
     }
 
-    /// The part on a map of `size` positions.
+    /// The part of the interval on a map of `size` positions.
     pub(super) fn clip(self, size: usize) -> std::ops::Range<usize> {
         let start = self.start.clamp(0, size as isize) as usize;
         start..(self.end().clamp(0, size as isize) as usize).max(start)
@@ -30,7 +30,7 @@ pub(super) struct Axis {
     kernel: usize,
     stride: isize,
     padding: isize,
-    /// Positions of the layer's input.
+    /// Number of positions of the layer's input.
     pub(super) input: usize,
 }
 
@@ -45,21 +45,21 @@ impl Axis {
         }
     }
 
-    /// The smallest interval of inputs that holds every input read by an interval of outputs.
+    /// The smallest interval that contains all inputs read by the interval `outputs`.
     pub(super) fn window(self, outputs: Interval) -> Interval {
         if outputs.len == 0 {
             return Interval::EMPTY;
         }
         let (s, p, k) = (self.stride, self.padding, self.kernel as isize);
         let (start, last) = match self.kind {
-            // Rounded up and down, also where negative.
+            // The divisions round up and down, also for negative numbers.
             LayerKind::Deconv => (-(k - 1 - p - outputs.start).div_euclid(s), (outputs.end() - 1 + p).div_euclid(s)),
             LayerKind::Conv => (s * outputs.start - p, s * (outputs.end() - 1) - p + k - 1),
         };
         if last < start { Interval::EMPTY } else { Interval { start, len: (last - start + 1) as usize } }
     }
 
-    /// The tap that joins an output and an input.
+    /// The tap that connects an output and an input; `None` if there is none.
     pub(super) fn tap(self, output: isize, input: isize) -> Option<usize> {
         let tap = match self.kind {
             LayerKind::Deconv => output + self.padding - self.stride * input,
@@ -68,7 +68,7 @@ impl Axis {
         usize::try_from(tap).ok().filter(|&tap| tap < self.kernel)
     }
 
-    /// Taps that may reach an output, in order; the same for every output of a residue class.
+    /// Taps that can reach an output, in order; they are the same for all outputs of a residue class.
     pub(super) fn taps(self, output: usize) -> Vec<usize> {
         let reaches = |tap: &usize| match self.kind {
             LayerKind::Deconv => (output as isize + self.padding - *tap as isize).rem_euclid(self.stride) == 0,
@@ -77,7 +77,7 @@ impl Axis {
         (0..self.kernel).filter(reaches).collect()
     }
 
-    /// The input that one of [`Self::taps`] joins to an output, if it is on the map.
+    /// The input that one of [`Self::taps`] connects to an output; `None` if it is off the map.
     pub(super) fn source(self, output: usize, tap: usize) -> Option<usize> {
         let (u, k) = (output as isize, tap as isize);
         let q = match self.kind {
@@ -87,7 +87,7 @@ impl Axis {
         usize::try_from(q).ok().filter(|&q| q < self.input)
     }
 
-    /// How far the inputs move when an output moves by `shift`, a multiple of the modulus, at the same tap.
+    /// Shift of the inputs when an output moves by `shift`, a multiple of the modulus, with the tap fixed.
     pub(super) fn input_shift(self, shift: isize) -> isize {
         match self.kind {
             LayerKind::Deconv => shift / self.stride,
@@ -95,8 +95,7 @@ impl Axis {
         }
     }
 
-    /// How an input window lies against the window of outputs that reads it: equal offsets and lengths mean equal
-    /// taps.
+    /// Relative position of an input window and the output window that reads it: equal offsets and lengths mean equal taps.
     pub(super) fn offset(self, outputs: Interval, inputs: Interval) -> isize {
         match self.kind {
             _ if inputs.len == 0 => 0,
@@ -105,7 +104,8 @@ impl Axis {
         }
     }
 
-    /// Outputs of a window, counted from its start, that read one input, with the tap of the first.
+    /// The outputs of a window that read one input, with the tap of the first; outputs are counted from the start of the
+    /// window.
     pub(super) fn readers(self, outputs: Interval, input: isize) -> Option<Readers> {
         let tap = |j: usize| self.tap(outputs.start + j as isize, input);
         let start = (0..outputs.len).find(|&j| tap(j).is_some())?;
@@ -122,29 +122,29 @@ impl Axis {
     }
 }
 
-/// Neighbouring outputs that read one input.
+/// Neighbouring outputs that read the same input.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Readers {
     pub(super) start: usize,
     pub(super) len: usize,
-    /// Tap of the first.
+    /// Tap of the first output.
     pub(super) tap: usize,
     step: isize,
 }
 
 impl Readers {
-    /// Tap of reader `i`.
+    /// Tap of output number `i`.
     pub(super) fn tap_of(self, i: usize) -> usize {
         (self.tap as isize + i as isize * self.step) as usize
     }
 }
 
-/// Cones along one axis of a chain, of every position of the last map.
+/// Cones along one axis of a chain, for every position of the last map.
 #[derive(Debug, Clone)]
 pub(super) struct AxisCones {
     /// `[position][level]`.
     pub(super) windows: Vec<Vec<Interval>>,
-    /// Class of each position: equal classes have cones of equal shape and, below the last layer, equal taps.
+    /// Class of each position: cones of the same class have the same shape and, below the last layer, the same taps.
     pub(super) class: Vec<usize>,
 }
 
@@ -159,7 +159,7 @@ impl AxisCones {
             for (level, layer) in layers.iter().enumerate().rev() {
                 let axis = Axis::new(layer, axis);
                 cone[level] = axis.window(cone[level + 1]);
-                // Taps of the last layer are looked up pixel by pixel, so they need not agree.
+                // Taps of the last layer are looked up for each pixel, so they may differ within a class.
                 let top = level + 1 == layers.len();
                 key.push((cone[level].len, if top { 0 } else { axis.offset(cone[level + 1], cone[level]) }));
             }

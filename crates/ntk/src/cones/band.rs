@@ -1,4 +1,4 @@
-//! Patch Gram matrices of positions a fixed shift apart, for all pairs of samples.
+//! Patch Gram matrices of pairs of positions with a fixed shift, for all pairs of samples.
 
 use std::ops::Range;
 
@@ -19,15 +19,15 @@ pub(super) struct Band<T> {
 }
 
 impl<T> Band<T> {
-    /// The samples' block `[N1, N2]` at `u`.
+    /// The matrix `[N1, N2]` over samples at `u`.
     pub(super) fn at(&self, [y, x]: [usize; 2]) -> &[T] {
         let row = (y - self.rectangle[0].start) * self.rectangle[1].len() + x - self.rectangle[1].start;
         &self.values[row * self.pairs..(row + 1) * self.pairs]
     }
 }
 
-/// The bands that the windows of a level need: shifts inside a window, in which the level's layer shares weights. Of
-/// opposite shifts only one if `half`.
+/// The bands that the windows of a level need: shifts within a window between positions that share weights. If `half` is
+/// true, only one of two opposite shifts is included.
 pub(super) fn shifts(plan: &Plan, level: usize, half: bool) -> Vec<[isize; 2]> {
     let modulus = plan.layers()[level - 1].modulus();
     let mut size = [0, 0];
@@ -43,7 +43,7 @@ pub(super) fn shifts(plan: &Plan, level: usize, half: bool) -> Vec<[isize; 2]> {
     all.filter(|&shift| !half || shift >= [0, 0]).collect()
 }
 
-/// The smallest rectangle of a level that holds the windows of all outputs.
+/// The smallest rectangle of a level that contains the windows of all outputs.
 pub(super) fn rectangle(plan: &Plan, level: usize) -> [Range<usize>; 2] {
     let mut hull: Option<[Range<usize>; 2]> = None;
     for rank in 0..plan.len() {
@@ -59,10 +59,10 @@ pub(super) fn rectangle(plan: &Plan, level: usize) -> [Range<usize>; 2] {
     hull.unwrap_or([0..0, 0..0])
 }
 
-/// One band of a layer, between the samples of two chains that share it.
+/// One band of a layer, between the samples of two chains with the same weights.
 ///
-/// `Gamma[u, u + d] = scale[u] scale[u + d] sum_k <a_n[q], a_n'[q + e]>`, `q` the input that tap `k` joins to `u` and
-/// `e` the inputs' shift: products of activations `e` apart, added over the taps.
+/// `Gamma[u, u + d] = scale[u] scale[u + d] sum_k <a_n[q], a_n'[q + e]>`, where `q` is the input that tap `k` connects to
+/// `u` and `e` is the corresponding shift of the inputs. Products of activations at distance `e` are summed over the taps.
 pub(super) fn band<T: Real>(
     layers: [&Layer<'_, T>; 2],
     samples: [usize; 2],

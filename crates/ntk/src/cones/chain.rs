@@ -1,4 +1,4 @@
-//! A chain of layers with the numbers of a batch of samples.
+//! A chain of layers with its weights and the activations of a batch.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -10,23 +10,23 @@ use super::real::Real;
 /// A layer `h = scale[u] (W * a)[u] + bias_scale b` with the activations of `N` samples.
 #[derive(Debug, Clone)]
 pub struct Layer<'a, T: Clone> {
-    /// Shape.
+    /// Shape of the layer.
     pub geometry: Geometry,
     /// `[k_h k_w c_big, c_small]`, row `(ky k_w + kx) c_big + c`; `c_big` counts the output channels of a transposed
     /// convolution and the input channels of a convolution.
     pub weights: &'a [T],
-    /// `[h_out w_out]`: factor of the weights' part at each output position.
+    /// `[h_out w_out]`: factor of the weight term at each output position.
     pub scale: Vec<T>,
     /// Factor `beta` of the bias.
     pub bias_scale: f64,
-    /// `[N, h_in, w_in, c_in]`: what the layer reads.
+    /// `[N, h_in, w_in, c_in]`: input of the layer.
     pub activations: Cow<'a, [T]>,
-    /// `[N, h_out, w_out, c_out]`: derivative of the pointwise functions between this layer and the next one, or the
-    /// network's output; `None` where there are none.
+    /// `[N, h_out, w_out, c_out]`: derivative of the pointwise functions after this layer, up to the next layer or the
+    /// output of the network; `None` if there are none.
     pub derivative: Option<Cow<'a, [T]>>,
 }
 
-/// Layers from the input side to the output side, for a batch.
+/// Layers from the input side to the output side, with data of a batch.
 #[derive(Debug, Clone)]
 pub struct Chain<'a, T: Clone> {
     samples: usize,
@@ -34,22 +34,22 @@ pub struct Chain<'a, T: Clone> {
     derivative: Option<Cow<'a, [T]>>,
 }
 
-/// Why layers do not make a chain.
+/// The error for layers that do not form a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainError {
-    /// There is no sample.
+    /// The batch is empty.
     NoSample,
-    /// The shapes do not fit each other.
+    /// The shapes do not match.
     Geometry(GeometryError),
     /// A slice of a layer (or of the chain's input, for layer 0's `derivative`) has the wrong length.
     Length {
-        /// Which layer.
+        /// Index of the layer.
         layer: usize,
-        /// Which of its slices.
+        /// Name of the slice.
         what: &'static str,
-        /// The length it must have.
+        /// The required length.
         expected: usize,
-        /// The length it has.
+        /// The actual length.
         found: usize,
     },
 }
@@ -69,12 +69,12 @@ impl fmt::Display for ChainError {
 impl Error for ChainError {}
 
 impl<'a, T: Real> Chain<'a, T> {
-    /// Puts layers together and checks every length. `derivative` is `[N, h, w, c]` at the chain's input: the
-    /// pointwise derivatives between whatever lies below and the first layer.
+    /// Builds a chain and checks every length. `derivative` is `[N, h, w, c]` at the input of the chain: the derivative of
+    /// the pointwise functions between the layers below and the first layer.
     ///
     /// # Errors
     ///
-    /// If there is no sample, shapes do not follow each other or a slice has the wrong length.
+    /// If there is no sample, if the shapes of consecutive layers differ, or if a slice has the wrong length.
     pub fn new(
         samples: usize,
         layers: Vec<Layer<'a, T>>,
@@ -114,7 +114,7 @@ impl<'a, T: Real> Chain<'a, T> {
         &self.layers
     }
 
-    /// Derivative that multiplies cotangents at a level.
+    /// The derivative by which cotangents are multiplied at a level.
     pub(super) fn derivative(&self, level: usize) -> Option<&[T]> {
         match level.checked_sub(1) {
             None => self.derivative.as_deref(),

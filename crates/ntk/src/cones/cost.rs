@@ -1,32 +1,32 @@
-//! What a kernel costs, from shapes alone.
+//! The cost of a kernel, computed from shapes alone.
 
 use super::band::{rectangle, shifts};
 use super::full::contraction;
 use super::plan::{Piece, Plan};
 use super::pull::readers;
 
-/// Multiply-adds and memory of a kernel, counted without running it.
+/// Multiply-adds and memory of a kernel, counted without computing it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
     /// Multiply-adds of pulling cotangents back.
     pub pull: f64,
     /// Multiply-adds of all contractions.
     pub contract: f64,
-    /// Products of a few numbers each, which cost a call more than their multiply-adds.
+    /// Number of small products, for which the overhead of a call exceeds the multiply-adds.
     pub calls: f64,
-    /// Bytes needed at a time, about, without the kernel and what the chains hold.
+    /// Peak memory in bytes (approximate), without the kernel and the data of the chains.
     pub bytes: f64,
 }
 
 impl Cost {
-    /// All multiply-adds.
+    /// The sum of all multiply-adds.
     pub fn total(&self) -> f64 {
         self.pull + self.contract
     }
 }
 
-/// Cost of [`traced`](super::traced) and [`diagonal`](super::diagonal) for `samples` on each side, or of one batch
-/// with itself; `size` is the bytes of a number.
+/// Cost of [`traced`](super::traced) and [`diagonal`](super::diagonal), for `samples` on each side or for one batch with
+/// itself. `size` is the number of bytes of a floating-point number.
 pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize) -> Cost {
     let sides = if symmetric { samples[0] } else { samples[0] + samples[1] } as f64;
     let pairs = (samples[0] * samples[1]) as f64;
@@ -36,7 +36,7 @@ pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize)
         let area = (hull[0].len() * hull[1].len()) as f64;
         let count = shifts(plan, level, symmetric).len() as f64;
         let [sy, sx] = plan.layers()[level - 1].modulus();
-        // Products of activations lie on the input, which is finer or coarser by the strides.
+        // Products of activations are computed on the input map, which is finer or coarser than the output by the stride.
         contract += count * area / (sy * sx) as f64 * c as f64 * pairs;
         bands += count * area * pairs;
         calls += count * area;
@@ -57,14 +57,14 @@ pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize)
         let [h, w] = piece.size(0);
         contract += outputs * (h * w * plan.map(0)[2]) as f64 * pairs;
     }
-    // A piece is held by each thread.
+    // Each thread holds one piece.
     let bytes = (bands + 2.0 * largest * rayon::current_num_threads() as f64) * size as f64;
     Cost { pull: pull_cost(plan, samples[0].max(samples[1]), 0) * sides, contract, calls, bytes }
 }
 
-/// Cost of [`Cotangents`](super::Cotangents) and [`full`](fn@super::full) between two selections, or of one with
-/// itself if `second` is `None`; `size` is the bytes of a number. `below`: whether cotangents are carried to the chain's
-/// input, for what lies below it.
+/// Cost of [`Cotangents`](super::Cotangents) and [`full`](fn@super::full) between two selections, or of one selection with
+/// itself if `second` is `None`. `size` is the number of bytes of a floating-point number. `below` says whether cotangents
+/// are pulled back to the input of the chain, for the layers below it.
 pub fn full_cost(first: &Plan, second: Option<&Plan>, samples: [usize; 2], size: usize, below: bool) -> Cost {
     let sides = [first, second.unwrap_or(first)];
     let distinct = if second.is_some() { 2 } else { 1 };
@@ -75,12 +75,12 @@ pub fn full_cost(first: &Plan, second: Option<&Plan>, samples: [usize; 2], size:
         held += (0..plan.len()).map(|rank| numbers(plan, rank, lowest)).sum::<f64>() * n as f64;
     }
     let (multiply_adds, numbers) = contraction(sides, below);
-    // Of one batch with itself: half of the blocks and half of those on the diagonal.
+    // For one batch with itself, only half of the blocks and half of each diagonal block are computed.
     let pairs = (samples[0] * samples[1]) as f64 * if second.is_some() { 1.0 } else { 0.5 };
     Cost { pull, contract: multiply_adds * pairs, calls: 0.0, bytes: (held + numbers) * size as f64 }
 }
 
-/// Multiply-adds of pulling back all outputs of one sample, of a batch of `samples`, to level `lowest`.
+/// Multiply-adds of pulling all outputs back to level `lowest`, for each sample of a batch of `samples`.
 fn pull_cost(plan: &Plan, samples: usize, lowest: usize) -> f64 {
     plan.pieces(samples).into_iter().map(|piece| piece_cost(piece, lowest)).sum()
 }
@@ -99,7 +99,7 @@ fn piece_cost(piece: Piece<'_>, lowest: usize) -> f64 {
     cost
 }
 
-/// Numbers of the windows of one output and sample, from level `lowest` to the one below the last.
+/// Number of values in the windows of one output and sample, from level `lowest` to the level below the last.
 fn numbers(plan: &Plan, rank: usize, lowest: usize) -> f64 {
     let levels = lowest..plan.layers().len();
     levels

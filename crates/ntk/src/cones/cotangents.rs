@@ -1,4 +1,4 @@
-//! Cotangents of all cones of a plan.
+//! Cotangents on all cones of a plan.
 
 use std::ops::Range;
 
@@ -10,23 +10,23 @@ use super::pull::{Windows, pull};
 use super::real::Real;
 use super::weights::PullWeights;
 
-/// Cotangents of all selected outputs of a batch, each on its cone.
+/// Cotangents of all selected outputs of a batch, each on its own cone.
 pub struct Cotangents<'a, T: Clone> {
     plan: &'a Plan,
     chain: &'a Chain<'a, T>,
     pieces: Vec<Windows<T>>,
-    /// Piece and place in it, by rank.
+    /// For each rank, the index of its piece and its index in the piece.
     places: Vec<(usize, usize)>,
 }
 
 impl<'a, T: Real> Cotangents<'a, T> {
-    /// Pulls all outputs of a plan back to the chain's input.
+    /// Pulls all outputs of a plan back to the input of the chain.
     pub fn new(plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
         Self::down_to(0, plan, chain)
     }
 
-    /// Pulls them back to the first layer's output: all that [`full`](fn@super::full) needs without an
-    /// [`InputTerm`](super::InputTerm). They cannot be scattered.
+    /// Pulls the outputs back only to the output of the first layer, which is sufficient for [`full`](fn@super::full)
+    /// without an [`InputTerm`](super::InputTerm). These cotangents cannot be scattered.
     pub fn of_layers(plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
         Self::down_to(1, plan, chain)
     }
@@ -62,8 +62,8 @@ impl<'a, T: Real> Cotangents<'a, T> {
         &self.pieces[piece].levels[level][(local * self.chain.samples() + sample) * len..][..len]
     }
 
-    /// Visits the window of one output and sample on the map: the visitor gets a row, its first column and the
-    /// cotangents `[columns, c]` there.
+    /// Visits the rows of the window of one output and sample that lie on the map. The visitor receives a row, its first
+    /// column and the cotangents `[columns, c]` of that row.
     pub(super) fn for_each_row(
         &self,
         level: usize,
@@ -83,7 +83,7 @@ impl<'a, T: Real> Cotangents<'a, T> {
         }
     }
 
-    /// Cotangents at the chain's input as whole maps: `[N, outputs, h, w, c]` for a range of the selected outputs.
+    /// Cotangents at the input of the chain as whole maps: `[N, outputs, h, w, c]` for a range of the selected outputs.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! Matrix products of row-major matrices that lie in slices, each on the calling thread.
+//! Products of row-major matrices in slices; each product runs on the calling thread.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -6,10 +6,10 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::real::Real;
 
-/// Products with fewer entries than this are plain dot products: a call of the general routine costs more.
+/// Products with fewer entries than this are computed as dot products, because a call of the general routine costs more.
 const SMALL: usize = 9;
 
-/// Lanes of a dot product: independent partial sums that the compiler keeps in vector registers.
+/// Number of partial sums of a dot product, which the compiler keeps in vector registers.
 const LANES: usize = 16;
 
 /// A row-major matrix in a slice: entry `(i, j)` at `i * stride + j`.
@@ -35,7 +35,7 @@ impl<'a, T> Matrix<'a, T> {
         self.rows == 0 || self.columns == 0
     }
 
-    /// The transpose as a column-major view.
+    /// The transpose, as a column-major view.
     fn transposed(self) -> MatRef<'a, T> {
         MatRef::from_column_major_slice_with_stride(self.data, self.columns, self.rows, self.stride)
     }
@@ -54,8 +54,8 @@ pub(super) fn product<T: Real>(c: &mut [T], accumulate: bool, a: Matrix<'_, T>, 
     matmul(c, accum(accumulate), b.transposed(), a.transposed(), T::of(1.0), Par::Seq);
 }
 
-/// `c = a b^T`, or `c += a b^T`; `c` is row-major `[a.rows, b.rows]` without gaps. Faster if `a` has more rows than
-/// `b`, since `b` is the one that is copied first.
+/// `c = a b^T`, or `c += a b^T`; `c` is row-major `[a.rows, b.rows]` without gaps. It is faster if `a` has more rows than
+/// `b`, because `b` is copied first.
 pub(super) fn product_transposed<T: Real>(c: &mut [T], accumulate: bool, a: Matrix<'_, T>, b: Matrix<'_, T>) {
     debug_assert_eq!(a.columns, b.columns);
     if a.rows == 0 || b.rows == 0 {
@@ -77,7 +77,8 @@ pub(super) fn product_transposed<T: Real>(c: &mut [T], accumulate: bool, a: Matr
     matmul(c, accum(accumulate), b.transposed().transpose(), a.transposed(), T::of(1.0), Par::Seq);
 }
 
-/// A loop that is compiled for each kind of vectors; [`run`](Loop::run) must be inlined, and what it calls.
+/// A loop that is compiled for each vector instruction set. [`run`](Loop::run), and the functions that it calls, must be
+/// inlined.
 pub(super) trait Loop {
     fn run<S: Simd>(self, simd: S);
 }
@@ -93,13 +94,14 @@ impl<L: Loop> WithSimd for Compiled<L> {
     }
 }
 
-/// Runs a loop with the vectors of this machine. Products are fused with sums only where a loop says so, so it gives the
-/// same bytes on every machine. (A closure would do, but nothing makes the compiler inline a long one.)
+/// Runs a loop with the vector instructions of this machine. Multiplications and additions are fused only where the loop
+/// asks for it, so the result has the same bytes on every machine. (A closure cannot replace the trait: the compiler does
+/// not always inline a long closure.)
 pub(super) fn simd(work: impl Loop) {
     Arch::new().dispatch(Compiled(work));
 }
 
-/// `y += factor x`, by itself.
+/// The loop `y += factor x`.
 pub(super) struct Axpy<'v, T> {
     pub(super) y: &'v mut [T],
     pub(super) factor: T,
@@ -113,7 +115,7 @@ impl<T: Real> Loop for Axpy<'_, T> {
     }
 }
 
-/// `y += factor x`.
+/// Computes `y += factor x`.
 #[inline(always)]
 pub(super) fn axpy<T: Real>(y: &mut [T], factor: T, x: &[T]) {
     for (y, &x) in y.iter_mut().zip(x) {

@@ -1,4 +1,4 @@
-//! Shapes of layers, and what makes a chain of them consistent.
+//! Shapes of layers, and the check that consecutive layers match.
 
 use std::error::Error;
 use std::fmt;
@@ -12,10 +12,10 @@ pub enum LayerKind {
     Conv,
 }
 
-/// Shape of a layer. Output padding is whatever makes `output` larger than the windows reach.
+/// Shape of a layer. Output padding is the part of `output` that the windows do not reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
-    /// Which way the layer goes.
+    /// Direction of the layer.
     pub kind: LayerKind,
     /// Rows and columns of the kernel.
     pub kernel: [usize; 2],
@@ -35,7 +35,7 @@ impl Geometry {
         self.kernel[0] * self.kernel[1] * self.input[2] * self.output[2]
     }
 
-    /// Positions of the output whose difference is no multiple of this share no weight.
+    /// Two output positions share weights only if their difference is a multiple of this number, on each axis.
     pub(super) fn modulus(&self) -> [usize; 2] {
         match self.kind {
             LayerKind::Deconv => self.stride,
@@ -44,14 +44,14 @@ impl Geometry {
     }
 }
 
-/// Why shapes do not make a chain.
+/// The error for shapes that do not form a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GeometryError {
-    /// There is no layer.
+    /// The list of layers is empty.
     Empty,
     /// A size or a stride of this layer is zero.
     Zero(usize),
-    /// The output of this layer is not the input of the next.
+    /// The output shape of this layer is not the input shape of the next.
     Mismatch(usize),
     /// This selected output is outside the last map.
     Output(usize),
@@ -70,7 +70,7 @@ impl fmt::Display for GeometryError {
 
 impl Error for GeometryError {}
 
-/// Checks that layers follow each other.
+/// Checks that the shapes of consecutive layers match.
 pub(super) fn check(layers: &[Geometry]) -> Result<(), GeometryError> {
     if layers.is_empty() {
         return Err(GeometryError::Empty);

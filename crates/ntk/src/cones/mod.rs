@@ -1,24 +1,23 @@
-//! Cones: the empirical tangent kernel of a network whose outputs are pixels.
+//! The empirical tangent kernel of networks whose outputs are pixels, computed on cones.
 //!
-//! A pixel of a chain of (transposed) convolutions depends on a small window of every map before it, its cone. The
-//! cotangent of that pixel lives on the cone alone, so cotangents are pulled back window by window, in batches of
-//! pixels whose cones have the same shape. The kernel of a layer is then a sum over the two windows of a pair of
-//! outputs,
+//! A pixel at the end of a chain of (transposed) convolutions depends on a small window of every earlier map: its cone. The
+//! cotangent of the pixel is zero outside the cone, so cotangents are pulled back window by window, in batches of pixels
+//! whose cones have the same shape. The kernel of a layer is then a sum over the two windows of a pair of outputs,
 //!
 //! ```text
 //! Theta[r, r'] = sum_{u in W(r), u' in W(r')} (Gamma[u, u'] + beta^2) <delta_r[u], delta_r'[u']>,
 //! ```
 //!
-//! where `Gamma` is the Gram matrix of the patches that the layer reads: weight gradients are never formed.
+//! where `Gamma` is the Gram matrix of the patches that the layer reads. Weight gradients are never formed.
 //!
-//! * [`Plan`]: the cones of a selection of outputs, from shapes alone.
+//! * [`Plan`]: the cones of a selection of outputs, computed from shapes alone.
 //! * [`Chain`]: weights, activations and derivatives of a batch.
-//! * [`traced`], [`diagonal`]: kernels of samples, summed over outputs or per output.
-//! * [`full`](fn@full): the kernel of all pairs of sample and output.
-//! * [`Cotangents`]: cotangents of all cones, kept for [`full`](fn@full) and for the layers before the chain.
+//! * [`traced`], [`diagonal`]: kernels between samples, summed over outputs or for each output.
+//! * [`full`](fn@full): the kernel of all pairs (sample, output).
+//! * [`Cotangents`]: cotangents on all cones, stored for [`full`](fn@full) and for the layers below the chain.
 //!
-//! Level 0 is the input of the chain and level `l` the output of its layer `l - 1`; `delta` at a level is the
-//! gradient by the map of that level. Maps are channels-last.
+//! Level 0 is the input of the chain, and level `l` is the output of its layer `l - 1`. `delta` at a level is the gradient
+//! in the map of that level. Maps are channels last.
 
 #![allow(
     clippy::inline_always,

@@ -1,33 +1,33 @@
-//! Products with panels: matrices whose columns lie side by side, a few vectors of them at a time.
+//! Products with panels: row-major matrices whose width is a few vector registers.
 
 use pulp::Simd;
 
 use super::gemm::Loop;
 use super::real::Real;
 
-/// Rows of the other matrix that are worked on together.
+/// Number of rows of the other matrix that are processed together.
 pub(super) const GROUP: usize = 6;
 
-/// Vectors that are worked on together: with a group of rows they need fifteen of sixteen registers. (With four rows and
-/// three vectors a sum or two would live in memory, at less than half the speed.)
+/// Number of vectors that are processed together. With a group of rows they need fifteen of sixteen registers. (With four
+/// rows and three vectors, one or two sums would be in memory, at less than half the speed.)
 pub(super) const VECTORS: usize = 2;
 
-/// A group of rows at one term of the sum.
+/// The entries of a group of rows for one term of the sum.
 pub(super) type Group<T> = [T; GROUP];
 
-/// `sums[g][i] += sum_k rows[g][k][i] panel[k]` for all groups `g`; a panel is a multiple of [`VECTORS`] wide.
+/// `sums[g][i] += sum_k rows[g][k][i] panel[k]` for all groups `g`; the width of a panel is a multiple of [`VECTORS`].
 pub(super) struct PanelProduct<'v, T, const P: usize> {
     pub(super) sums: &'v mut [[[T; P]; GROUP]],
-    /// `[groups, terms]`, from the first term of the first group on.
+    /// `[groups, terms]`, starting with the first term of the first group.
     pub(super) rows: &'v [Group<T>],
-    /// From a group to the next.
+    /// Distance from one group to the next.
     pub(super) stride: usize,
     /// `[terms]`
     pub(super) panel: &'v [[T; P]],
 }
 
 impl<T: Real, const P: usize> Loop for PanelProduct<'_, T, P> {
-    /// Loops over numbers: what iterators call is not always inlined, and then nothing stays in registers.
+    /// Index loops instead of iterators: iterator calls are not always inlined, and then values do not stay in registers.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "see above")]
     fn run<S: Simd>(self, simd: S) {

@@ -1,4 +1,4 @@
-//! Patches that a layer reads, and their Gram matrices.
+//! The patches that a layer reads, and their Gram matrices.
 
 use rayon::prelude::*;
 
@@ -9,18 +9,18 @@ use super::geometry::Geometry;
 use super::plan::Plan;
 use super::real::Real;
 
-/// Positions of a layer's output that some cone holds, by residue class: only positions of one class share weights.
+/// Output positions of a layer that lie in some cone, by residue class. Only positions of the same class share weights.
 pub(super) struct Positions {
-    /// By class, in the order of the map.
+    /// Positions of each class, in the order of the map.
     classes: Vec<Vec<[usize; 2]>>,
     modulus: [usize; 2],
-    /// Place in its class of each position of the map; meaningless for positions that no cone holds.
+    /// Index of each position of the map in its class; undefined for positions outside all cones.
     index: Vec<usize>,
     width: usize,
 }
 
 impl Positions {
-    /// Positions at a level in the windows of any output.
+    /// Positions at a level in the window of any output.
     pub(super) fn new(plan: &Plan, level: usize) -> Self {
         let [h, w, _] = plan.map(level);
         let mut held = vec![false; h * w];
@@ -45,12 +45,12 @@ impl Positions {
         self.modulus
     }
 
-    /// By class.
+    /// The positions of each class.
     pub(super) fn classes(&self) -> &[Vec<[usize; 2]>] {
         &self.classes
     }
 
-    /// Place of a position in its class; meaningless for a position that no cone holds.
+    /// Index of a position in its class; undefined for a position outside all cones.
     pub(super) fn index(&self, [y, x]: [usize; 2]) -> usize {
         self.index[y * self.width + x]
     }
@@ -60,7 +60,7 @@ impl Positions {
         y % self.modulus[0] * self.modulus[1] + x % self.modulus[1]
     }
 
-    /// Whether some cone holds a position.
+    /// Whether a position lies in some cone.
     pub(super) fn is_held(&self, place: [usize; 2]) -> bool {
         self.classes[self.class(place)].get(self.index(place)) == Some(&place)
     }
@@ -77,8 +77,8 @@ pub(super) fn patch_len(geometry: &Geometry, modulus: [usize; 2], class: usize) 
     vertical.len() * horizontal.len() * geometry.input[2]
 }
 
-/// `scale[u] a[q_k(u)]` of one sample, for the positions `u` of a residue class and all taps `k` that reach it:
-/// `[positions, taps c_in]`, zero where the input is off the map.
+/// `scale[u] a[q_k(u)]` of one sample, for the positions `u` of a residue class and all taps `k` that can reach them:
+/// `[positions, taps c_in]`, zero if the input is off the map.
 pub(super) fn patches<T: Real>(layer: &Layer<'_, T>, positions: &Positions, class: usize, sample: usize) -> Vec<T> {
     let geometry = &layer.geometry;
     let axes = [Axis::new(geometry, 0), Axis::new(geometry, 1)];
@@ -101,7 +101,7 @@ pub(super) fn patches<T: Real>(layer: &Layer<'_, T>, positions: &Positions, clas
     patches
 }
 
-/// By residue class: `Gamma[u, u']` between all positions of two samples, one of each side.
+/// For each residue class, `Gamma[u, u']` between all positions of two samples, one from each side.
 pub(super) fn gram<T: Real>(
     layers: [&Layer<'_, T>; 2],
     positions: [&Positions; 2],

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::axis::{AxisCones, Interval};
 use super::geometry::{self, Geometry, GeometryError};
 
-/// Rows (samples times outputs) that are pulled back together: enough for large products, few enough for the cache.
+/// Number of rows (samples times outputs) that are pulled back together: enough for large products, few enough for the
+/// cache.
 const PIECE_ROWS: usize = 1024;
 
 /// One output of the last map.
@@ -19,23 +20,22 @@ pub struct Output {
     pub channel: usize,
 }
 
-/// The cones of a selection of outputs, from shapes alone.
+/// The cones of a selection of outputs, computed from shapes alone.
 ///
-/// Inside, outputs are counted in the order of their positions, by their rank; kernels are in the order of the
-/// selection.
+/// Internally, outputs are numbered by rank, in the order of their positions. Kernels are in the order of the selection.
 #[derive(Debug, Clone)]
 pub struct Plan {
     layers: Vec<Geometry>,
-    /// By rank.
+    /// Outputs in the order of ranks.
     outputs: Vec<Output>,
-    /// Index in the selection, by rank.
+    /// For each rank, the index in the selection.
     order: Vec<usize>,
     cones: [AxisCones; 2],
-    /// Ranks of the outputs whose cones have one shape.
+    /// Ranks of the outputs, grouped by the shape of their cones.
     classes: Vec<Vec<usize>>,
 }
 
-/// Outputs of one class that are pulled back together, by rank.
+/// Outputs of one class that are pulled back together, as ranks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece<'p> {
     pub(super) plan: &'p Plan,
@@ -43,11 +43,11 @@ pub(super) struct Piece<'p> {
 }
 
 impl Plan {
-    /// Plans the cones of `outputs`, in any order.
+    /// Plans the cones of `outputs`, which may be in any order.
     ///
     /// # Errors
     ///
-    /// If the layers do not follow each other or an output is outside the last map.
+    /// If consecutive layers do not match, or if an output is outside the last map.
     pub fn new(layers: &[Geometry], outputs: &[Output]) -> Result<Self, GeometryError> {
         geometry::check(layers)?;
         let [h, w, c] = layers[layers.len() - 1].output;
@@ -68,11 +68,11 @@ impl Plan {
         Ok(Self { layers: layers.to_vec(), outputs, order, cones, classes })
     }
 
-    /// Plans the cones of the whole last map, in the order of its memory: `(y, x, channel)`.
+    /// Plans the cones of all outputs of the last map, in memory order: `(y, x, channel)`.
     ///
     /// # Errors
     ///
-    /// If the layers do not follow each other.
+    /// If consecutive layers do not match.
     pub fn whole(layers: &[Geometry]) -> Result<Self, GeometryError> {
         let [h, w, c] = layers.last().ok_or(GeometryError::Empty)?.output;
         let pixel = |i: usize| Output { y: i / (w * c), x: i / c % w, channel: i % c };
@@ -94,12 +94,12 @@ impl Plan {
         &self.layers
     }
 
-    /// Outputs by rank.
+    /// Outputs in the order of ranks.
     pub(super) fn outputs(&self) -> &[Output] {
         &self.outputs
     }
 
-    /// Index in the selection of each rank.
+    /// For each rank, the index in the selection.
     pub(super) fn order(&self) -> &[usize] {
         &self.order
     }
@@ -109,19 +109,19 @@ impl Plan {
         self.layers.get(level).map_or_else(|| self.layers[level - 1].output, |layer| layer.input)
     }
 
-    /// The window of an output at a level, vertical and horizontal.
+    /// The window of an output at a level, on both axes.
     pub(super) fn window(&self, level: usize, rank: usize) -> [Interval; 2] {
         let Output { y, x, .. } = self.outputs[rank];
         [self.cones[0].windows[y][level], self.cones[1].windows[x][level]]
     }
 
-    /// The window of an output at a level, cut off at the border of the map.
+    /// The window of an output at a level, restricted to the map.
     pub(super) fn clipped(&self, level: usize, rank: usize) -> [Range<usize>; 2] {
         let ([y, x], [h, w, _]) = (self.window(level, rank), self.map(level));
         [y.clip(h), x.clip(w)]
     }
 
-    /// Where position `(j, i)` of an output's window at a level lies, if it is on the map.
+    /// Map position of entry `(j, i)` of an output's window at a level; `None` if it is off the map.
     pub(super) fn place(&self, level: usize, rank: usize, j: usize, i: usize) -> Option<[usize; 2]> {
         let ([y, x], [h, w, _]) = (self.window(level, rank), self.map(level));
         let on = |interval: Interval, j: usize, size: usize| {
@@ -130,7 +130,7 @@ impl Plan {
         Some([on(y, j, h)?, on(x, i, w)?])
     }
 
-    /// Classes in pieces of a bounded number of rows.
+    /// The classes, divided into pieces with a bounded number of rows.
     pub(super) fn pieces(&self, samples: usize) -> Vec<Piece<'_>> {
         let outputs = (PIECE_ROWS / samples.max(1)).max(1);
         self.classes.iter().flat_map(|class| class.chunks(outputs)).map(|ranks| Piece { plan: self, ranks }).collect()
@@ -138,7 +138,7 @@ impl Plan {
 }
 
 impl Piece<'_> {
-    /// Where position `(j, i)` of an output's window at a level lies, if it is on the map.
+    /// Map position of entry `(j, i)` of an output's window at a level; `None` if it is off the map.
     pub(super) fn place(&self, level: usize, rank: usize, j: usize, i: usize) -> Option<[usize; 2]> {
         self.plan.place(level, rank, j, i)
     }

@@ -1,4 +1,4 @@
-//! Cotangents of one piece, pulled back from its outputs to the chain's input.
+//! Pulls the cotangents of one piece back from its outputs to the input of the chain.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,13 @@ use super::plan::Piece;
 use super::real::Real;
 use super::weights::PullWeights;
 
-/// Cotangents of a piece: for each level below the last `[outputs, N, window rows, window columns, c]`, zero off the
+/// Cotangents of a piece: for each level below the last, `[outputs, N, window rows, window columns, c]`, with zeros off the
 /// map.
 pub(super) struct Windows<T> {
     pub(super) levels: Vec<Vec<T>>,
 }
 
-/// Pulls all samples of a piece back to level `lowest`; those below it stay empty.
+/// Pulls all samples of a piece back to level `lowest`; levels below it stay empty.
 pub(super) fn pull<T: Real>(
     chain: &Chain<'_, T>,
     weights: &[PullWeights<'_, T>],
@@ -33,7 +33,7 @@ pub(super) fn pull<T: Real>(
     Windows { levels }
 }
 
-/// Through the last layer, where the cotangent of an output is a single number: a look-up of weights.
+/// Pulls back through the last layer. The cotangent of an output is a single number there, so the result is copied weights.
 fn pull_unit<T: Real>(chain: &Chain<'_, T>, weights: &PullWeights<'_, T>, piece: Piece<'_>) -> Vec<T> {
     let level = chain.layers().len() - 1;
     let layer = &chain.layers()[level];
@@ -60,8 +60,9 @@ fn pull_unit<T: Real>(chain: &Chain<'_, T>, weights: &PullWeights<'_, T>, piece:
     windows
 }
 
-/// Through layer `level`, from the windows above it: for every position of the window one product of the window's part
-/// that reads it with the weights of the taps in between, for the outputs that have the position on the map.
+/// Pulls back from level `level + 1` to `level`. For every position of the window there is one product: the part of the
+/// upper window that reads the position, times the weights of the taps in between. It includes the outputs for which the
+/// position is on the map.
 fn pull_layer<T: Real>(
     chain: &Chain<'_, T>,
     weights: &PullWeights<'_, T>,
@@ -84,7 +85,7 @@ fn pull_layer<T: Real>(
                 .collect();
             let (Some(first), Some(last)) = (places.first(), places.last()) else { continue };
             let (count, part) = (places.len() * samples, columns.len * co);
-            // The windows that read the position, in place if they are neighbours.
+            // The upper windows that read the position; they are used in place if they are contiguous.
             let view = if last.0 - first.0 + 1 == places.len() {
                 let start = first.0 * samples * above_len + (rows.start * above_w + columns.start) * co;
                 Matrix { data: &above[start..], rows: count, columns: part, stride: above_len }
@@ -117,8 +118,8 @@ fn pull_layer<T: Real>(
     windows
 }
 
-/// Windows and a factor whose product is the cotangents times the layer's scale: a factor alone where the scale is
-/// uniform.
+/// Windows and a factor whose product is the cotangents times the scale of the layer. If the scale is uniform, the windows
+/// are unchanged and the factor is the scale.
 fn scaled<'w, T: Real>(chain: &Chain<'_, T>, piece: Piece<'_>, level: usize, above: &'w [T]) -> (Cow<'w, [T]>, T) {
     let layer = &chain.layers()[level];
     if layer.scale.iter().all(|&scale| scale == layer.scale[0]) {
@@ -128,7 +129,7 @@ fn scaled<'w, T: Real>(chain: &Chain<'_, T>, piece: Piece<'_>, level: usize, abo
     let mut scaled = above.to_vec();
     for (position, values) in scaled.chunks_mut(c).enumerate() {
         let rank = piece.ranks[position / (h * w) / chain.samples()];
-        // Cotangents off the map are zero without a scale.
+        // Cotangents off the map are zero, so they need no scale.
         if let Some([y, x]) = piece.place(level + 1, rank, position / w % h, position % w) {
             for value in values {
                 *value *= layer.scale[y * map_w + x];
@@ -138,7 +139,7 @@ fn scaled<'w, T: Real>(chain: &Chain<'_, T>, piece: Piece<'_>, level: usize, abo
     (Cow::Owned(scaled), T::of(1.0))
 }
 
-/// Which part of the window above reads position `(j, i)` of the window of `level`; the same for all outputs of a
+/// The part of the upper window that reads position `(j, i)` of the window of `level`; it is the same for all outputs of a
 /// piece.
 pub(super) fn readers(piece: Piece<'_>, level: usize, j: usize, i: usize) -> Option<[Readers; 2]> {
     let (outputs, inputs) = (piece.plan.window(level + 1, piece.ranks[0]), piece.plan.window(level, piece.ranks[0]));
@@ -158,7 +159,7 @@ fn derivative_at<'c, T: Real>(
     chain.derivative(level).map(|values| &values[((sample * h + y) * w + x) * c..][..c])
 }
 
-/// `to = factor values derivative`.
+/// Computes `to = factor values derivative`.
 fn write<T: Real>(to: &mut [T], values: &[T], factor: T, derivative: Option<&[T]>) {
     match derivative {
         Some(derivative) => {

@@ -1,4 +1,4 @@
-//! The number types of the kernels.
+//! The floating-point types of the kernels.
 
 use std::ops::{Add, AddAssign, Mul, MulAssign};
 
@@ -11,7 +11,7 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// `f32` or `f64`.
+/// A floating-point type: `f32` or `f64`.
 pub trait Real:
     RealField
     + Copy
@@ -25,10 +25,10 @@ pub trait Real:
     + sealed::Sealed
     + 'static
 {
-    /// The nearest value to a double.
+    /// Rounds an `f64` to this type.
     fn of(value: f64) -> Self;
 
-    /// The value as a double, exact.
+    /// Converts to `f64` exactly.
     fn double(self) -> f64;
 
     /// A vector of these numbers.
@@ -39,7 +39,7 @@ pub trait Real:
     #[doc(hidden)]
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
 
-    /// `a b + c`, rounded once.
+    /// `a b + c` with a single rounding.
     #[doc(hidden)]
     fn fused<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
 
@@ -47,11 +47,11 @@ pub trait Real:
     #[doc(hidden)]
     fn sum<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
 
-    /// Numbers as whole vectors.
+    /// A slice of numbers as a slice of whole vectors.
     #[doc(hidden)]
     fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
 
-    /// Numbers as whole vectors that can be changed.
+    /// A mutable slice of numbers as a slice of whole vectors.
     #[doc(hidden)]
     fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Vector<S>];
 }

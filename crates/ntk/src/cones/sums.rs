@@ -1,4 +1,4 @@
-//! Kernels of samples: summed over the outputs, or for each output by itself.
+//! Kernels between samples: summed over the outputs, or for each output separately.
 
 use rayon::prelude::*;
 
@@ -10,14 +10,15 @@ use super::pull::{Windows, pull};
 use super::real::Real;
 use super::weights::PullWeights;
 
-/// Parts of a kernel of samples: each `[N1, N2]` if traced, `[N1, N2, O]` if diagonal.
+/// Parts of a kernel between samples: each is `[N1, N2]` if traced, `[N1, N2, O]` if diagonal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sums {
-    /// By the weights of each layer.
+    /// Part of the weights of each layer.
     pub weights: Vec<Vec<f64>>,
-    /// By the biases of each layer.
+    /// Part of the biases of each layer.
     pub bias: Vec<Vec<f64>>,
-    /// `sum_q <delta_r[q], delta_r'[q]>` at the chain's input: the kernel by what lies below, up to its own factors.
+    /// `sum_q <delta_r[q], delta_r'[q]>` at the input of the chain: the kernel of the layers below, without their own
+    /// factors.
     pub input: Vec<f64>,
 }
 
@@ -26,7 +27,7 @@ impl Sums {
         Self { weights: vec![vec![0.0; len]; layers], bias: vec![vec![0.0; len]; layers], input: vec![0.0; len] }
     }
 
-    /// Kernel by all weights and biases of the chain (without `input`).
+    /// The sum of the parts of all weights and biases of the chain (without `input`).
     pub fn total(&self) -> Vec<f64> {
         let mut total = vec![0.0; self.input.len()];
         for part in self.weights.iter().chain(&self.bias) {
@@ -42,13 +43,13 @@ impl Sums {
     }
 }
 
-/// `Theta[n, n'] = sum_o Theta[(n, o), (n', o)]` over the outputs of a plan, of one batch or between two that share
-/// weights.
+/// `Theta[n, n'] = sum_o Theta[(n, o), (n', o)]` over the outputs of a plan, for one batch or between two batches with the
+/// same weights.
 pub fn traced<T: Real>(plan: &Plan, first: &Chain<'_, T>, second: Option<&Chain<'_, T>>) -> Sums {
     let job = Job::new(plan, first, second, false);
     let pairs = job.pairs();
     let mut sums = Sums::zeros(plan.layers().len(), pairs);
-    // In the order of the pieces, so that the sum does not depend on threads.
+    // Summed in the order of the pieces, so that the result does not depend on the threads.
     for mut piece in job.pieces().into_iter().map(|(_, sums)| sums) {
         for (sum, part) in sums.parts_mut().zip(piece.parts_mut()) {
             for (sum, &part) in sum.iter_mut().zip(part.iter()) {
@@ -59,7 +60,7 @@ pub fn traced<T: Real>(plan: &Plan, first: &Chain<'_, T>, second: Option<&Chain<
     sums
 }
 
-/// `Theta[n, n', o] = Theta[(n, o), (n', o)]` for each output of a plan, in the order of its selection.
+/// `Theta[n, n', o] = Theta[(n, o), (n', o)]` for each output of a plan, in the order of the selection.
 pub fn diagonal<T: Real>(plan: &Plan, first: &Chain<'_, T>, second: Option<&Chain<'_, T>>) -> Sums {
     let job = Job::new(plan, first, second, true);
     let pairs = job.pairs();
@@ -76,15 +77,15 @@ pub fn diagonal<T: Real>(plan: &Plan, first: &Chain<'_, T>, second: Option<&Chai
     sums
 }
 
-/// What the pieces share.
+/// Data shared by the pieces.
 struct Job<'a, T: Clone> {
     plan: &'a Plan,
     chains: [&'a Chain<'a, T>; 2],
     symmetric: bool,
-    /// Whether outputs are kept apart.
+    /// Whether outputs are kept separate.
     apart: bool,
     weights: Vec<PullWeights<'a, T>>,
-    /// For the output of each layer.
+    /// Bands of each layer.
     bands: Vec<Vec<Band<T>>>,
 }
 
@@ -129,17 +130,17 @@ impl<'a, T: Real> Job<'a, T> {
         sums
     }
 
-    /// The block of an output's pairs.
+    /// The part of `sums` for one output of a piece.
     fn block<'s>(&self, sums: &'s mut [f64], local: usize) -> &'s mut [f64] {
         let at = if self.apart { local * self.pairs() } else { 0 };
         &mut sums[at..at + self.pairs()]
     }
 
-    /// The last layer, where a cotangent is one number.
+    /// Adds the part of the last layer, where a cotangent is a single number.
     fn unit(&self, piece: Piece<'_>, sums: &mut Sums) {
         let last = self.plan.layers().len() - 1;
         let bias = self.chains[0].layers()[last].bias_square();
-        // The window of the last level is one position, so its only shift is none.
+        // The window of the last level is a single position, so its only shift is zero.
         let [band] = &self.bands[last][..] else { unreachable!("a window of one position has one shift") };
         for (local, &rank) in piece.ranks.iter().enumerate() {
             let output = self.plan.outputs()[rank];
@@ -159,7 +160,7 @@ impl<'a, T: Real> Job<'a, T> {
         }
     }
 
-    /// `sum_{j, d} Gamma_d[u + j] <delta[j], delta'[j + d]>` over the window.
+    /// Adds `sum_{j, d} Gamma_d[u + j] <delta[j], delta'[j + d]>` over the window.
     fn hidden_weights(&self, piece: Piece<'_>, level: usize, windows: [&Windows<T>; 2], sums: &mut [f64]) {
         let ([h, w], c) = (piece.size(level), self.plan.map(level)[2]);
         let mut dots = vec![T::default(); self.pairs()];
@@ -185,7 +186,7 @@ impl<'a, T: Real> Job<'a, T> {
         }
     }
 
-    /// Adds `gamma dots`, and its transpose if `mirrored`.
+    /// Adds `gamma dots`, and its transpose too if `mirrored` is true.
     fn add(&self, block: &mut [f64], gamma: &[T], dots: &[T], mirrored: bool) {
         let n2 = self.chains[1].samples();
         for (pair, (gamma, dot)) in gamma.iter().zip(dots).enumerate() {
@@ -197,7 +198,7 @@ impl<'a, T: Real> Job<'a, T> {
         }
     }
 
-    /// `beta^2 <sum_j delta[j], sum_j delta'[j]>`.
+    /// Adds `beta^2 <sum_j delta[j], sum_j delta'[j]>`.
     fn hidden_bias(&self, piece: Piece<'_>, level: usize, windows: [&Windows<T>; 2], sums: &mut [f64]) {
         let ([h, w], c) = (piece.size(level), self.plan.map(level)[2]);
         let square = self.chains[0].layers()[level - 1].bias_square();
@@ -218,7 +219,7 @@ impl<'a, T: Real> Job<'a, T> {
         }
     }
 
-    /// `sum_q <delta[q], delta'[q]>` at the chain's input.
+    /// Adds `sum_q <delta[q], delta'[q]>` at the input of the chain.
     fn input(&self, piece: Piece<'_>, windows: [&Windows<T>; 2], sums: &mut [f64]) {
         let ([h, w], c) = (piece.size(0), self.plan.map(0)[2]);
         let len = h * w * c;
@@ -236,7 +237,7 @@ impl<'a, T: Real> Job<'a, T> {
     }
 }
 
-/// Sums of windows `[positions, c]` over their positions: `[windows, c]`.
+/// Windows `[positions, c]` summed over their positions: `[windows, c]`.
 fn totals<T: Real>(windows: &[T], positions: usize, channels: usize) -> Vec<T> {
     let mut totals = vec![T::default(); windows.len() / positions];
     for (total, window) in totals.chunks_mut(channels).zip(windows.chunks(positions * channels)) {

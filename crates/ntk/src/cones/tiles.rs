@@ -1,4 +1,4 @@
-//! Tiles: neighbouring outputs whose windows are joined, so that a product has more than a few rows.
+//! Tiles: groups of neighbouring outputs with a joined window, so that a matrix product has more than a few rows.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::axis::Interval;
 use super::panel::GROUP;
 use super::plan::Plan;
 
-/// Sides of tiles that are tried.
+/// Side lengths of tiles that are tried.
 const SIDES: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 
 /// Outputs whose windows at a level are joined to one rectangle of the map.
@@ -18,23 +18,23 @@ pub(super) struct Tile {
 }
 
 impl Tile {
-    /// Positions of the joined window.
+    /// Number of positions of the joined window.
     pub(super) fn area(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
 }
 
-/// Tiles side by side.
+/// Tiles in one row of tiles.
 #[derive(Debug, Clone)]
 pub(super) struct TileRow {
     pub(super) rows: Range<usize>,
     pub(super) tiles: Vec<Tile>,
 }
 
-/// Tiles of a level, from the first row of the map on.
+/// The tiles of a level, from the top row of the map.
 ///
-/// Every tile size and offset is tried, outputs with equal windows are merged, and the cheapest tiling is kept. `cost` is that
-/// of one position, by the number of outputs.
+/// Every tile size and offset is tried, outputs with equal windows are merged, and the cheapest tiling is kept. `cost(n)` is
+/// the cost of one position with n outputs.
 pub(super) fn tile_rows(plan: &Plan, level: usize, cost: impl Fn(usize) -> f64) -> Vec<TileRow> {
     let [vertical, horizontal] = [candidates(plan, level, 0), candidates(plan, level, 1)];
     let channels = plan.map(plan.layers().len())[2];
@@ -68,27 +68,27 @@ fn tile_row(tiles: Vec<Tile>) -> Option<TileRow> {
     Some(TileRow { rows: start..end, tiles })
 }
 
-/// Time of a product with so many rows in a tile, in products of two numbers for each entry of the other side: rows are
-/// worked on in groups, and the rest is reading and adding up.
+/// Time of a product with `rows` rows in a tile, per entry of the other side, in multiply-adds. Rows are processed in
+/// groups; the constant is for reading and summing.
 pub(super) fn product_cost(rows: usize) -> f64 {
     2.0 + (rows.div_ceil(GROUP) * GROUP) as f64
 }
 
 /// One way to group the positions of the last map along an axis.
 struct Groups {
-    /// By position.
+    /// Group of each position.
     group: Vec<usize>,
-    /// Of all groups.
+    /// All groups, equal ones counted together.
     joined: Vec<Joined>,
 }
 
-/// Groups that are alike: few kinds, however many there are.
+/// Groups with the same size; there are few kinds even if there are many groups.
 struct Joined {
-    /// How many.
+    /// Number of such groups.
     count: usize,
-    /// Selected positions.
+    /// Number of selected positions in a group.
     members: usize,
-    /// Width of their joined windows.
+    /// Width of the joined window.
     width: usize,
 }
 
@@ -110,7 +110,8 @@ fn candidates(plan: &Plan, level: usize, axis: usize) -> Vec<Groups> {
     sides.chain([equal(&selected, size)]).map(|group| joined(&selected, size, group)).collect()
 }
 
-/// Neighbours whose windows hold the same positions of the map; what is not selected goes with what is before it.
+/// Groups neighbours whose windows contain the same positions of the map. A position that is not selected joins the group
+/// before it.
 fn equal(selected: &[Option<Interval>], size: usize) -> Vec<usize> {
     let (mut groups, mut group, mut last) = (Vec::with_capacity(selected.len()), 0, None);
     for window in selected {

@@ -1,4 +1,4 @@
-//! Weights in the order in which cotangents are pulled back.
+//! Weights in the order in which the pullback reads them.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::chain::Layer;
 use super::geometry::LayerKind;
 use super::real::Real;
 
-/// `[k_h][slot][c_out][c_in]`: the slots are the horizontal taps, ordered so that the outputs that read one input use
+/// `[k_h][slot][c_out][c_in]`. Slots are the horizontal taps, ordered so that the outputs that read the same input use
 /// neighbouring slots. A row of a window is then one product with consecutive rows of this matrix.
 pub(super) struct PullWeights<'a, T: Clone> {
     matrix: Cow<'a, [T]>,
@@ -23,7 +23,7 @@ impl<'a, T: Real> PullWeights<'a, T> {
         if layer.geometry.kind == LayerKind::Deconv {
             return Self { matrix: Cow::Borrowed(layer.weights), slots: (0..kw).collect(), rows: co, columns: ci };
         }
-        // The next output reads the same input with a tap that is smaller by the stride.
+        // The next output reads the same input with the tap that is smaller by the stride.
         let stride = layer.geometry.stride[1];
         let mut taps: Vec<usize> = (0..kw).collect();
         taps.sort_by_key(|&tap| (tap % stride, kw - tap));
@@ -46,7 +46,7 @@ impl<'a, T: Real> PullWeights<'a, T> {
         Self { matrix: Cow::Owned(matrix), slots, rows: co, columns: ci }
     }
 
-    /// The rows of `taps` neighbouring slots from that of tap `(ky, kx)` on: `[taps c_out, c_in]`.
+    /// The rows of `taps` neighbouring slots, starting with that of tap `(ky, kx)`: `[taps c_out, c_in]`.
     pub(super) fn rows(&self, ky: usize, kx: usize, taps: usize) -> &[T] {
         let block = self.rows * self.columns;
         &self.matrix[(ky * self.slots.len() + self.slots[kx]) * block..][..taps * block]

@@ -1,4 +1,4 @@
-//! What tiles take: bytes, multiply-adds, time, counted from shapes.
+//! The cost of tiles (bytes, multiply-adds, time), counted from shapes.
 
 use fintan_config::{Layer, Node, Parameters};
 use fintan_net::ConvTail;
@@ -12,31 +12,31 @@ use crate::pixels::{has_place, have_cones, plan_of};
 use crate::problem::{Problem, Tile};
 use crate::products;
 
-/// Bytes of the program itself (24 MB were seen), of what its libraries set up, and of a kernel's picture.
+/// Bytes of the program (24 MB were measured), of memory that its libraries allocate, and of a picture of the kernel.
 const PROGRAM: f64 = 56e6;
 
-/// Bytes of a thread: what it touches of its stack, and what the allocator sets aside for it.
+/// Bytes of a thread: the used part of its stack, and memory that the allocator reserves for it.
 const THREAD: f64 = 2e6;
 
-/// Bytes that a process holds for each that is used: freed ones lie between those in use (a tenth was seen).
+/// Bytes that a process holds for each byte in use. The allocator keeps freed blocks between used ones (10 % were measured).
 const SCATTERED: f64 = 1.2;
 
-// Times are in multiply-adds of a large matrix product, and were measured with two threads (benches/RESULTS.md): which of
-// two ways is faster depends on their orders of magnitude only.
+// Times are in multiply-adds of a large matrix product, measured with two threads (benches/RESULTS.md). Only their orders of
+// magnitude decide which of two methods is faster.
 
-/// Time to write a number that is not multiplied: a copy, a cotangent.
+/// Time to write a value without a product, for instance a copy or a cotangent.
 const WRITE: f64 = 30.0;
 
 /// Time of a multiply-add on cones.
 const ON_CONES: f64 = 2.0;
 
-/// Time of a call for a product of a few numbers.
+/// Time to call a product of a few values.
 const CALL: f64 = 2500.0;
 
-/// Time to begin a tile and to put it on the disk.
+/// Time to start a tile and to write it to the disk.
 const TILE: f64 = 1e8;
 
-/// What a tile takes, or all of them.
+/// Cost of a tile, or of all tiles.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cost {
     bytes: f64,
@@ -45,27 +45,27 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Multiply-adds in large products.
+    /// Adds multiply-adds in large products.
     fn multiply(&mut self, operations: f64) {
         self.operations += operations;
         self.time += operations;
     }
 
-    /// Numbers that are written.
+    /// Adds values that are written.
     fn write(&mut self, numbers: f64) {
         self.time += WRITE * numbers;
     }
 }
 
-/// What the cost of a tile depends on.
+/// The properties of a tile on which its cost depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Extent {
     samples: [usize; 2],
-    /// Of the side with more.
+    /// Number of outputs, the larger of both sides.
     outputs: usize,
-    /// Sides of different samples.
+    /// Whether the sides have different samples.
     apart: bool,
-    /// Sides of different samples or outputs: each has cotangents of its own.
+    /// Whether the sides have different samples or outputs, so that each side has its own cotangents.
     distinct: bool,
 }
 
@@ -80,7 +80,7 @@ impl Extent {
         }
     }
 
-    /// The costliest tile of a size.
+    /// The most expensive tile of a size.
     fn largest(size: TileSize<usize>, problem: &Problem) -> Self {
         let (n, symmetric) = (problem.samples(), problem.is_symmetric());
         let apart = !symmetric || size.samples < n[0];
@@ -90,16 +90,17 @@ impl Extent {
     }
 }
 
-/// Where the convolutions that can be on cones are to be found. Shapes do not depend on the samples, so one is enough.
+/// The problem with one sample, to find the convolutions that can use cones. Shapes do not depend on the samples.
 fn one_sample(problem: &Problem) -> Option<Problem> {
     have_cones(problem).then(|| problem.among(&[0..1, 0..1]))
 }
 
-/// Bytes that whole maps may take in place of cones: larger ones are bound by memory, and slower than counted.
+/// Largest size in bytes of whole maps that may replace cones. Larger maps are limited by memory bandwidth and slower than
+/// counted.
 const MAPS: f64 = 256e6;
 
-/// How many of the last convolutions are best followed on cones. All of them, unless cones grow to cover
-/// their maps: then they are many small products where whole maps are a few large ones.
+/// The best number of last convolutions on cones. It is all of them, unless cones grow until they cover their maps; then
+/// they are many small products, and whole maps are a few large ones.
 pub(crate) fn convolutions_on_cones(problem: &Problem) -> usize {
     let Some(one) = one_sample(problem) else { return 0 };
     let tail = |most: usize| one.network().conv_tail(one.tape(0), most);
@@ -107,7 +108,7 @@ pub(crate) fn convolutions_on_cones(problem: &Problem) -> usize {
     let samples = problem.samples();
     let size = TileSize { samples: samples[0].max(samples[1]), outputs: problem.outputs().len() };
     let cost = |layers: usize| Counter::with(problem, tail(layers)).structured(Extent::largest(size, problem));
-    // Of equals the most: cones take less memory.
+    // If several are equally fast, the largest number is taken, because cones need less memory.
     let costs = (0..=all).rev().map(|layers| (layers, cost(layers)));
     let costs = costs.filter(|(layers, cost)| *layers == all || cost.bytes <= MAPS);
     costs.min_by(|a, b| a.1.time.total_cmp(&b.1.time)).map_or(0, |(layers, _)| layers)
@@ -116,15 +117,15 @@ pub(crate) fn convolutions_on_cones(problem: &Problem) -> usize {
 /// Extra Krylov vectors, `[minimum, usual]`, that the eigensolver needs before it converges.
 const SPARE: [usize; 2] = [16, 64];
 
-/// How many samples at a time products with the kernel of a problem take, and how many pairs of vectors fit beside, if
-/// `count` eigenpairs of it are wanted in at most `memory` bytes.
+/// Number of samples in one pass of products with the kernel, and number of pairs of vectors that also fit, if `count`
+/// eigenpairs are needed with at most `memory` bytes.
 ///
-/// The batch is whole where that leaves half of the memory, and enough, to vectors.
+/// The whole batch is one pass if at least half of the memory, and enough of it, remains for vectors.
 pub(crate) fn of_products(problem: &Problem, count: usize, memory: f64) -> Result<(usize, usize), PlanError> {
     let counter = Counter::with(problem, None);
     let (n, rows) = (problem.samples()[0], (problem.samples()[0] * problem.outputs().len()) as f64);
     let count = count.min(n * problem.outputs().len());
-    // A vector and its product; of the pairs found so far and before, vectors, products and pictures.
+    // `pair`: a vector and its product. `found`: vectors, products and images of the current and the previous eigenpairs.
     let (pair, found) = (2.0 * 8.0 * rows, (4.0 * count as f64 + 4.0) * 8.0 * rows);
     let free = memory - counter.base() - found;
     let least = (count + SPARE[0]).min(n * problem.outputs().len());
@@ -139,13 +140,13 @@ pub(crate) fn of_products(problem: &Problem, count: usize, memory: f64) -> Resul
     Ok((samples, vectors as usize))
 }
 
-/// Counts from shapes.
+/// Counts the cost of tiles from shapes.
 pub(super) struct Counter<'p> {
     problem: &'p Problem,
     nodes: Vec<&'p Node>,
-    /// What is on cones.
+    /// The convolutions on cones.
     tail: Option<ConvTail>,
-    /// Bytes of a number on the device.
+    /// Bytes of a value on the device.
     number: f64,
 }
 
@@ -160,24 +161,24 @@ impl<'p> Counter<'p> {
         Self { problem, nodes: problem.network().architecture().flat(), tail, number }
     }
 
-    /// The program, the network with its inputs and the kernel.
+    /// Bytes of the program, the network with its inputs, and the kernel.
     pub(super) fn held(&self) -> f64 {
-        // A coupled batch goes through the network once, for all tiles.
+        // A coupled batch passes through the network once, for all tiles.
         let tapes = if self.problem.is_coupled() { self.tapes(self.batch()) } else { 0.0 };
         self.base() + tapes + self.kernel()
     }
 
-    /// Bytes that so many samples take on their way forward and back, and of the parameters' tangents.
+    /// Bytes of a forward pass, a pullback and a pushforward of `samples` samples, with the tangents of the parameters.
     fn pass(&self, samples: usize) -> f64 {
         let widest = self.nodes.iter().map(|node| of_row(node)).fold(0.0, f64::max);
         let numbers = 3.0 * self.parameters() + 2.0 * samples as f64 * widest;
         self.tapes(samples) + SCATTERED * self.number * numbers
     }
 
-    /// The program and the network with its inputs.
+    /// Bytes of the program and of the network with its inputs.
     fn base(&self) -> f64 {
         let inputs: usize = self.problem.inputs().map(|x| x.dims().iter().product::<usize>()).sum();
-        // Inputs are written with the kernel: a copy in their own precision, and one in f64.
+        // Inputs are stored with the kernel: a copy in their own precision, and one in f64.
         let threads = rayon::current_num_threads() as f64 * (THREAD + products::kept_by_thread());
         PROGRAM + threads + self.number * self.parameters() + (2.0 * self.number + 8.0) * inputs as f64
     }
@@ -186,18 +187,18 @@ impl<'p> Counter<'p> {
         self.problem.network().architecture().parameter_count() as f64
     }
 
-    /// Samples of all batches.
+    /// Number of samples in all batches.
     fn batch(&self) -> usize {
         self.problem.inputs().map(|x| x.dims()[0]).sum()
     }
 
-    /// Bytes of the tapes of so many samples, with their inputs.
+    /// Bytes of the tapes of `samples` samples, including the inputs.
     fn tapes(&self, samples: usize) -> f64 {
         let maps: usize = self.nodes.iter().map(|node| node.input.len() + node.output.len()).sum();
         self.number * (samples * maps) as f64
     }
 
-    /// Samples of a tile that go through the network for it: none of a coupled batch.
+    /// Number of samples whose forward pass a tile needs; 0 for a coupled batch.
     fn passed(&self, Extent { samples: [n1, n2], apart, .. }: Extent) -> usize {
         match (self.problem.is_coupled(), apart) {
             (true, _) => 0,
@@ -206,7 +207,7 @@ impl<'p> Counter<'p> {
         }
     }
 
-    /// Bytes that tiles of a size need at most.
+    /// Largest number of bytes that tiles of a size need.
     pub(super) fn needs(&self, method: Method, size: TileSize<usize>) -> f64 {
         let problem = self.problem;
         let extent = Extent::largest(size, problem);
@@ -215,7 +216,7 @@ impl<'p> Counter<'p> {
         self.held() + SCATTERED * (self.tapes(self.passed(extent)) + block) + self.tile(method, extent).bytes
     }
 
-    /// Samples of tiles that are tried: all in 1, 2, 3, 4, 6, 8, 12, 16, .. pieces.
+    /// Numbers of samples per tile that are tried: all samples in 1, 2, 3, 4, 6, 8, 12, 16, .. pieces.
     fn sizes(&self, wanted: TileSize) -> Vec<usize> {
         let samples = self.problem.samples().into_iter().max().unwrap_or(1);
         let pieces = std::iter::successors(Some(1), |&n: &usize| Some(n + ((1 << n.ilog2()) / 2).max(1)));
@@ -225,7 +226,7 @@ impl<'p> Counter<'p> {
         sizes
     }
 
-    /// The fewest bytes with which there are tiles.
+    /// The smallest number of bytes for which a plan exists.
     pub(super) fn least(&self, method: Method, wanted: TileSize) -> f64 {
         let all = self.problem.outputs().len();
         let needs = self.sizes(wanted).into_iter().filter_map(|samples| {
@@ -238,7 +239,7 @@ impl<'p> Counter<'p> {
         needs.fold(f64::INFINITY, f64::min)
     }
 
-    /// The fastest tiles that fit, and what all of them take.
+    /// The size of the fastest tiles that fit, and the cost of all tiles.
     pub(super) fn fastest(&self, method: Method, memory: f64, wanted: TileSize) -> Option<(TileSize<usize>, Cost)> {
         let all = self.problem.outputs().len();
         let mut best: Option<(TileSize<usize>, Cost)> = None;
@@ -252,14 +253,14 @@ impl<'p> Counter<'p> {
                 best = Some((size, cost));
             }
             if size.outputs == wanted.outputs.unwrap_or(all) {
-                // Fewer samples repeat more, and gain nothing.
+                // Fewer samples would only repeat more work.
                 break;
             }
         }
         best
     }
 
-    /// All tiles of a size, forward passes included.
+    /// Cost of all tiles of a size, including forward passes.
     fn all(&self, method: Method, size: TileSize<usize>) -> Cost {
         let mut known: Vec<(Extent, Cost)> = Vec::new();
         let mut sum = Cost::default();
@@ -288,7 +289,7 @@ impl<'p> Counter<'p> {
     pub(super) fn kernel(&self) -> f64 {
         let problem = self.problem;
         let len: usize = problem.entries().shape(problem.samples(), problem.outputs().len()).iter().product();
-        // The sum of several parts is one more, the scaled kernel that goes with a symmetric traced one another.
+        // If there are several parts, their sum is one more array; a symmetric traced kernel also has its scaled version.
         let parts = problem.part_names().len();
         let scaled = problem.is_symmetric() && problem.entries() == Entries::Traced;
         let copies = if parts == 1 { 1 } else { parts + 1 } + usize::from(scaled);
@@ -314,12 +315,12 @@ impl<'p> Counter<'p> {
             .expect("three methods")
     }
 
-    /// A tile without its block and its forward pass.
+    /// Cost of a tile without its block and its forward pass.
     fn tile(&self, method: Method, extent: Extent) -> Cost {
         let problem = self.problem;
         let Extent { samples: [n1, n2], outputs, distinct, .. } = extent;
         let (t, parameters) = (outputs as f64, self.parameters());
-        // Cotangents of coupled samples span the batch.
+        // If samples are coupled, a cotangent spans the batch.
         let spans = |side: usize| if problem.is_coupled() { problem.side(side).x.dims()[0] as f64 } else { 1.0 };
         let mut cost = Cost::default();
         match method {
@@ -346,12 +347,12 @@ impl<'p> Counter<'p> {
         cost
     }
 
-    /// Whether a kernel in one tile is computed where it stays.
+    /// Whether a kernel in a single tile is computed directly in its final memory.
     fn has_place(&self, method: Method) -> bool {
         method == Method::Structured && self.tail.as_ref().is_some_and(|tail| has_place(self.problem, tail))
     }
 
-    /// Entries of a tile's block, for each part.
+    /// Number of entries of a tile's block, for each part.
     fn entries(&self, Extent { samples: [n1, n2], outputs, .. }: Extent) -> f64 {
         let t = outputs as f64;
         match self.problem.entries() {
@@ -374,7 +375,7 @@ impl<'p> Counter<'p> {
         let mut below: &[&Node] = &self.nodes;
         if let Some(tail) = &self.tail {
             let size = self.number as usize;
-            // Not the first ones: the cones of a corner are cut off.
+            // Outputs from the middle, because the cones of corner pixels are cut off at the border.
             let start = (problem.outputs().len() - outputs) / 2;
             let plan = plan_of(problem, tail, &(start..start + outputs));
             let carried = !matches!(tail.below, fintan_net::TailInput::Nothing);
@@ -382,7 +383,7 @@ impl<'p> Counter<'p> {
                 Entries::Full => cones::full_cost(&plan, distinct.then_some(&plan), [n1, n2], size, carried),
                 Entries::Traced | Entries::Diagonal => cones::sums_cost(&plan, [n1, n2], !distinct, size),
             };
-            // Parameters and tapes as the host's loops read them are copies.
+            // The host's loops read copies of the parameters and tapes.
             let copies = self.number * self.parameters() + self.tapes(if apart { n1 + n2 } else { n1 });
             cost.bytes += cones.bytes + copies;
             cost.operations += cones.total();
@@ -411,7 +412,7 @@ impl<'p> Counter<'p> {
                 dims[2] = i1.max(i2);
                 cost.multiply(contraction::cost(order, dims, k, distinct.then_some(g2)));
                 let cotangents = sides.map(|dims| dims.iter().product::<usize>() as f64);
-                // A copy for the host's loops, and those that products make.
+                // Copies for the host's loops, and copies that products make.
                 here += cotangents[0].max(cotangents[1]);
                 kept += cotangents[0];
                 let rows =
@@ -424,14 +425,14 @@ impl<'p> Counter<'p> {
                 };
                 here += products::packed(rows[0], rows[1], terms, self.number as usize) / self.number;
                 if order == Order::Weights {
-                    // The product, its copy in order, and a copy for the host.
+                    // The product, its reordered copy, and a copy for the host.
                     let rows = [b * g1 * i1, b * g2 * i2];
                     let width = contraction::slice(rows[0].max(rows[1]), k, c);
                     let both = if distinct { rows[0] + rows[1] } else { rows[0] };
                     here += 3.0 * (both * k * width) as f64;
                 }
                 if order == Order::Pushed {
-                    // What is pushed, with its copy, and the products of inputs.
+                    // The pushed cotangents, their copy, and the products of inputs.
                     here += 2.0 * (b * i1 * s2 * c) as f64 + 2.0 * (s1 * s2) as f64;
                 }
                 if matches!(node.layer, Layer::Conv(_)) {
@@ -443,13 +444,13 @@ impl<'p> Counter<'p> {
                     cost.multiply(walked * (node.weight_count() * node.weight_sites()) as f64);
                 }
             }
-            // The forward pass of so many samples has its patches too.
+            // The forward pass of these samples needs patches too.
             widest = widest.max(here).max(self.passed(extent) as f64 * patches(node));
         }
-        // The first side waits for the second.
+        // The first side is kept until the second has been computed.
         cost.bytes += SCATTERED * self.number * (widest + if distinct { kept } else { 0.0 });
         if !below.is_empty() {
-            // Of a layer: its products, in order, and those of its biases.
+            // For a layer: its products, their reordered copy, and the products of its biases.
             let entries = 3.0 * self.entries(extent);
             cost.bytes += 8.0 * entries;
             cost.write(entries * below.iter().filter(|node| node.index.is_some()).count() as f64);
@@ -457,7 +458,7 @@ impl<'p> Counter<'p> {
         cost
     }
 
-    /// `[b, groups, i, sites, C]` of a layer's weights on either side, K, and the order in which they are summed.
+    /// `[b, groups, i, sites, C]` of a layer's weights on each side, K, and the order of summation.
     fn order(&self, node: &Node, extent: Extent) -> ([[usize; 5]; 2], usize, Order) {
         let (sides, k) = ([self.dims(node, extent, 0), self.dims(node, extent, 1)], inputs(node));
         let mut dims = sides[0];
@@ -465,10 +466,10 @@ impl<'p> Counter<'p> {
         (sides, k, contraction::choose(dims, k, extent.distinct.then_some(sides[1][1])))
     }
 
-    /// `[b, groups, i, sites, C]` of a layer's weights, of one side.
+    /// `[b, groups, i, sites, C]` of a layer's weights on one side.
     fn dims(&self, node: &Node, extent: Extent, side: usize) -> [usize; 5] {
         let (n, t, batch) = (extent.samples[side], extent.outputs, self.problem.side(side).x.dims()[0]);
-        // What is one factor of the weights' cotangents: outputs, or, of a transposed convolution, patches of them.
+        // C: the outputs, or, for a transposed convolution, patches of the outputs.
         let (sites, c) = match node.parameters {
             Parameters::Linear { weights, sites, .. } => (sites, weights / inputs(node)),
             Parameters::Affine { count } => (1, count),
@@ -503,14 +504,14 @@ impl<'p> Counter<'p> {
     }
 }
 
-/// Numbers that a pullback through a layer holds at a time, a row and sample.
+/// Number of values that a pullback through a layer holds at a time, for each row and sample.
 fn of_row(node: &Node) -> f64 {
     let (input, output) = (node.input.len() as f64, node.output.len() as f64);
     if node.layer.properties().is_norm {
-        // Cotangents, times the scale, times x̂, and means taken out one after the other.
+        // Cotangents, their products with the scale and with x̂, and the steps that subtract means.
         return 6.0 * output;
     }
-    // Patches of cotangents, before they are added up or after they are taken out.
+    // Patches of cotangents, before they are summed or after they are extracted.
     input + 2.0 * output + patches(node)
 }
 
@@ -523,7 +524,7 @@ fn inputs(node: &Node) -> usize {
     }
 }
 
-/// Numbers of the patches of the larger map of a convolution.
+/// Number of values in the patches of the larger map of a convolution.
 fn patches(node: &Node) -> f64 {
     let small = if let Layer::Conv(conv) = &node.layer {
         conv.out

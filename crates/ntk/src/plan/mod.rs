@@ -1,4 +1,4 @@
-//! What a kernel will cost, and the tiles in which it fits into memory.
+//! Counts the cost of a kernel in advance, and divides it into tiles that fit into memory.
 
 mod counter;
 
@@ -12,29 +12,29 @@ use crate::kernel::{Entries, KernelShape};
 use crate::method::Method;
 use crate::problem::{Problem, Tile};
 
-/// How a kernel will be computed: method, tiles, memory, operations. Counted from shapes, before any of it is done.
+/// How a kernel will be computed: method, tiles, memory and operations, counted from shapes before the computation.
 ///
-/// Tiles are numbered; a kernel is put together from them in that order, whoever computed them. So a kernel's bytes depend
-/// on its plan, not on how the work was cut between processes or interrupted.
+/// Tiles are numbered, and the kernel is assembled in this order, whichever process computed a tile. So the bytes of a
+/// kernel depend on its plan, and not on the division of work between processes or on interruptions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The method.
     pub method: Method,
     /// The tiles.
     pub tiles: Vec<Tile>,
-    /// Samples and outputs a side of the largest tile.
+    /// Number of samples and outputs on each side of the largest tile.
     pub tile: TileSize<usize>,
-    /// Bytes held at most, the kernel and the program included.
+    /// Peak memory in bytes, including the kernel and the program.
     pub bytes: f64,
-    /// Bytes of it that stay when the kernel is there: the program, the network with its inputs and the kernel.
+    /// Bytes that remain in use after the kernel is complete: the program, the network with its inputs, and the kernel.
     pub held: f64,
-    /// Multiply-adds of all tiles, forward passes included.
+    /// Multiply-adds of all tiles, including forward passes.
     pub operations: f64,
-    /// A line for each layer with parameters.
+    /// One entry for each layer with parameters.
     pub layers: Vec<LayerPlan>,
 }
 
-/// Samples and outputs a side of a tile.
+/// Number of samples and outputs on each side of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TileSize<N = Option<usize>> {
     /// Samples.
@@ -43,10 +43,10 @@ pub struct TileSize<N = Option<usize>> {
     pub outputs: N,
 }
 
-/// How one layer's part is computed.
+/// How the part of one layer is computed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerPlan {
-    /// Index i of its parameters `{i}.weight`, `{i}.bias`.
+    /// Index i in its parameter names `{i}.weight` and `{i}.bias`.
     pub index: usize,
     /// `dense`, `conv`, ..
     pub layer: &'static str,
@@ -54,32 +54,32 @@ pub struct LayerPlan {
     pub order: &'static str,
 }
 
-/// Why there is no plan.
+/// The error for a kernel that cannot be planned.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanError {
-    /// Too little memory for the smallest tiles.
+    /// Not enough memory for the smallest tiles.
     #[error(
         "this kernel needs at least {needed} of memory ({kernel} for the kernel itself), but only {given} may be used; take \
          fewer samples or outputs, a traced kernel, or leave its parts out"
     )]
     Memory {
-        /// What one output a tile takes.
+        /// Bytes for tiles of one output.
         needed: Bytes,
-        /// What the kernel takes.
+        /// Bytes of the kernel.
         kernel: Bytes,
-        /// What was given.
+        /// Bytes that may be used.
         given: Bytes,
     },
-    /// Too little memory for eigenpairs of a kernel that is not formed.
+    /// Not enough memory for the eigenpairs of a kernel that is not formed.
     #[error(
         "{count} eigenpairs need at least {needed} of memory, but only {given} may be used; take fewer of them, or fewer samples or outputs"
     )]
     Eigenpairs {
-        /// How many.
+        /// Number of eigenpairs.
         count: usize,
-        /// What they take.
+        /// Bytes that they need.
         needed: Bytes,
-        /// What was given.
+        /// Bytes that may be used.
         given: Bytes,
     },
     /// A tile size out of range.
@@ -87,9 +87,9 @@ pub enum PlanError {
     TileSize {
         /// `samples` or `outputs`.
         of: &'static str,
-        /// How many there are.
+        /// The number in the kernel.
         all: usize,
-        /// How many were asked for.
+        /// The requested number.
         found: usize,
     },
 }
@@ -103,7 +103,7 @@ impl Plan {
 
     /// Plans `problem` for at most `memory` bytes.
     ///
-    /// `method`: none chooses the fastest, by its multiply-adds and the numbers it writes.
+    /// Without a `method`, the fastest one is chosen, from its multiply-adds and the values that it writes.
     ///
     /// # Errors
     /// [`PlanError::Memory`] if the smallest tiles do not fit.
@@ -111,10 +111,10 @@ impl Plan {
         Self::in_tiles(problem, method, memory, TileSize::default())
     }
 
-    /// A plan whose tiles have a given size; what is not given is chosen.
+    /// A plan whose tiles have a given size; sizes that are `None` are chosen.
     ///
-    /// Tiles repeat work: cotangents of a row are pulled back for each tile it is in. So a kernel that fits is one tile, and
-    /// of the sizes that fit the fastest is taken.
+    /// Tiles repeat work, because cotangents of a row are pulled back for each tile that contains the row. So a kernel that
+    /// fits into memory is one tile; otherwise the fastest size that fits is taken.
     ///
     /// # Errors
     /// [`PlanError::Memory`] if the tiles do not fit, [`PlanError::TileSize`].
@@ -150,7 +150,8 @@ impl Plan {
     }
 }
 
-/// The most of `all` that fit, in parts of nearly equal sizes; none if not even one does. What fits, fewer do too.
+/// The largest number that fits when `all` is divided into parts of nearly equal sizes; `None` if not even one fits. If a
+/// number fits, all smaller numbers must fit too.
 fn most(all: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
     if fits(all) {
         return Some(all);
@@ -166,16 +167,16 @@ fn most(all: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
     Some(all.div_ceil(all.div_ceil(low)))
 }
 
-/// More tiles than this are no plan: each is a file, and repeats the work of others.
+/// Largest number of tiles of a plan: each tile is a file, and repeats work of others.
 const MOST_TILES: usize = 100_000;
 
 impl KernelShape {
-    /// How many tiles of a size there are.
+    /// Number of tiles of a size.
     #[must_use]
     pub fn count(&self, size: TileSize<usize>) -> usize {
         let [first, second] = self.samples.map(|n| n.div_ceil(size.samples));
         let outputs = self.outputs.div_ceil(size.outputs);
-        // Sizes may come from a file; no plan has so many tiles.
+        // Sizes may come from a file and give enormous counts, so arithmetic saturates; no plan has so many tiles.
         let (times, half) = (usize::saturating_mul, |n: usize| n.saturating_mul(n.saturating_add(1)) / 2);
         let (pair, diagonal) =
             if self.entries == Entries::Full { (times(outputs, outputs), half(outputs)) } else { (outputs, outputs) };
@@ -186,8 +187,8 @@ impl KernelShape {
         }
     }
 
-    /// Samples and outputs of rows against those of columns; of a symmetric kernel those on and below the diagonal. Those of
-    /// equal samples come one after another.
+    /// Tiles of samples and outputs, rows against columns; for a symmetric kernel only the tiles on and below the diagonal.
+    /// Tiles with equal samples are consecutive.
     #[must_use]
     pub fn tiles(&self, size: TileSize<usize>) -> Vec<Tile> {
         let cuts = |all: usize, size: usize| -> Vec<Range<usize>> {

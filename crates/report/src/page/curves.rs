@@ -1,4 +1,4 @@
-//! What logs say, on common axes.
+//! The content of logs as curves on common axes.
 
 use fintan_artifact::{LogLine, SupervisedLine};
 use maud::{Markup, html};
@@ -8,10 +8,11 @@ use super::run::{Kind, Run};
 use super::{PageError, of};
 use crate::plot::{Axes, COLOURS, Curve, Mark, Stands, colour, curves_svg};
 
-/// A quantity of a line.
+/// Reads a quantity from a log line.
 type Get<L> = fn(&L) -> Option<f64>;
 
-/// A plot: title, whether it is logarithmic, and what it draws of each run, dashed what comes second.
+/// A plot: title, whether the scale is logarithmic, and the quantities that are drawn for each run; the second one is
+/// dashed.
 type Plot<'a, L> = (&'a str, bool, &'a [Get<L>]);
 
 const GAN: [Plot<LogLine>; 7] = [
@@ -37,7 +38,7 @@ pub(super) fn section(runs: &[Run]) -> Result<Markup, PageError> {
     Ok(html! { (gans) (tasks) })
 }
 
-/// Plots of several runs, runs of one group in one colour.
+/// Plots of several runs; runs of one group have the same colour.
 pub(super) fn plots<L>(
     runs: &[(&Run, &[L])],
     wanted: &[Plot<L>],
@@ -71,14 +72,14 @@ fn plain(title: &str, log_y: bool) -> Axes {
     Axes { title: title.into(), x: "step".into(), log_y, stands: Stands::OnPage, ..Axes::default() }
 }
 
-/// Names in their order, each once.
+/// The distinct names, in order of first appearance.
 fn groups<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut groups: Vec<&str> = all.collect();
     groups.dedup();
     groups
 }
 
-/// Which colour is whose. Colours are classes, since the page's policy allows no style beside its own.
+/// The legend of the colours. Colours are CSS classes, because the page's policy allows only its own style sheet.
 fn key(groups: &[&str]) -> Markup {
     html! {
         ul.key {
@@ -90,7 +91,7 @@ fn key(groups: &[&str]) -> Markup {
     }
 }
 
-/// The style of the key.
+/// The style of the legend.
 pub(super) fn style() -> String {
     (0..COLOURS.len()).fold(String::new(), |style, i| style + &format!(".c{i} {{ background: {}; }}\n", colour(i)))
 }

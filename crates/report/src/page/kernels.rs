@@ -1,4 +1,4 @@
-//! Kernels, predictions from them, and moments.
+//! Kernels, predictions from kernels, and moments.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -8,10 +8,10 @@ use super::markup::{markdown, text};
 use super::run::{Kind, Run, picture};
 use super::{PageError, of};
 
-/// Pictures of one run that are shown.
+/// Largest number of pictures shown for one run.
 const PICTURES: usize = 24;
 
-/// Kernels beside training as curves, and pictures of those that were computed apart.
+/// Curves of kernels measured during training, and pictures of kernels that were computed separately.
 pub(super) fn section(runs: &[Run]) -> Result<Markup, PageError> {
     let observed: Vec<_> =
         runs.iter().filter(|run| !run.kernels.is_empty()).map(|run| (run, &run.kernels[..])).collect();
@@ -31,13 +31,13 @@ pub(super) fn section(runs: &[Run]) -> Result<Markup, PageError> {
     Ok(html! { (curves) (pictures) })
 }
 
-/// Of the shares of a trace, those that are neither the constant image's nor what is left.
+/// The share of the trace in checkerboards: the sum without the first share (constant image) and the last (other patterns).
 fn checkerboards(line: &Value) -> Option<f64> {
     let shares = line["pixels"]["trace_shares"].as_array()?;
     Some(shares.get(1..shares.len().max(2) - 1)?.iter().filter_map(Value::as_f64).sum())
 }
 
-/// Every picture in a folder of each run.
+/// All pictures in a folder of each run.
 pub(super) fn pictures(runs: &[Run], folder: &str) -> Result<Markup, PageError> {
     let mut figures: Vec<Markup> = Vec::new();
     for run in runs {

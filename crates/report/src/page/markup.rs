@@ -1,13 +1,13 @@
-//! Pieces of HTML: text, tables, pictures inside the page.
+//! HTML elements: text, tables, and pictures embedded in the page.
 //!
-//! Markup is a type, and text enters it escaped: a name from a run directory cannot become a tag, wherever it stands.
-//! Markup that is taken as it is ([`as_it_is`]) is the page's own style and script alone.
+//! Markup is a type, and text is escaped when it becomes markup: a name from a run directory cannot become a tag anywhere.
+//! Only the page's own style and script are not escaped ([`as_it_is`]).
 
 use fintan_artifact::visible;
 use maud::{Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-/// Text, with every character of it visible.
+/// Text with every character visible.
 pub(super) fn text(text: impl AsRef<str>) -> Markup {
     html! { (visible(text.as_ref())) }
 }
@@ -17,12 +17,12 @@ pub(super) fn lines(text: &str) -> Markup {
     html! { pre { @for line in text.lines() { (visible(line)) "\n" } } }
 }
 
-/// Our own style or script, which the policy of the page knows.
+/// The page's own style or script, which its policy allows.
 pub(super) fn as_it_is(ours: &str) -> Markup {
     PreEscaped(ours.to_owned())
 }
 
-/// What the page may do: show pictures that lie in it, in this style, and run this one script.
+/// The content policy of the page: it may show embedded pictures, use this style, and run this one script.
 pub(super) fn policy(style: &str, script: &str) -> String {
     let hash = |text: &str| base64(&Sha256::digest(text.as_bytes()));
     format!(
@@ -32,7 +32,7 @@ pub(super) fn policy(style: &str, script: &str) -> String {
     )
 }
 
-/// Bytes in base 64 (RFC 4648).
+/// Encodes bytes in base 64 (RFC 4648).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -46,15 +46,15 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// A file that is shown as a picture: no browser runs scripts in one or loads what it names.
+/// A file that is shown as a picture; browsers run no scripts and load no links in it.
 pub(super) enum Picture {
     Png(Vec<u8>),
-    /// A drawing.
+    /// A vector drawing.
     Svg(String),
 }
 
 impl Picture {
-    /// The picture that `bytes` hold, told by how they begin.
+    /// The picture in `bytes`, recognised by its first bytes; `None` for other files.
     pub(super) fn of(bytes: Vec<u8>) -> Option<Self> {
         if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
             return Some(Self::Png(bytes));
@@ -70,14 +70,14 @@ impl Picture {
         }
     }
 
-    /// The picture as an address.
+    /// The picture as a data URL.
     pub(super) fn address(&self) -> String {
         match self {
             Self::Png(bytes) => format!("data:image/png;base64,{}", base64(bytes)),
             Self::Svg(drawing) => {
                 let mut address = String::from("data:image/svg+xml,");
                 for &byte in drawing.trim_end().as_bytes() {
-                    // Letters stay letters, so that a page can be searched.
+                    // Letters are not encoded, so that the page can be searched.
                     if byte.is_ascii_alphanumeric() || b" -_.,:;/=".contains(&byte) {
                         address.push(byte.into());
                     } else {
@@ -92,17 +92,17 @@ impl Picture {
         }
     }
 
-    /// The picture inside the page; dark pages invert drawings.
+    /// The picture embedded in the page; dark mode inverts drawings.
     pub(super) fn html(&self, alt: &str) -> Markup {
         html! { img class=[self.is_drawing().then_some("plot")] src=(self.address()) alt=(visible(alt)); }
     }
 }
 
-/// A table whose first column names its rows.
+/// A table whose first column contains the names of the rows.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) head: Vec<Markup>,
-    /// Rows with their class.
+    /// Rows with their CSS class.
     pub(super) rows: Vec<(&'static str, Vec<Markup>)>,
     pub(super) class: &'static str,
 }
@@ -131,17 +131,17 @@ impl Table {
     }
 }
 
-/// Something that is folded away until it is asked for.
+/// Content that is hidden until the reader opens it.
 pub(super) fn folded(summary: &str, inside: &Markup) -> Markup {
     html! { details { summary { (summary) } "\n" (inside) } "\n" }
 }
 
-/// Whether there is nothing.
+/// Whether the markup is empty.
 pub(super) fn is_empty(markup: &Markup) -> bool {
     markup.0.is_empty()
 }
 
-/// Four digits; of counts, all.
+/// A number with four digits; a count with all its digits.
 pub(super) fn number(x: f64) -> String {
     if x.fract() == 0.0 && x.abs() < 1e9 {
         return format!("{x:.0}");
@@ -153,7 +153,7 @@ pub(super) fn number(x: f64) -> String {
     }
 }
 
-/// Markdown as this program writes it: headings, paragraphs, tables and text in fences.
+/// Converts the Markdown that this program writes: headings, paragraphs, tables and fenced text.
 pub(super) fn markdown(written: &str) -> Markup {
     let mut pieces: Vec<Markup> = Vec::new();
     let mut rest = written.lines().peekable();
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_policy_names_the_script_by_its_hash() {
-        // FIPS 180-2, appendix B: the digest of `abc`.
+        // The digest of `abc` from FIPS 180-2, appendix B.
         let policy = policy("", "abc");
         assert!(policy.contains("script-src 'sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0='"), "{policy}");
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");

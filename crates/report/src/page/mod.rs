@@ -1,4 +1,4 @@
-//! Runs as one page of HTML that needs nothing but itself: no server, no network, no other file.
+//! A single HTML page about runs that needs no server, no network and no other file.
 
 mod curves;
 mod kernels;
@@ -17,12 +17,12 @@ use self::markup::{as_it_is, is_empty, policy, text};
 use self::run::{Kind, Run, tell_apart};
 use crate::plot::PlotError;
 
-/// A run that is to be shown.
+/// A run to be shown.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
     /// Its directory.
     pub root: PathBuf,
-    /// Its layers with their regimes at the start, which someone else computes.
+    /// Its layers with their regimes at initialisation; the caller computes them.
     pub layers: Vec<Layer>,
 }
 
@@ -31,17 +31,17 @@ pub struct Shown {
 pub struct Layer {
     /// The network it belongs to.
     pub network: String,
-    /// Index of its parameters, and what it is.
+    /// Index of its parameters, and its kind.
     pub layer: String,
-    /// Its characteristic value; none for a first layer.
+    /// Its characteristic value; `None` for a first layer.
     pub r: Option<f64>,
     /// Order, edge or chaos.
     pub regime: Option<String>,
-    /// Whether a batch norm stands before it, which r does not see.
+    /// Whether a batch norm is in front of it, whose effect r does not include.
     pub behind_batch_norm: bool,
 }
 
-/// Why there is no page.
+/// The error for a page that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     /// A run that cannot be read.
@@ -58,13 +58,13 @@ impl From<std::io::Error> for PageError {
     }
 }
 
-/// A part of the page: what it is called, and what is in it.
+/// A section of the page: its title and its content.
 type Section = (&'static str, Markup);
 
-/// The page of runs, with the table of a comparison where there is one.
+/// The page about several runs, with the table of a comparison if there is one.
 ///
 /// # Errors
-/// Runs that are damaged, and pictures that are missing.
+/// Damaged runs, or missing pictures.
 pub fn page(shown: &[Shown], comparison: Option<&Comparison>) -> Result<String, PageError> {
     let read = shown.iter().map(|run| Run::read(&run.root, &run.layers));
     let mut runs = read.collect::<Result<Vec<Run>, _>>()?;
@@ -89,7 +89,7 @@ pub fn page(shown: &[Shown], comparison: Option<&Comparison>) -> Result<String, 
     Ok(whole(&runs, &sections))
 }
 
-/// The script that moves the slider, the page's only one.
+/// The only script of the page; it moves the slider.
 const SCRIPT: &str = include_str!("page.js");
 
 fn whole(runs: &[Run], sections: &[Section]) -> String {
@@ -131,7 +131,7 @@ fn whole(runs: &[Run], sections: &[Section]) -> String {
     page.into_string()
 }
 
-/// The runs of a kind.
+/// The runs of one kind.
 fn of<'r, 'a>(runs: &'r [Run<'a>], kind: Kind) -> impl Iterator<Item = &'r Run<'a>> {
     runs.iter().filter(move |run| run.kind == kind)
 }

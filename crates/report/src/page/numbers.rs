@@ -1,4 +1,4 @@
-//! Tables of numbers, and what training said in words.
+//! Tables of numbers, and the messages of training.
 
 use fintan_artifact::{ComparedData, ComparedRow, Comparison, EventKind, Metric};
 use maud::{Markup, html};
@@ -7,10 +7,10 @@ use super::markup::{Table, folded, number, text};
 use super::run::{Kind, Run};
 use super::{Layer, of};
 
-/// Layers above which a table is folded away.
+/// Number of layers above which a table is collapsed.
 const FOLDED: usize = 12;
 
-/// The label of a metric; of one that this version does not know, its name.
+/// The label of a metric; for a metric that this version does not know, its name.
 fn label(metric: &str) -> Markup {
     text(Metric::from_name(metric).map_or(metric, |metric| metric.label()))
 }
@@ -19,12 +19,12 @@ fn cell(value: Option<f64>) -> Markup {
     value.map_or_else(|| text("-"), |value| text(number(value)))
 }
 
-/// A cell of what is counted.
+/// A table cell with a count.
 fn count(n: impl maud::Render) -> Markup {
     html! { (n) }
 }
 
-/// The table of a comparison: the data's own row, then the mean and spread of each configuration.
+/// The table of a comparison: first a row for the data, then mean and spread of each configuration.
 pub(super) fn comparison(comparison: &Comparison) -> Markup {
     let Comparison { data, rows, refused, metrics: _ } = comparison;
     html! {
@@ -73,7 +73,7 @@ fn of_data(comparison: &Comparison, i: usize, set: &ComparedData) -> Markup {
     }
 }
 
-/// A deviation: two digits are all it has.
+/// A deviation with two digits, which is its precision.
 fn number_short(x: f64) -> String {
     if x == 0.0 {
         return "0".into();
@@ -85,7 +85,7 @@ fn number_short(x: f64) -> String {
     }
 }
 
-/// Metrics of each run beside the data's own.
+/// Metrics of each run, with those of the data.
 pub(super) fn metrics(runs: &[Run]) -> Markup {
     let evaluated: Vec<_> = of(runs, Kind::Gan).filter_map(|run| Some((run, run.evaluation.as_ref()?))).collect();
     let mut names: Vec<&str> = Vec::new();
@@ -99,7 +99,7 @@ pub(super) fn metrics(runs: &[Run]) -> Markup {
     let mut sets: Vec<(&str, usize)> = Vec::new();
     let mut sources: Vec<(&str, usize, &str, &str)> = Vec::new();
     for &(run, evaluation) in &evaluated {
-        // The data's row stands before the first run on it.
+        // The row of the data comes before the first run on these data.
         let set = (evaluation.data.as_str(), evaluation.count);
         if !sets.contains(&set) {
             sets.push(set);
@@ -138,7 +138,7 @@ pub(super) fn metrics(runs: &[Run]) -> Markup {
     }
 }
 
-/// What training measured of its samples at its end.
+/// The measures of samples from the end of training.
 fn at_the_end(runs: &[Run]) -> Table {
     let head = ["", "step", "correlation", "the data's", "std / the data's", "energy at period 2 / the data's"];
     let mut table = Table { head: head.map(text).to_vec(), ..Table::default() };
@@ -152,7 +152,7 @@ fn at_the_end(runs: &[Run]) -> Table {
     table
 }
 
-/// Losses of networks with a task at the end.
+/// Final losses of networks with a task.
 fn scores(runs: &[Run]) -> Markup {
     let head = ["", "step", "loss in training", "loss on test", "right in training", "right on test"];
     let mut table = Table { head: head.map(text).to_vec(), ..Table::default() };
@@ -174,7 +174,7 @@ fn scores(runs: &[Run]) -> Markup {
     if table.rows.is_empty() { Markup::default() } else { table.html() }
 }
 
-/// Characteristic values of layers, configurations with the same ones in one column.
+/// Characteristic values of layers; configurations with the same values share a column.
 pub(super) fn regimes(runs: &[Run]) -> Markup {
     let mut networks: Vec<&str> = Vec::new();
     for layer in runs.iter().flat_map(|run| run.layers) {
@@ -226,7 +226,7 @@ fn of_network(runs: &[Run], network: &str) -> Markup {
     if longest > FOLDED { folded(&format!("{longest} layers"), &table.html()) } else { table.html() }
 }
 
-/// What training noticed, in words.
+/// The messages about the health of training.
 pub(super) fn health(runs: &[Run]) -> Markup {
     let said = |run: &Run| -> Vec<(u64, String)> {
         let events = run.events.iter().filter(|event| event.event != EventKind::Ntk);

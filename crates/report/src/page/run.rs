@@ -1,4 +1,4 @@
-//! A run directory as the page needs it.
+//! Reads a run directory for the page.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::Layer;
 use super::markup::{Picture, text};
 
-/// Bytes of the largest picture that is shown: thousands of samples.
+/// Largest picture that is shown, in bytes: enough for thousands of samples.
 const LARGEST: u64 = 64 << 20;
 
-/// What a run is of.
+/// The kind of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Gan,
@@ -20,10 +20,10 @@ pub(super) enum Kind {
     Moments,
 }
 
-/// A run, read.
+/// A run directory, read into memory.
 pub(super) struct Run<'a> {
     pub(super) dir: RunDir,
-    /// Its name on the page, and that of the runs that differ from it in the seed alone.
+    /// Its name on the page, and the common name of runs that differ only in the seed.
     pub(super) name: String,
     pub(super) group: String,
     pub(super) kind: Kind,
@@ -34,7 +34,7 @@ pub(super) struct Run<'a> {
     pub(super) events: Vec<Event>,
     /// The newest evaluation.
     pub(super) evaluation: Option<Evaluation>,
-    /// What training measured at its end.
+    /// The measures from the end of training.
     pub(super) metrics: Value,
     pub(super) environment: Value,
     pub(super) layers: &'a [Layer],
@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
         let has = |table: &str| settings.keys().any(|key| key.starts_with(table));
         let kind = match (has("generator."), has("task.")) {
             (true, _) => Kind::Gan,
-            // Moments are logged in lines of their own.
+            // Lines of moments have another format.
             (_, true) => Kind::Supervised,
             (false, false) => Kind::Moments,
         };
@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Files of a folder of the run with one of these endings, by name.
+    /// The files in a folder of the run with one of these endings, sorted by name.
     pub(super) fn files(&self, folder: &str, endings: &[&str]) -> Result<Vec<PathBuf>, RunError> {
         let folder = self.dir.root().join(folder);
         let mut found = Vec::new();
@@ -90,21 +90,21 @@ impl<'a> Run<'a> {
         Ok(found)
     }
 
-    /// Whether a path is a file of the run: no pipe, which is never read to its end, and no link out of the run, whose file
-    /// is someone else's and does not belong on a page that is passed on.
+    /// Whether a path is a file of the run. A pipe is not: reading it may never end. A link out of the run is not: its file
+    /// may belong to someone else, and the page may be published.
     fn has(&self, path: &Path) -> bool {
         let real = |path: &Path| path.canonicalize().ok();
         path.is_file() && real(path).zip(real(self.dir.root())).is_some_and(|(path, root)| path.starts_with(root))
     }
 
-    /// The text of a file of the run, where it has one.
+    /// The text of a file of the run; `None` if there is no such file.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, RunError> {
         let path = self.dir.root().join(name);
         Ok(if self.has(&path) { Some(fs_err::read_to_string(path)?) } else { None })
     }
 }
 
-/// The picture of a file, or why it is not shown.
+/// The picture in a file, or a message why it is not shown.
 pub(super) fn picture(path: &Path) -> Result<Result<Picture, Markup>, RunError> {
     let not_shown = |why: &str| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -116,7 +116,7 @@ pub(super) fn picture(path: &Path) -> Result<Result<Picture, Markup>, RunError> 
     Ok(Picture::of(fs_err::read(path)?).map_or_else(|| not_shown("is neither a PNG nor an SVG file"), Ok))
 }
 
-/// What `env.json` says but for the settings, which the page shows anyway.
+/// The content of `env.json` without the settings, which the page shows in another section.
 fn machine(mut environment: Value) -> Value {
     if let Some(fields) = environment.as_object_mut() {
         fields.retain(|key, _| !["config", "settings"].contains(&key.as_str()));
@@ -132,7 +132,7 @@ fn json(path: &Path) -> Result<Value, RunError> {
     serde_json::from_slice(&bytes).map_err(|e| RunError::Damaged { path: path.into(), message: e.to_string() })
 }
 
-/// Gives runs of one name names that tell them apart, and puts groups together.
+/// Makes the names of runs unique, and puts the runs of a group next to each other.
 pub(super) fn tell_apart(runs: &mut [Run]) {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for (i, run) in runs.iter_mut().enumerate() {

@@ -7,11 +7,11 @@ use super::markup::text;
 use super::run::{Kind, Run, picture};
 use super::{PageError, of};
 
-/// Grids of a run that are shown, and of all runs: more would make a page that no phone opens.
+/// Largest number of grids shown, for one run and for all runs together. A page with more would be too large for a phone.
 const GRIDS: usize = 24;
 const GRIDS_OF_ALL: usize = 96;
 
-/// Grids of all GANs at a common step, and the slider that moves it.
+/// Grids of all GANs at a common step, with a slider for the step.
 pub(super) fn grids(runs: &[Run]) -> Result<Markup, PageError> {
     let mut figures: Vec<Markup> = Vec::new();
     let mut steps: Vec<u64> = Vec::new();
@@ -26,7 +26,7 @@ pub(super) fn grids(runs: &[Run]) -> Result<Markup, PageError> {
         let Some(last) = all.len().checked_sub(1) else { continue };
         let shown = all.len().min(most);
         thinned |= shown < all.len();
-        // The last one is always among them.
+        // The last grid is always included.
         let places = (0..shown).map(|i| last - (shown - 1 - i) * last / (shown - 1).max(1));
         let newest = all[last].0;
         let mut images: Vec<Markup> = Vec::new();
@@ -72,7 +72,7 @@ pub(super) fn grids(runs: &[Run]) -> Result<Markup, PageError> {
     })
 }
 
-/// What `fintan sample` drew: walks between latents, and grids.
+/// The output of `fintan sample`: walks between latents, and grids.
 pub(super) fn drawn(runs: &[Run]) -> Result<Markup, PageError> {
     let mut figures: Vec<Markup> = Vec::new();
     for run in runs {

@@ -1,4 +1,4 @@
-//! Configurations side by side.
+//! A table that compares configurations.
 
 use fintan_artifact::{Settings, differing_keys};
 use maud::{Markup, html};
@@ -7,7 +7,7 @@ use super::markup::{Table, folded, lines, text};
 use super::of;
 use super::run::{Kind, Run};
 
-/// What differs, highlighted; what is the same, folded away. Runs of one kind are held side by side.
+/// The differing settings, highlighted, and the common settings, collapsed. Only runs of the same kind are compared.
 pub(super) fn section(runs: &[Run]) -> Markup {
     let kinds = [(Kind::Gan, "GANs"), (Kind::Supervised, "Networks with a task"), (Kind::Moments, "Moments")];
     let machines: Vec<&Run> = runs.iter().filter(|run| run.environment.is_object()).collect();
@@ -27,7 +27,7 @@ pub(super) fn section(runs: &[Run]) -> Markup {
     }
 }
 
-/// Runs of one kind; those that differ in the seed alone share a column.
+/// The table for runs of one kind; runs that differ only in the seed share a column.
 fn side_by_side(runs: &[&Run]) -> Markup {
     let all: Vec<&Settings> = runs.iter().map(|run| &run.settings).collect();
     let differing = differing_keys(&all);
@@ -67,7 +67,7 @@ fn side_by_side(runs: &[&Run]) -> Markup {
     }
 }
 
-/// A key that a narrow screen breaks at its dots.
+/// A key that may be broken at its dots on a narrow screen.
 fn breakable(key: &str) -> Markup {
     html! { @for (i, part) in key.split('.').enumerate() { @if i > 0 { "." wbr; } (text(part)) } }
 }

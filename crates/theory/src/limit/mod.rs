@@ -1,15 +1,15 @@
 //! Kernels of networks of infinite width, between two inputs and all their positions.
 //!
-//! With A the second moments that enter a linear layer (of one channel; of the data, their mean over channels), c_p the
-//! fan-in over positions and w, b² the variances of weights and biases (1 - β² and β²),
+//! A denotes the second moments at the input of a linear layer (of one channel; for data, the mean over channels). c_p is
+//! the fan-in as a function of position, and w, b² are the variances of weights and biases (1 - β² and β²):
 //!
 //! `Σ_pp' = b² + w/√(c_p c_p') Σ_{taps shared by p and p'} A_qq'`
 //!
-//! `Θ_pp' = (Σ_pp' - b²) + b² + w/√(c_p c_p') Σ_{shared taps} T_qq'`, where a nonlinearity makes
-//! `A = E[σ(u) σ(v)]`, `T = E[σ'(u) σ'(v)] Θ` of (u, v) ~ N(0, Σ).
+//! `Θ_pp' = (Σ_pp' - b²) + b² + w/√(c_p c_p') Σ_{shared taps} T_qq'`, where after a nonlinearity `A = E[σ(u) σ(v)]`,
+//! `T = E[σ'(u) σ'(v)] Θ` for (u, v) ~ N(0, Σ).
 //!
-//! The first two terms of Θ are the layer's own weights and biases. Under the standard parametrization, whose weights
-//! are not scaled in the forward pass, they are `channels · Σ_taps A` and 1, and grow with the width.
+//! The first two terms of Θ are the parts of the layer's own weights and biases. Under the standard parametrization, whose
+//! weights are not scaled in the forward pass, these parts are `channels · Σ_taps A` and 1, and they grow with the width.
 //!
 //! Sources: Jacot, Gabriel, Hongler, NeurIPS 2018 (dense); Arora et al., NeurIPS 2019 (convolutions); Jacot, Gabriel, Ged,
 //! Hongler, arXiv 1907.05715 (transposed convolutions, graph-based parametrization).
@@ -31,42 +31,42 @@ use crate::dual::{Dual, DualError};
 use crate::series::Known;
 use crate::wide::{Wide, exponent_of, scaled_by};
 
-/// Why a network has no kernel at infinite width that is computed here.
+/// The error for a network whose kernel at infinite width is not computed here.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LimitError {
-    /// A layer without such a limit.
+    /// A layer without a known limit.
     #[error("layer `{layer}` has no limit of infinite width that is known here: {reason}")]
     Layer {
         /// The layer's name.
         layer: &'static str,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
-    /// Inputs of another length.
+    /// An input of the wrong length.
     #[error("the network takes {wanted} values, an input has {found}")]
     Input {
-        /// What was given.
+        /// Number of values given.
         found: usize,
-        /// What the network takes.
+        /// Number of values needed.
         wanted: usize,
     },
     /// A quadrature that did not converge.
     #[error(transparent)]
     Dual(#[from] DualError),
-    /// A variance that a nonlinearity of a scale of its own cannot take.
-    #[error("a variance of 10^{log10:.0} enters `{name}`, which is more than its moments are computed for")]
+    /// A variance outside the range for which a nonlinearity's moments are computed.
+    #[error("a variance of 10^{log10:.0} enters `{name}`, and its moments are not computed for variances that large")]
     Range {
         /// The nonlinearity.
         name: &'static str,
-        /// The variance's logarithm to base 10.
+        /// Logarithm to base 10 of the variance.
         log10: f64,
     },
-    /// A kernel that is no number, or too large for one.
-    #[error("{what} of this network at infinite width is no number of f64{}", size(*log10))]
+    /// A kernel that is not a number, or is too large for f64.
+    #[error("{what} of this network at infinite width is not a finite f64 number{}", size(*log10))]
     NotFinite {
-        /// Which number.
+        /// Name of the value.
         what: &'static str,
-        /// The logarithm to base 10 of its size; not a number where the number is none.
+        /// Logarithm to base 10 of its size; NaN if the value is not a number.
         log10: f64,
     },
 }
@@ -75,38 +75,39 @@ fn size(log10: f64) -> String {
     if log10.is_finite() { format!(": it is near 10^{log10:.0}") } else { String::new() }
 }
 
-/// What is wanted of a kernel.
+/// Options for the computation of a kernel.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Between all pairs of output positions, rather than each with itself.
+    /// Compute all pairs of output positions, instead of each position with itself.
     pub all_positions: bool,
-    /// Each parameter's part, rather than the sum alone.
+    /// Compute each parameter's part, instead of only the sum.
     pub parts: bool,
-    /// A factor for each parameter's part, (weights, biases) by index, as layer-dependent learning rates; none: 1.
+    /// Factors of the parts, (weights, biases) by index, for instance layer-dependent learning rates; `None` means 1.
     pub rates: Option<Vec<(f64, f64)>>,
 }
 
-/// The kernels between two inputs x and y at the network's last linear layer, the same for every output channel and zero
-/// between channels.
+/// The kernels between two inputs x and y at the last linear layer of the network. They are the same for every output
+/// channel, and zero between different channels.
 ///
-/// Over positions p of x and p' of y: P² entries, row-major, or P with p = p' (as [`Request::all_positions`] asked).
+/// The entries run over positions p of x and p' of y: P² entries, row-major, or P entries with p = p' (see
+/// [`Request::all_positions`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LimitKernel {
-    /// Output positions.
+    /// Number of output positions.
     pub positions: usize,
-    /// Whether all pairs of positions are held.
+    /// Whether the kernels contain all pairs of positions.
     pub all_positions: bool,
-    /// Σ, the covariance of the outputs of a network at its initialisation (NNGP).
+    /// Σ, the covariance of the outputs of a network at initialisation (NNGP).
     pub covariance: Vec<f64>,
     /// Θ, the neural tangent kernel.
     pub ntk: Vec<f64>,
-    /// Parts of Θ: `{i}.weight` and `{i}.bias`; empty where not asked for.
+    /// Parts of Θ, `{i}.weight` and `{i}.bias`; empty if they were not requested.
     pub parts: Vec<(String, Vec<f64>)>,
 }
 
 /// A network at infinite width.
 ///
-/// An output nonlinearity is left off: it multiplies the kernel by σ'(f(x)) σ'(f(y)), which stays random at any width.
+/// An output nonlinearity is left out: it multiplies the kernel by σ'(f(x)) σ'(f(y)), which remains random at any width.
 #[derive(Debug)]
 pub struct Limit {
     input: Shape,
@@ -123,13 +124,13 @@ enum Step {
         eps: f64,
         affine: Option<usize>,
     },
-    /// A vector becomes an image: positions of their own, independent of one another.
+    /// Reshapes a vector to an image with independent positions.
     Spread {
         positions: usize,
     },
-    /// Frames and up-sampling: of each position that comes out, the one that stands there; none for zeros.
+    /// Frames and up-sampling: for each output position, the input position that it copies; `None` for zeros.
     Copies(Vec<Option<usize>>),
-    /// Pools: of each position that comes out, what is added up and divided.
+    /// Pools: for each output position, the input positions of the mean.
     Means(Vec<Window>),
     Residual {
         branch: Vec<Step>,
@@ -139,19 +140,19 @@ enum Step {
 }
 
 impl Limit {
-    /// The limit of an architecture as it is initialised, up to its last linear layer.
+    /// The limit of an architecture at initialisation, up to its last linear layer.
     ///
     /// # Errors
-    /// The first layer without a limit: batch norms (batches couple), nonlinearities of what is not Gaussian, sums of
-    /// dependent branches, norms before the first weights, reshaped images.
+    /// The first layer without a limit: batch norms (they couple the batch), nonlinearities of values that are not Gaussian,
+    /// sums of dependent branches, norms before the first weights, reshaped images.
     pub fn new(architecture: &Architecture) -> Result<Self, LimitError> {
         Self::of_outputs(&architecture.before_output())
     }
 
-    /// The limit with the output nonlinearity, where there is one: the mean of the kernel over initialisations.
+    /// The limit including the output nonlinearity, if there is one: the mean of the kernel over initialisations.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// The errors of [`Self::new`].
     pub fn of_outputs(architecture: &Architecture) -> Result<Self, LimitError> {
         let (skipped, input) = skip_reshapes(architecture);
         let mut pools = false;
@@ -160,27 +161,27 @@ impl Limit {
         Ok(Self { input, steps, pools })
     }
 
-    /// The kernels between two inputs, in channel, row, column order.
+    /// The kernels between two inputs, whose values are in channel, row, column order.
     ///
     /// # Errors
-    /// An input of the wrong length, and a quadrature that does not converge.
+    /// An input of the wrong length, or a quadrature that does not converge.
     pub fn kernel(&self, x: &[f64], y: &[f64], request: &Request) -> Result<LimitKernel, LimitError> {
         let pooled = if self.pools { [self.pooled(x)?, self.pooled(y)?] } else { Default::default() };
         self.between(x, y, request, &pooled, false)
     }
 
-    /// The kernels between every x and every y, in rows; with `y` none, of the x among themselves.
+    /// The kernels between every x and every y, row by row; without `y`, between all pairs of x.
     ///
     /// # Errors
-    /// As [`Self::kernel`].
+    /// The errors of [`Self::kernel`].
     pub fn gram(&self, x: &[&[f64]], y: Option<&[&[f64]]>, request: &Request) -> Result<Vec<LimitKernel>, LimitError> {
         self.gram_map(x, y, request, |kernel| kernel)
     }
 
-    /// The kernels of [`Self::gram`], each reduced by `map` as soon as it is there: kernels over all positions are large.
+    /// The kernels of [`Self::gram`], each reduced by `map` immediately: kernels over all positions are large.
     ///
     /// # Errors
-    /// As [`Self::kernel`].
+    /// The errors of [`Self::kernel`].
     pub fn gram_map<T: Send>(
         &self,
         x: &[&[f64]],
@@ -221,7 +222,7 @@ impl Limit {
         Ok(all.into_iter().flatten().collect())
     }
 
-    /// Second moments of an input behind each pool: they need the covariances between its positions.
+    /// Second moments of an input after each pool, which require the covariances between its positions.
     fn pooled(&self, x: &[f64]) -> Result<Pooled, LimitError> {
         let mut walk =
             Walk { request: &Request::default(), pooled: &Default::default(), many: false, pools: 0, met: Vec::new() };
@@ -264,7 +265,7 @@ impl Limit {
 }
 
 impl LimitKernel {
-    /// With x and y exchanged.
+    /// The kernels with x and y exchanged.
     #[must_use]
     pub fn transposed(&self) -> Self {
         if !self.all_positions {
@@ -281,14 +282,14 @@ impl LimitKernel {
     }
 }
 
-/// How many reshapes the network begins with, and the shape behind them: inputs keep the order of their values.
+/// Number of reshapes at the start of the network, and the shape after them. Reshapes do not change the order of values.
 pub(crate) fn skip_reshapes(architecture: &Architecture) -> (usize, Shape) {
     let reshapes = |node: &&Node| node.transform() == Transform::Reshape;
     let skipped = architecture.nodes.iter().take_while(reshapes).count();
     (skipped, skipped.checked_sub(1).map_or(architecture.input, |last| architecture.nodes[last].output))
 }
 
-/// Two inputs as they come, in channel, row, column order.
+/// The signal of two inputs, with values in channel, row, column order.
 fn enter(input: Shape, x: &[f64], y: &[f64], all: bool) -> Result<Signal, LimitError> {
     let (channels, positions) = (input.channels, input.positions());
     for data in [x, y] {
@@ -296,7 +297,7 @@ fn enter(input: Shape, x: &[f64], y: &[f64], all: bool) -> Result<Signal, LimitE
             return Err(LimitError::Input { found: data.len(), wanted: input.len() });
         }
     }
-    // Where squares of the data leave the range of f64, in units of the data.
+    // If squares of the data leave the range of f64, the size of the data is the unit.
     let size = [x, y].map(|v| exponent_of(v.iter().fold(0.0, |most, v| v.abs().max(most))));
     let far = size.iter().any(|size| size.is_some_and(|size| size.abs() > 32));
     let scale = if far { common(size, [0, 0]) } else { [0, 0] };
@@ -318,21 +319,21 @@ fn enter(input: Shape, x: &[f64], y: &[f64], all: bool) -> Result<Signal, LimitE
     })
 }
 
-/// Pairs from which on series are set up rather than each pair integrated.
+/// From this number of pairs on, series are used instead of an integral for each pair.
 const MANY: usize = 256;
 
-/// Second moments behind each map that averages positions, at each position.
+/// Second moments at each position, after each map that averages positions.
 type Pooled = Vec<Vec<Wide>>;
 
-/// On the way through the layers.
+/// State of a pass through the layers.
 struct Walk<'a> {
     request: &'a Request,
     pooled: &'a [Pooled; 2],
-    /// Whether there are so many pairs of inputs that series pay.
+    /// Whether there are enough pairs of inputs for series.
     many: bool,
-    /// Maps that average positions, so far.
+    /// Number of averaging maps so far.
     pools: usize,
-    /// What their inputs' own covariances gave.
+    /// Second moments found from the covariances of each input with itself.
     met: Pooled,
 }
 
@@ -345,10 +346,10 @@ impl Walk<'_> {
     }
 }
 
-/// Whether covariances between different positions are needed where `steps` begin, if they are (`all`) at their end.
+/// Whether covariances between different positions are needed before `steps`; `all` says whether they are needed after them.
 fn needs_all(steps: &[Step], all: bool) -> bool {
     steps.iter().rev().fold(all, |all, step| match step {
-        // A mean has the covariances of all that is averaged.
+        // The variance of a mean depends on the covariances of all averaged positions.
         Step::Means(_) => true,
         Step::Spread { .. } => false,
         Step::Linear(linear) => all && linear.positions() > 1,
@@ -357,7 +358,7 @@ fn needs_all(steps: &[Step], all: bool) -> bool {
     })
 }
 
-/// Why there is no limit: of an activation, and of a residual block.
+/// Reasons for a missing limit: of an activation, and of a residual block.
 pub(crate) const NOT_GAUSSIAN: &str = "its input is not Gaussian; weights must stand between two nonlinearities";
 const FLATTENED: &str = "a flattened image enters it";
 pub(crate) const DEPENDENT: &str = "branch and shortcut are dependent; one of them must end with weights";
@@ -366,7 +367,7 @@ fn refuse<T>(layer: &'static str, reason: &'static str) -> Result<T, LimitError>
     Err(LimitError::Layer { layer, reason })
 }
 
-/// The steps, and the positions of the signal behind them: those of an image that was flattened too.
+/// Compiles the steps. Also returns the number of positions after them, which counts positions of a flattened image.
 fn compile(
     nodes: &[Node],
     parametrization: Parametrization,
@@ -395,7 +396,7 @@ fn compile(
                 let over = if flattened { NormAxes::Chw } else { norm.over };
                 steps.push(Step::LayerNorm { over, eps: norm.eps, affine: node.index });
             }
-            // What is flattened keeps its positions until a dense layer sums over them.
+            // A flattened image keeps its positions until a dense layer sums over them.
             Transform::Reshape if node.output == node.input || node.output.is_vector() => {}
             Transform::Reshape if node.input.is_vector() && positions == 1 => {
                 positions = node.output.positions();
@@ -405,7 +406,7 @@ fn compile(
             Transform::Positions(map) => {
                 let sources = map.sources();
                 if flattened {
-                    // The one position of a vector, as it is.
+                    // A vector has one position, which is unchanged.
                     if sources.is_some_and(|sources| sources == [Some(0)]) {
                         continue;
                     }

@@ -1,4 +1,4 @@
-//! Two inputs, each with itself and the two with one another, on their way through a network together.
+//! The kernels of two inputs, each with itself and with the other, propagated through a network together.
 
 use fintan_config::Shape;
 
@@ -8,7 +8,7 @@ use crate::depth::condition;
 use crate::dual::Pair;
 use crate::wide::Wide;
 
-/// How the kernels of two inputs stand to one another, means over the positions of the output.
+/// The kernels of two inputs, averaged over the positions of the output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Relation {
     /// Σ(x, x) and Σ(y, y).
@@ -19,14 +19,14 @@ pub struct Relation {
     pub own_ntk: [Wide; 2],
     /// Θ(x, y)
     pub ntk: Wide,
-    /// 1 - c of the outputs, with all its digits where they are alike.
+    /// 1 - c of the outputs, with full precision if they are nearly equal.
     pub one_minus_correlation: f64,
-    /// Σ(x, x) at each position, over a power of two.
+    /// Σ(x, x) at each position, up to a power of two.
     pub(crate) by_position: Vec<f64>,
 }
 
 impl Relation {
-    /// ϑ = Θ(x, y) / √(Θ(x, x) Θ(y, y)), whatever the size of Θ.
+    /// ϑ = Θ(x, y) / √(Θ(x, x) Θ(y, y)), for Θ of any size.
     #[must_use]
     pub fn scaled(&self) -> f64 {
         self.ntk.over(self.own_ntk[0].sqrt() * self.own_ntk[1].sqrt())
@@ -38,15 +38,15 @@ impl Relation {
         1.0 - self.one_minus_correlation
     }
 
-    /// Condition number of the kernel of n inputs whose pairs are all as this one; infinite where its smallest eigenvalue is
-    /// rounding.
+    /// Condition number of the kernel of n inputs whose pairs all have this relation; infinite if its smallest eigenvalue is
+    /// below rounding.
     #[must_use]
     pub fn condition_number(&self, n: usize) -> f64 {
         condition(self.scaled(), n)
     }
 }
 
-/// Two inputs at one place of a network.
+/// The signals of two inputs at one point of a network.
 #[derive(Debug, Clone)]
 pub(super) struct Trio {
     own: [Signal; 2],
@@ -54,12 +54,12 @@ pub(super) struct Trio {
 }
 
 impl Trio {
-    /// At the input, between all pairs of positions or each with itself.
+    /// The signals at the input; `all` selects all pairs of positions instead of each position with itself.
     pub(super) fn enter(input: Shape, [x, y]: [&[f64]; 2], all: bool) -> Result<Self, LimitError> {
         Ok(Self { own: [enter(input, x, x, all)?, enter(input, y, y, all)?], cross: enter(input, x, y, all)? })
     }
 
-    /// `many`: whether there are so many inputs that series pay.
+    /// `many`: whether there are enough inputs for series.
     pub(super) fn through(self, steps: &[Step], all: bool, many: bool) -> Result<Self, LimitError> {
         let request = Request::default();
         let alone = |signal: Signal| {
@@ -82,7 +82,7 @@ impl Trio {
             Wide::scaled(mean(&|p| sum.at(p, p)), signal.tangent_scale)
         };
         let [x, y] = &self.own;
-        // Of the values as they are held, whose sizes are near one another.
+        // Computed from the stored values, whose sizes are similar.
         let second = |side: usize| self.cross.second[side].iter().sum::<f64>() / positions as f64;
         let gap = mean(&|p| self.cross.gap.at(p, p));
         let apart = Pair { q1: second(0), q2: second(1), gap }.one_minus_correlation();
@@ -103,7 +103,7 @@ impl Trio {
                 return Err(LimitError::NotFinite { what, log10: value.log10() });
             }
         }
-        // Of a network whose output does not depend on its parameters.
+        // The output of such a network does not depend on its parameters.
         if !found.own_ntk.iter().all(|own| own.is_positive()) {
             return Err(LimitError::NotFinite { what: "the scaled tangent kernel", log10: f64::NAN });
         }

@@ -1,10 +1,10 @@
-//! What is known about the values of two inputs on their way through a network of infinite width.
+//! The moments of two inputs, propagated through a network of infinite width.
 
 use rayon::prelude::*;
 
 use crate::wide::{Wide, exponent_of, power_of_two, scaled_by};
 
-/// Entries over pairs of positions (p, p'), all of them row-major or those with p = p' only.
+/// Entries for pairs of positions (p, p'): all pairs, row-major, or only those with p = p'.
 #[derive(Debug, Clone)]
 pub(super) struct Field {
     pub(super) positions: usize,
@@ -17,14 +17,14 @@ impl Field {
         Self { positions, all, values: vec![0.0; if all { positions * positions } else { positions }] }
     }
 
-    /// Entry (p, p') by `of`, for every entry that is held.
+    /// Computes every stored entry (p, p') with `of`.
     pub(super) fn from_fn(positions: usize, all: bool, of: impl Fn(usize, usize) -> f64 + Sync) -> Self {
         let mut field = Self::zeros(positions, all);
         field.update(|p, q, _| of(p, q));
         field
     }
 
-    /// Replaces every entry.
+    /// Replaces every entry by the result of `of`.
     pub(super) fn update(&mut self, of: impl Fn(usize, usize, f64) -> f64 + Sync) {
         if !self.all {
             for (p, value) in self.values.iter_mut().enumerate() {
@@ -39,19 +39,19 @@ impl Field {
         });
     }
 
-    /// Every entry times 2^exponent.
+    /// Multiplies every entry by 2^exponent.
     fn shift(&mut self, exponent: i64) {
         if exponent != 0 {
             self.update(|_, _, value| scaled_by(value, exponent));
         }
     }
 
-    /// The largest entry in size; not a number where one is not.
+    /// The largest absolute value; NaN if an entry is NaN.
     pub(super) fn largest(&self) -> f64 {
         self.values.iter().fold(0.0, |most, v| if v.abs() > most || v.is_nan() { v.abs() } else { most })
     }
 
-    /// The entries with p = p' alone.
+    /// Keeps only the entries with p = p'.
     pub(super) fn diagonal(self) -> Self {
         if !self.all {
             return self;
@@ -65,43 +65,43 @@ impl Field {
     }
 }
 
-/// Part of the tangent kernel that belongs to one parameter.
+/// The parameter to which a part of the tangent kernel belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) index: usize,
     pub(super) bias: bool,
 }
 
-/// A pair of inputs x and y at one place of the network: moments of one channel, the same for all.
+/// Two inputs x and y at one point of the network: moments of one channel, the same for all channels.
 ///
-/// Scale is kept apart from correlation: what is held are moments of `a(x) 2^-scale[0]` and `a(y) 2^-scale[1]`, and the
-/// tangent kernel times `2^-tangent_scale`. Layers that are homogeneous leave the held moments near 1 however deep the
-/// network is; where something of a fixed size is added (biases, the eps of a norm), the scale is brought to what is largest.
+/// Scale and correlation are stored separately. The stored moments are those of `a(x) 2^-scale[0]` and `a(y) 2^-scale[1]`,
+/// and the stored tangent kernel is multiplied by `2^-tangent_scale`. Homogeneous layers keep the stored moments near 1 at
+/// any depth. If a number of fixed size is added (biases, the eps of a norm), the scale is adapted to the largest term.
 #[derive(Debug, Clone)]
 pub(super) struct Signal {
     /// E\[a_p(x) a_p'(y)\]
     pub(super) covariance: Field,
-    /// ½ E\[(a_p(x) - a_p'(y))²\], of the two as they are held
+    /// ½ E\[(a_p(x) - a_p'(y))²\] of the stored values
     pub(super) gap: Field,
-    /// The tangent kernel: one field, or one a parameter so far.
+    /// The tangent kernel: one field, or one for each parameter so far.
     pub(super) tangent: Vec<(Owner, Field)>,
     /// E\[a_p²\] of x and of y.
     pub(super) second: [Vec<f64>; 2],
     /// E\[a_p\] of x and of y.
     pub(super) mean: [Vec<f64>; 2],
-    /// Exponents of x and of y.
+    /// Scale exponents of x and of y.
     pub(super) scale: [i64; 2],
-    /// Exponent of the tangent kernel.
+    /// Scale exponent of the tangent kernel.
     pub(super) tangent_scale: i64,
-    /// Whether values are jointly Gaussian.
+    /// Whether the values are jointly Gaussian.
     pub(super) gaussian: bool,
-    /// Whether they come out of a linear layer of the same branch, perhaps through a norm: independent of what entered the
-    /// branch, mean 0.
+    /// Whether the values come from a linear layer of the same branch, possibly through a norm. They are then independent of
+    /// the input of the branch and have mean 0.
     pub(super) fresh: bool,
 }
 
-/// Exponents of values within which nothing is rescaled: squares, and products with layers' factors, stay far inside the
-/// range of f64.
+/// Range of exponents in which values are not rescaled. Squares, and products with the factors of layers, stay far inside
+/// the range of f64.
 const WINDOW: i64 = 64;
 
 impl Signal {
@@ -113,7 +113,7 @@ impl Signal {
         self.covariance.all
     }
 
-    /// With the pairs of a position and itself alone.
+    /// Keeps only pairs of a position with itself.
     pub(super) fn diagonal(self) -> Self {
         Self {
             covariance: self.covariance.diagonal(),
@@ -123,13 +123,13 @@ impl Signal {
         }
     }
 
-    /// The exponent of the largest value of a side, as it is; none where all are 0.
+    /// Exponent of the largest value of a side, including its scale; `None` if all values are 0.
     pub(super) fn size(&self, side: usize) -> Option<i64> {
         let most = self.second[side].iter().copied().fold(0.0, f64::max);
         exponent_of(most).map(|e| self.scale[side] + e.div_euclid(2))
     }
 
-    /// Holds values in other units.
+    /// Changes the units of the stored values.
     pub(super) fn rescale(&mut self, scale: [i64; 2]) {
         let by = [0, 1].map(|side| scale[side] - self.scale[side]);
         if by == [0, 0] {
@@ -155,7 +155,7 @@ impl Signal {
         self.scale = scale;
     }
 
-    /// Units in which values are near 1, the same for x and y unless they are of very different size.
+    /// Chooses units in which values are near 1; x and y have the same units unless their sizes are very different.
     pub(super) fn normalize(&mut self) {
         let size = [0, 1].map(|side| self.size(side));
         let far = |side: usize| size[side].is_some_and(|size| (size - self.scale[side]).abs() > WINDOW / 2);
@@ -168,16 +168,17 @@ impl Signal {
         }
     }
 
-    /// Units in which a constant of a fixed size can be added: where it is much larger than the signal, its own.
+    /// Chooses units in which a constant of fixed size can be added: the constant's own if it is much larger than the
+    /// signal.
     pub(super) fn make_room(&mut self, constant: f64) {
         let Some(own) = exponent_of(constant) else { return };
         let wanted = self.scale.map(|scale| if own - scale > WINDOW { own } else { scale });
-        // Where one side is rescaled and the other nearly was, the two keep common units.
+        // If one side is rescaled and the other nearly was, both get common units.
         let wanted = if (wanted[0] - wanted[1]).abs() <= WINDOW { [wanted[0].max(wanted[1]); 2] } else { wanted };
         self.rescale(wanted);
     }
 
-    /// The tangent kernel in other units.
+    /// Changes the units of the tangent kernel.
     pub(super) fn shift_tangent(&mut self, scale: i64) {
         for (_, field) in &mut self.tangent {
             field.shift(self.tangent_scale - scale);
@@ -185,13 +186,13 @@ impl Signal {
         self.tangent_scale = scale;
     }
 
-    /// The exponent of the largest entry of the tangent kernel; none where all are 0.
+    /// Exponent of the largest entry of the tangent kernel; `None` if all entries are 0.
     pub(super) fn tangent_size(&self) -> Option<i64> {
         let most = self.tangent.iter().map(|(_, field)| field.largest()).fold(0.0, f64::max);
         exponent_of(most).map(|e| self.tangent_scale + e)
     }
 
-    /// Adds `field · 2^scale` to a parameter's part, or to the one part there is.
+    /// Adds `field · 2^scale` to the part of a parameter, or to the only part.
     pub(super) fn add_part(&mut self, owner: Owner, parts: bool, mut field: Field, scale: i64) {
         if scale != self.tangent_scale {
             let here = exponent_of(field.largest()).map(|e| scale + e);
@@ -211,12 +212,12 @@ impl Signal {
         }
     }
 
-    /// A number in units of products of values of two sides.
+    /// Converts a stored product of values of two sides to its true size.
     pub(super) fn product(&self, x: f64, sides: [usize; 2]) -> Wide {
         Wide::scaled(x, self.scale[sides[0]] + self.scale[sides[1]])
     }
 
-    /// The tangent kernel, all parts together.
+    /// The tangent kernel: the sum of its parts.
     pub(super) fn summed(&self) -> Field {
         let mut sum = Field::zeros(self.positions(), self.all());
         for (_, part) in &self.tangent {
@@ -227,7 +228,7 @@ impl Signal {
         sum
     }
 
-    /// The smallest variance that is not 0, and the largest.
+    /// The smallest nonzero variance, and the largest variance.
     pub(super) fn variances(&self) -> [Wide; 2] {
         let of = |pick: fn(f64, f64) -> f64, from: f64| {
             [0, 1].map(|side| {
@@ -250,7 +251,7 @@ impl Signal {
         [least, if c.log2() > d.log2() { c } else { d }]
     }
 
-    /// Adds to all values of x and y one Gaussian of that variance, independent of them.
+    /// Adds one Gaussian variable of this variance, independent of the signal, to all values of x and y.
     pub(super) fn add_common(&mut self, variance: f64) {
         if variance == 0.0 {
             return;
@@ -273,7 +274,7 @@ impl Signal {
         }
     }
 
-    /// Adds a constant to all values of x and y. The covariance is left to the caller.
+    /// Adds a constant to all values of x and y. The caller must update the covariance.
     pub(super) fn add_constant(&mut self, constant: f64) {
         if constant == 0.0 {
             return;
@@ -295,7 +296,7 @@ impl Signal {
     }
 }
 
-/// Exponents for two signals or sides: those of their sizes, one for both where they are near one another.
+/// Exponents for two signals or sides: those of their sizes, or a common one if their sizes are similar.
 pub(super) fn common(size: [Option<i64>; 2], present: [i64; 2]) -> [i64; 2] {
     match size {
         [Some(x), Some(y)] if (x - y).abs() <= WINDOW / 2 => [x.max(y); 2],

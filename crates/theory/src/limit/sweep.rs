@@ -1,4 +1,4 @@
-//! Two inputs through networks of one family, each of which continues the one before.
+//! Propagates two inputs through the networks of a family, each of which continues the previous one.
 
 use fintan_config::Architecture;
 use rayon::prelude::*;
@@ -7,19 +7,19 @@ use super::relation::{Relation, Trio};
 use super::{Limit, LimitError, Step, compile, needs_all, skip_reshapes};
 use crate::family::correlated_inputs;
 
-/// Networks of which each is the one before with more layers in its middle, and the places where they part.
+/// Networks in which each is the previous one with more layers in the middle, and the positions where they differ.
 pub(crate) struct Growing<'a> {
     /// The networks, shortest first.
     pub(crate) members: &'a [Architecture],
-    /// Nodes in front of the repeated block.
+    /// Number of nodes before the repeated block.
     pub(crate) head: usize,
-    /// Nodes of the block.
+    /// Number of nodes in the block.
     pub(crate) block: usize,
-    /// Nodes of the blocks of the first member.
+    /// Number of nodes in all blocks of the first member.
     pub(crate) first: usize,
 }
 
-/// Steps of a family: what all members begin with, the blocks that each adds, and the ends of each.
+/// The steps of a family: the common start, the block that each member adds, and the end of each member.
 struct Compiled {
     head: Vec<Step>,
     blocks: Vec<Vec<Step>>,
@@ -27,10 +27,10 @@ struct Compiled {
 }
 
 impl Limit {
-    /// How two inputs stand to one another behind the network: both with themselves, and one with the other.
+    /// The kernels of two inputs at the output of the network: each with itself, and one with the other.
     ///
     /// # Errors
-    /// As [`Self::kernel`]; and kernels that are 0, not a number or whose ratio is none.
+    /// The errors of [`Self::kernel`]; kernels that are 0 or not a number, or whose ratio is not defined.
     pub fn relation(&self, x: &[f64], y: &[f64]) -> Result<Relation, LimitError> {
         let trio = Trio::enter(self.input, [x, y], needs_all(&self.steps, false))?;
         trio.through(&self.steps, false, false)?.relation()
@@ -38,17 +38,17 @@ impl Limit {
 }
 
 impl Limit {
-    /// The relation of two inputs with |x|² = |y|² = n and x·y = c n; none of a network whose inputs are single numbers.
+    /// The relation of two inputs with |x|² = |y|² = n and x·y = c n; `None` if inputs of the network are single numbers.
     ///
     /// # Errors
-    /// As [`Self::relation`].
+    /// The errors of [`Self::relation`].
     pub fn relation_at(&self, c: f64) -> Result<Option<Relation>, LimitError> {
         let Some([x, y]) = correlated_inputs(self.input, c) else { return Ok(None) };
         self.relation(&x, &y).map(Some)
     }
 
     /// The network with every weight and bias drawn from N(0, 1) and scaled in the forward pass, as in the `ntk`
-    /// parametrization: layers count alike, whatever their widths.
+    /// parametrization. All layers then contribute equally, whatever their widths.
     #[must_use]
     pub fn with_scaled_parameters(mut self) -> Self {
         scale_parameters(&mut self.steps);
@@ -94,16 +94,16 @@ impl Growing<'_> {
         Ok((Compiled { head, blocks, tails }, pools))
     }
 
-    /// The relation behind every member of two inputs at each angle, by angle; none where inputs are single numbers.
+    /// For each angle and each member, the relation of two inputs; `None` if inputs are single numbers.
     pub(crate) fn relations(&self, angles: &[f64]) -> Result<Option<Vec<Vec<Relation>>>, LimitError> {
         let (Compiled { head, blocks, tails }, pools) = self.compile()?;
         let Some(first) = self.members.first() else { return Ok(Some(vec![Vec::new(); angles.len()])) };
         let (_, input) = skip_reshapes(first);
-        // Where anything pools, pairs of positions are followed all the way.
+        // If any member pools, all pairs of positions are propagated.
         let all = pools;
         let many = angles.len() > 8;
         let of = |angle: &f64| {
-            // Made here and not before: inputs may be long.
+            // The inputs are created here and not earlier, because they may be long.
             let Some([x, y]) = correlated_inputs(input, angle.cos()) else { return Ok(None) };
             let mut trio = Trio::enter(input, [&x, &y], all)?.through(&head, all, many)?;
             let mut found = Vec::with_capacity(tails.len());

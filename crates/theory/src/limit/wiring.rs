@@ -1,19 +1,20 @@
-//! Which inputs of a linear layer reach which output, and through which tap of its weights.
+//! The connections of a linear layer: which input reaches which output, and by which tap of the weights.
 
 use fintan_config::{Convolution, Node, Pair, Transform};
 
-/// The position graph of a dense, convolutional or transposed convolutional layer: edges parent q → child p, and the tap
-/// whose weights an edge carries. Two edges share weights if and only if they have the same tap.
+/// The position graph of a dense, convolutional or transposed convolutional layer. Its edges lead from a parent q to a child
+/// p; each edge has the tap whose weights it uses. Two edges share weights if and only if they have the same tap.
 #[derive(Debug)]
 pub(super) struct Wiring {
-    /// Of each output position: (tap, parent).
+    /// For each output position: (tap, parent).
     pub(super) parents: Vec<Vec<(usize, usize)>>,
-    /// Of each tap: (child, parent).
+    /// For each tap: (child, parent).
     pub(super) edges: Vec<Vec<(usize, usize)>>,
 }
 
 impl Wiring {
-    /// Of a linear layer whose input has a number of positions (more than one before a dense layer: flattened).
+    /// The graph of a linear layer whose input has `positions` positions (more than one before a dense layer: a flattened
+    /// image).
     pub(super) fn of(node: &Node, positions: usize) -> Self {
         let mut wiring = match node.transform() {
             Transform::Conv(c) => Self::windows(node, &c, false),
@@ -42,7 +43,7 @@ impl Wiring {
     fn windows(node: &Node, c: &Convolution, transposed: bool) -> Self {
         let (input, output) = (node.input, node.output);
         let (Pair(kernel), Pair(stride), Pair(padding)) = (c.kernel, c.stride, c.padding);
-        // Along one axis: (tap, parent) of each output.
+        // Along one axis, (tap, parent) of each output.
         let along = |axis: usize, len: usize, out: usize| -> Vec<Vec<(usize, usize)>> {
             let (k, s, pad) = (kernel[axis], stride[axis], padding[axis]);
             (0..out)

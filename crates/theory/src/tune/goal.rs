@@ -1,4 +1,4 @@
-//! What a network should be like.
+//! Goals of tuning.
 
 use std::fmt;
 
@@ -8,32 +8,32 @@ use super::standing::{blocks, relation};
 use super::{Knob, TuneError};
 use crate::regime::{Regime, mean_r, regimes};
 
-/// What a network should be like at infinite width, at its depth, as it is initialised.
+/// A property that a network should have at infinite width, at its own depth and at initialisation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
-    /// The geometric mean of r over layers and residual blocks, greater than 0.
+    /// The geometric mean of r over layers and residual blocks; it must be positive.
     R(f64),
-    /// A regime that shows at this depth.
+    /// A regime that is visible at the depth of the network.
     ///
-    /// Chaos: r at least 1.005, and |ϑ| between two orthogonal inputs at most `margin`. Order: r at most 0.995, and ϑ at
-    /// least 1 - `margin`. Edge: |r - 1| below 0.005 and as small as the knob can make it; no margin.
+    /// Chaos: r is at least 1.005, and |ϑ| between two orthogonal inputs is at most `margin`. Order: r is at most 0.995, and
+    /// ϑ is at least 1 - `margin`. Edge: |r - 1| is below 0.005 and as small as the knob allows; the margin is not used.
     Regime {
         /// The regime.
         regime: Regime,
-        /// In (0, 1).
+        /// A number in (0, 1).
         margin: f64,
     },
     /// ϑ = `value` between two inputs of correlation `between`, both in (-1, 1).
     Scaled {
         /// ϑ
         value: f64,
-        /// C
+        /// The correlation c of the two inputs.
         between: f64,
     },
-    /// At most this share of the trace, in (0, 1), in eigenspaces over positions of periods s, s², ...: all but the constant
-    /// image and the space of the smallest eigenvalues, which any two positions tell apart.
+    /// At most this fraction of the trace, in (0, 1), in eigenspaces over positions of periods s, s², ... These are all
+    /// eigenspaces except the constant image and the space of the smallest eigenvalues, which separates any two positions.
     Checkerboard(f64),
-    /// The condition number, above 1, of the kernel of a number of orthogonal inputs, at least 2.
+    /// The condition number of the kernel of `inputs` orthogonal inputs; it must be above 1, with at least 2 inputs.
     Condition {
         /// λ_max / λ_min
         value: f64,
@@ -42,10 +42,10 @@ pub enum Goal {
     },
 }
 
-/// Relative error of an equation that counts as solved, and how near the best of a list must come.
+/// Relative error up to which an equation counts as solved, and the larger one for the best setting of a list.
 const SOLVED: f64 = 1e-6;
 const NEAR: f64 = 0.05;
-/// |r - 1| of the edge, as [`Regime::of`] has it, and a rounding more.
+/// Largest |r - 1| of the edge, as in [`Regime::of`], plus rounding.
 const EDGE: f64 = 0.005 + 1e-12;
 
 impl fmt::Display for Goal {
@@ -61,7 +61,7 @@ impl fmt::Display for Goal {
 }
 
 impl Goal {
-    /// That it lies where networks can be.
+    /// Checks that the goal is in the range of possible values.
     pub(super) fn check(&self) -> Result<(), TuneError> {
         let within = |name: &str, x: f64, low: f64, high: f64| {
             if x > low && x < high {
@@ -87,7 +87,7 @@ impl Goal {
         }
     }
 
-    /// How far a network is from it: 0 where an equation is solved; at most 0 where a bound is kept.
+    /// Distance of a network from the goal: 0 if an equation is solved, at most 0 if a bound is satisfied.
     ///
     /// # Errors
     /// A network without a limit, of one layer, or whose spectrum has no closed form.
@@ -105,19 +105,20 @@ impl Goal {
             Self::Scaled { value, between } => Ok(relation(architecture, between)?.scaled() - value),
             Self::Checkerboard(most) => Ok(checkerboard(architecture)? - most),
             Self::Condition { value, inputs } => {
-                // In logarithms: it grows without bound in order.
+                // In logarithms, because the condition number grows without bound in the order regime.
                 let found = relation(architecture, 0.0)?.condition_number(inputs).min(f64::MAX);
                 Ok(found.ln() - value.ln())
             }
         }
     }
 
-    /// Whether it is an equation rather than a bound.
+    /// Whether the goal is an equation, and not a bound.
     pub(super) fn is_equation(&self) -> bool {
         !matches!(self, Self::Regime { regime: Regime::Chaos | Regime::Order, .. } | Self::Checkerboard(_))
     }
 
-    /// Whether a miss is none: an equation holds to six digits (roots are solved to more; an end of a range counts too), and to 5 % where a nonlinearity is chosen from a list.
+    /// Whether a distance counts as zero. An equation must hold to six digits (roots are solved to more, but an end of a
+    /// range counts too), or to 5 % if a nonlinearity is chosen from a list.
     pub(super) fn holds(&self, miss: f64, knob: Option<Knob>) -> bool {
         let tolerance = if knob == Some(Knob::Nonlinearity) { NEAR } else { SOLVED };
         match *self {
@@ -129,7 +130,7 @@ impl Goal {
         }
     }
 
-    /// Whether a network reaches it: an equation to six digits, or to 5 % by the best `nonlinearity` of the list.
+    /// Whether a network reaches the goal: an equation to six digits, or to 5 % with the best `nonlinearity` of the list.
     ///
     /// # Errors
     /// A network without a limit, of one layer, with a single input value, or whose spectrum has no closed form.
@@ -138,7 +139,7 @@ impl Goal {
         Ok(self.holds(self.miss(architecture)?, Some(knob)))
     }
 
-    /// What it is about, of a network, in words.
+    /// A description of what the goal measures in a network.
     pub(super) fn words(&self, architecture: &Architecture) -> Result<String, TuneError> {
         let r = mean_r(&regimes(architecture)).ok_or(TuneError::OneLayer);
         Ok(match *self {
@@ -153,7 +154,7 @@ impl Goal {
     }
 }
 
-/// Share of the trace in the eigenspaces between the constant image and the smallest eigenvalues.
+/// Fraction of the trace in the eigenspaces between the constant image and the smallest eigenvalues.
 fn checkerboard(architecture: &Architecture) -> Result<f64, TuneError> {
     let blocks = blocks(architecture)?;
     Ok(blocks.get(1..blocks.len().saturating_sub(1)).map_or(0.0, |middle| middle.iter().map(|b| b.share).sum()))

@@ -1,4 +1,4 @@
-//! What a knob is at a value, and what it makes of a network.
+//! The knobs of tuning: their range, and their effect on a network.
 
 use std::fmt;
 
@@ -6,15 +6,16 @@ use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametriza
 
 use super::TuneError;
 
-/// One thing about a network that is turned until a goal is reached.
+/// A property of a network that is changed until a goal is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Knob {
-    /// What `partial` scaling subtracts from every hidden nonlinearity, from 0 (`standardized`) to E\[f(Z)\] (`normalized`).
+    /// The constant that `partial` scaling subtracts in every hidden nonlinearity, from 0 (`standardized`) to E\[f(Z)\]
+    /// (`normalized`).
     Mu,
-    /// The inner gain of every hidden nonlinearity, from 1/16 to 16; scaling is kept.
+    /// The inner gain of every hidden nonlinearity, from 1/16 to 16; the scaling is kept.
     ///
-    /// Under a scaling variances stay 1 and the gain changes the shape alone. Under `raw` it changes the variance too,
-    /// as a factor of all weights would; goals see that.
+    /// With a scaling, variances stay 1 and the gain changes only the shape. With `raw`, it also changes the variance, like
+    /// a factor of all weights would; goals take this into account.
     Gain,
     /// The slope below 0 of leaky ReLUs, from -1 (|x|) to 1 (x); a ReLU becomes a leaky ReLU.
     Leak,
@@ -38,10 +39,10 @@ impl Knob {
         }
     }
 
-    /// Where the knob stands in a network; where nonlinearities differ, that of the first.
+    /// The present setting of the knob in a network; if nonlinearities differ, that of the first.
     ///
     /// # Errors
-    /// A network that has no such knob.
+    /// A network without this knob.
     pub fn of(self, architecture: &Architecture) -> Result<Setting, TuneError> {
         let refuse = |reason: String| Err(TuneError::Knob { knob: self.name(), reason });
         if self == Self::Beta {
@@ -67,7 +68,7 @@ impl Knob {
                 Some(other) => {
                     refuse(format!("it belongs to `relu` and `leaky_relu`, got `{}`", other.function.name()))
                 }
-                // A ReLU has no such number: its slope below zero is 0.
+                // A ReLU has no such setting: its slope below zero is 0.
                 None => Ok(Setting::Leak(first.negative_slope().unwrap_or_default())),
             },
             Self::Nonlinearity => Ok(Setting::Nonlinearity(first.function, first.scaling)),
@@ -75,11 +76,11 @@ impl Knob {
         }
     }
 
-    /// Settings over the knob's range, in order: all there are of a list, and ends and steps of an interval.
+    /// Settings over the range of the knob, in order: all settings of a list, or ends and steps of an interval.
     pub(super) fn range(self, architecture: &Architecture) -> Vec<Setting> {
         const STEPS: u32 = 48;
         let steps = |low: f64, high: f64, make: fn(f64) -> Setting| {
-            // Ends exactly as they are.
+            // The ends are exact.
             let at = move |i: u32| {
                 if i == STEPS { high } else { low + (high - low) * f64::from(i) / f64::from(STEPS) }
             };
@@ -104,7 +105,7 @@ impl Knob {
     }
 }
 
-/// A knob at a value.
+/// The setting of a knob.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Setting {
     /// [`Knob::Mu`]
@@ -137,7 +138,7 @@ impl fmt::Display for Setting {
 }
 
 impl Setting {
-    /// The knob that is set.
+    /// The knob to which the setting belongs.
     #[must_use]
     pub fn knob(&self) -> Knob {
         match self {
@@ -149,7 +150,7 @@ impl Setting {
         }
     }
 
-    /// Its value; none of a nonlinearity.
+    /// The value; `None` for a nonlinearity.
     #[must_use]
     pub fn number(&self) -> Option<f64> {
         match *self {
@@ -158,7 +159,7 @@ impl Setting {
         }
     }
 
-    /// This knob at another number; a nonlinearity stays.
+    /// This knob with another value; a nonlinearity is unchanged.
     pub(super) fn at(&self, x: f64) -> Self {
         match self {
             Self::Mu(_) => Self::Mu(x),
@@ -169,7 +170,7 @@ impl Setting {
         }
     }
 
-    /// What becomes of a hidden nonlinearity; β leaves it as it is.
+    /// Applies the setting to a hidden nonlinearity; β does not change nonlinearities.
     #[must_use]
     pub fn on(&self, activation: Activation) -> Activation {
         match *self {
@@ -181,10 +182,10 @@ impl Setting {
         }
     }
 
-    /// The network with the knob turned: every hidden nonlinearity, in residual blocks too, or β.
+    /// Applies the setting to a network: to every hidden nonlinearity, including those in residual blocks, or to β.
     ///
     /// # Panics
-    /// Never: shapes do not depend on knobs.
+    /// Never, because shapes do not depend on knobs.
     #[must_use]
     pub fn apply(&self, architecture: &Architecture) -> Architecture {
         let mut layers: Vec<Layer> = architecture.nodes.iter().map(|node| node.layer.clone()).collect();
@@ -210,12 +211,12 @@ impl Setting {
     }
 }
 
-/// How many layers stand before the output nonlinearity.
+/// Number of layers before the output nonlinearity.
 fn hidden_layers(layers: &[Layer]) -> usize {
     layers.iter().rposition(|layer| !layer.properties().is_pointwise).map_or(0, |last| last + 1)
 }
 
-/// Every nonlinearity but that of the output.
+/// Every nonlinearity except that of the output.
 fn hidden(architecture: &Architecture) -> Vec<Activation> {
     let output = architecture.nodes.iter().rev().take_while(|node| node.layer.properties().is_pointwise).count();
     let all: Vec<Activation> =

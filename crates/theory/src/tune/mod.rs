@@ -1,9 +1,9 @@
-//! Turning one knob of a network until it reaches a goal.
+//! Changes one knob of a network until it reaches a goal.
 //!
-//! With m(t) what a goal is about, of the network with the knob at t: an equation m(t) = v is solved by the root nearest to
-//! where the knob stands, found by changes of sign on a grid over the knob's range; a bound m(t) ≤ v by the smallest change
-//! of the knob that keeps it. m is always that of [`Limit`](crate::Limit), [`regimes`](crate::regimes) or
-//! [`Ultrametric`](crate::Ultrametric) of the changed [`Architecture`].
+//! m(t) is the number that the goal concerns, for the network with the knob at t. An equation m(t) = v is solved by the root
+//! nearest to the present value; roots are found by changes of sign on a grid over the range of the knob. A bound m(t) ≤ v
+//! is satisfied by the smallest change of the knob. m is computed by [`Limit`](crate::Limit), [`regimes`](crate::regimes) or
+//! [`Ultrametric`](crate::Ultrametric) for the changed [`Architecture`].
 //!
 //! Source of the knobs: Jacot, Gabriel, Ged, Hongler, arXiv 1907.05715 (normalized nonlinearities, β).
 
@@ -20,7 +20,7 @@ use self::search::{Found, Grid};
 pub use self::standing::{Block, Standing, border_ratio};
 use crate::limit::LimitError;
 
-/// Why a network was not tuned.
+/// The error for a network that cannot be tuned.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TuneError {
     /// A network without a limit.
@@ -31,7 +31,7 @@ pub enum TuneError {
     Spectrum {
         /// The layer's name.
         layer: &'static str,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
     /// A network without a characteristic value.
@@ -43,27 +43,27 @@ pub enum TuneError {
     /// A goal out of range.
     #[error("the goal `{goal}` is out of range: {reason}")]
     Goal {
-        /// The goal as it is written.
+        /// The goal as written by the user.
         goal: String,
-        /// What is allowed.
+        /// The allowed range.
         reason: String,
     },
     /// A knob that the network does not have.
     #[error("the knob `{knob}` does not fit this network: {reason}")]
     Knob {
-        /// Its name.
+        /// The name of the knob.
         knob: &'static str,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// A goal outside what the knob can do.
+    /// A goal that the knob cannot reach.
     #[error("`{goal}` cannot be reached with the knob `{knob}`: {nearest}")]
     Unreachable {
-        /// The goal as it is written.
+        /// The goal as written by the user.
         goal: String,
         /// The knob's name.
         knob: &'static str,
-        /// What can be reached, and where.
+        /// The nearest value that can be reached, and its setting.
         nearest: String,
     },
 }
@@ -71,26 +71,26 @@ pub enum TuneError {
 /// A network that reaches its goal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuned {
-    /// Where the knob is now; none where the network reached the goal as it was.
+    /// The new setting of the knob; `None` if the network already reached the goal.
     pub setting: Option<Setting>,
-    /// The network with the knob there.
+    /// The network with this setting.
     pub network: Architecture,
 }
 
-/// Turns a knob until the network reaches a goal.
+/// Changes a knob until the network reaches a goal.
 ///
 /// # Errors
-/// A network without a limit (batch norms), a knob that it does not have, a goal that the knob does not reach.
+/// A network without a limit (batch norms), a knob that the network does not have, or a goal that the knob cannot reach.
 pub fn tune(architecture: &Architecture, goal: &Goal, knob: Knob) -> Result<Tuned, TuneError> {
     goal.check()?;
-    // Also where a goal is about r alone: what is behind a batch norm has none that is known.
+    // Checked even if the goal concerns only r, which is not known for a network with batch norms.
     crate::Limit::new(architecture)?;
     let present = knob.of(architecture)?;
     if goal.holds(goal.miss(architecture)?, None) {
         return Ok(Tuned { setting: None, network: architecture.clone() });
     }
     let miss_of = |setting: Setting| match goal.miss(&setting.apply(architecture)) {
-        // Somewhere in the range a quadrature may fail; elsewhere it need not.
+        // A quadrature may fail in a part of the range.
         Err(TuneError::Limit(LimitError::Dual(_))) => Ok(f64::NAN),
         other => other,
     };
@@ -119,8 +119,8 @@ pub fn tune(architecture: &Architecture, goal: &Goal, knob: Knob) -> Result<Tune
     Err(TuneError::Unreachable { goal: goal.to_string(), knob: knob.name(), nearest })
 }
 
-/// Of a list, the setting that comes nearest to the goal: of those that keep a bound, the nearest to the bound; the first
-/// of equals.
+/// The setting of a list that comes nearest to the goal. Among settings that satisfy a bound, it is the one nearest to the
+/// bound; among equal ones, the first.
 fn choose(
     range: &[Setting],
     goal: &Goal,
@@ -133,7 +133,7 @@ fn choose(
             continue;
         }
         let (holds, far) = (goal.holds(miss, Some(Knob::Nonlinearity)), miss.abs());
-        // Of equals but for rounding, the first.
+        // Settings that are equal up to rounding count as equal, and the first is taken.
         let better = best.is_none_or(|((held, least), _)| if holds == held { far < least - 1e-12 } else { holds });
         if better {
             best = Some(((holds, far), setting));

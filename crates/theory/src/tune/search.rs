@@ -1,18 +1,18 @@
-//! Solving for a number: the nearest solution of an equation, the smallest change that keeps a bound.
+//! Numeric search: the nearest solution of an equation, or the smallest change that satisfies a bound.
 
 use super::TuneError;
 use crate::root::root;
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Found {
     /// A solution.
     At(f64),
-    /// There is none; here it comes nearest.
+    /// There is no solution; the distance is smallest here.
     Nearest(f64),
 }
 
-/// A function that is not a number where it could not be computed.
+/// A function whose value is NaN if it cannot be computed.
 pub(super) type Miss<'a> = &'a dyn Fn(f64) -> Result<f64, TuneError>;
 
 /// An ascending grid with the function's values.
@@ -20,7 +20,7 @@ pub(super) struct Grid {
     at: Vec<f64>,
     miss: Vec<f64>,
     present: f64,
-    /// Whether distances are ratios.
+    /// Whether distances are measured as ratios.
     ratios: bool,
 }
 
@@ -38,13 +38,13 @@ impl Grid {
         if self.ratios { (x / self.present).ln().abs() } else { (x - self.present).abs() }
     }
 
-    /// Whether the knob changes nothing.
+    /// Whether the function is constant.
     pub(super) fn is_flat(&self) -> bool {
         let (low, high) = self.miss.iter().fold((f64::MAX, f64::MIN), |(low, high), &m| (low.min(m), high.max(m)));
         high - low < 1e-12
     }
 
-    /// The root nearest to the present value.
+    /// The root nearest to the present setting.
     pub(super) fn equal(&self, miss: Miss) -> Result<Found, TuneError> {
         let mut best: Option<f64> = None;
         for (x, m) in self.at.windows(2).zip(self.miss.windows(2)) {
@@ -63,7 +63,7 @@ impl Grid {
         }
     }
 
-    /// The place nearest to the present value from which on the function is at most 0, to few digits.
+    /// The point nearest to the present setting at which the function is at most 0, rounded to few digits.
     pub(super) fn at_most(&self, miss: Miss) -> Result<Found, TuneError> {
         let here = self.at.iter().position(|&x| x == self.present).unwrap_or(0);
         let kept = |&i: &usize| self.miss[i] <= 0.0;
@@ -84,7 +84,7 @@ impl Grid {
         Ok(if miss(x)? <= 0.0 { Found::At(x) } else { Found::Nearest(x) })
     }
 
-    /// Where `height` is smallest, by golden sections around the smallest of the grid.
+    /// The minimum of `height`, by golden section search around the minimum on the grid.
     fn smallest(&self, height: Miss) -> Result<f64, TuneError> {
         let heights = self.at.iter().map(|&x| height(x)).collect::<Result<Vec<_>, _>>()?;
         let number = |i: &usize| !heights[*i].is_nan();
@@ -112,7 +112,7 @@ impl Grid {
     }
 }
 
-/// Where the function comes down to 0 on the way from `above` to `below`, a little further on to have few digits.
+/// The point between `above` and `below` where the function reaches 0, moved slightly further to have few digits.
 fn boundary(miss: Miss, above: f64, below: f64) -> Result<f64, TuneError> {
     let ends = [above.min(below), above.max(below)];
     let Some(edge) = root(miss, ends, 1e-10)? else { return Ok(below) };
@@ -125,14 +125,14 @@ fn boundary(miss: Miss, above: f64, below: f64) -> Result<f64, TuneError> {
     Ok(below)
 }
 
-/// To that many digits, up or down.
+/// Rounds to a number of digits, up or down.
 fn rounded(x: f64, digits: i32, up: bool) -> f64 {
     if x == 0.0 {
         return x;
     }
     let unit = 10.0_f64.powi(x.abs().log10().floor() as i32 + 1 - digits);
     let whole = if up { (x / unit).ceil() } else { (x / unit).floor() };
-    // Through decimals, so that 0.2317 is written as it is meant.
+    // Through decimal text, so that 0.2317 is printed as such.
     format!("{:.*e}", digits as usize, whole * unit).parse().unwrap_or(x)
 }
 

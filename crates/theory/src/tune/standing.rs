@@ -1,4 +1,4 @@
-//! Where a network stands between order and chaos: the numbers that goals are about.
+//! The position of a network between order and chaos: the numbers that goals concern.
 
 use fintan_config::{Architecture, Shape};
 
@@ -7,13 +7,13 @@ use crate::limit::{Limit, LimitError, Relation};
 use crate::regime::{Regime, mean_r, regimes};
 use crate::valuation::Ultrametric;
 
-/// Pixels that count as the border of an image.
+/// Width in pixels of the border of an image.
 const FRAME: usize = 2;
 
-/// A network at infinite width, in the numbers that decide between order and chaos.
+/// The numbers that decide between order and chaos, for a network at infinite width.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
-    /// Geometric mean over layers and residual blocks of the characteristic value r; none of a network of one layer.
+    /// Geometric mean over layers and residual blocks of the characteristic value r; `None` for a network with one layer.
     pub r: Option<f64>,
     /// ϑ between two orthogonal inputs.
     pub scaled: f64,
@@ -21,17 +21,17 @@ pub struct Standing {
     pub condition: f64,
     /// Number of inputs of the condition number.
     pub inputs: usize,
-    /// Eigenspaces over positions away from borders, constant image first; none for vectors, and the reason where the
-    /// kernel has no such closed form.
+    /// Eigenspaces over positions away from borders, the constant image first. `None` for vectors; an error with the reason
+    /// if the kernel has no closed form.
     pub blocks: Option<Result<Vec<Block>, TuneError>>,
-    /// Mean variance of the outermost two pixels over that of the interior; none where there is no interior.
+    /// Mean variance of the outermost two pixels divided by that of the interior; `None` if there is no interior.
     pub border: Option<f64>,
 }
 
 /// An eigenspace over the positions of an image: patterns of one period.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Block {
-    /// λ_k over the smallest of them.
+    /// λ_k divided by the smallest eigenvalue.
     pub ratio: f64,
     /// Its dimension.
     pub multiplicity: usize,
@@ -40,7 +40,7 @@ pub struct Block {
 }
 
 impl Standing {
-    /// Of a network as it is initialised.
+    /// The numbers of a network at initialisation.
     ///
     /// # Errors
     /// A network without a limit, or with a single input value.
@@ -64,7 +64,7 @@ impl Standing {
     }
 }
 
-/// Two inputs with |x|² = |y|² = n, x·y = c n behind a network.
+/// The relation at the output of a network of two inputs with |x|² = |y|² = n and x·y = c n.
 pub(super) fn relation(architecture: &Architecture, c: f64) -> Result<Relation, TuneError> {
     Limit::new(architecture)?.relation_at(c)?.ok_or(TuneError::OneInput)
 }
@@ -82,7 +82,8 @@ pub(super) fn blocks(architecture: &Architecture) -> Result<Vec<Block>, TuneErro
     Ok(spectrum.iter().zip(&shares).map(block).collect())
 }
 
-/// Mean over the border of an image, its two outermost frames of pixels, over the mean of the rest; none where either is empty.
+/// Mean over the border of an image (its two outermost frames of pixels), divided by the mean of the other pixels; `None` if
+/// either is empty.
 #[must_use]
 pub fn border_ratio(shape: Shape, variances: &[f64]) -> Option<f64> {
     let inside = |k: usize, len: usize| (FRAME..len.saturating_sub(FRAME)).contains(&k);

@@ -1,12 +1,12 @@
-//! Cross-entropy, non-saturating: the discriminator minimises `mean(softplus(l(x)) - t l(x)) + mean softplus(l(G(z)))`, t the
-//! label of real images, the generator `mean softplus(-l(G(z)))`.
+//! Non-saturating cross-entropy. The discriminator minimises `mean(softplus(l(x)) - t l(x)) + mean softplus(l(G(z)))`, where
+//! t is the label of real images. The generator minimises `mean softplus(-l(G(z)))`.
 
 use burn::tensor::Tensor;
 
 use super::{AdversarialLoss, DiscriminatorLoss, GeneratorLoss, Term, Victory, sigmoid, softplus, sum};
 
 pub(super) struct CrossEntropy {
-    /// Of real images: 1, or less with label smoothing.
+    /// Label of real images: 1, or less with label smoothing.
     pub(super) label: f64,
 }
 
@@ -24,7 +24,7 @@ impl AdversarialLoss for CrossEntropy {
     }
 }
 
-/// Binary cross-entropy of logits l against one target t for all: `mean(softplus(l) - t l)`, derivative
+/// Binary cross-entropy of logits l with one target t for all: `mean(softplus(l) - t l)`; its derivative is
 /// `(sigmoid(l) - t) / batch`.
 fn term(logits: Tensor<4>, target: f64) -> Term {
     let batch = logits.dims()[0] as f64;
@@ -34,7 +34,7 @@ fn term(logits: Tensor<4>, target: f64) -> Term {
     Term { value, cotangent, verdict: probability.mean() }
 }
 
-/// Entropy of a coin: the least cross-entropy of real images that are labelled `p`.
+/// Binary entropy of `p`: the smallest cross-entropy of real images with the label `p`.
 fn entropy(p: f64) -> f64 {
     let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
     term(p) + term(1.0 - p)

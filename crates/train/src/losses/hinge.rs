@@ -1,4 +1,5 @@
-//! Hinge: the discriminator minimises `mean max(0, 1 - l(x)) + mean max(0, 1 + l(G(z)))`, the generator `-mean l(G(z))`.
+//! Hinge loss. The discriminator minimises `mean max(0, 1 - l(x)) + mean max(0, 1 + l(G(z)))`, the generator
+//! `-mean l(G(z))`.
 
 use burn::tensor::Tensor;
 

@@ -1,12 +1,12 @@
-//! Least squares: the discriminator minimises `mean (l(x) - t)² / 2 + mean l(G(z))² / 2`, t the label of real images, the
-//! generator `mean (l(G(z)) - 1)² / 2`.
+//! Least squares. The discriminator minimises `mean (l(x) - t)² / 2 + mean l(G(z))² / 2`, where t is the label of real
+//! images. The generator minimises `mean (l(G(z)) - 1)² / 2`.
 
 use burn::tensor::Tensor;
 
 use super::{AdversarialLoss, DiscriminatorLoss, GeneratorLoss, Term, Victory, sum};
 
 pub(super) struct LeastSquares {
-    /// Of real images: 1, or less with label smoothing.
+    /// Label of real images: 1, or less with label smoothing.
     pub(super) label: f64,
 }
 
@@ -20,7 +20,7 @@ impl AdversarialLoss for LeastSquares {
     }
 
     fn victory(&self) -> Victory {
-        // Undecided, it puts all images at label / 2.
+        // At chance level the discriminator's output is label / 2 for all images.
         Victory::Loss { least: 0.0, undecided: 0.25 * self.label * self.label }
     }
 }

@@ -1,6 +1,6 @@
-//! Losses of GANs on the outputs of a discriminator: one file a loss, with its cotangents in closed form.
+//! Losses of GANs as functions of the discriminator's outputs, one file for each loss, with cotangents in closed form.
 //!
-//! What other parts of the program know of a loss (name, labels, penalties, clipping, publications) are its
+//! The properties of a loss that other parts of the program need (name, labels, penalties, clipping, publications) are in
 //! [`LossProperties`](fintan_config::LossProperties).
 
 mod bce;
@@ -15,7 +15,7 @@ use fintan_config::{Adversarial, Settings};
 #[cfg(test)]
 pub(crate) use hinge::margin;
 
-/// What a loss makes of the outputs l of the discriminator, shaped `[batch, 1, 1, 1]`.
+/// The arithmetic of a loss on the outputs l of the discriminator, shaped `[batch, 1, 1, 1]`.
 pub(crate) trait AdversarialLoss {
     /// The loss of the discriminator, given l(x) on real images and l(G(z)) on generated ones.
     fn discriminator(&self, real: Tensor<4>, generated: Tensor<4>) -> DiscriminatorLoss;
@@ -23,11 +23,11 @@ pub(crate) trait AdversarialLoss {
     /// The loss of the generator, given l(G(z)); `real` computes l(x) on the real images of the step's last batch.
     fn generator(&self, generated: Tensor<4>, real: &dyn Fn() -> Tensor<4>) -> GeneratorLoss;
 
-    /// By which number the discriminator has won.
+    /// The number that shows whether the discriminator has won.
     fn victory(&self) -> Victory;
 }
 
-/// The arithmetic of the loss that an experiment asks for.
+/// The arithmetic of the loss of an experiment.
 pub(crate) fn adversarial(settings: &Settings) -> Box<dyn AdversarialLoss> {
     let label = 1.0 - settings.train.label_smoothing;
     match settings.loss.function {
@@ -39,57 +39,57 @@ pub(crate) fn adversarial(settings: &Settings) -> Box<dyn AdversarialLoss> {
     }
 }
 
-/// By which number of the log a discriminator has won.
+/// The logged number that shows whether a discriminator has won.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Victory {
-    /// By its loss, between the least that there is and that of a discriminator that cannot tell real from generated.
+    /// Its loss, between the minimum `least` and the loss at chance level `undecided`.
     Loss { least: f64, undecided: f64 },
-    /// By its slope at generated images, over the mean slope from there to real ones: the loss has no scale.
+    /// Its slope at generated images, divided by the mean slope from there to real images; for losses without a scale.
     Slope,
 }
 
-/// The loss of a discriminator and its derivatives in the outputs on either kind of images.
+/// The loss of a discriminator, and its derivatives in the outputs on real and on generated images.
 #[derive(Debug, Clone)]
 pub(crate) struct DiscriminatorLoss {
-    /// One value.
+    /// A single value.
     pub(crate) value: Tensor<1>,
-    /// On real images.
+    /// Part of real images.
     pub(crate) real: Judged,
-    /// On generated images.
+    /// Part of generated images.
     pub(crate) generated: Judged,
 }
 
-/// What a discriminator's loss has to say about the images of one kind.
+/// Derivative and mean output of a discriminator on images of one kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Judged {
-    /// `∂loss/∂l`, shaped as the outputs l.
+    /// `∂loss/∂l`, in the shape of the outputs l.
     pub(crate) cotangent: Tensor<4>,
-    /// One value: mean of the probability 1 / (1 + exp(-l)) under cross-entropy, of l itself under the other losses.
+    /// A single value: mean of the probability 1 / (1 + exp(-l)) under cross-entropy, mean of l under the other losses.
     pub(crate) verdict: Tensor<1>,
 }
 
 /// The loss of a generator and its derivative in the discriminator's outputs on generated images.
 #[derive(Debug, Clone)]
 pub(crate) struct GeneratorLoss {
-    /// One value.
+    /// A single value.
     pub(crate) value: Tensor<1>,
-    /// `∂loss/∂l`, shaped as the outputs l.
+    /// `∂loss/∂l`, in the shape of the outputs l.
     pub(crate) cotangent: Tensor<4>,
 }
 
 /// A loss that depends on images of one kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Term {
-    /// Mean over the batch, one value.
+    /// Mean over the batch, a single value.
     pub(crate) value: Tensor<1>,
-    /// `∂value/∂l`, shaped as the outputs l.
+    /// `∂value/∂l`, in the shape of the outputs l.
     pub(crate) cotangent: Tensor<4>,
     /// See [`Judged::verdict`].
     verdict: Tensor<1>,
 }
 
 impl Term {
-    /// The mean of values whose slopes are given.
+    /// The mean of `values`, whose derivatives are `slopes`.
     fn mean(values: Tensor<4>, slopes: Tensor<4>, outputs: Tensor<4>) -> Self {
         let batch = outputs.dims()[0] as f64;
         Self { value: values.mean(), cotangent: slopes.div_scalar(batch), verdict: outputs.mean() }
@@ -115,7 +115,7 @@ fn softplus(logits: Tensor<4>) -> Tensor<4> {
     logits.clone().clamp_min(0.0) + logits.abs().neg().exp().log1p()
 }
 
-/// 1 / (1 + exp(-l)), through tanh: no overflow for any logit.
+/// 1 / (1 + exp(-l)), computed with tanh: no overflow for any logit.
 pub(crate) fn sigmoid(logits: Tensor<4>) -> Tensor<4> {
     logits.mul_scalar(0.5).tanh().add_scalar(1.0).mul_scalar(0.5)
 }
@@ -128,7 +128,7 @@ mod tests {
 
     const REAL: [f64; 6] = [-30.0, -1.5, 0.0, 0.7, 40.0, 800.0];
     const GENERATED: [f64; 6] = [2.0, -0.4, 0.1, 900.0, -25.0, -2.0];
-    /// Label of real images, where they have one.
+    /// Label of real images, for losses with labels.
     const LABEL: f64 = 0.9;
 
     fn loss(function: Adversarial) -> Box<dyn AdversarialLoss> {
@@ -145,7 +145,7 @@ mod tests {
         Tensor::from_data(data, (&Device::flex(), DType::F64))
     }
 
-    /// The formulas of [`Adversarial`] for the discriminator and the generator, one pair of outputs at a time.
+    /// The formulas of [`Adversarial`] for discriminator and generator, for one pair of outputs.
     fn formulas(function: Adversarial, x: f64, g: f64) -> [f64; 2] {
         let softplus = |l: f64| l.max(0.0) + (-l.abs()).exp().ln_1p();
         match function {
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// The number by which a discriminator has won, against the losses of one that cannot tell and one that is certain.
+    /// Compares with the losses of a discriminator at chance level and of one that is certain.
     #[test]
     fn victories_are_those_of_the_formulas() {
         for function in Adversarial::all() {
@@ -201,7 +201,8 @@ mod tests {
             };
             let grid = || (-4000..=4000).map(|i| f64::from(i) / 100.0);
             let both = grid().map(|l| formulas(function, l, l)[0]).fold(f64::INFINITY, f64::min);
-            // Under cross-entropy with smooth labels the least is that of outputs of 0, as at the start of training.
+            // Under cross-entropy with smooth labels, the loss at chance level is that of outputs 0, as at the start of
+            // training.
             let even = if function == Adversarial::Bce { formulas(function, 0.0, 0.0)[0] } else { both };
             assert!((undecided - even).abs() < 1e-4, "{function:?}: {undecided} and {even}");
             let apart = grid().map(|l| formulas(function, l, -40.0)[0]);

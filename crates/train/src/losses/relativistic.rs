@@ -1,4 +1,4 @@
-//! Relativistic pairing: with the i-th real and the i-th generated image of a batch as a pair, the discriminator minimises
+//! Relativistic pairing. The i-th real and the i-th generated image of a batch form a pair. The discriminator minimises
 //! `mean softplus(-(l(x) - l(G(z))))`, the generator `mean softplus(-(l(G(z)) - l(x)))`.
 //!
 //! Source: Jolicoeur-Martineau, arXiv 1807.00734; pairs as in Huang et al., arXiv 2501.05441.
@@ -24,12 +24,12 @@ impl AdversarialLoss for Relativistic {
     }
 
     fn victory(&self) -> Victory {
-        // Undecided, it gives both images of a pair one output.
+        // At chance level the discriminator has equal outputs on both images of a pair.
         Victory::Loss { least: 0.0, undecided: std::f64::consts::LN_2 }
     }
 }
 
-/// `mean softplus(-(a - b))` and its derivative in a, `-sigmoid(b - a) / batch`; that in b is its negative.
+/// `mean softplus(-(a - b))` and its derivative in a, `-sigmoid(b - a) / batch`; the derivative in b is the negative.
 fn above(a: Tensor<4>, b: Tensor<4>) -> GeneratorLoss {
     let batch = a.dims()[0] as f64;
     let lead = b - a;

@@ -1,5 +1,5 @@
-//! Wasserstein, with a penalty on slopes or with clipped weights, which are not this file's: the discriminator minimises
-//! `mean l(G(z)) - mean l(x)`, the generator `-mean l(G(z))`.
+//! Wasserstein loss. The discriminator minimises `mean l(G(z)) - mean l(x)`, the generator `-mean l(G(z))`. The penalty on
+//! slopes, or the clipping of weights, is in other files.
 
 use burn::tensor::Tensor;
 

@@ -1,4 +1,4 @@
-//! Which of three ways a layer's kernel is computed, and what it costs.
+//! Chooses the fastest of three methods for the kernel of a layer, and counts its cost.
 
 use super::super::geometry::{Geometry, LayerKind};
 use super::super::patches::{Positions, patch_len};
@@ -8,24 +8,24 @@ use super::input::panel_cost;
 use super::pairs;
 use super::tiled::OUTPUTS;
 
-/// Time of an entry of the patch Gram matrix for a pair of outputs, in products of two numbers; measured.
+/// Time per entry of the patch Gram matrix and pair of outputs, in units of one multiply-add; measured.
 const PAIR: f64 = 100.0;
 
-/// Time of pushing one number of a cotangent onto one position, in the same unit.
+/// Time to push one number of a cotangent to one position, in the same unit.
 const PUSH: f64 = 10.0;
 
-/// How the kernel of a hidden layer is computed.
+/// Method for the kernel of a hidden layer.
 pub(super) enum Method {
-    /// Position by position: where the layer reads a single position, so that no two of its outputs share a weight.
+    /// Position by position, for a layer that reads a single position, so that no two of its outputs share a weight.
     Positions,
-    /// Positions of windows pair by pair: best for windows hardly larger than the stride.
+    /// Each pair of positions of two windows separately; best for windows that are hardly larger than the stride.
     Pairs,
-    /// One side pushed through the patch Gram matrix against tiles of the other.
+    /// Cotangents of one side are pushed through the patch Gram matrix and multiplied with tiles of the other side.
     Tiles(Vec<TileRow>),
 }
 
 impl Method {
-    /// The fastest, for the layer whose output is `level`.
+    /// The fastest method for the layer whose output is `level`.
     pub(super) fn new(plans: [&Plan; 2], level: usize) -> Self {
         let Geometry { kind, input: [height, width, _], .. } = plans[0].layers()[level - 1];
         if kind == LayerKind::Deconv && [height, width] == [1, 1] {
@@ -40,8 +40,8 @@ impl Method {
     }
 }
 
-/// Multiply-adds between all outputs of one pair of samples, and how many numbers are held for them. `below`: with a term
-/// at the chain's input.
+/// Multiply-adds between all outputs of one pair of samples, and the number of values held meanwhile. `below` says whether
+/// there is a term at the input of the chain.
 pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64) {
     let levels = plans[0].layers().len();
     let (mut cost, mut held) = if below { (positions(plans, 0), lanes(plans, 0)) } else { (0.0, 0.0) };
@@ -69,7 +69,7 @@ pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64
                 let products: usize = tiles.map(|tile| tile.area() * tile.ranks.len()).sum();
                 let [sy, sx] = plans[0].layers()[level - 1].modulus();
                 cost += products as f64 * outputs * c + windows(plans[0], level) * (h * w) as f64 / (sy * sx) as f64;
-                // Of each thread: what its panels hold and have pushed onto a row of tiles.
+                // Memory of each thread: its panels, and their values pushed onto a row of tiles.
                 let strips = rows.iter().map(|row| row.rows.len()).max().unwrap_or(0);
                 let panels = OUTPUTS.min(plans[0].len()) as f64;
                 let own = panels * ((strips * w) as f64 * c + windows(plans[0], level) / outputs);
@@ -80,7 +80,7 @@ pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64
     (cost, held)
 }
 
-/// Multiply-adds of the patch Gram matrix of a level, and the numbers of its patches and entries.
+/// Multiply-adds of the patch Gram matrix of a level, and the number of values in its patches and entries.
 fn gram(plans: [&Plan; 2], level: usize) -> (f64, f64) {
     let layer = &plans[0].layers()[level - 1];
     let positions = plans.map(|plan| Positions::new(plan, level));
@@ -94,7 +94,7 @@ fn gram(plans: [&Plan; 2], level: usize) -> (f64, f64) {
     (cost, held)
 }
 
-/// Multiply-adds of a level, position by position.
+/// Multiply-adds of a level with the method `Positions`.
 fn positions(plans: [&Plan; 2], level: usize) -> f64 {
     let [h, w, c] = plans[0].map(level);
     let holders = plans.map(|plan| {
@@ -110,8 +110,8 @@ fn positions(plans: [&Plan; 2], level: usize) -> f64 {
     holders[0].iter().zip(&holders[1]).map(|(a, b)| a * b).sum::<f64>() * c as f64
 }
 
-/// Numbers that are held for the products of a level position by position: tiles of one side, and of each thread some
-/// panels of the other.
+/// Number of values held for a level with the method `Positions`: tiles of one side, and for each thread some panels of the
+/// other side.
 fn lanes(plans: [&Plan; 2], level: usize) -> f64 {
     let tiles = |plan, cost: &dyn Fn(usize) -> f64| {
         let tiles = tile_rows(plan, level, cost).into_iter().flat_map(|row| row.tiles);
@@ -123,7 +123,7 @@ fn lanes(plans: [&Plan; 2], level: usize) -> f64 {
     (joined + own) * plans[0].map(level)[2] as f64
 }
 
-/// Numbers of the windows of all outputs at a level.
+/// Number of values in the windows of all outputs at a level.
 fn windows(plan: &Plan, level: usize) -> f64 {
     let area = |rank: usize| plan.window(level, rank).iter().map(|window| window.len as f64).product::<f64>();
     (0..plan.len()).map(area).sum::<f64>() * plan.map(level)[2] as f64

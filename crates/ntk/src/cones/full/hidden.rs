@@ -1,4 +1,4 @@
-//! Layers whose outputs are hidden.
+//! Kernel parts of layers whose outputs are hidden.
 
 use rayon::prelude::*;
 
@@ -9,11 +9,11 @@ use super::choice::Method;
 use super::rows::Block;
 use super::totals::totals;
 
-/// Rows that share a product with all biases.
+/// Number of rows that are multiplied with all biases in one product.
 const BIAS_ROWS: usize = 64;
 
 impl<T: Real> Block<'_, '_, T> {
-    /// By the weights of the layer whose output is `level`, and by its bias if asked.
+    /// Adds the part of the weights of the layer whose output is `level`, and the part of its bias if `bias` is true.
     pub(super) fn add_hidden(&self, level: usize, bias: bool, kernel: &mut [T]) {
         let plans = self.sides.map(Cotangents::plan);
         let square = self.sides[0].chain().layers()[level - 1].bias_square();
@@ -30,7 +30,7 @@ impl<T: Real> Block<'_, '_, T> {
         }
     }
 
-    /// By the bias alone: `beta^2 <sum_u delta_r[u], sum_u delta_r'[u]>`.
+    /// Adds the part of the bias: `beta^2 <sum_u delta_r[u], sum_u delta_r'[u]>`.
     pub(super) fn add_hidden_bias(&self, level: usize, kernel: &mut [T]) {
         let square = T::of(self.sides[0].chain().layers()[level - 1].bias_square());
         if square == T::default() {

@@ -1,5 +1,5 @@
-//! Levels whose positions share no weight, such as the chain's input: products of the outputs of one side and of the other
-//! whose cones hold the same positions.
+//! Kernel parts of levels whose positions share no weight, such as the input of the chain. Outputs of the two sides are
+//! multiplied on the positions that both cones contain.
 
 use std::ops::Range;
 
@@ -26,8 +26,8 @@ impl<T: Real> Block<'_, '_, T> {
         self.add_positions(0, factor, kernel);
     }
 
-    /// By the weights of the layer whose output is `level` and whose input is a single position, from which every
-    /// position of the output has weights of its own: `sum_u Gamma_nn'[u, u] <delta_r[u], delta_r'[u]>`.
+    /// Adds the part of the weights of the layer whose output is `level` and whose input is a single position, so that every
+    /// output position has its own weights: `sum_u Gamma_nn'[u, u] <delta_r[u], delta_r'[u]>`.
     pub(super) fn add_unshared(&self, level: usize, kernel: &mut [T]) {
         let layers = self.sides.map(|side| &side.chain().layers()[level - 1]);
         let ([h, w, _], c) = (layers[0].geometry.output, layers[0].geometry.input[2]);
@@ -86,7 +86,7 @@ impl<T: Real> Block<'_, '_, T> {
                 let mut sums = Vec::new();
                 for (tile, targets) in tiles.iter().zip(&targets) {
                     let common = [common(&strip.rows, &tile.rows), common(&strip.columns, &tile.columns)];
-                    // What is before the diagonal is not wanted.
+                    // Entries before the diagonal are not needed.
                     let skipped = if half { tile.ranks.partition_point(|&rank| rank < ranks[0]) / GROUP } else { 0 };
                     if common.iter().any(Range::is_empty) || skipped * GROUP >= tile.ranks.len() {
                         continue;
@@ -113,7 +113,7 @@ impl<T: Real> Block<'_, '_, T> {
     }
 }
 
-/// Time of a position for so many outputs in panels: those that are left over take as long as a whole one.
+/// Time for one position with `outputs` outputs: an incomplete panel takes as long as a full one.
 pub(super) fn panel_cost(outputs: usize) -> f64 {
     (outputs.div_ceil(SINGLE) * SINGLE) as f64
 }

@@ -1,4 +1,4 @@
-//! Cotangents of several outputs side by side, for products of panels.
+//! Cotangents of several outputs, interleaved for products of panels.
 
 use super::super::active::Active;
 use super::super::cotangents::Cotangents;
@@ -7,12 +7,12 @@ use super::super::real::Real;
 use super::super::tiles::Tile;
 use super::rows::Block;
 
-/// Cotangents of the outputs of a tile on its joined window, `L` outputs side by side: for each row of the window
-/// `[groups, active channels]`. Places that are left over hold zeros.
+/// Cotangents of the outputs of a tile on its joined window, `L` outputs interleaved. Each row of the window is
+/// `[groups, active channels]`. Unused lanes contain zeros.
 pub(super) struct Lanes<T, const L: usize>(pub(super) Vec<Vec<[T; L]>>);
 
 impl<T: Real, const L: usize> Lanes<T, L> {
-    /// Some outputs of a tile, those of `ranks`, at a level and of a sample.
+    /// Collects the outputs `ranks` of a tile, at one level and for one sample.
     pub(super) fn new(
         side: &Cotangents<'_, T>,
         tile: &Tile,
@@ -50,7 +50,7 @@ impl<T: Real, const L: usize> Lanes<T, L> {
         Self(lanes)
     }
 
-    /// Multiplies them by a factor of each position of the map.
+    /// Multiplies the cotangents by a factor that depends on the position of the map.
     pub(super) fn scale(&mut self, tile: &Tile, active: &Active, factor: impl Fn(usize, usize) -> T) {
         for (y, row) in tile.rows.clone().zip(&mut self.0) {
             let width = active.count(y, &tile.columns).max(1);
@@ -69,7 +69,7 @@ impl<T: Real, const L: usize> Lanes<T, L> {
 }
 
 impl<T: Real> Block<'_, '_, T> {
-    /// Adds the products of outputs of the second side and a panel to the rows of the panel.
+    /// Adds the products of second-side outputs and a panel to the rows of the panel.
     pub(super) fn add_sums<const P: usize>(&self, ranks: &[usize], sums: &[[[T; P]; GROUP]], rows: &mut [&mut [T]]) {
         let order = self.sides[1].plan().order();
         for (start, sums) in (0..ranks.len()).step_by(GROUP).zip(sums) {

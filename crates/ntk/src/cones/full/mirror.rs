@@ -1,13 +1,13 @@
-//! The second half of a symmetric matrix.
+//! Fills the second half of a symmetric matrix.
 
 use rayon::prelude::*;
 
 use super::super::real::Real;
 
-/// Sides of the squares that are transposed at a time: two of them fit the cache.
+/// Side of the squares that are transposed at a time: two squares fit into the cache.
 const SQUARE: usize = 64;
 
-/// Copies what is right of the diagonal to the left of it: `rows[b][places[a]] = rows[a][places[b]]` for `a < b`.
+/// Copies the part right of the diagonal to the left: `rows[b][places[a]] = rows[a][places[b]]` for `a < b`.
 pub(super) fn mirror<T: Real>(rows: &mut [&mut [T]], places: &[usize]) {
     if rows.len() <= SQUARE {
         for b in 1..rows.len() {
@@ -25,7 +25,7 @@ pub(super) fn mirror<T: Real>(rows: &mut [&mut [T]], places: &[usize]) {
     rayon::join(|| mirror(upper, upper_places), || mirror(lower, lower_places));
 }
 
-/// `lower[b][upper_places[a]] = upper[a][lower_places[b]]`.
+/// Copies a transposed block: `lower[b][upper_places[a]] = upper[a][lower_places[b]]`.
 pub(super) fn transpose<T: Real>(
     upper: &[&mut [T]],
     lower: &mut [&mut [T]],

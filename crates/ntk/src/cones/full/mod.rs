@@ -1,4 +1,4 @@
-//! The kernel of all pairs of sample and output.
+//! The kernel of all pairs (sample, output).
 
 mod choice;
 mod hidden;
@@ -20,44 +20,44 @@ use mirror::{mirror, transpose};
 use rows::Block;
 pub use rows::Layout;
 
-/// What lies below the chain, if it acts on every position of the chain's input alike (a dense layer that is
-/// reshaped): its kernel is `(factor[n, n'] + bias) sum_q <delta_r[q], delta_r'[q]>`.
+/// A layer below the chain that acts in the same way on every position of the chain's input (a dense layer with a reshape).
+/// Its kernel is `(factor[n, n'] + bias) sum_q <delta_r[q], delta_r'[q]>`.
 #[derive(Debug, Clone, Copy)]
 pub struct InputTerm<'f> {
-    /// `[N1, N2]`: Gram matrix of that layer's inputs, with its scale squared.
+    /// `[N1, N2]`: Gram matrix of the inputs of that layer, times the square of its scale.
     pub factor: &'f [f64],
-    /// Its `beta^2`.
+    /// `beta^2` of that layer.
     pub bias: f64,
 }
 
 /// Kernels of single layers, each `[N1 O1, N2 O2]` like [`Target::Sum`].
 #[derive(Debug)]
 pub struct PartBuffers<'k, T> {
-    /// By the weights and by the bias of each layer.
+    /// Parts of the weights and of the bias of each layer.
     pub layers: Vec<[&'k mut [T]; 2]>,
-    /// By the weights and by the bias of what lies below; used if there is an [`InputTerm`].
+    /// Parts of the weights and of the bias of the layer below; used if there is an [`InputTerm`].
     pub input: Option<[&'k mut [T]; 2]>,
 }
 
-/// Where a kernel is added.
+/// The memory to which a kernel is added.
 #[derive(Debug)]
 pub enum Target<'k, T> {
-    /// Everything into one matrix.
+    /// One matrix for the sum of all parts.
     Sum(&'k mut [T]),
-    /// Each part into its own.
+    /// A separate matrix for each part.
     Parts(PartBuffers<'k, T>),
 }
 
-/// Adds the kernel `Theta[(n, o), (n', o')]` to row-major matrices `[N1 O1, N2 O2]`, rows sample by sample and in the
+/// Adds the kernel `Theta[(n, o), (n', o')]` to row-major matrices `[N1 O1, N2 O2]`. Rows are ordered by sample, then in the
 /// order of the selection.
 ///
-/// The two sides share weights; samples and outputs may differ, so that a kernel can be made in blocks. Without a
-/// second side it is that of the first with itself: half of it is computed and then mirrored, so the matrices must be
-/// symmetric before.
+/// The two sides must share weights; samples and outputs may differ, so that a kernel can be computed in blocks. Without a
+/// second side, the kernel is that of the first side with itself. Half of it is computed and then mirrored, so the matrices
+/// must be symmetric before the call.
 ///
 /// # Panics
 ///
-/// If a matrix is too small, or there are not as many as layers.
+/// If a matrix is too small, or if the number of matrices and the number of layers differ.
 pub fn full<T: Real>(
     first: &Cotangents<'_, T>,
     second: Option<&Cotangents<'_, T>>,
@@ -69,11 +69,11 @@ pub fn full<T: Real>(
     full_at(layout, first, second, input, target);
 }
 
-/// The full kernel, written into slices where it begins at another place.
+/// Adds the full kernel to slices in which it has the position given by `layout`.
 ///
 /// # Panics
 ///
-/// If a slice ends before its kernel, or there are not as many as layers.
+/// If a slice is too short for its kernel, or if the number of slices and the number of layers differ.
 pub fn full_at<T: Real>(
     layout: Layout,
     first: &Cotangents<'_, T>,
@@ -81,7 +81,7 @@ pub fn full_at<T: Real>(
     input: Option<InputTerm<'_>>,
     target: Target<'_, T>,
 ) {
-    // From a thread of the pool: another one would go to sleep and be woken for each of many small pieces of work.
+    // Called within the thread pool: a thread outside the pool would sleep and be woken for each of many small tasks.
     rayon::scope(|_| add(&Block::new(first, second, layout), input, target));
 }
 
@@ -120,7 +120,7 @@ fn add<T: Real>(block: &Block<'_, '_, T>, input: Option<InputTerm<'_>>, target: 
 }
 
 impl<T: Real> Block<'_, '_, T> {
-    /// Adds the kernel by the weights and (or) the bias of one layer.
+    /// Adds the parts of the weights, of the bias, or of both, of one layer.
     fn add_layer(&self, layer: usize, [weights, bias]: [bool; 2], kernel: &mut [T]) {
         let level = layer + 1;
         let last = level == self.sides[0].plan().layers().len();
@@ -142,13 +142,13 @@ impl<T: Real> Block<'_, '_, T> {
         assert!(self.end().is_none_or(|end| end <= kernel.len()), "a kernel of all rows and columns");
     }
 
-    /// Fills in the other half of a symmetric kernel.
+    /// Fills the other half of a symmetric kernel.
     fn finish(&self, kernel: &mut [T]) {
         if !self.symmetric {
             return;
         }
         let (samples, order) = (self.sides[0].chain().samples(), self.sides[0].plan().order());
-        // By rank: before the diagonal in this order nothing is known.
+        // Outputs are in the order of ranks: in this order the entries before the diagonal have not been computed.
         for n in 0..samples {
             mirror(&mut self.rows_of(kernel, n, n), order);
             for m in n + 1..samples {

@@ -1,4 +1,4 @@
-//! Layers whose outputs are hidden and whose windows are small: every pair of positions of two windows by itself.
+//! Hidden layers with small windows: each pair of positions of two windows is multiplied separately.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,23 +14,24 @@ use super::super::real::Real;
 use super::rows::Block;
 use super::totals::totals;
 
-/// Rows of a product.
+/// Number of rows of a product.
 const ROWS: usize = 192;
 
-/// Columns of a product: with its rows, few enough for the cache.
+/// Number of columns of a product: small enough, together with its rows, for the cache.
 const COLUMNS: usize = 96;
 
-/// One position of the windows of a group.
+/// One position in the windows of a group.
 struct Slot {
-    /// Where in the window.
+    /// Index of the position in the window.
     at: usize,
     /// Residue class of the position, the same for all outputs of the group.
     class: usize,
-    /// Place in the residue class, by output; off the map, where cotangents are zero, any.
+    /// For each output, the index of the position in its residue class; arbitrary if the position is off the map, where
+    /// cotangents are zero.
     places: Vec<usize>,
 }
 
-/// Outputs whose windows at a level have one size and begin in one residue class.
+/// Outputs whose windows at a level have the same size and start in the same residue class.
 struct Group {
     ranks: Vec<usize>,
     slots: Vec<Slot>,
@@ -69,7 +70,7 @@ fn groups(plan: &Plan, level: usize, positions: &Positions) -> Vec<Group> {
     groups.into_iter().map(group).collect()
 }
 
-/// Cotangents of one sample: for each group and slot `[outputs, c]`.
+/// Cotangents of one sample: for each group and slot a matrix `[outputs, c]`.
 fn gather<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups: &[Group]) -> Vec<Vec<Vec<T>>> {
     let c = side.plan().map(level)[2];
     let slot = |ranks: &[usize], at: usize| {
@@ -83,7 +84,7 @@ fn gather<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups
     groups.map(|group| group.slots.iter().map(|s| slot(&group.ranks, s.at)).collect()).collect()
 }
 
-/// Cotangents of one sample added up over their windows: for each group `[outputs, c]`.
+/// Cotangents of one sample, summed over their windows: for each group a matrix `[outputs, c]`.
 fn add_up<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups: &[Group], factor: T) -> Vec<Vec<T>> {
     let (totals, c) = (totals(side, level, sample, factor), side.plan().map(level)[2]);
     let group = |group: &Group| {
@@ -95,8 +96,9 @@ fn add_up<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups
 }
 
 impl<T: Real> Block<'_, '_, T> {
-    /// `sum_{u, u'} Gamma[u, u'] <delta_r[u], delta_r'[u']>`, and the bias' part if `bias` is not zero: a product for
-    /// each pair of positions of two groups, times an entry of the patch Gram matrix for each pair of outputs.
+    /// Adds `sum_{u, u'} Gamma[u, u'] <delta_r[u], delta_r'[u']>`, and the part of the bias if `bias` is not zero. There is
+    /// one matrix product for each pair of positions of two groups, and one factor of the patch Gram matrix for each pair of
+    /// outputs.
     pub(super) fn add_pairs(&self, level: usize, bias: T, kernel: &mut [T]) {
         let plans = self.sides.map(Cotangents::plan);
         let layers = self.sides.map(|side| &side.chain().layers()[level - 1]);
@@ -146,21 +148,21 @@ impl<T: Real> Block<'_, '_, T> {
     }
 }
 
-/// What the blocks of a pair of samples share.
+/// Data shared by the blocks of a pair of samples.
 struct Pair<'g, T> {
     groups: [&'g [Group]; 2],
     cotangents: [Vec<Vec<Vec<T>>>; 2],
-    /// By group: cotangents added up over their windows, those of the first side times `beta^2`.
+    /// For each group, cotangents summed over their windows; those of the first side are multiplied by `beta^2`.
     biases: [Vec<Vec<T>>; 2],
     biased: bool,
     channels: usize,
-    /// By residue class, with the number of its columns.
+    /// For each residue class, the patch Gram matrix; `widths` has its numbers of columns.
     gamma: Vec<Vec<T>>,
     widths: Vec<usize>,
 }
 
 impl<T: Real> Pair<'_, T> {
-    /// The kernel between some outputs of two groups, into `sum`: `[rows, columns]`.
+    /// Computes the kernel between some outputs of two groups and stores it in `sum`: `[rows, columns]`.
     fn block(&self, groups: [usize; 2], outputs: &[Range<usize>; 2], sum: &mut Vec<T>, dots: &mut Vec<T>) {
         let (c, counts) = (self.channels, [outputs[0].len(), outputs[1].len()]);
         sum.clear();
@@ -187,7 +189,7 @@ impl<T: Real> Pair<'_, T> {
     }
 }
 
-/// `sum[i, j] += gamma[u_i, u2_j] dots[i, j]`.
+/// The loop `sum[i, j] += gamma[u_i, u2_j] dots[i, j]`.
 struct Weigh<'v, T> {
     sum: &'v mut [T],
     dots: &'v [T],
@@ -211,7 +213,7 @@ impl<T: Real> Loop for Weigh<'_, T> {
     }
 }
 
-/// Some rows of a matrix of `columns` columns.
+/// A range of rows of a matrix with `columns` columns.
 fn slice<'v, T>(values: &'v [T], rows: &Range<usize>, columns: usize) -> Matrix<'v, T> {
     Matrix::new(&values[rows.start * columns..rows.end * columns], rows.len(), columns)
 }

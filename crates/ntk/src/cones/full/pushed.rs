@@ -1,4 +1,4 @@
-//! Cotangents of a panel of outputs pushed through the patch Gram matrix, onto single positions of the map.
+//! Pushes the cotangents of a panel of outputs through the patch Gram matrix to single positions of the map.
 
 use pulp::Simd;
 
@@ -9,32 +9,32 @@ use super::super::panel::VECTORS;
 use super::super::patches::Positions;
 use super::super::real::Real;
 
-/// One position of the window of each output of a panel, all of one residue class.
+/// One position in the window of each output of a panel; all of these positions belong to one residue class.
 struct Slot<T, const P: usize> {
-    /// Place of the position in its class, by output; none where the window holds no such position.
+    /// For each output, the index of the position in its class; `None` if the window does not contain such a position.
     places: [Option<usize>; P],
     /// `[c]`
     cotangents: Vec<[T; P]>,
 }
 
-/// The outputs of consecutive ranks that lie side by side, of one sample: the places that are left over hold zeros.
+/// Outputs of consecutive ranks, interleaved, for one sample. Unused lanes contain zeros.
 pub(super) struct Panel<T, const P: usize> {
-    /// By residue class.
+    /// For each residue class.
     slots: Vec<Vec<Slot<T, P>>>,
     /// `beta^2 sum_u delta_r[u]`: `[c]`.
     bias: Vec<[T; P]>,
 }
 
-/// The patch Gram matrix between two samples, one of each side.
+/// The patch Gram matrix between two samples, one from each side.
 pub(super) struct Gram<'g, T> {
-    /// By residue class.
+    /// For each residue class.
     pub(super) values: &'g [Vec<T>],
-    /// Positions of the side that is pushed, and of the other.
+    /// Positions of the side that is pushed, and of the other side.
     pub(super) positions: [&'g Positions; 2],
 }
 
 impl<T: Real, const P: usize> Panel<T, P> {
-    /// Outputs of ranks from `first` on, at most `P`. `bias` is by rank and may be empty, for none.
+    /// Collects at most `P` outputs, starting with rank `first`. `bias` is ordered by rank; it is empty if there is no bias.
     pub(super) fn new(
         side: &Cotangents<'_, T>,
         positions: &Positions,
@@ -48,7 +48,7 @@ impl<T: Real, const P: usize> Panel<T, P> {
         let mut slots: Vec<Vec<Option<Slot<T, P>>>> = Vec::new();
         slots.resize_with(positions.classes().len(), Vec::new);
         let mut totals = vec![[T::default(); P]; c];
-        // Windows hold no more positions of a residue class in a row.
+        // The largest number of positions of one residue class in a row of a window.
         let width = ranks.clone().map(|rank| plan.window(level, rank)[1].len.div_ceil(modulus[1])).max().unwrap_or(0);
         for (lane, rank) in ranks.enumerate() {
             let top = plan.clipped(level, rank)[0].start;
@@ -74,13 +74,13 @@ impl<T: Real, const P: usize> Panel<T, P> {
         Self { slots: slots.into_iter().map(|class| class.into_iter().flatten().collect()).collect(), bias: totals }
     }
 
-    /// `Z_r[u'] = sum_{u in W(r)} (Gamma[u, u'] + beta^2) delta_r[u]` for the positions `u'` of row `y` of the map, in the
-    /// channels that are active there: one after the other.
+    /// `Z_r[u'] = sum_{u in W(r)} (Gamma[u, u'] + beta^2) delta_r[u]` for all positions `u'` in row `y` of the map, in the
+    /// active channels of each position.
     pub(super) fn push(&self, gram: &Gram<'_, T>, columns: usize, (y, active): (usize, &Active)) -> Vec<[T; P]> {
         let mut pushed = vec![[T::default(); P]; active.count(y, &(0..columns))];
         let mut terms = Vec::new();
         for x in 0..columns {
-            // What no target holds is multiplied by zeros.
+            // At positions that no target window contains, the result is not used.
             if !gram.positions[1].is_held([y, x]) {
                 continue;
             }
@@ -97,7 +97,7 @@ impl<T: Real, const P: usize> Panel<T, P> {
     }
 }
 
-/// `to = bias + sum_i gamma_i delta_i` in some channels, or in all.
+/// The loop `to = bias + sum_i gamma_i delta_i`, in some or all channels.
 struct Combine<'v, T, const P: usize> {
     to: &'v mut [[T; P]],
     bias: &'v [[T; P]],

@@ -1,10 +1,10 @@
-//! The rows and columns of a kernel by rank, and adding to them.
+//! Rows and columns of a kernel in the order of ranks, and additions to them.
 
 use super::super::cotangents::Cotangents;
 use super::super::gemm::{Axpy, simd};
 use super::super::real::Real;
 
-/// Outputs of consecutive ranks that are also consecutive columns of the kernel.
+/// Outputs with consecutive ranks that are also consecutive columns of the kernel.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     rank: usize,
@@ -12,14 +12,14 @@ struct Run {
     len: usize,
 }
 
-/// Columns of one sample of a kernel, by rank.
+/// The columns of one sample of a kernel, ordered by rank.
 #[derive(Debug, Clone)]
 pub(super) struct Columns {
     runs: Vec<Run>,
 }
 
 impl Columns {
-    /// `order` holds the column of each rank.
+    /// `order[rank]` is the column of a rank.
     fn new(order: &[usize]) -> Self {
         let mut runs: Vec<Run> = Vec::new();
         for (rank, &column) in order.iter().enumerate() {
@@ -44,27 +44,27 @@ impl Columns {
     }
 }
 
-/// Where a kernel lies in a slice: `Theta[(n, o), (n', o')]` at `start + n samples[0] + n' samples[1] + o row + o'`.
+/// Position of a kernel in a slice: `Theta[(n, o), (n', o')]` is at `start + n samples[0] + n' samples[1] + o row + o'`.
 ///
-/// Entries of a pair of samples must come after all of the pairs before it in the order (n, n').
+/// The entries of a pair of samples (n, n') must come after those of all earlier pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Of the first entry.
+    /// Position of the first entry.
     pub start: usize,
-    /// From a sample to the next, of either side.
+    /// Distance between consecutive samples of each side.
     pub samples: [usize; 2],
-    /// From an output of the first side to the next.
+    /// Distance between consecutive outputs of the first side.
     pub row: usize,
 }
 
 impl Layout {
-    /// Row-major `[N1 O1, N2 O2]`, rows and columns sample by sample.
+    /// Row-major `[N1 O1, N2 O2]`; rows and columns are ordered by sample.
     #[must_use]
     pub fn matrix([o1, o2]: [usize; 2], n2: usize) -> Self {
         Self { start: 0, samples: [o1 * n2 * o2, o2], row: n2 * o2 }
     }
 
-    /// Row-major `[N1, N2, O, O]`, from output `first` of either side on.
+    /// Row-major `[N1, N2, O, O]`, starting with output `first` of each side.
     #[must_use]
     pub fn pairs(outputs: usize, first: [usize; 2], n2: usize) -> Self {
         let square = outputs * outputs;
@@ -72,7 +72,7 @@ impl Layout {
     }
 }
 
-/// Both sides of a kernel.
+/// The two sides of a kernel.
 pub(super) struct Block<'b, 'a, T: Clone> {
     pub(super) sides: [&'b Cotangents<'a, T>; 2],
     pub(super) symmetric: bool,
@@ -86,7 +86,7 @@ impl<'b, 'a, T: Real> Block<'b, 'a, T> {
         Self { sides, symmetric: second.is_none(), columns: Columns::new(sides[1].plan().order()), layout }
     }
 
-    /// One more than the place of the last entry; none if there is no entry.
+    /// One more than the position of the last entry; `None` if there is no entry.
     pub(super) fn end(&self) -> Option<usize> {
         let ([n1, n2], [o1, o2]) = (self.samples(), self.sides.map(|side| side.plan().len()));
         let last = |len: usize, stride: usize| Some(len.checked_sub(1)? * stride);
@@ -98,13 +98,13 @@ impl<'b, 'a, T: Real> Block<'b, 'a, T> {
         self.sides.map(|side| side.chain().samples())
     }
 
-    /// Pairs of samples whose blocks are computed, and whether only half of the block is.
+    /// Pairs of samples whose blocks are computed; the flag says that only half of the block is computed.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (usize, usize, bool)> {
         let (n1, n2, symmetric) = (self.sides[0].chain().samples(), self.sides[1].chain().samples(), self.symmetric);
         (0..n1).flat_map(move |n| (if symmetric { n } else { 0 }..n2).map(move |m| (n, m, symmetric && n == m)))
     }
 
-    /// Rows of a pair's block, by rank; their columns are in the order of the selection.
+    /// Rows of the block of a pair of samples, ordered by rank; columns are in the order of the selection.
     pub(super) fn rows_of<'k>(&self, kernel: &'k mut [T], n: usize, m: usize) -> Vec<&'k mut [T]> {
         self.rows_from(kernel, self.layout.start + n * self.layout.samples[0], m)
     }

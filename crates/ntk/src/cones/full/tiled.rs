@@ -1,5 +1,5 @@
-//! Layers whose outputs are hidden: one side pushed through the patch Gram matrix, panel by panel, against tiles of the
-//! other side.
+//! Hidden layers: one side is pushed through the patch Gram matrix, panel by panel, and multiplied with tiles of the other
+//! side.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,20 @@ use super::pushed::{Gram, Panel};
 use super::rows::Block;
 use super::totals::totals;
 
-/// Outputs of a panel in single and in double precision: [`VECTORS`](super::super::panel::VECTORS) vectors of 512 bits, or more
-/// shorter ones.
+/// Number of outputs in a panel, in single and in double precision: [`VECTORS`](super::super::panel::VECTORS) vectors of 512
+/// bits, or more vectors that are shorter.
 pub(super) const SINGLE: usize = 32;
 pub(super) const DOUBLE: usize = 16;
 
-/// Panels that are worked on together: tiles are read from memory once for all of them.
+/// Number of panels that are processed together: tiles are read from memory once for all of them.
 pub(super) const PANELS: usize = 3;
 
-/// Outputs that are worked on together, at most.
+/// Largest number of outputs that are processed together.
 pub(super) const OUTPUTS: usize = PANELS * SINGLE;
 
 impl<T: Real> Block<'_, '_, T> {
-    /// `Theta[r, r'] = sum_{u'} <Z_r[u'], delta_r'[u']>`, for all `r` of the first side and the tiles of the second; `bias`
-    /// is `beta^2`, or zero if the bias is left out.
+    /// Adds `Theta[r, r'] = sum_{u'} <Z_r[u'], delta_r'[u']>` for all `r` of the first side and the tiles of the second.
+    /// `bias` is `beta^2`, or zero to leave the bias out.
     pub(super) fn add_tile_rows(&self, level: usize, bias: T, tile_rows: &[TileRow], kernel: &mut [T]) {
         if size_of::<T>() == size_of::<f32>() {
             self.add_tiled::<SINGLE>(level, bias, tile_rows, kernel);
@@ -59,7 +59,7 @@ impl<T: Real> Block<'_, '_, T> {
                     .step_by(P)
                     .map(|first| Panel::new(self.sides[0], positions[0], (level, n), first, &bias))
                     .collect();
-                // By row of the map and panel.
+                // Pushed values for each row of the map and each panel.
                 let mut pushed: BTreeMap<usize, Vec<Vec<[T; P]>>> = BTreeMap::new();
                 let (mut sums, width) = (Vec::new(), plans[1].map(level)[1]);
                 for (row, targets) in tile_rows.iter().zip(&targets) {
@@ -67,7 +67,8 @@ impl<T: Real> Block<'_, '_, T> {
                     if !row.tiles.iter().any(wanted) {
                         continue;
                     }
-                    // Rows of tiles go down the map, so what is above this one is not read again.
+                    // Rows of tiles are processed from top to bottom, so rows of the map above this one are no longer
+                    // needed.
                     pushed = pushed.split_off(&row.rows.start);
                     for y in row.rows.clone() {
                         let push = || panels.iter().map(|panel| panel.push(&gram, width, (y, &active))).collect();

@@ -1,4 +1,4 @@
-//! Cotangents added up over their windows: what a bias sees.
+//! Cotangents summed over their windows, for the parts of biases.
 
 use rayon::prelude::*;
 
@@ -6,7 +6,7 @@ use super::super::cotangents::Cotangents;
 use super::super::gemm::{Axpy, simd};
 use super::super::real::Real;
 
-/// `factor sum_u delta_r[u]` of one sample, by rank: `[outputs, c]`.
+/// `factor sum_u delta_r[u]` for one sample, ordered by rank: `[outputs, c]`.
 pub(super) fn totals<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, factor: T) -> Vec<T> {
     let c = side.plan().map(level)[2];
     let mut totals = vec![T::default(); side.plan().len() * c];

@@ -1,4 +1,4 @@
-//! The last layer: the cotangent of an output is one number, so its kernel is the patch Gram matrix itself.
+//! The last layer: the cotangent of an output is a single number, so the kernel is the patch Gram matrix itself.
 
 use rayon::prelude::*;
 
@@ -9,15 +9,15 @@ use super::super::patches::{Positions, patch_len, patches};
 use super::super::real::Real;
 use super::rows::Block;
 
-/// Rows of a Gram matrix that are made at a time.
+/// Number of rows of a Gram matrix that are computed at a time.
 const ROWS: usize = 64;
 
-/// Outputs of one channel: their rank and the index of their position in its residue class.
+/// Outputs of one channel: rank, and index of the position in its residue class.
 type Members = Vec<(usize, usize)>;
 
 impl<T: Real> Block<'_, '_, T> {
-    /// `Gamma_nn'[u, u'] d d'` between outputs of one channel, `d` the derivative of the function after the last
-    /// layer.
+    /// Adds `Gamma_nn'[u, u'] d d'` between outputs of one channel, where `d` is the derivative of the function after the
+    /// last layer.
     pub(super) fn add_unit_weights(&self, kernel: &mut [T]) {
         let plans = self.sides.map(Cotangents::plan);
         let chains = self.sides.map(Cotangents::chain);
@@ -35,7 +35,7 @@ impl<T: Real> Block<'_, '_, T> {
                     let columns = positions[1].classes()[class].len();
                     let factors = [0, 1].map(|side| self.output_derivatives(side, [n, m][side]));
                     let second = Matrix::new(&second, columns, len);
-                    // The rows of each strip of positions, so that strips can be worked on side by side.
+                    // Rows are separated by strips of positions, so that strips can be processed in parallel.
                     let mut rows: Vec<_> = self.rows_of(kernel, n, m).into_iter().map(Some).collect();
                     let mut strips: Vec<Vec<_>> = Vec::new();
                     strips.resize_with(positions[0].classes()[class].len().div_ceil(ROWS), Vec::new);
@@ -64,7 +64,7 @@ impl<T: Real> Block<'_, '_, T> {
         }
     }
 
-    /// `beta^2 d d'` between outputs of one channel.
+    /// Adds `beta^2 d d'` between outputs of one channel.
     pub(super) fn add_unit_bias(&self, kernel: &mut [T]) {
         let plans = self.sides.map(Cotangents::plan);
         let level = plans[0].layers().len();
@@ -75,7 +75,7 @@ impl<T: Real> Block<'_, '_, T> {
         let channels = plans[0].map(level)[2];
         for (n, m, half) in self.pairs() {
             let factors = [0, 1].map(|side| self.output_derivatives(side, [n, m][side]));
-            // By channel: the derivatives of its outputs, zero for the others.
+            // For each channel, the derivatives of its outputs; zero for other outputs.
             let masked: Vec<Vec<T>> = (0..channels)
                 .map(|channel| {
                     let of = plans[1].outputs().iter().zip(&factors[1]);
@@ -90,7 +90,7 @@ impl<T: Real> Block<'_, '_, T> {
         }
     }
 
-    /// Members of a residue class, by channel.
+    /// For each channel, its outputs in a residue class.
     fn members(&self, side: usize, positions: &Positions, class: usize) -> Vec<Members> {
         let plan = self.sides[side].plan();
         let modulus = positions.modulus();
@@ -103,7 +103,7 @@ impl<T: Real> Block<'_, '_, T> {
         members
     }
 
-    /// By rank.
+    /// The output derivatives, ordered by rank.
     fn output_derivatives(&self, side: usize, sample: usize) -> Vec<T> {
         let chain: &Chain<'_, T> = self.sides[side].chain();
         let outputs = self.sides[side].plan().outputs();

@@ -1,4 +1,4 @@
-//! Nonlinearities of each value by itself.
+//! Nonlinearities applied to each value separately.
 
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ pub(super) fn activation(dual: &Dual, known: &Known, many: bool, mut signal: Sig
     let place = |i: usize, all: bool| if all { (i / positions, i % positions) } else { (i, i) };
     let all = signal.all();
     let duals: Vec<Duals> = if dual.is_quadrature() {
-        // Few pairs differ in a network that shares its weights.
+        // A network that shares its weights has few distinct pairs.
         let mut number = HashMap::new();
         let mut distinct = Vec::new();
         let which: Vec<usize> = (0..signal.gap.values.len())
@@ -103,14 +103,14 @@ fn broken_line(line: &Line, mut signal: Signal) -> Signal {
     signal.scale = signal.scale.map(|scale| scale + exponent);
     signal.tangent_scale += 2 * exponent;
     signal.add_constant(line.constant);
-    // From gaps: this way a pair of equals has exactly the second moment of each.
+    // Computed from gaps: in this way a pair of equal values has exactly the second moment of each.
     let (second, gap) = (&signal.second, &signal.gap);
     signal.covariance.update(|p, q, _| f64::midpoint(second[0][p], second[1][q]) - gap.at(p, q));
     (signal.gaussian, signal.fresh) = (false, false);
     signal
 }
 
-/// To 46 bits: sums of the same numbers in another order count as equal.
+/// Rounds to 46 bits, so that sums of the same numbers in another order count as equal.
 fn rounded(x: f64) -> u64 {
     (x.to_bits() + 0x20) >> 6
 }

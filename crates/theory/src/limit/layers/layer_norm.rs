@@ -7,7 +7,8 @@ use crate::limit::{LimitError, Walk, refuse};
 use crate::wide::scaled_by;
 
 impl Walk<'_> {
-    /// `(a - mean) / √(var + eps)` over channels, or channels and positions; at infinite width both are constants.
+    /// `(a - mean) / √(var + eps)` over channels, or over channels and positions. At infinite width mean and variance are
+    /// constants.
     pub(super) fn layer_norm(
         &self,
         over: NormAxes,
@@ -51,7 +52,8 @@ impl Walk<'_> {
         }
         signal.tangent_scale -= signal.scale[0] + signal.scale[1];
         signal.scale = [0, 0];
-        // ½ E(αa - α'a' - δ)², δ = αs - α't: not from second moments, which lose digits where the two are alike.
+        // ½ E(αa - α'a' - δ)², δ = αs - α't. Second moments are not used, because they lose digits if the two are nearly
+        // equal.
         signal.gap.update(|p, q, gap| {
             let ((s, d), (t, e)) = (x[p], y[q]);
             let (a, b) = (1.0 / d, 1.0 / e);
@@ -63,7 +65,7 @@ impl Walk<'_> {
             part.update(|p, q, value| value / (x[p].1 * y[q].1));
         }
         if let Some(index) = affine {
-            // A scale and a shift for each normalized value: over channels and positions, none shared by positions.
+            // Each normalized value has its own scale and shift; with `Chw`, positions share none of them.
             let shared = over == NormAxes::Features;
             let (by_scales, by_shifts) = self.rates(index);
             let all = signal.all();

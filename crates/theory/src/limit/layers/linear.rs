@@ -13,42 +13,43 @@ use crate::wide::{outside, scaled_by};
 pub(in crate::limit) struct Linear {
     index: usize,
     wiring: Wiring,
-    /// √(w / c_p), times 2^-exponent
+    /// √(w / c_p), divided by 2^exponent.
     factors: Vec<f64>,
-    /// That of weights of a very small or large variance.
+    /// Exponent for weights of very small or very large variance; otherwise 0.
     exponent: i64,
     /// b²
     bias: f64,
     own: Own,
-    /// Own part of the biases.
+    /// The layer's own part of Θ from its biases.
     bias_own: f64,
 }
 
-/// Own part of Θ of a layer's weights.
+/// The layer's own part of Θ from its weights.
 #[derive(Debug, Clone, Copy)]
 struct Own {
-    /// Over `Σ - b²`.
+    /// Factor of `Σ - b²`.
     factor: f64,
-    /// Whether it has the layer's factors in it.
+    /// Whether it includes the factors of the layer.
     scaled: bool,
 }
 
 impl Linear {
-    /// Number of positions behind the layer.
+    /// Number of output positions.
     pub(in crate::limit) fn positions(&self) -> usize {
         self.wiring.parents.len()
     }
 
-    /// The layer with parameters that are N(0, 1) and scaled in the forward pass.
+    /// Changes the layer to parameters from N(0, 1) that are scaled in the forward pass.
     pub(in crate::limit) fn scale_parameters(&mut self) {
         self.own = Own { factor: 1.0, scaled: true };
         self.bias_own = self.bias;
     }
 
-    /// The layer of a node, whose input has so many positions (more than one before a dense layer: a flattened image).
+    /// The layer of a node whose input has `positions` positions (more than one before a dense layer means a flattened
+    /// image).
     pub(in crate::limit) fn of(node: &Node, parametrization: Parametrization, positions: usize) -> Self {
         let wiring = Wiring::of(node, positions);
-        // Channels a position, where a flattened image counts as one again.
+        // Channels at each position; for a flattened image, those of the image.
         let is_dense = node.transform() == Transform::Dense;
         let channels = (if is_dense { node.input.channels / positions } else { node.input.channels }) as f64;
         let fan_in = node.fan_in().expect("a linear layer has a fan-in") / channels;
@@ -88,7 +89,7 @@ impl Walk<'_> {
             (0..positions).map(of).collect::<Vec<f64>>()
         });
         let covariance = gather(linear, &signal.covariance, all);
-        // Where both positions have the same taps the difference has no share of either alone.
+        // If both positions have the same taps, the difference contains no term of only one of them.
         let mut gap = gather(linear, &signal.gap, all);
         let alike = |p: usize, q: usize| p == q || (factors[p] == factors[q] && same_taps(linear, p, q));
         gap.update(
@@ -109,7 +110,7 @@ impl Walk<'_> {
         };
         let (by_weights, by_biases) = self.rates(*index);
         let parts = self.request.parts;
-        // Weights: what entered, times their number where they are not scaled in the forward pass.
+        // Part of the weights: the input covariance, times the number of weights if they are not scaled in the forward pass.
         let weights = Field::from_fn(positions, all, |p, q| by_weights * own.factor * out.covariance.at(p, q));
         let scale = if own.scaled { &out } else { signal }.scale;
         out.add_part(Owner { index: *index, bias: false }, parts, weights, scale[0] + scale[1]);
@@ -131,7 +132,8 @@ fn gather(linear: &Linear, field: &Field, all: bool) -> Field {
     let Linear { wiring, factors, .. } = linear;
     let positions = wiring.parents.len();
     let mut out = Field::zeros(positions, all);
-    // A single output needs no covariance between different inputs of the layer, since each has a tap of its own.
+    // With a single output position, covariances between different inputs are not needed, because each input has its own
+    // tap.
     if !all || positions == 1 {
         out.update(|p, _, _| {
             factors[p] * factors[p] * wiring.parents[p].iter().map(|&(_, q)| field.at(q, q)).sum::<f64>()

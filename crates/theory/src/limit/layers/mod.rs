@@ -1,4 +1,4 @@
-//! What each layer does to a pair of inputs: one file each.
+//! The action of each layer on a pair of inputs, one file for each kind of layer.
 
 mod activation;
 mod layer_norm;
@@ -12,7 +12,7 @@ use super::{LimitError, Step, Walk};
 pub(super) use linear::Linear;
 
 impl Walk<'_> {
-    /// `all`: whether the pairs of different positions are needed behind the step.
+    /// `all`: whether pairs of different positions are needed after the step.
     pub(super) fn step(&mut self, step: &Step, signal: Signal, all: bool) -> Result<Signal, LimitError> {
         match step {
             Step::Linear(linear) => Ok(self.linear(linear, &signal, all)),
@@ -28,7 +28,7 @@ impl Walk<'_> {
                 let parts = own.tangent.len();
                 let mut through = self.through(branch, own, all)?;
                 let mut around = self.through(shortcut, other, all)?;
-                // One side may hold all pairs because they entered it, the other only those that are needed.
+                // One side may hold all pairs, because its input had them, and the other only the pairs that are needed.
                 if !all {
                     (through, around) = (through.diagonal(), around.diagonal());
                 }

@@ -6,7 +6,7 @@ use crate::limit::Walk;
 use crate::limit::signal::{Field, Signal};
 use crate::wide::Wide;
 
-/// Copies of positions, and positions that are 0.
+/// Copies positions; some output positions may be 0.
 pub(super) fn copies(signal: &Signal, sources: &[Option<usize>], all: bool) -> Signal {
     let positions = sources.len();
     let copied = |field: &Field| {
@@ -36,7 +36,7 @@ pub(super) fn copies(signal: &Signal, sources: &[Option<usize>], all: bool) -> S
 }
 
 impl Walk<'_> {
-    /// Sums over windows of positions, divided by numbers.
+    /// Sums over windows of positions, with divisors.
     pub(super) fn means(&mut self, signal: &Signal, windows: &[Window], all: bool) -> Signal {
         let positions = windows.len();
         let all = all && positions > 1;
@@ -54,7 +54,7 @@ impl Walk<'_> {
         let covariance = mapped(&signal.covariance);
         let own: Vec<f64> = (0..positions).map(|p| covariance.at(p, p)).collect();
         self.met.push(own.iter().map(|&value| signal.product(value, [0, 1])).collect());
-        // Without second moments of each input by itself, this is the walk of an input with itself that finds them.
+        // If the second moments of each input are not known, this pass is for an input with itself and determines them.
         let second = [0, 1].map(|side| match self.pooled[side].get(self.pools) {
             Some(known) => {
                 let back = Wide::scaled(1.0, -2 * signal.scale[side]);

@@ -4,9 +4,9 @@ use crate::limit::signal::{Field, Signal, common};
 use crate::limit::{DEPENDENT, LimitError, refuse};
 use crate::wide::{outside, scaled_by};
 
-/// `scale (branch + shortcut)`, independent of one another if one of them comes out of weights of its own.
+/// `scale (branch + shortcut)`. The two are independent if one of them comes from its own weights.
 ///
-/// `before`: the parts of the tangent kernel that entered both.
+/// `before`: number of parts of the tangent kernel at the input of the block.
 pub(super) fn sum(
     mut through: Signal,
     mut around: Signal,
@@ -20,7 +20,7 @@ pub(super) fn sum(
     if through.positions() != around.positions() {
         return refuse("residual", "a flattened image is added to a vector");
     }
-    // In units of what is larger.
+    // Both signals in the units of the larger one.
     if through.scale != around.scale {
         let larger = [0, 1].map(|side| through.size(side).max(around.size(side)));
         let scale = common(larger, through.scale);
@@ -43,7 +43,7 @@ pub(super) fn sum(
         }
         sum
     };
-    // One mean is 0, and so is the covariance between the two.
+    // One of the means is 0, and so is the covariance of the two.
     let add = |a: &[f64], b: &[f64], factor: f64| a.iter().zip(b).map(|(a, b)| factor * (a + b)).collect::<Vec<f64>>();
     let [second, mean] = [(&through.second, &around.second, square), (&through.mean, &around.mean, scale)]
         .map(|(a, b, factor)| [add(&a[0], &b[0], factor), add(&a[1], &b[1], factor)]);

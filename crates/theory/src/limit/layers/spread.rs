@@ -1,8 +1,8 @@
-//! A vector becomes an image: its features are independent neurons at each position.
+//! Reshapes a vector to an image: its features are independent neurons at each position.
 
 use crate::limit::signal::{Field, Signal};
 
-/// Independent neurons at each position.
+/// The signal at each position, where different positions are independent.
 pub(super) fn spread(signal: &Signal, positions: usize, all: bool) -> Signal {
     let [x, y] = [0, 1].map(|side| (signal.second[side][0], signal.mean[side][0]));
     let on_diagonal = |field: &Field, off: f64| {
