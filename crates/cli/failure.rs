@@ -89,6 +89,7 @@ impl From<fintan::Error> for Failure {
             Error::Limit(e) => e.into(),
             Error::Train(e) => e.into(),
             Error::Grid(e) => e.into(),
+            Error::Plot(e) => e.into(),
             Error::TooLarge { name, sample, value } => Self::input(format!(
                 "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
             )),
@@ -101,7 +102,11 @@ impl From<fintan::Error> for Failure {
                     "{e}"
                 ))
             }
-            Error::Overflow(_) | Error::SumOverflow => Self::Failed(miette::miette!("{e}")),
+            Error::SumOverflow => Self::Failed(miette::miette!(
+                help = "`--f64` keeps it in double precision",
+                "the parts of the kernel are finite, but their sum overflows f32"
+            )),
+            Error::Overflow(_) => Self::Failed(miette::miette!("{e}")),
             e => Self::input(e),
         }
     }

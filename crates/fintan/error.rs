@@ -8,7 +8,7 @@ use fintan_data::DataError;
 use fintan_moments::InputError;
 use fintan_net::weights::WeightsError;
 use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
-use fintan_report::GridError;
+use fintan_report::{GridError, PlotError};
 use fintan_theory::{LimitError, TuneError};
 use fintan_train::{CheckpointError, TrainError};
 
@@ -66,9 +66,12 @@ pub enum Error {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// A plot or a grid cannot be drawn.
+    /// A picture of values cannot be drawn.
     #[error(transparent)]
     Grid(#[from] GridError),
+    /// A plot of curves cannot be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     /// A GAN collapsed and was to stop then.
     #[error("stopped after step {step}: {message}")]
     Collapsed {

@@ -26,6 +26,7 @@ mod error;
 mod infinite;
 mod inputs;
 mod kernel;
+mod kernel_files;
 mod memory;
 mod moments;
 mod network;
@@ -49,6 +50,7 @@ pub use training::{Losses, Run, Training, train};
 /// They take and return types of those crates.
 pub mod parts {
     pub use crate::kernel::half_of_free_memory;
+    pub use crate::kernel_files::{WriteOrder, checkerboard_json, write_kernel};
     pub use crate::moments::{moments_pool, realisations_at_a_time};
     pub use crate::record::{
         GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,

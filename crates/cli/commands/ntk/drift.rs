@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use fintan::KernelMetadata;
+use fintan::parts::{WriteOrder, input_arrays, write_kernel};
 use fintan_artifact::{RunDir, write_whole};
 use fintan_ntk::{Entries, Kernel, SpectrumError, TileSize};
 use fintan_predict::{KernelDrift, KernelReference};
 use serde_json::json;
 
-use super::{About, Found, Order, beside, finish, inputs, overflow, plan, problem};
+use super::{Found, beside, overflow, plan, problem};
 use crate::args::Ntk;
 use crate::device::Opened;
 use crate::failure::Failure;
@@ -50,7 +52,14 @@ pub(super) fn drift(args: &Ntk, opened: &Opened) -> Result<(), Failure> {
         let reference = first.get_or_insert_with(|| KernelReference::new(&total, &spectrum));
         let KernelDrift { relative: moved, alignment } = reference.drift(&total, &spectrum);
         let trace = kernel.trace(&total);
-        finish(&place, &kernel, &About::of(&problem, args), &inputs(&problem), f64::INFINITY, Order::KernelFirst)?;
+        write_kernel(
+            &place,
+            &kernel,
+            &KernelMetadata::of(&problem, args),
+            &input_arrays(&problem),
+            f64::INFINITY,
+            WriteOrder::KernelFirst,
+        )?;
         let _ = writeln!(table, "{step},{trace:e},{moved:e},{alignment:.12}");
         if !args.voice.quiet && !args.voice.json {
             tell!("step {step:>7}  trace {trace:>12.4}  drift {moved:.4}  alignment {alignment:.4}");

@@ -5,13 +5,12 @@ mod found;
 mod spectrum;
 mod tally;
 mod tiles;
-mod written;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fintan::parts::{entries_name, half_of_free_memory};
-use fintan::{Device, Kernel as Request, TaskSamples};
+use fintan::parts::{Convention, WriteOrder, entries_name, half_of_free_memory, input_arrays, write_kernel};
+use fintan::{Device, Kernel as Request, KernelMetadata, TaskSamples};
 use fintan_config::Bytes;
 use fintan_net::Placement;
 use fintan_ntk::{Block, Entries, Kernel, Method, Overflow, Plan, Problem, TileSize, Tiles};
@@ -19,11 +18,16 @@ use serde_json::json;
 
 use self::found::{Found, inputs_of, outputs};
 use self::tally::Tally;
-pub(super) use self::written::{About, Order, checkerboard, finish, inputs};
 use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::device;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
+
+impl From<&Ntk> for Convention {
+    fn from(args: &Ntk) -> Self {
+        Self { mean: args.mean, before_output: args.before_output }
+    }
+}
 
 /// Computes a kernel, or puts one together.
 pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
@@ -64,7 +68,14 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         kernel.divide(kernel.outputs as f64);
     }
     let spare = args.memory.map_or(f64::INFINITY, |memory| memory - plan.held);
-    let mut summary = finish(&path, &kernel, &About::of(&problem, args), &inputs(&problem), spare, Order::KernelFirst)?;
+    let mut summary = write_kernel(
+        &path,
+        &kernel,
+        &KernelMetadata::of(&problem, args),
+        &input_arrays(&problem),
+        spare,
+        WriteOrder::KernelFirst,
+    )?;
     // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
     if let Some(tiles) = tiles {
         tiles.remove(&args.voice)?;
@@ -235,7 +246,7 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     if card.about.mean {
         kernel.divide(kernel.outputs as f64);
     }
-    let summary = finish(&args.out, &kernel, &card.about, &inputs, f64::INFINITY, Order::KernelLast)?;
+    let summary = write_kernel(&args.out, &kernel, &card.about, &inputs, f64::INFINITY, WriteOrder::KernelLast)?;
     if args.voice.json {
         answer_json(&summary);
     } else {

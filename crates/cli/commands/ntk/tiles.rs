@@ -8,13 +8,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
-use fintan::parts::{entries_name, values_array};
+use fintan::KernelMetadata;
+use fintan::parts::{entries_name, input_arrays, values_array};
 use fintan_artifact::{Array, Draft, Lock, RunError, Values as ArrayValues, is_free, read_arrays, write_npz};
 use fintan_data::fingerprint;
 use fintan_ntk::{Block, Entries, Kernel, KernelShape, Plan, Problem, Tile, TileSize, Values};
 use serde::{Deserialize, Serialize};
 
-use super::written::About;
 use crate::args::{Ntk, Voice};
 use crate::failure::Failure;
 use crate::voice::tell;
@@ -34,7 +34,7 @@ pub(super) struct Card {
     pub(super) samples: [usize; 2],
     pub(super) parts: Vec<String>,
     pub(super) double: bool,
-    pub(super) about: About,
+    pub(super) about: KernelMetadata,
     /// Samples of rows and of columns, then outputs of rows and of columns: first and one after the last.
     tiles: Vec<[[usize; 2]; 4]>,
 }
@@ -63,7 +63,7 @@ impl Card {
             samples: problem.samples(),
             parts: problem.part_names(),
             double: problem.is_double(),
-            about: About::of(problem, args),
+            about: KernelMetadata::of(problem, args),
             tiles: plan.tiles.iter().map(corners).collect(),
         }
     }
@@ -168,7 +168,7 @@ impl Folder {
 
     fn begin(root: &Path, card: &Card, problem: &Problem) -> Result<(), RunError> {
         let draft = Draft::at(root)?;
-        let inputs = super::written::inputs(problem);
+        let inputs = input_arrays(problem);
         let named: Vec<(&str, Array)> = ["inputs", "inputs2"].into_iter().zip(inputs).collect();
         write_npz(&draft.path().join(INPUTS), &named)?;
         draft.write(PLAN, &serde_json::to_vec(card).map_err(std::io::Error::other)?)?;

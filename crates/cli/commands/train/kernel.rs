@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan::parts::half_of_free_memory;
+use fintan::KernelMetadata;
+use fintan::parts::{WriteOrder, checkerboard_json, half_of_free_memory, input_arrays, write_kernel};
 use fintan_artifact::{Array, Event, EventKind, RunDir, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};
@@ -15,7 +16,6 @@ use fintan_predict::{KernelDrift, KernelReference};
 use fintan_train::{Observer, ObserverError, Trainee};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::ntk::{About, Order, checkerboard, finish, inputs};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -171,15 +171,14 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         let (since, first) = self.first.as_ref().expect("just put there");
         let KernelDrift { relative: drift, alignment } = first.drift(&total, &spectrum);
         if self.wanted.keep {
-            finish(
+            write_kernel(
                 &self.run.kernel(step),
                 &kernel,
-                &About::plain(&problem),
-                &inputs(&problem),
+                &KernelMetadata::plain(&problem),
+                &input_arrays(&problem),
                 f64::INFINITY,
-                Order::KernelFirst,
-            )
-            .map_err(|e| format!("{e:?}"))?;
+                WriteOrder::KernelFirst,
+            )?;
         }
         let pixels = if self.wanted.pixels { over_pixels(network, &self.probe)? } else { None };
         let line = Line {
@@ -255,5 +254,5 @@ fn over_pixels(network: &Network, probe: &Tensor<4>) -> Result<Option<serde_json
         return Ok(None);
     }
     let kernel = Kernel::compute(&problem, &plan);
-    Ok(checkerboard(&kernel, &kernel.total(), &About::plain(&problem)))
+    Ok(checkerboard_json(&kernel, &kernel.total(), &KernelMetadata::plain(&problem)))
 }

@@ -1,29 +1,21 @@
-//! What is written of a kernel.
+//! What is written of a kernel: its file, its spectrum, its pictures.
 
 use std::path::Path;
 
-pub(in crate::commands) use fintan::KernelMetadata as About;
-pub(in crate::commands) use fintan::parts::input_arrays as inputs;
-use fintan::parts::{Convention, entries_name, kernel_arrays, pixel_checkerboard};
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_ntk::{Checkerboard, Entries, Kernel, Values};
 use fintan_report::{heat_map_png, spectrum_png, spectrum_svg};
 use serde_json::json;
 
-use crate::args::Ntk;
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::stored::{KernelMetadata, entries_name, kernel_arrays, pixel_checkerboard};
 
 /// Rows up to which all eigenvalues are computed along with the kernel: a few seconds.
 const SPECTRUM_ROWS: usize = 2048;
 
-impl From<&Ntk> for Convention {
-    fn from(args: &Ntk) -> Self {
-        Self { mean: args.mean, before_output: args.before_output }
-    }
-}
-
-/// Checkerboards of a full kernel over every pixel of its channels, for a summary.
-pub(in crate::commands) fn checkerboard(kernel: &Kernel, total: &Values, about: &About) -> Option<serde_json::Value> {
+/// Checkerboards of a full kernel over every pixel of its channels, as the summary of a kernel has them.
+#[must_use]
+pub fn checkerboard_json(kernel: &Kernel, total: &Values, about: &KernelMetadata) -> Option<serde_json::Value> {
     let Checkerboard { trace_shares, eigenvalue_ratios, border_ratio } = pixel_checkerboard(kernel, total, about)?;
     Some(json!({
         "trace_shares": trace_shares, "eigenvalue_ratios": eigenvalue_ratios, "border_ratio": border_ratio,
@@ -31,32 +23,36 @@ pub(in crate::commands) fn checkerboard(kernel: &Kernel, total: &Values, about: 
 }
 
 /// What is written first. A kill or a full disk may come between a kernel and its pictures.
+///
+/// ```
+/// assert_ne!(fintan::parts::WriteOrder::KernelFirst, fintan::parts::WriteOrder::KernelLast);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::commands) enum Order {
+pub enum WriteOrder {
     /// The kernel: it may be hours of work, and pictures can be made again.
     KernelFirst,
     /// The pictures: the kernel can be made again as long as it is not there, and says that everything is.
     KernelLast,
 }
 
-/// Writes the kernel, its spectrum and its pictures, and sums it up. `spare`: bytes that eigenvalues may take; where they
-/// would take more they are left out, and the summary says so.
-pub(in crate::commands) fn finish(
+/// Writes the kernel (`.npz`), its spectrum and its pictures beside it, and sums it up. `spare`: bytes that eigenvalues may
+/// take; where they would take more they are left out, and the summary says so as `eigenvalues_need_bytes`.
+///
+/// # Errors
+/// [`Error::SumOverflow`], a kernel without a matrix or a spectrum, and those of the file system.
+pub fn write_kernel(
     path: &Path,
     kernel: &Kernel,
-    about: &About,
+    about: &KernelMetadata,
     inputs: &[Array<'static>],
     spare: f64,
-    order: Order,
-) -> Result<serde_json::Value, Failure> {
+    order: WriteOrder,
+) -> Result<serde_json::Value, Error> {
     let symmetric = about.symmetric;
     let shape = kernel.shape();
     let total = kernel.total();
     if !total.is_finite() {
-        return Err(Failure::Failed(miette::miette!(
-            help = "`--f64` keeps it in double precision",
-            "the parts of the kernel are finite, but their sum overflows f32"
-        )));
+        return Err(Error::SumOverflow);
     }
     let mut arrays = kernel_arrays(kernel, &total, about, inputs);
     let trace: f64 = kernel.parts.iter().map(|part| kernel.trace(&part.values)).sum();
@@ -87,17 +83,17 @@ pub(in crate::commands) fn finish(
             pictures.push((picture, spectrum_png(&spectrum.values)?));
         }
     }
-    if let Some(found) = checkerboard(kernel, &total, about) {
+    if let Some(found) = checkerboard_json(kernel, &total, about) {
         summary["checkerboard"] = found;
     }
     let arrays: Vec<(&str, Array)> = arrays.iter().map(|(name, array)| (name.as_str(), array.clone())).collect();
     let draw = || pictures.iter().try_for_each(|(path, bytes)| write_whole(path, bytes));
     match order {
-        Order::KernelFirst => {
+        WriteOrder::KernelFirst => {
             write_npz(path, &arrays)?;
             draw()?;
         }
-        Order::KernelLast => {
+        WriteOrder::KernelLast => {
             draw()?;
             write_npz(path, &arrays)?;
         }
