@@ -9,6 +9,7 @@ mod memory;
 mod progress;
 mod shown;
 mod voice;
+mod words;
 
 use std::process::ExitCode;
 

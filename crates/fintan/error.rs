@@ -14,6 +14,7 @@ use fintan_train::{CheckpointError, TrainError};
 
 use crate::device::DeviceError;
 use crate::memory::MemoryError;
+use crate::training::TrainingError;
 
 /// Why something could not be done.
 ///
@@ -72,20 +73,9 @@ pub enum Error {
     /// A plot of curves cannot be drawn.
     #[error(transparent)]
     Plot(#[from] PlotError),
-    /// A GAN collapsed and was to stop then.
-    #[error("stopped after step {step}: {message}")]
-    Collapsed {
-        /// The step of the last checkpoint.
-        step: u64,
-        /// What was seen.
-        message: String,
-    },
-    /// A configuration with `observe` tables.
-    #[error("`observe` is measured by the program `fintan train` alone; leave it out of the configuration")]
-    Observed,
-    /// A network without a task.
-    #[error("the configuration describes a network without a task; [task.supervised] says what it is trained for")]
-    Untrainable,
+    /// A training did not come to its end, or cannot go on.
+    #[error(transparent)]
+    Training(#[from] TrainingError),
     /// A network that makes no images.
     #[error("samples are drawn from the generator of a GAN; this is a {0}")]
     NoSamples(&'static str),

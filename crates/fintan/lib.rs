@@ -30,7 +30,6 @@ mod kernel_files;
 mod memory;
 mod moments;
 mod network;
-mod record;
 mod stored;
 mod training;
 
@@ -43,7 +42,10 @@ pub use memory::{MemoryError, free_memory, parse_memory};
 pub use moments::{MeasuredMoments, Moments};
 pub use network::{Network, NetworkLoader, Role};
 pub use stored::KernelMetadata;
-pub use training::{Losses, Run, Training, train};
+pub use training::{
+    GanOutcome, Losses, ObservedKernel, ResumeBuilder, Run, SettingsEdit, StepTarget, TaskOutcome, Training,
+    TrainingError, TrainingEvent, TrainingOutcome, train,
+};
 
 /// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
 ///
@@ -52,18 +54,21 @@ pub mod parts {
     pub use crate::kernel::half_of_free_memory;
     pub use crate::kernel_files::{WriteOrder, checkerboard_json, write_kernel};
     pub use crate::moments::{moments_pool, realisations_at_a_time};
-    pub use crate::record::{
-        GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
-        write_task_data,
-    };
     pub use crate::stored::{Convention, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array};
-    pub use crate::training::channels_first;
+    pub use crate::training::{
+        TrainingCallbacks, channels_first, check_gan, complete_gan, edits, load_images, make_absolute, subject_of_run,
+        task_of,
+    };
 }
 
-pub use fintan_artifact::{Array, ArrayError, RunError, Values};
+pub use fintan_artifact::{
+    Array, ArrayError, Event, EventKind, LockWarning, LogLine, RunError, SupervisedLine, Values,
+};
 pub use fintan_config::{
     Activation, Architecture, ConfigError, Function, Layer, LayerRates, Parametrization, Scaling, Shape, Subject,
 };
+pub use fintan_metrics::Measures;
 pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
 pub use fintan_theory as theory;
 pub use fintan_theory::{Goal, Knob, PieceRegime, Regime, Setting, Standing, Tuned, regimes};
+pub use fintan_train::Score;
