@@ -138,7 +138,7 @@ impl From<TrainingError> for Failure {
                 "put the data back; or `fintan resume --data-changed` goes on with these, and notes it in `env.json`"
                     .into()
             }
-            _ => return Self::input(e),
+            TrainingError::Misplaced { .. } | TrainingError::Probe { .. } | _ => return Self::input(e),
         };
         Self::Input(miette::miette!(help = help, "{e}"))
     }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Event, LockWarning, LogLine, RunDir, SupervisedLine};
 
-use super::Losses;
 use super::observe::ObservedKernel;
 use super::record::{GanOutcome, TaskOutcome};
 use super::resume::StepTarget;
 use super::run::SettingsEdit;
+use super::{Losses, OnEvent, StopWhen};
 
 /// Something that happened in a training.
 ///
@@ -236,8 +236,8 @@ pub enum TrainingError {
 /// assert_eq!(told, 0);
 /// ```
 pub struct TrainingCallbacks<'a> {
-    on_event: RefCell<Box<dyn FnMut(TrainingEvent) + 'a>>,
-    stop_when: RefCell<Box<dyn FnMut() -> bool + 'a>>,
+    on_event: RefCell<OnEvent<'a>>,
+    stop_when: RefCell<StopWhen<'a>>,
 }
 
 impl<'a> TrainingCallbacks<'a> {

@@ -71,8 +71,8 @@ pub struct Training<'a> {
     out: Option<PathBuf>,
     place: Place,
     on_step: Box<dyn FnMut(u64, Losses) + 'a>,
-    on_event: Box<dyn FnMut(TrainingEvent) + 'a>,
-    stop_when: Box<dyn FnMut() -> bool + 'a>,
+    on_event: OnEvent<'a>,
+    stop_when: StopWhen<'a>,
 }
 
 /// Trains what a configuration file describes, a GAN or a network with a task, into a new run directory.
@@ -165,6 +165,24 @@ impl<'a> Training<'a> {
 
     /// Asks `stop_when` after each step whether to stop there. Then the state is saved, and [`Self::run`] ends with
     /// [`TrainingError::Stopped`]; [`Run::resume`] goes on.
+    ///
+    /// ```
+    /// use fintan::{Error, TrainingError};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let config = folder.path().join("line.toml");
+    /// fs_err::write(&config, "
+    ///     network = { input = 4, outputs = 1, fc = { widths = [8] } }
+    ///     data.teacher.degree = 1
+    ///     task.supervised = { goal = 'regression', train = 8, test = 8, steps = 4, optimizer.sgd.rate = 0.1 }
+    /// ")?;
+    /// let out = folder.path().join("run");
+    /// let mut asked = 0;
+    /// let stopped = fintan::train(&config).out(&out).stop_when(|| { asked += 1; asked == 2 }).run();
+    /// assert!(matches!(stopped, Err(Error::Training(TrainingError::Stopped { step: 2, .. }))));
+    /// assert_eq!(fintan::Run::open(&out)?.resume().run()?.steps()?, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stop_when(mut self, stop_when: impl FnMut() -> bool + 'a) -> Self {
         self.stop_when = Box::new(stop_when);
@@ -222,6 +240,12 @@ impl<'a> Training<'a> {
         Run::of(&run, device)
     }
 }
+
+/// What is called with everything that happens.
+type OnEvent<'a> = Box<dyn FnMut(TrainingEvent) + 'a>;
+
+/// What is asked after each step whether to stop there.
+type StopWhen<'a> = Box<dyn FnMut() -> bool + 'a>;
 
 /// Where to train: on a device that is open, or on one that is opened once the settings are found to be sound.
 enum Place {

@@ -117,10 +117,7 @@ pub(super) fn kept(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Resul
 fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u64, KernelReference), Error> {
     let file = file(run);
     let wrong = |what: &str| Error::from(TrainingError::Probe { file: file.clone(), message: what.into() });
-    let arrays = read_arrays(&file).map_err(|e| match e {
-        RunError::Io(e) => Error::Io(e),
-        e => e.into(),
-    })?;
+    let arrays = read_arrays(&file).map_err(|e| if let RunError::Io(e) = e { e.into() } else { Error::from(e) })?;
     let find = |name: &str| {
         let found = arrays.iter().find(|(found, _)| found == name);
         found.map(|(_, array)| array).ok_or_else(|| wrong(&format!("it has no array `{name}`")))

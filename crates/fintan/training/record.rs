@@ -47,7 +47,13 @@ pub(super) fn machine(device: &Device) -> serde_json::Map<String, serde_json::Va
 
 /// A run directory with what every training has from its beginning. `written`: the configuration file; `resolved`: its text with
 /// every default.
-pub(super) fn publish_run(draft: Draft, written: &Path, resolved: &str, device: &Device) -> Result<RunDir, Error> {
+pub(super) fn publish_run(
+    draft: Draft,
+    written: &Path,
+    resolved: &str,
+    device: &Device,
+    callbacks: &TrainingCallbacks,
+) -> Result<RunDir, Error> {
     let config =
         fs_err::read(written).map_err(|source| ConfigError::Read { path: written.display().to_string(), source })?;
     draft.write("config.toml", &config)?;
@@ -58,7 +64,9 @@ pub(super) fn publish_run(draft: Draft, written: &Path, resolved: &str, device: 
         settings: Some(resolved.to_owned()),
         ..Environment::default()
     })?;
-    Ok(draft.publish_run()?)
+    let run = draft.publish_run()?;
+    callbacks.warn_of_lock(&run);
+    Ok(run)
 }
 
 /// The file in a run directory of what predictions of a supervised training start from.

@@ -16,7 +16,7 @@ use super::record::{make_absolute, publish_run};
 use super::run::{Run, edits};
 use super::session::{TrainingSession, load_images, load_samples, task_of};
 use super::trained::{Trained, TrainedGan, TrainedNetwork};
-use super::{Place, steps_key};
+use super::{OnEvent, Place, StopWhen, steps_key};
 use crate::device::{Device, DeviceChoice};
 use crate::error::Error;
 
@@ -73,8 +73,8 @@ pub struct ResumeBuilder<'a> {
     from: Option<u64>,
     accept_changed_data: bool,
     place: Place,
-    on_event: Box<dyn FnMut(TrainingEvent) + 'a>,
-    stop_when: Box<dyn FnMut() -> bool + 'a>,
+    on_event: OnEvent<'a>,
+    stop_when: StopWhen<'a>,
 }
 
 impl<'a> ResumeBuilder<'a> {
@@ -214,11 +214,7 @@ pub fn complete_gan(
     let resolved = experiment.settings.to_toml();
     let run = match found {
         Some(run) => run,
-        None => {
-            let run = publish_run(Draft::at(root)?, written, &resolved, device)?;
-            callbacks.warn_of_lock(&run);
-            run
-        }
+        None => publish_run(Draft::at(root)?, written, &resolved, device, callbacks)?,
     };
     let record = Record::read(&run, device.bound(Held::Training))?;
     record.tell_edits(callbacks);
@@ -295,7 +291,9 @@ impl<'a> Record<'a> {
 
     /// Tells which settings were edited by hand.
     fn tell_edits(&self, callbacks: &TrainingCallbacks) {
-        edits(self.run, &self.was, true).iter().for_each(|edit| callbacks.tell(TrainingEvent::Edited(edit)));
+        for edit in &edits(self.run, &self.was, true) {
+            callbacks.tell(TrainingEvent::Edited(edit));
+        }
     }
 
     /// The subject with what is changed, which is noted.

@@ -89,8 +89,7 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         self.check(&trainee)?;
         let draft = draft()?;
         self.trained.write_start(&trainee, draft.path())?;
-        let run = publish_run(draft, written, resolved, self.device)?;
-        self.callbacks.warn_of_lock(&run);
+        let run = publish_run(draft, written, resolved, self.device, self.callbacks)?;
         self.play(trainee, &run)?;
         Ok(run)
     }

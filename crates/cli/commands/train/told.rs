@@ -55,72 +55,61 @@ impl<'a> Told<'a> {
     }
 
     pub(super) fn tell(&self, event: &TrainingEvent) {
-        let progress = |say: &dyn Fn(&Progress)| self.progress.borrow().iter().for_each(say);
+        let say = |text: String| {
+            if !self.voice.quiet {
+                tell!("{text}");
+            }
+        };
+        let show = |what: &dyn Fn(&Progress)| self.progress.borrow().iter().for_each(what);
         match *event {
             TrainingEvent::LockWarning(warning) => warn_of_lock(Some(warning), self.voice),
             TrainingEvent::Edited(edit) => say_edit(edit),
-            TrainingEvent::Begun { to, from, .. } => {
-                self.words(event);
+            TrainingEvent::Images { source, count, size, channels, remarks } => {
+                let kind = if channels == 1 { "grey" } else { "RGB" };
+                say(format!("data      {source}: {count} images, {size}x{size} {kind}"));
+                remarks.iter().map(|remark| format!("          {remark}")).for_each(say);
+            }
+            TrainingEvent::Samples { source, train, test, classes, remarks } => {
+                let labels: Vec<String> = classes.iter().map(u8::to_string).collect();
+                let classes =
+                    if labels.is_empty() { String::new() } else { format!(", classes {}", labels.join(", ")) };
+                say(format!("data      {source}: {train} to train, {test} to test{classes}"));
+                remarks.iter().map(|remark| format!("          {remark}")).for_each(say);
+            }
+            TrainingEvent::NoFingerprint(step) => say(format!(
+                "          the checkpoint of step {step} has no fingerprint of its data: they may be others"
+            )),
+            TrainingEvent::AlreadyDone(step) => {
+                say(format!("all {step} steps are done already; --steps +N adds more"));
+            }
+            TrainingEvent::Begun { run, device, parameters, from, to } => {
+                say(match parameters {
+                    [(_, generator), (_, discriminator)] => {
+                        format!("networks  generator {generator} parameters, discriminator {discriminator}")
+                    }
+                    networks => format!("network   {} parameters", networks.iter().map(|(_, n)| n).sum::<usize>()),
+                });
+                say(format!("device    {device}"));
+                let steps = if from < to {
+                    format!("steps {} to {to}", from + 1)
+                } else {
+                    format!("all {to} steps are done; what is missing at its end is made")
+                };
+                say(format!("run       {} ({steps})", run.display()));
                 watch_interrupts();
                 self.progress.replace(Some(Progress::new(self.voice, from, to)));
             }
-            TrainingEvent::Step(step) => progress(&|shown| shown.step(step)),
-            TrainingEvent::GanLine(line) => progress(&|shown| shown.line(line)),
-            TrainingEvent::TaskLine(line) => progress(&|shown| shown.line(line)),
-            TrainingEvent::Health(event) | TrainingEvent::Kernel(_, event) => progress(&|shown| shown.event(event)),
-            TrainingEvent::Stopped { .. } => {
+            TrainingEvent::Step(step) => show(&|progress| progress.step(step)),
+            TrainingEvent::GanLine(line) => show(&|progress| progress.line(line)),
+            TrainingEvent::TaskLine(line) => show(&|progress| progress.line(line)),
+            TrainingEvent::Health(event) | TrainingEvent::Kernel(_, event) => show(&|progress| progress.event(event)),
+            TrainingEvent::Stopped { run, step } => {
                 self.progress.take();
-                self.words(event);
+                say(format!("stopped after step {step}; go on with: fintan resume {}", run.display()));
             }
             TrainingEvent::Finished(outcome) => {
                 self.progress.take();
                 self.outcome.set(Some(outcome.clone()));
-            }
-            _ => self.words(event),
-        }
-    }
-
-    /// What is told in plain lines.
-    fn words(&self, event: &TrainingEvent) {
-        if self.voice.quiet {
-            return;
-        }
-        match *event {
-            TrainingEvent::Images { source, count, size, channels, remarks } => {
-                let kind = if channels == 1 { "grey" } else { "RGB" };
-                tell!("data      {source}: {count} images, {size}x{size} {kind}");
-                remarks.iter().for_each(|remark| tell!("          {remark}"));
-            }
-            TrainingEvent::Samples { source, train, test, classes, remarks } => {
-                let classes: Vec<String> = classes.iter().map(u8::to_string).collect();
-                let classes =
-                    if classes.is_empty() { String::new() } else { format!(", classes {}", classes.join(", ")) };
-                tell!("data      {source}: {train} to train, {test} to test{classes}");
-                remarks.iter().for_each(|remark| tell!("          {remark}"));
-            }
-            TrainingEvent::NoFingerprint(step) => {
-                tell!("          the checkpoint of step {step} has no fingerprint of its data: they may be others");
-            }
-            TrainingEvent::AlreadyDone(step) => {
-                tell!("all {step} steps are done already; --steps +N adds more");
-            }
-            TrainingEvent::Begun { run, device, parameters, from, to } => {
-                let run = run.display();
-                match parameters {
-                    [(_, generator), (_, discriminator)] => {
-                        tell!("networks  generator {generator} parameters, discriminator {discriminator}");
-                    }
-                    networks => networks.iter().for_each(|(_, count)| tell!("network   {count} parameters")),
-                }
-                tell!("device    {device}");
-                if from < to {
-                    tell!("run       {run} (steps {} to {to})", from + 1);
-                } else {
-                    tell!("run       {run} (all {to} steps are done; what is missing at its end is made)");
-                }
-            }
-            TrainingEvent::Stopped { run, step } => {
-                tell!("stopped after step {step}; go on with: fintan resume {}", run.display());
             }
             _ => {}
         }
