@@ -164,8 +164,8 @@ pub fn channels_first(values: &[f32], channels: usize, pixels: usize) -> Vec<f32
 /// let run = fintan::train(&config).out(folder.path().join("run")).device(fintan::Device::cpu()).run()?;
 /// assert_eq!(run.edits()?, []);
 /// let resolved = run.root().join("config.resolved.toml");
-/// fs_err::write(&resolved, fs_err::read_to_string(&resolved)?.replace("seed = 0", "seed = 5"))?;
-/// assert_eq!(run.edits()?[0].changes, "seed = 5 (it was 0)");
+/// fs_err::write(&resolved, fs_err::read_to_string(&resolved)?.replace("rate = 0.1", "rate = 0.2"))?;
+/// assert_eq!(run.edits()?[0].changes, "task.supervised.optimizer.sgd.rate = 0.2 (it was 0.1)");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -120,10 +120,11 @@ impl<'a> Told<'a> {
         let Some(outcome) = self.outcome.take() else { return };
         let root = run.root().display();
         if self.voice.json {
-            let mut done = json!({ "event": "done", "run": root.to_string(), "metrics": outcome.summary() });
+            let mut done = json!({ "event": "done", "run": root.to_string() });
             if let TrainingOutcome::Gan(outcome) = &outcome {
                 done["grid"] = run.grid(outcome.step).display().to_string().into();
             }
+            done["metrics"] = outcome.summary().into();
             answer_json(&done);
             return;
         }
