@@ -8,7 +8,9 @@ use crate::args::Args;
 use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
-use fintan::{ComparisonError, DataSetError, DeviceError, EvaluationError, GeneratorError, ReportError, TilesError};
+use fintan::{
+    ComparisonError, DataSetError, DeviceError, EvaluationError, GeneratorError, ReportError, TilesError, TrainingError,
+};
 use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
@@ -90,6 +92,7 @@ impl From<fintan::Error> for Failure {
             Error::Train(e) => e.into(),
             Error::Grid(e) => e.into(),
             Error::Plot(e) | Error::Report(ReportError::Plot(e)) => e.into(),
+            Error::Training(e) => e.into(),
             Error::TooLarge { name, sample, value } => Self::input(format!(
                 "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
             )),
@@ -190,6 +193,37 @@ fn of_comparison(e: &ComparisonError) -> Failure {
 
 fn with_help(e: &impl std::fmt::Display, help: &str) -> Failure {
     Failure::Input(miette::miette!(help = help, "{e}"))
+}
+
+impl From<TrainingError> for Failure {
+    fn from(e: TrainingError) -> Self {
+        let help: String = match &e {
+            TrainingError::Stopped { .. } => return Self::Interrupted,
+            TrainingError::Collapsed { run, .. } => {
+                let help = format!("everything is saved: `fintan resume {}` goes on all the same", run.display());
+                return Self::Failed(miette::miette!(help = help, "{e}"));
+            }
+            TrainingError::EndsBefore { asked: Some(asked), last, step } => {
+                return Self::input(format!("--steps {asked} ends at {last}, before the checkpoint of step {step}"));
+            }
+            TrainingError::EndsBefore { asked: None, .. } => "--steps N moves the end, --from STEP goes back".into(),
+            TrainingError::NoTask(_) => {
+                "[task.supervised] says what a network is trained for, and [data.teacher], for instance, on what".into()
+            }
+            TrainingError::CheckpointsGone { .. } => {
+                "put the folder `checkpoints` back, or begin another run with `fintan train`".into()
+            }
+            TrainingError::FixedSetting { changeable, .. } => {
+                format!("another value needs another run; what may change in one is {}", changeable.join(", "))
+            }
+            TrainingError::DataChanged { .. } => {
+                "put the data back; or `fintan resume --data-changed` goes on with these, and notes it in `env.json`"
+                    .into()
+            }
+            TrainingError::Misplaced { .. } | TrainingError::Probe { .. } | _ => return Self::input(e),
+        };
+        Self::Input(miette::miette!(help = help, "{e}"))
+    }
 }
 
 impl From<CheckpointError> for Failure {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::args::Voice;
 use crate::voice::{answer_json, tell};
+use crate::words::{percent, seconds_left, step_times};
 
 /// A line of a log that can be said in words.
 pub(crate) trait Line: Serialize {
@@ -32,7 +33,7 @@ impl Line for LogLine {
         let wait = if self.data_wait < 0.05 {
             String::new()
         } else {
-            format!(" ({:.0} % waiting for data)", 100.0 * self.data_wait)
+            format!(" ({:.0} % waiting for data)", percent(self.data_wait))
         };
         let penalty = self.d_penalty.map_or_else(String::new, |penalty| format!("  penalty {penalty:.2}"));
         format!(
@@ -50,7 +51,7 @@ impl Line for SupervisedLine {
     fn words(&self) -> String {
         let Self { train_loss, test_loss, train_accuracy, test_accuracy, .. } = self;
         let accuracy = match (train_accuracy, test_accuracy) {
-            (Some(train), Some(test)) => format!("  right {:.1} % / {:.1} %", 100.0 * train, 100.0 * test),
+            (Some(train), Some(test)) => format!("  right {:.1} % / {:.1} %", percent(*train), percent(*test)),
             _ => String::new(),
         };
         format!("loss train {train_loss:.2e} / test {test_loss:.2e}{accuracy}")
@@ -87,9 +88,8 @@ impl Progress {
             self.warm.set(Some(Instant::now()));
         }
         if let (6, Some(warm), false, false) = (done, self.warm.get(), self.voice.quiet, self.voice.json) {
-            let seconds = warm.elapsed().as_secs_f64() / 5.0;
-            let minutes = seconds * (self.steps - step) as f64 / 60.0;
-            self.say(&format!("time      about {minutes:.1} min, {:.0} ms a step", 1e3 * seconds));
+            let (milliseconds, minutes) = step_times(warm.elapsed(), 5, self.steps - step);
+            self.say(&format!("time      about {minutes:.1} min, {milliseconds:.0} ms a step"));
         }
         if let Some(bar) = &self.bar {
             bar.set_position(step);
@@ -126,9 +126,10 @@ impl Progress {
             tell!("{text}");
         }
     }
+}
 
-    /// Clears the bar away.
-    pub(crate) fn finish(&self) {
+impl Drop for Progress {
+    fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -173,8 +174,7 @@ impl Work {
         let now = Instant::now();
         if state.1.is_some_and(|next| now >= next) {
             let (done, taken) = (state.0, now - self.begun);
-            let left = taken.as_secs_f64() / done.max(1) as f64 * self.total.saturating_sub(done) as f64;
-            tell!("{done}/{} {}, about {left:.0} s left", self.total, self.name);
+            tell!("{done}/{} {}, about {:.0} s left", self.total, self.name, seconds_left(taken, done, self.total));
             state.1 = Some(now + taken.max(Duration::from_secs(2)));
         }
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::float_arithmetic, reason = "formatting: percent, digits and units of time")]
 
+use std::time::Duration;
+
 /// A share in percent.
 pub(crate) fn percent(share: f64) -> f64 {
     100.0 * share
@@ -17,4 +19,15 @@ pub(crate) fn short(x: f64) -> String {
     } else {
         format!("{x:.3e}")
     }
+}
+
+/// Seconds that the rest takes where `done` of `total` pieces took so long.
+pub(crate) fn seconds_left(taken: Duration, done: usize, total: usize) -> f64 {
+    taken.as_secs_f64() / done.max(1) as f64 * total.saturating_sub(done) as f64
+}
+
+/// Milliseconds of one of `count` steps that took so long, and minutes of `left` more.
+pub(crate) fn step_times(taken: Duration, count: u32, left: u64) -> (f64, f64) {
+    let seconds = taken.as_secs_f64() / f64::from(count);
+    (1e3 * seconds, seconds * left as f64 / 60.0)
 }

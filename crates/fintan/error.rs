@@ -20,6 +20,7 @@ use crate::kernel::TilesError;
 use crate::memory::MemoryError;
 use crate::report::ReportError;
 use crate::samples::GeneratorError;
+use crate::training::TrainingError;
 
 /// Why something could not be done.
 ///
@@ -107,6 +108,9 @@ pub enum Error {
     /// A network without a task.
     #[error("the configuration describes a network without a task; [task.supervised] says what it is trained for")]
     Untrainable,
+    /// A training did not come to its end, or cannot go on.
+    #[error(transparent)]
+    Training(#[from] TrainingError),
     /// A network that makes no images.
     #[error("samples are drawn from the generator of a GAN; this is a {0}")]
     NoSamples(&'static str),

@@ -33,7 +33,6 @@ mod kernel;
 mod memory;
 mod moments;
 mod network;
-mod record;
 mod report;
 mod samples;
 mod training;
@@ -58,7 +57,10 @@ pub use moments::{MeasuredMoments, Moments};
 pub use network::{Network, NetworkLoader, Role};
 pub use report::{ReportError, ReportPage};
 pub use samples::{BatchNormStatistics, DrawnSamples, GeneratorError, SampleBuilder, TrainedGenerator};
-pub use training::{Losses, Run, Training, train};
+pub use training::{
+    GanOutcome, Losses, ObservedKernel, ResumeBuilder, Run, SettingsEdit, StepTarget, TaskOutcome, Training,
+    TrainingError, TrainingEvent, TrainingOutcome, train,
+};
 
 /// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
 ///
@@ -67,23 +69,17 @@ pub mod parts {
     pub use crate::data_set::{class_counts, find_images, preview_png};
     pub use crate::evaluation::images_of_each;
     pub use crate::export::is_export;
-    pub use crate::kernel::stored::{
-        Convention, entries_name, input_arrays, kernel_arrays, pixel_checkerboard, values_array,
-    };
-    pub use crate::kernel::written::checkerboard_json;
-    pub use crate::kernel::{WriteOrder, half_of_free_memory, write_kernel};
+    pub use crate::kernel::half_of_free_memory;
     pub use crate::moments::{moments_pool, realisations_at_a_time};
-    pub use crate::record::{
-        GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
-        write_task_data,
+    pub use crate::training::{
+        TrainingCallbacks, channels_first, check_gan, complete_gan, edits, load_images, make_absolute, subject_of_run,
+        task_of,
     };
-    pub use crate::training::channels_first;
 }
 
-pub use fintan_artifact::{Array, ArrayError, RunError, Values};
 pub use fintan_artifact::{
-    ClassRecord, ClassifierRecord, ComparedData, ComparedRow, ComparedRun, Comparison, Evaluation, Metric,
-    MetricRecord, RefusedMetric,
+    Array, ArrayError, ClassRecord, ClassifierRecord, ComparedData, ComparedRow, ComparedRun, Comparison, Evaluation,
+    Event, EventKind, LockWarning, LogLine, Metric, MetricRecord, RefusedMetric, RunError, SupervisedLine, Values,
 };
 pub use fintan_config::{
     Activation, Architecture, ConfigError, Function, Layer, LayerRates, Parametrization, Scaling, Shape, Subject,
@@ -92,3 +88,4 @@ pub use fintan_metrics::Measures;
 pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
 pub use fintan_theory as theory;
 pub use fintan_theory::{Goal, Knob, PieceRegime, Regime, Setting, Standing, Tuned, regimes};
+pub use fintan_train::Score;

@@ -8,7 +8,7 @@ use fintan_report::{Layer, PageError, PlotError, Shown, page};
 use fintan_theory::{Regime, regimes};
 
 use crate::error::Error;
-use crate::samples::subject_of_run;
+use crate::training::subject_of_run;
 
 /// Why there is no page of runs.
 ///

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use fintan_artifact::{Array, RunDir, write_npz, write_whole};
-use fintan_config::{Architecture, Experiment, Held, MemoryBound, Subject};
+use fintan_config::{Architecture, Experiment, Held, Subject};
 use fintan_metrics::{Measures, Samples};
 use fintan_net::{Mode, Network};
 use fintan_report::{grid_gif, grid_png, image_png};
@@ -13,7 +13,7 @@ use fintan_train::{draw_latents, generate, read_sampler, slerp};
 use crate::device::Device;
 use crate::error::Error;
 use crate::export::{is_export, read_exported};
-use crate::parts::channels_first;
+use crate::training::{channels_first, subject_of_run};
 
 /// Hundredths of a second that a frame is shown.
 const FRAME: u16 = 5;
@@ -112,12 +112,6 @@ pub struct TrainedGenerator {
     pub(crate) device: Device,
     step: Option<u64>,
     seed: u64,
-}
-
-/// The configuration of a run as it was trained, with overrides. Its files may have been edited since.
-pub(crate) fn subject_of_run(run: &RunDir, overrides: &[String], memory: MemoryBound) -> Result<Subject, Error> {
-    let name = run.resolved_config().display().to_string();
-    Ok(Subject::parse_within(&name, &run.configuration()?, overrides, memory)?)
 }
 
 impl TrainedGenerator {

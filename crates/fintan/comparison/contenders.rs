@@ -9,8 +9,8 @@ use fintan_config::{ComparisonSettings, Experiment, Held, Subject};
 use super::{ComparisonBuilder, ComparisonError, LARGEST_SEED};
 use crate::error::Error;
 use crate::evaluation::{EvaluationBuilder, evaluate};
-use crate::parts::make_absolute;
-use crate::samples::subject_of_run;
+use crate::training::make_absolute;
+use crate::training::subject_of_run;
 
 /// A configuration with all its runs: a row of the table.
 ///

@@ -16,7 +16,8 @@ use self::measured::{Measured, Sets};
 use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
-use crate::samples::{BatchNormStatistics, GeneratorError, TrainedGenerator, subject_of_run};
+use crate::samples::{BatchNormStatistics, GeneratorError, TrainedGenerator};
+use crate::training::subject_of_run;
 
 /// Images of each set by default.
 const COUNT: usize = 2048;

@@ -18,7 +18,8 @@ pub use self::request::{KernelBuilder, PreparedKernel, TileProgress, half_of_fre
 pub use self::stored::KernelMetadata;
 use self::stored::kernel_arrays;
 pub use self::tiles::{TileStore, TilesError};
-pub use self::written::{EigenvalueSummary, KernelSummary, WriteOrder, write_kernel};
+use self::written::write_kernel;
+pub use self::written::{EigenvalueSummary, KernelSummary, WriteOrder};
 use crate::error::Error;
 use crate::network::Network;
 

@@ -12,12 +12,8 @@ use crate::error::Error;
 use crate::inputs::array_of;
 
 /// The name of a choice of entries.
-///
-/// ```
-/// assert_eq!(fintan::parts::entries_name(fintan::Entries::Traced), "traced");
-/// ```
 #[must_use]
-pub fn entries_name(entries: Entries) -> &'static str {
+pub(crate) fn entries_name(entries: Entries) -> &'static str {
     match entries {
         Entries::Full => "full",
         Entries::Traced => "traced",
@@ -26,12 +22,8 @@ pub fn entries_name(entries: Entries) -> &'static str {
 }
 
 /// Which of several conventions a kernel follows.
-///
-/// ```
-/// assert!(!fintan::parts::Convention::default().mean);
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Convention {
+pub(crate) struct Convention {
     /// Whether a traced kernel is divided by the number of outputs.
     pub mean: bool,
     /// Whether the output nonlinearity is left off.
@@ -63,14 +55,13 @@ pub struct KernelMetadata {
 impl KernelMetadata {
     /// Of the kernel of `problem` in a convention.
     #[must_use]
-    pub fn of(problem: &Problem, convention: impl Into<Convention>) -> Self {
-        let Convention { mean, before_output } = convention.into();
+    pub(crate) fn of(problem: &Problem, Convention { mean, before_output }: Convention) -> Self {
         Self { mean, before_output, ..Self::plain(problem) }
     }
 
     /// Of the kernel of a whole network, not divided.
     #[must_use]
-    pub fn plain(problem: &Problem) -> Self {
+    pub(crate) fn plain(problem: &Problem) -> Self {
         let architecture = problem.network().architecture();
         let strides: Vec<usize> = (architecture.nodes.iter())
             .filter_map(|node| {
@@ -92,14 +83,14 @@ impl KernelMetadata {
 
 /// Inputs of either side, `[N, features]` or `[N, channels, rows, columns]`.
 #[must_use]
-pub fn input_arrays(problem: &Problem) -> Vec<Array<'static>> {
+pub(crate) fn input_arrays(problem: &Problem) -> Vec<Array<'static>> {
     let shape = problem.network().architecture().input;
     problem.inputs().map(|x| array_of(x, shape)).collect()
 }
 
 /// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
 #[must_use]
-pub fn pixel_checkerboard(kernel: &Kernel, total: &Values, metadata: &KernelMetadata) -> Option<Checkerboard> {
+pub(crate) fn pixel_checkerboard(kernel: &Kernel, total: &Values, metadata: &KernelMetadata) -> Option<Checkerboard> {
     let (shape, stride, levels) = metadata.image?;
     let pixels = shape.positions();
     let whole = metadata.outputs.chunks(pixels).all(|chunk| {
@@ -135,7 +126,7 @@ pub fn pixel_checkerboard(kernel: &Kernel, total: &Values, metadata: &KernelMeta
 ///
 /// `total` is the sum of the kernel's parts.
 #[must_use]
-pub fn kernel_arrays<'a>(
+pub(crate) fn kernel_arrays<'a>(
     kernel: &'a Kernel,
     total: &'a Values,
     metadata: &KernelMetadata,
@@ -170,13 +161,8 @@ pub(crate) fn scaled(kernel: &Kernel, total: &Values, metadata: &KernelMetadata)
 }
 
 /// Values of a kernel as an array, not copied.
-///
-/// ```
-/// let values = fintan_ntk::Values::F32(vec![1.0, 2.0]);
-/// assert_eq!(fintan::parts::values_array(&values, &[2]).to_f64(), [1.0, 2.0]);
-/// ```
 #[must_use]
-pub fn values_array<'a>(values: &'a Values, shape: &[usize]) -> Array<'a> {
+pub(crate) fn values_array<'a>(values: &'a Values, shape: &[usize]) -> Array<'a> {
     match values {
         Values::F32(values) => Array::f32(shape, values.as_slice()),
         Values::F64(values) => Array::f64(shape, values.as_slice()),

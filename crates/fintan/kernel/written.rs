@@ -118,8 +118,7 @@ fn checkerboard<S: Serializer>(found: &Option<Checkerboard>, serializer: S) -> R
 }
 
 /// Checkerboards as they stand in summaries and logs.
-#[must_use]
-pub fn checkerboard_json(found: &Checkerboard) -> serde_json::Value {
+pub(crate) fn checkerboard_json(found: &Checkerboard) -> serde_json::Value {
     let Checkerboard { trace_shares, eigenvalue_ratios, border_ratio } = found;
     serde_json::json!({
         "trace_shares": trace_shares, "eigenvalue_ratios": eigenvalue_ratios, "border_ratio": border_ratio,
@@ -131,7 +130,7 @@ pub fn checkerboard_json(found: &Checkerboard) -> serde_json::Value {
 ///
 /// # Errors
 /// A kernel whose parts are finite but whose sum is not; those of the file system.
-pub fn write_kernel(
+pub(crate) fn write_kernel(
     path: &Path,
     kernel: &Kernel,
     metadata: &KernelMetadata,

@@ -1,93 +1,81 @@
 //! `fintan train` and `fintan resume`
 
-mod gan;
-mod kernel;
-mod recorder;
-mod resume;
-mod supervised;
+mod told;
 
 use std::path::Path;
 
-use fintan::parts::{publish_run, write_task_data};
-use fintan_artifact::{Draft, RunDir, RunError, is_free};
-use fintan_config::{Experiment, Held, Subject};
+use fintan::{Run, StepTarget};
+use fintan_artifact::RunDir;
+use fintan_config::Experiment;
 use fintan_data::Images;
-use fintan_train::{Gan, Supervised};
 
-use super::warn_of_lock;
-use crate::args::{Train, Voice};
-use crate::device::{self, Opened};
+use self::told::{Told, is_interrupted};
+use crate::args::{Resume, Train, Voice};
+use crate::device::Opened;
 use crate::failure::Failure;
-use crate::given::{make_absolute, no_run};
+use crate::given::no_run;
 
-pub(super) use gan::load_images;
-pub(super) use resume::resume;
-pub(super) use supervised::task_of;
+pub(super) use fintan::parts::{check_gan as check, task_of};
 
 /// Trains from the first step.
 pub(super) fn train(args: &Train) -> Result<(), Failure> {
-    let path = &args.config.path;
-    no_run(path, |run, resolved| {
+    no_run(&args.config.path, |run, resolved| {
         format!("`fintan resume {run}` goes on with it, and `fintan train {resolved}` trains its configuration anew")
     })?;
-    if let Some(out) = args.out.as_ref()
-        && !is_free(out)?
-    {
-        return Err(RunError::Exists(out.clone()).into());
+    let told = Told::new(&args.voice);
+    let mut training = fintan::train(&args.config.path)
+        .choose_device(args.on.device)
+        .on_event(|event| told.tell(&event))
+        .stop_when(is_interrupted);
+    for set in args.config.overrides() {
+        training = training.set(&set);
     }
-    let mut subject = Subject::load_within(path, &args.config.overrides(), args.on.device.bound(Held::Training))?;
-    make_absolute(&mut subject)?;
-    let opened = device::open(args.on.device)?;
-    match &subject {
-        Subject::Gan(experiment) => {
-            let images = gan::load_images(experiment, &args.voice)?;
-            let gan = Gan::new(experiment, images.len(), &opened.placement);
-            gan::check(&gan, experiment, &images, &opened)?;
-            let run = begin(args, &subject, &opened, |_| Ok(()))?;
-            gan::play(gan, experiment, &images, &run, &opened, &args.voice)
-        }
-        Subject::Network(network) => {
-            let experiment = task_of(network, &path.display().to_string())?;
-            let data = supervised::load(&experiment, &args.voice)?;
-            let trainee = Supervised::new(&experiment, &opened.placement);
-            supervised::check(&trainee, network.settings.observe.ntk, &data, &opened)?;
-            let run = begin(args, &subject, &opened, |draft| Ok(write_task_data(&trainee, &data, draft.path())?))?;
-            supervised::play(trainee, &experiment, network.settings.observe.ntk, &data, &run, &opened, &args.voice)
-        }
+    if let Some(out) = &args.out {
+        training = training.out(out);
+    }
+    told.answer(&training.run()?);
+    Ok(())
+}
+
+/// Goes on with a run.
+pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
+    let told = Told::new(&args.voice);
+    let mut resume = Run::open(&args.run)?
+        .resume()
+        .choose_device(args.on.device)
+        .on_event(|event| told.tell(&event))
+        .stop_when(is_interrupted);
+    if let Some(text) = &args.steps {
+        resume = resume.steps(wanted_steps(text)?);
+    }
+    if let Some(step) = args.from {
+        resume = resume.from(step);
+    }
+    for set in &args.set {
+        resume = resume.set(set);
+    }
+    if args.data_changed {
+        resume = resume.accept_changed_data();
+    }
+    told.answer(&resume.run()?);
+    Ok(())
+}
+
+/// The last step that `--steps` asks for.
+fn wanted_steps(text: &str) -> Result<StepTarget, Failure> {
+    let wrong = |_| Failure::input(format!("--steps must be a number of steps, or +N for N more, got `{text}`"));
+    match text.strip_prefix('+') {
+        Some(more) => Ok(StepTarget::More(more.parse().map_err(wrong)?)),
+        None => Ok(StepTarget::At(text.parse().map_err(wrong)?)),
     }
 }
 
-/// A new run directory with its configuration and what `fill` adds. Whatever can be refused has been refused before.
-fn begin(
-    args: &Train,
-    subject: &Subject,
-    opened: &Opened,
-    fill: impl FnOnce(&Draft) -> Result<(), Failure>,
-) -> Result<RunDir, Failure> {
-    let path = &args.config.path;
-    let draft = match &args.out {
-        Some(root) => Draft::at(root)?,
-        None => Draft::numbered(Path::new("runs"), &path.file_stem().unwrap_or_default().to_string_lossy())?,
-    };
-    fill(&draft)?;
-    publish(draft, path, &subject.to_toml(), opened, &args.voice)
+/// Reads the images of a GAN and says what they are.
+pub(super) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
+    Ok(fintan::parts::load_images(experiment, &Told::new(voice).callbacks())?)
 }
 
-/// A run directory with what every training has from its beginning.
-fn publish(draft: Draft, written: &Path, resolved: &str, opened: &Opened, voice: &Voice) -> Result<RunDir, Failure> {
-    let run = publish_run(draft, written, resolved, opened)?;
-    warn_of_lock(run.lock_warning(), voice);
-    Ok(run)
-}
-
-/// What can be refused about the training of a GAN is refused before anything is written.
-pub(super) fn check(experiment: &Experiment, images: &Images, opened: &Opened) -> Result<(), Failure> {
-    gan::check(&Gan::new(experiment, images.len(), &opened.placement), experiment, images, opened)
-}
-
-/// Brings the GAN of `root` to its last step: from the start where there is nothing, from its newest checkpoint where it
-/// stopped. A run that is done is left as it is. What is there must be of this very configuration, and this process must
-/// have it for itself. The run that is given back is locked.
+/// Brings the GAN of `root` to its last step, as [`fintan::parts::complete_gan`] does.
 pub(super) fn complete(
     root: &Path,
     found: Option<RunDir>,
@@ -97,11 +85,7 @@ pub(super) fn complete(
     opened: &Opened,
     voice: &Voice,
 ) -> Result<RunDir, Failure> {
-    let resolved = experiment.settings.to_toml();
-    let run = match found {
-        Some(run) => run,
-        None => publish(Draft::at(root)?, written, &resolved, opened, voice)?,
-    };
-    resume::finish(&run, experiment, images, opened, voice)?;
-    Ok(run)
+    let told = Told::new(voice);
+    let callbacks = told.callbacks();
+    Ok(fintan::parts::complete_gan(root, found, written, experiment, images, opened, &callbacks)?)
 }

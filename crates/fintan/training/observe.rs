@@ -2,66 +2,87 @@
 //!
 //! The numbers are those that `fintan ntk` gives for the same network and inputs: `ntk/probe.npz` holds the inputs.
 
-use std::rc::Rc;
 use std::time::Instant;
 
 use burn::tensor::Tensor;
-use fintan::KernelMetadata;
-use fintan::parts::{
-    WriteOrder, checkerboard_json, half_of_free_memory, input_arrays, pixel_checkerboard, write_kernel,
-};
-use fintan_artifact::{Array, Event, EventKind, RunDir, number, read_arrays, write_npz};
+use fintan_artifact::{Array, Event, EventKind, RunDir, RunError, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};
 use fintan_ntk::{Entries, Kernel, Plan, Problem, ProblemError};
 use fintan_predict::{KernelDrift, KernelReference};
-use fintan_train::{Observer, ObserverError, Trainee};
+use fintan_train::{Observer, ObserverError, TrainError, Trainee};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
-use crate::progress::Progress;
+use super::events::{TrainingCallbacks, TrainingError, TrainingEvent};
+use crate::error::Error;
+use crate::kernel::half_of_free_memory;
+use crate::kernel::stored::{KernelMetadata, input_arrays, pixel_checkerboard};
+use crate::kernel::written::{WriteOrder, checkerboard_json, write_kernel};
 
 /// Multiply-adds up to which the kernel over pixels is measured along: a few seconds.
 const AFFORDABLE: f64 = 2e10;
 
 /// The observer that measures.
-pub(super) struct Kernels<'a, T> {
-    run: &'a RunDir,
+pub(super) struct KernelObserver<'s, 'c, T> {
+    run: &'s RunDir,
     wanted: ObserveNtk,
     probe: Tensor<4>,
     /// The network to measure: of a GAN the one that samples are drawn from, as in `fintan ntk`.
     network: fn(&T) -> &Network,
-    progress: Rc<Progress>,
+    callbacks: &'s TrainingCallbacks<'c>,
     /// The first kernel and its step.
     first: Option<(u64, KernelReference)>,
     /// Lines that are there go up to this step.
     last: Option<u64>,
 }
 
-/// A line of `ntk/observed.jsonl`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    step: u64,
-    /// Step of the kernel that the drift is from.
-    since: u64,
+/// The tangent kernel of a network at a step of its training: a line of `ntk/observed.jsonl`.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let config = folder.path().join("line.toml");
+/// fs_err::write(&config, "
+///     network = { input = 4, outputs = 1, fc = { widths = [8] } }
+///     data.teacher.degree = 1
+///     task.supervised = { goal = 'regression', train = 8, test = 8, steps = 4, optimizer.sgd.rate = 0.1 }
+///     observe.ntk = { every = 2, samples = 3 }
+/// ")?;
+/// let run = fintan::train(&config).out(folder.path().join("run")).run()?;
+/// let kernels = run.observed_kernels()?;
+/// assert_eq!(kernels.iter().map(|kernel| kernel.step).collect::<Vec<_>>(), [0, 2, 4]);
+/// assert!(kernels[0].drift == 0.0 && kernels[2].drift > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObservedKernel {
+    /// Steps done.
+    pub step: u64,
+    /// The step of the kernel Θ₀ that the drift is from.
+    pub since: u64,
+    /// Σ Θ[n, n] over samples, traced over outputs.
     #[serde(deserialize_with = "number")]
-    trace: f64,
+    pub trace: f64,
+    /// ‖Θ - Θ₀‖ / ‖Θ₀‖, Frobenius norms.
     #[serde(deserialize_with = "number")]
-    drift: f64,
+    pub drift: f64,
+    /// ❘⟨v, v₀⟩❘ of the leading eigenvectors.
     #[serde(deserialize_with = "number")]
-    alignment: f64,
+    pub alignment: f64,
+    /// The largest eigenvalue.
     #[serde(deserialize_with = "number")]
-    largest_eigenvalue: f64,
-    /// None of a singular kernel.
-    condition_number: Option<f64>,
+    pub largest_eigenvalue: f64,
+    /// Largest over smallest eigenvalue; none of a singular kernel.
+    pub condition_number: Option<f64>,
+    /// exp of the entropy of the eigenvalues as shares of the trace.
     #[serde(deserialize_with = "number")]
-    effective_rank: f64,
+    pub effective_rank: f64,
     /// Of the kernel over the pixels of the first probe: shares of the trace in the constant image, in checkerboards of
     /// growing period and elsewhere, their mean eigenvalues over the last, border over interior.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pixels: Option<serde_json::Value>,
+    pub pixels: Option<serde_json::Value>,
+    /// What it took.
     #[serde(deserialize_with = "number")]
-    seconds: f64,
+    pub seconds: f64,
 }
 
 fn file(run: &RunDir) -> std::path::PathBuf {
@@ -85,18 +106,18 @@ pub(super) struct Kept {
 }
 
 /// Reads what a run keeps; also before the run is changed, so that damage is refused then.
-pub(super) fn kept(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<Kept, Failure> {
-    let lines: Vec<Line> = run.read_kernels()?;
+pub(super) fn kept(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<Kept, Error> {
+    let lines: Vec<ObservedKernel> = run.read_kernels()?;
     let last = lines.iter().map(|line| line.step).max();
     let there = last.is_some() && file(run).is_file();
     Ok(Kept { last, first: if there { Some(read_first(run, wanted, probe)?) } else { None } })
 }
 
 /// The first kernel, if it was measured on this probe.
-fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u64, KernelReference), Failure> {
+fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u64, KernelReference), Error> {
     let file = file(run);
-    let wrong = |what: &str| Failure::input(format!("`{}`: {what}", file.display()));
-    let arrays = read_arrays(&file).map_err(Failure::input)?;
+    let wrong = |what: &str| Error::from(TrainingError::Probe { file: file.clone(), message: what.into() });
+    let arrays = read_arrays(&file).map_err(|e| if let RunError::Io(e) = e { e.into() } else { Error::from(e) })?;
     let find = |name: &str| {
         let found = arrays.iter().find(|(found, _)| found == name);
         found.map(|(_, array)| array).ok_or_else(|| wrong(&format!("it has no array `{name}`")))
@@ -123,20 +144,19 @@ fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u6
     Ok((step, KernelReference::from_parts(numbers("ntk", &[n, n])?, numbers("leading_eigenvector", &[n])?)))
 }
 
-impl<'a, T: Trainee> Kernels<'a, T> {
+impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
     /// Goes on from the lines that are there, or begins.
     pub(super) fn new(
-        run: &'a RunDir,
-        wanted: ObserveNtk,
-        probe: Tensor<4>,
+        run: &'s RunDir,
+        (wanted, probe): (ObserveNtk, Tensor<4>),
         network: fn(&T) -> &Network,
         trainee: &T,
-        progress: Rc<Progress>,
-    ) -> Result<Self, Failure> {
+        callbacks: &'s TrainingCallbacks<'c>,
+    ) -> Result<Self, Error> {
         let Kept { last, first } = kept(run, wanted, &probe)?;
-        let mut kernels = Self { run, wanted, probe, network, progress, first, last };
+        let mut kernels = Self { run, wanted, probe, network, callbacks, first, last };
         if trainee.step() == 0 {
-            kernels.measure(trainee).map_err(|e| Failure::Failed(miette::miette!("{e}")))?;
+            kernels.measure(trainee).map_err(TrainError::Observer)?;
         }
         Ok(kernels)
     }
@@ -183,7 +203,7 @@ impl<'a, T: Trainee> Kernels<'a, T> {
             )?;
         }
         let pixels = if self.wanted.pixels { over_pixels(network, &self.probe)? } else { None };
-        let line = Line {
+        let line = ObservedKernel {
             step,
             since: *since,
             trace,
@@ -198,19 +218,20 @@ impl<'a, T: Trainee> Kernels<'a, T> {
         self.run.append_kernel(&line)?;
         let event = line.event();
         self.run.append_log(&event)?;
-        self.progress.event(&event);
+        self.callbacks.tell(TrainingEvent::Kernel(&line, &event));
         self.last = Some(step);
         Ok(())
     }
 }
 
-impl<T: Trainee> Observer<T> for Kernels<'_, T> {
+impl<T: Trainee> Observer<T> for KernelObserver<'_, '_, T> {
     fn stepped(&mut self, trainee: &T) -> Result<(), ObserverError> {
         if trainee.step().is_multiple_of(self.wanted.every) { self.measure(trainee) } else { Ok(()) }
     }
 }
 
-impl Line {
+impl ObservedKernel {
+    /// The line about it in the log.
     fn event(&self) -> Event {
         let Self { step, trace, drift, condition_number, seconds, .. } = self;
         let pixels = self.pixels.as_ref().map_or_else(String::new, |found| {
@@ -233,7 +254,7 @@ impl Line {
 }
 
 /// Whether the kernel of a network on a probe can be had.
-pub(super) fn check_probe(network: &Network, probe: &Tensor<4>) -> Result<(), Failure> {
+pub(super) fn check_probe(network: &Network, probe: &Tensor<4>) -> Result<(), Error> {
     Plan::new(&problem(network, probe)?, None, half_of_free_memory())?;
     Ok(())
 }

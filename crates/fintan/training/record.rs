@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{Array, Draft, Environment, Event, EventKind, LogLine, RunDir, RunError, write_npz, write_whole};
+use fintan_artifact::{Array, Draft, Environment, EventKind, LogLine, RunDir, RunError, write_npz, write_whole};
 use fintan_config::{ConfigError, Experiment, OnCollapse, Settings, Subject};
 use fintan_data::{Examples, Images, TaskData};
-use fintan_metrics::{Measures, Samples};
+use fintan_metrics::Measures;
 use fintan_report::grid_png;
-use fintan_train::{Gan, Health, Observer, ObserverError, Score, Supervised, Trainee, checkpoint_files, real_measures};
-use serde::Serialize;
+use fintan_train::{Gan, Health, Observer, ObserverError, Score, Supervised, real_measures};
 
+use super::events::{TrainingCallbacks, TrainingEvent};
 use crate::device::{Device, threads};
 use crate::error::Error;
 
@@ -32,8 +32,7 @@ pub fn make_absolute(subject: &mut Subject) -> Result<(), Error> {
 }
 
 /// What the numbers of a run may depend on beside its configuration.
-#[must_use]
-pub fn machine(device: &Device) -> serde_json::Map<String, serde_json::Value> {
+pub(super) fn machine(device: &Device) -> serde_json::Map<String, serde_json::Value> {
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     [
         ("program", concat!("fintan ", env!("CARGO_PKG_VERSION")).into()),
@@ -48,10 +47,13 @@ pub fn machine(device: &Device) -> serde_json::Map<String, serde_json::Value> {
 
 /// A run directory with what every training has from its beginning. `written`: the configuration file; `resolved`: its text with
 /// every default.
-///
-/// # Errors
-/// Those of the file system; a folder that is there already.
-pub fn publish_run(draft: Draft, written: &Path, resolved: &str, device: &Device) -> Result<RunDir, Error> {
+pub(super) fn publish_run(
+    draft: Draft,
+    written: &Path,
+    resolved: &str,
+    device: &Device,
+    callbacks: &TrainingCallbacks,
+) -> Result<RunDir, Error> {
     let config =
         fs_err::read(written).map_err(|source| ConfigError::Read { path: written.display().to_string(), source })?;
     draft.write("config.toml", &config)?;
@@ -62,20 +64,18 @@ pub fn publish_run(draft: Draft, written: &Path, resolved: &str, device: &Device
         settings: Some(resolved.to_owned()),
         ..Environment::default()
     })?;
-    Ok(draft.publish_run()?)
+    let run = draft.publish_run()?;
+    callbacks.warn_of_lock(&run);
+    Ok(run)
 }
 
 /// The file in a run directory of what predictions of a supervised training start from.
-#[must_use]
-pub fn task_data_file(root: &Path) -> PathBuf {
+pub(super) fn task_data_file(root: &Path) -> PathBuf {
     root.join("data.npz")
 }
 
 /// Writes what predictions of a supervised training start from: samples, and what the network gives before the first step.
-///
-/// # Errors
-/// Those of the file system.
-pub fn write_task_data(trainee: &Supervised, data: &TaskData, root: &Path) -> Result<(), RunError> {
+pub(super) fn write_task_data(trainee: &Supervised, data: &TaskData, root: &Path) -> Result<(), RunError> {
     let inputs = |examples: &Examples| {
         let shape = examples.input;
         if shape.is_vector() {
@@ -97,85 +97,37 @@ pub fn write_task_data(trainee: &Supervised, data: &TaskData, root: &Path) -> Re
     write_npz(&task_data_file(root), &arrays)
 }
 
-/// The observer that writes the log, the grids and the checkpoints of a run.
-pub struct RunRecorder<'a> {
-    run: &'a RunDir,
-    keep: usize,
-    columns: usize,
-    step: u64,
-}
-
-impl<'a> RunRecorder<'a> {
-    /// Of a run that has done `step` steps. `keep`: checkpoints to keep; `columns`: images in a row of a grid.
-    #[must_use]
-    pub fn new(run: &'a RunDir, step: u64, keep: usize, columns: usize) -> Self {
-        Self { run, keep, columns, step }
-    }
-
-    /// Steps done.
-    #[must_use]
-    pub fn step(&self) -> u64 {
-        self.step
-    }
-}
-
-impl<T: Trainee<Line: Serialize>> Observer<T> for RunRecorder<'_> {
-    fn stepped(&mut self, trainee: &T) -> Result<(), ObserverError> {
-        self.step = trainee.step();
-        Ok(())
-    }
-
-    fn logged(&mut self, line: &T::Line) -> Result<(), ObserverError> {
-        Ok(self.run.append_log(line)?)
-    }
-
-    fn sampled(&mut self, step: u64, samples: &Samples) -> Result<(), ObserverError> {
-        let png = grid_png(&samples.values, samples.size, samples.channels, self.columns)?;
-        Ok(write_whole(&self.run.grid(step), &png)?)
-    }
-
-    fn checkpoint(&mut self, trainee: &T) -> Result<(), ObserverError> {
-        self.run.sync_logs()?;
-        Ok(self.run.write_checkpoint(trainee.step(), &checkpoint_files(trainee), self.keep)?)
-    }
-}
-
 /// The observer that notes when a GAN goes wrong, and stops it where its configuration says so.
-pub struct HealthWatch<'a> {
-    run: &'a RunDir,
-    on_event: Box<dyn FnMut(&Event) + 'a>,
+pub(super) struct HealthWatch<'s, 'c> {
+    run: &'s RunDir,
+    callbacks: &'s TrainingCallbacks<'c>,
     health: Health,
     stops: bool,
-    because: Option<String>,
+    /// Why training was to stop, if it was.
+    pub(super) because: Option<String>,
 }
 
-impl<'a> HealthWatch<'a> {
-    /// Goes on from the lines that are in the log of the run. `on_event` is called with each event.
-    ///
-    /// # Errors
-    /// A log that is damaged.
-    pub fn new(run: &'a RunDir, settings: &Settings, on_event: impl FnMut(&Event) + 'a) -> Result<Self, RunError> {
+impl<'s, 'c> HealthWatch<'s, 'c> {
+    /// Goes on from the lines that are in the log of the run.
+    pub(super) fn new(
+        run: &'s RunDir,
+        settings: &Settings,
+        callbacks: &'s TrainingCallbacks<'c>,
+    ) -> Result<Self, RunError> {
         let mut health = Health::new(settings);
         for line in run.read_log::<LogLine>()? {
             // What begins with these has been said.
             health.look(&line);
         }
-        let stops = settings.train.on_collapse == OnCollapse::Stop;
-        Ok(Self { run, on_event: Box::new(on_event), health, stops, because: None })
-    }
-
-    /// Why training was to stop, if it was.
-    #[must_use]
-    pub fn because(self) -> Option<String> {
-        self.because
+        Ok(Self { run, callbacks, health, stops: settings.train.on_collapse == OnCollapse::Stop, because: None })
     }
 }
 
-impl Observer<Gan> for HealthWatch<'_> {
+impl Observer<Gan> for HealthWatch<'_, '_> {
     fn logged(&mut self, line: &LogLine) -> Result<(), ObserverError> {
         for event in self.health.look(line) {
             self.run.append_log(&event)?;
-            (self.on_event)(&event);
+            self.callbacks.tell(TrainingEvent::Health(&event));
             if self.stops && event.event == EventKind::Collapse && event.begins == Some(true) {
                 self.because = Some(event.message);
             }
@@ -189,6 +141,12 @@ impl Observer<Gan> for HealthWatch<'_> {
 }
 
 /// What a trained generator shows, beside the data.
+///
+/// ```
+/// let measures = |std| fintan::Measures { samples: 4, correlation: 0.0, std, nyquist: 0.1, phase2: 0.0, phase8: 0.0, border: 1.0 };
+/// let outcome = fintan::GanOutcome { step: 9, data: measures(0.5), samples: measures(0.25) };
+/// assert_eq!(outcome.std_ratio(), 0.5);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct GanOutcome {
     /// Steps done.
@@ -201,10 +159,7 @@ pub struct GanOutcome {
 
 impl GanOutcome {
     /// Measures a GAN and writes `metrics.json`, and the grid of its last step where it is missing.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn write(gan: &Gan, experiment: &Experiment, images: &Images, run: &RunDir) -> Result<Self, Error> {
+    pub(super) fn write(gan: &Gan, experiment: &Experiment, images: &Images, run: &RunDir) -> Result<Self, Error> {
         // Where the checkpoint of the last step was there already, and was not meant to be the last.
         let grid = run.grid(gan.step);
         if !grid.is_file() {
@@ -241,17 +196,35 @@ impl GanOutcome {
     }
 }
 
-/// Writes `metrics.json` of a supervised training; returns it with the scores over training and test samples.
+/// How well a network with a task fits its samples after training.
 ///
-/// # Errors
-/// Those of the file system.
-pub fn write_scores(
-    trainee: &Supervised,
-    data: &TaskData,
-    run: &RunDir,
-) -> Result<(serde_json::Value, [Score; 2]), Error> {
-    let (train, test) = (trainee.score(&data.train), trainee.score(&data.test));
-    let metrics = serde_json::json!({ "step": trainee.step, "train": train, "test": test });
-    run.write_summary(metrics.as_object().cloned().unwrap_or_default())?;
-    Ok((metrics, [train, test]))
+/// ```
+/// let score = |loss| fintan::Score { loss, accuracy: None };
+/// let outcome = fintan::TaskOutcome { step: 9, train: score(0.5), test: score(0.75) };
+/// assert_eq!(outcome.summary()["train"]["loss"], 0.5);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TaskOutcome {
+    /// Steps done.
+    pub step: u64,
+    /// Over the training samples.
+    pub train: Score,
+    /// Over the test samples.
+    pub test: Score,
+}
+
+impl TaskOutcome {
+    /// Measures a network and writes `metrics.json`.
+    pub(super) fn write(trainee: &Supervised, data: &TaskData, run: &RunDir) -> Result<Self, Error> {
+        let outcome = Self { step: trainee.step, train: trainee.score(&data.train), test: trainee.score(&data.test) };
+        run.write_summary(outcome.summary())?;
+        Ok(outcome)
+    }
+
+    /// The numbers of `metrics.json`.
+    #[must_use]
+    pub fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
+        let summary = serde_json::json!({ "step": self.step, "train": self.train, "test": self.test });
+        summary.as_object().cloned().unwrap_or_default()
+    }
 }

@@ -1,0 +1,263 @@
+//! What a training tells while it goes on, what it ends with, and why it could not.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use fintan_artifact::{Event, LockWarning, LogLine, RunDir, SupervisedLine};
+
+use super::observe::ObservedKernel;
+use super::record::{GanOutcome, TaskOutcome};
+use super::resume::StepTarget;
+use super::run::SettingsEdit;
+use super::{Losses, OnEvent, StopWhen};
+
+/// Something that happened in a training.
+///
+/// ```
+/// let line = fintan::SupervisedLine { step: 9, train_loss: 0.5, test_loss: 0.75, ..Default::default() };
+/// let event = fintan::TrainingEvent::TaskLine(&line);
+/// assert_eq!(event.losses(), Some((9, fintan::Losses::Task { train: 0.5, test: 0.75 })));
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum TrainingEvent<'a> {
+    /// Another process may write into the run directory, because its lock cannot be relied on.
+    LockWarning(&'a LockWarning),
+    /// A configuration in the run directory was edited by hand; the run keeps the settings that it was trained with.
+    Edited(&'a SettingsEdit),
+    /// The images of a GAN were read.
+    Images {
+        /// Where they come from, in words.
+        source: &'a str,
+        /// How many there are.
+        count: usize,
+        /// Rows and columns.
+        size: usize,
+        /// 1 (grey) or 3 (RGB).
+        channels: usize,
+        /// What a user should know of the files: what was left out, and why.
+        remarks: &'a [String],
+    },
+    /// The samples of a task were read.
+    Samples {
+        /// Where they come from, in words.
+        source: &'a str,
+        /// Training samples.
+        train: usize,
+        /// Test samples.
+        test: usize,
+        /// The label of each class; none for regression.
+        classes: &'a [u8],
+        /// What a user should know of the files: what was left out, and why.
+        remarks: &'a [String],
+    },
+    /// The checkpoint of this step does not say what data it was trained on; they may be others.
+    NoFingerprint(u64),
+    /// The run stands at its last step, this one, and nothing is missing.
+    AlreadyDone(u64),
+    /// The steps begin.
+    Begun {
+        /// The run directory.
+        run: &'a Path,
+        /// The name of the device.
+        device: &'a str,
+        /// The networks with the numbers of their parameters.
+        parameters: &'a [(&'static str, usize)],
+        /// Steps done before.
+        from: u64,
+        /// The last step.
+        to: u64,
+    },
+    /// So many steps are done.
+    Step(u64),
+    /// A line of the log of a GAN.
+    GanLine(&'a LogLine),
+    /// A line of the log of a network with a task.
+    TaskLine(&'a SupervisedLine),
+    /// A GAN began to go wrong, or recovered.
+    Health(&'a Event),
+    /// The tangent kernel was measured; with the line about it in the log.
+    Kernel(&'a ObservedKernel, &'a Event),
+    /// Training was stopped by the caller after this step, and its state was saved.
+    Stopped {
+        /// The run directory.
+        run: &'a Path,
+        /// Steps done.
+        step: u64,
+    },
+    /// The last step is done, and everything is written.
+    Finished(&'a TrainingOutcome),
+}
+
+impl TrainingEvent<'_> {
+    /// The step and the losses of a line of the log; none of other events.
+    #[must_use]
+    pub fn losses(&self) -> Option<(u64, Losses)> {
+        match *self {
+            Self::GanLine(line) => {
+                Some((line.step, Losses::Gan { discriminator: line.d_loss, generator: line.g_loss }))
+            }
+            Self::TaskLine(line) => Some((line.step, Losses::Task { train: line.train_loss, test: line.test_loss })),
+            Self::LockWarning(_)
+            | Self::Edited(_)
+            | Self::Images { .. }
+            | Self::Samples { .. }
+            | Self::NoFingerprint(_)
+            | Self::AlreadyDone(_)
+            | Self::Begun { .. }
+            | Self::Step(_)
+            | Self::Health(_)
+            | Self::Kernel(..)
+            | Self::Stopped { .. }
+            | Self::Finished(_) => None,
+        }
+    }
+}
+
+/// What a training ended with.
+///
+/// ```
+/// let score = |loss| fintan::Score { loss, accuracy: None };
+/// let outcome = fintan::TaskOutcome { step: 9, train: score(0.5), test: score(0.75) };
+/// assert_eq!(fintan::TrainingOutcome::Task(outcome).summary()["test"]["loss"], 0.75);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrainingOutcome {
+    /// Of a GAN.
+    Gan(GanOutcome),
+    /// Of a network with a task.
+    Task(TaskOutcome),
+}
+
+impl TrainingOutcome {
+    /// The numbers of `metrics.json`.
+    #[must_use]
+    pub fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
+        match self {
+            Self::Gan(outcome) => outcome.summary(),
+            Self::Task(outcome) => outcome.summary(),
+        }
+    }
+}
+
+/// Why a training did not come to its end, or could not go on.
+///
+/// ```
+/// let error = fintan::TrainingError::EndsBefore { asked: None, last: 5, step: 9 };
+/// assert_eq!(error.to_string(), "the run is to end at step 5, before the checkpoint of step 9");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainingError {
+    /// A network without a task.
+    #[error("`{0}` describes a network without a task")]
+    NoTask(String),
+    /// The caller stopped the training; its state is saved.
+    #[error("stopped after step {step}")]
+    Stopped {
+        /// The run directory.
+        run: PathBuf,
+        /// Steps done.
+        step: u64,
+    },
+    /// A GAN collapsed and was to stop then; its state is saved.
+    #[error("stopped after step {step}: {message}")]
+    Collapsed {
+        /// The run directory.
+        run: PathBuf,
+        /// Steps done.
+        step: u64,
+        /// What was seen.
+        message: String,
+    },
+    /// A run that lost its checkpoints.
+    #[error("`{}` holds no complete checkpoint; there were some: training went on to step {logged}", run.display())]
+    CheckpointsGone {
+        /// The run directory.
+        run: PathBuf,
+        /// The last step in its log.
+        logged: u64,
+    },
+    /// A setting that stays what it was.
+    #[error("`{key}` cannot change in a run that has begun: it was trained {}", was.as_ref().map_or_else(|| "without it".into(), |was| format!("with {was}")))]
+    FixedSetting {
+        /// The key of the setting.
+        key: String,
+        /// The value that the run was trained with.
+        was: Option<String>,
+        /// The keys that may change, each with all below it.
+        changeable: Vec<&'static str>,
+    },
+    /// The last step lies before the checkpoint.
+    #[error("the run is to end at step {last}, before the checkpoint of step {step}")]
+    EndsBefore {
+        /// What was asked for, unless it is a setting that says so.
+        asked: Option<StepTarget>,
+        /// The last step.
+        last: u64,
+        /// The step of the checkpoint.
+        step: u64,
+    },
+    /// Other data than those of the checkpoint.
+    #[error("the data are not those that `{}` was trained on: then {then}, now {now}", run.display())]
+    DataChanged {
+        /// The run directory.
+        run: PathBuf,
+        /// The number and the fingerprint of the data of the checkpoint.
+        then: String,
+        /// The number and the fingerprint of the data that are there.
+        now: String,
+    },
+    /// A checkpoint that lies in the folder of another.
+    #[error("`{}` is of step {found}, and its folder of step {step}", state.display())]
+    Misplaced {
+        /// The file that says the step.
+        state: PathBuf,
+        /// What it says.
+        found: u64,
+        /// The step that its folder is named after.
+        step: u64,
+    },
+    /// The first kernel that was measured beside training cannot be used.
+    #[error("`{}`: {message}", file.display())]
+    Probe {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// Who is told of a training, and who may stop it.
+///
+/// ```
+/// let mut told = 0;
+/// drop(fintan::parts::TrainingCallbacks::new(|_event| told += 1, || false));
+/// assert_eq!(told, 0);
+/// ```
+pub struct TrainingCallbacks<'a> {
+    on_event: RefCell<OnEvent<'a>>,
+    stop_when: RefCell<StopWhen<'a>>,
+}
+
+impl<'a> TrainingCallbacks<'a> {
+    /// Calls `on_event` with everything that happens, and `stop_when` after each step.
+    #[must_use]
+    pub fn new(on_event: impl FnMut(TrainingEvent) + 'a, stop_when: impl FnMut() -> bool + 'a) -> Self {
+        Self { on_event: RefCell::new(Box::new(on_event)), stop_when: RefCell::new(Box::new(stop_when)) }
+    }
+
+    pub(super) fn tell(&self, event: TrainingEvent) {
+        (self.on_event.borrow_mut())(event);
+    }
+
+    pub(super) fn stops(&self) -> bool {
+        (self.stop_when.borrow_mut())()
+    }
+
+    pub(super) fn warn_of_lock(&self, run: &RunDir) {
+        if let Some(warning) = run.lock_warning() {
+            self.tell(TrainingEvent::LockWarning(warning));
+        }
+    }
+}
