@@ -8,7 +8,7 @@ use crate::args::Args;
 use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
-use fintan::DeviceError;
+use fintan::{DeviceError, MomentsError};
 use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
@@ -89,6 +89,13 @@ impl From<fintan::Error> for Failure {
             Error::Limit(e) => e.into(),
             Error::Train(e) => e.into(),
             Error::Grid(e) => e.into(),
+            Error::Plot(e) => e.into(),
+            Error::Moments(MomentsError::KernelPrecision) => {
+                Self::input("`moments.ntk` is computed in f64: use --device flex or ndarray")
+            }
+            Error::Moments(MomentsError::Precision) => {
+                Self::input("`moments.dtype = \"f64\"` needs a CPU device: --device flex or ndarray")
+            }
             Error::TooLarge { name, sample, value } => Self::input(format!(
                 "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
             )),
@@ -140,12 +147,6 @@ impl From<TrainError> for Failure {
             )),
             TrainError::Observer(_) => Self::Failed(miette::miette!("{e}")),
         }
-    }
-}
-
-impl From<fintan_moments::InputError> for Failure {
-    fn from(e: fintan_moments::InputError) -> Self {
-        Self::input(e)
     }
 }
 

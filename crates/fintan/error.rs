@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use fintan_artifact::{ArrayError, RunError};
 use fintan_config::{Bytes, ConfigError};
 use fintan_data::DataError;
-use fintan_moments::InputError;
 use fintan_net::weights::WeightsError;
 use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
-use fintan_report::GridError;
+use fintan_report::{GridError, PlotError};
 use fintan_theory::{LimitError, TuneError};
 use fintan_train::{CheckpointError, TrainError};
 
 use crate::device::DeviceError;
 use crate::memory::MemoryError;
+use crate::moments::MomentsError;
 
 /// Why something could not be done.
 ///
@@ -89,36 +89,15 @@ pub enum Error {
     /// A path that a run cannot keep.
     #[error("`{}` is no Unicode: a run keeps the path of its data in `config.resolved.toml`, which is UTF-8", .0.display())]
     NotUnicode(PathBuf),
-    /// A configuration without `[moments]`.
-    #[error("`{}` must describe a [network] with [moments], which say what is measured, and over what", .0.display())]
-    NoMoments(PathBuf),
-    /// A configuration with `moments.ntk`.
-    #[error("`moments.ntk` is measured by the program `fintan moments` alone; leave it out of the configuration")]
-    MomentsNtk,
-    /// Inputs whose moments cannot be measured.
-    #[error(transparent)]
-    MomentsDraw(#[from] InputError),
-    /// A file of inputs that does not fit the network whose moments are measured.
-    #[error("`{}` {message}", path.display())]
-    MomentsInputs {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
     /// A source of data that is not taken.
     #[error("{0}")]
     Source(String),
-    /// Random networks that do not fit into memory.
-    #[error(
-        "one realisation needs about {needed:.1} GB, and {free:.1} GB are free; take a smaller `moments.batch` or network"
-    )]
-    RealisationMemory {
-        /// GB that are needed.
-        needed: f64,
-        /// GB that are free.
-        free: f64,
-    },
+    /// Moments cannot be measured.
+    #[error(transparent)]
+    Moments(#[from] MomentsError),
+    /// A figure cannot be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     /// A file of weights does not fit the network.
     #[error("`{}`: {source}", path.display())]
     Weights {

@@ -21,6 +21,7 @@
 //!
 //! Arrays and files go in, and arrays come out ([`Array`]: a shape and its numbers). Every error is an [`Error`].
 
+mod csv;
 mod device;
 mod error;
 mod infinite;
@@ -39,7 +40,9 @@ pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
 pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{Kernel, KernelBuilder};
 pub use memory::{MemoryError, free_memory, parse_memory};
-pub use moments::{MeasuredMoments, Moments};
+pub use moments::{
+    KernelStatistics, MeasuredMoments, Moments, MomentsError, MomentsEvent, MomentsTheory, merge_moments,
+};
 pub use network::{Network, NetworkLoader, Role};
 pub use stored::KernelMetadata;
 pub use training::{Losses, Run, Training, train};
@@ -49,7 +52,6 @@ pub use training::{Losses, Run, Training, train};
 /// They take and return types of those crates.
 pub mod parts {
     pub use crate::kernel::half_of_free_memory;
-    pub use crate::moments::{moments_pool, realisations_at_a_time};
     pub use crate::record::{
         GanOutcome, HealthWatch, RunRecorder, machine, make_absolute, publish_run, task_data_file, write_scores,
         write_task_data,
