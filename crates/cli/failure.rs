@@ -8,7 +8,7 @@ use crate::args::Args;
 use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
-use fintan::{DeviceError, MomentsError};
+use fintan::{DeviceError, MomentsError, PredictionError};
 use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
@@ -90,6 +90,15 @@ impl From<fintan::Error> for Failure {
             Error::Train(e) => e.into(),
             Error::Grid(e) => e.into(),
             Error::Plot(e) => e.into(),
+            Error::Predict(e) => e.into(),
+            Error::Prediction(PredictionError::Precision) => {
+                Self::input("predictions are computed in f64: use --device flex or ndarray")
+            }
+            Error::Prediction(e @ PredictionError::NoTask(_)) => Self::Input(miette::miette!(
+                help =
+                    "[task.supervised] says what a network is trained for, and [data.teacher], for instance, on what",
+                "{e}"
+            )),
             Error::Moments(MomentsError::KernelPrecision) => {
                 Self::input("`moments.ntk` is computed in f64: use --device flex or ndarray")
             }

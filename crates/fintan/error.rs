@@ -7,11 +7,13 @@ use fintan_config::{Bytes, ConfigError};
 use fintan_data::DataError;
 use fintan_net::weights::WeightsError;
 use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
+use fintan_predict::PredictError;
 use fintan_report::{GridError, PlotError};
 use fintan_theory::{LimitError, TuneError};
 use fintan_train::{CheckpointError, TrainError};
 
 use crate::device::DeviceError;
+use crate::flow::PredictionError;
 use crate::memory::MemoryError;
 use crate::moments::MomentsError;
 
@@ -95,6 +97,12 @@ pub enum Error {
     /// Moments cannot be measured.
     #[error(transparent)]
     Moments(#[from] MomentsError),
+    /// Losses cannot be predicted.
+    #[error(transparent)]
+    Prediction(#[from] PredictionError),
+    /// A finite network cannot be held beside its limit.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// A figure cannot be drawn.
     #[error(transparent)]
     Plot(#[from] PlotError),

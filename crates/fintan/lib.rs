@@ -24,6 +24,7 @@
 mod csv;
 mod device;
 mod error;
+mod flow;
 mod infinite;
 mod inputs;
 mod kernel;
@@ -36,6 +37,7 @@ mod training;
 
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
+pub use flow::{PredictedRun, PredictionError, plot_losses};
 pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
 pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{Kernel, KernelBuilder};
