@@ -8,7 +8,7 @@ use crate::args::Args;
 use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
-use fintan::{DeviceError, MomentsError, PredictionError};
+use fintan::{DeviceError, LimitStudyError, MomentsError, PredictionError};
 use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
@@ -99,6 +99,13 @@ impl From<fintan::Error> for Failure {
                     "[task.supervised] says what a network is trained for, and [data.teacher], for instance, on what",
                 "{e}"
             )),
+            Error::LimitStudy(LimitStudyError::OneWidth) => {
+                Self::input("--widths needs at least two widths, such as 32,64,128")
+            }
+            Error::LimitStudy(LimitStudyError::Residual) => Self::input("--widths cannot widen residual blocks"),
+            Error::LimitStudy(LimitStudyError::WidthMemory { width, message }) => {
+                Self::input(format!("--widths {width}: {message}"))
+            }
             Error::Moments(MomentsError::KernelPrecision) => {
                 Self::input("`moments.ntk` is computed in f64: use --device flex or ndarray")
             }

@@ -14,6 +14,7 @@ use fintan_train::{CheckpointError, TrainError};
 
 use crate::device::DeviceError;
 use crate::flow::PredictionError;
+use crate::infinite::LimitStudyError;
 use crate::memory::MemoryError;
 use crate::moments::MomentsError;
 
@@ -97,6 +98,9 @@ pub enum Error {
     /// Moments cannot be measured.
     #[error(transparent)]
     Moments(#[from] MomentsError),
+    /// A study of infinite width cannot be made.
+    #[error(transparent)]
+    LimitStudy(#[from] LimitStudyError),
     /// Losses cannot be predicted.
     #[error(transparent)]
     Prediction(#[from] PredictionError),

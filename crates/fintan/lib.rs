@@ -38,7 +38,10 @@ mod training;
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
 pub use flow::{PredictedRun, PredictionError, plot_losses};
-pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
+pub use infinite::{
+    FamilyCurves, Limit, LimitCurves, LimitFinding, LimitInputs, LimitKernel, LimitStudy, LimitStudyError, PixelLimit,
+    PositionEigenspace, PositionSpectrum, WrittenLimitStudy, tune,
+};
 pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{Kernel, KernelBuilder};
 pub use memory::{MemoryError, free_memory, parse_memory};
@@ -67,5 +70,6 @@ pub use fintan_config::{
     Activation, Architecture, ConfigError, Function, Layer, LayerRates, Parametrization, Scaling, Shape, Subject,
 };
 pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
+pub use fintan_predict::{KernelComparison, WidthPoint};
 pub use fintan_theory as theory;
 pub use fintan_theory::{Goal, Knob, PieceRegime, Regime, Setting, Standing, Tuned, regimes};

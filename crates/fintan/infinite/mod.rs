@@ -1,11 +1,19 @@
 //! Infinite width, and knobs that move a network to a goal.
 
+mod compare;
+mod curves;
+mod kernels;
+mod positions;
+mod study;
+mod widths;
+
 use fintan_artifact::Array;
 use fintan_config::{Architecture, Shape};
-use fintan_theory::{
-    Goal, Knob, LimitKernel as PairKernel, Regime, Request, Standing as NetworkSummary, Tuned, mean_r, regimes,
-};
+use fintan_theory::{Goal, Knob, Regime, Standing as NetworkSummary, Tuned, mean_r, regimes};
 
+pub use self::curves::{FamilyCurves, LimitCurves};
+pub use self::positions::{PixelLimit, PositionEigenspace, PositionSpectrum};
+pub use self::study::{LimitFinding, LimitStudy, LimitStudyError, WrittenLimitStudy};
 use crate::error::Error;
 use crate::inputs::check_shape;
 
@@ -101,23 +109,8 @@ impl Limit {
         let values = inputs.0.to_f64();
         check_shape(&inputs.0.shape, &values, shape)?;
         let x: Vec<&[f64]> = values.chunks(shape.len()).collect();
-        let pairs = self.limit.gram_map(
-            &x,
-            None,
-            &Request::default(),
-            |PairKernel { positions, covariance, ntk, .. }| (positions, covariance, ntk),
-        )?;
-        let positions = pairs.first().map_or(1, |(positions, ..)| *positions);
-        let mut sizes = vec![x.len(), x.len()];
-        if positions > 1 {
-            sizes.push(positions);
-        }
-        let (mut nngp, mut tangent) = (Vec::new(), Vec::new());
-        for (_, covariance, ntk) in pairs {
-            nngp.extend(covariance);
-            tangent.extend(ntk);
-        }
-        Ok(LimitKernel { nngp: Array::f64(&sizes, nngp), ntk: Array::f64(&sizes, tangent) })
+        let [nngp, ntk] = kernels::between(&self.limit, &x, None, false)?;
+        Ok(LimitKernel { nngp, ntk })
     }
 
     /// r, the kernel of orthogonal inputs, its condition number for `inputs` of them, and what becomes of images.
