@@ -13,6 +13,7 @@ use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
 use fintan_net::weights::WeightsError;
+use fintan_theory::TuneError;
 use fintan_train::{CheckpointError, TrainError};
 
 /// Why a command did not end well.
@@ -86,7 +87,7 @@ impl From<fintan::Error> for Failure {
             Error::Config(e) => e.into(),
             Error::Run(e) => e.into(),
             Error::Spectrum(e) => e.into(),
-            Error::Limit(e) => e.into(),
+            Error::Limit(e) | Error::Tune(TuneError::Limit(e)) => e.into(),
             Error::Train(e) => e.into(),
             Error::Grid(e) => e.into(),
             Error::Plot(e) => e.into(),

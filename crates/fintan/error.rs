@@ -17,6 +17,7 @@ use crate::flow::PredictionError;
 use crate::infinite::LimitStudyError;
 use crate::memory::MemoryError;
 use crate::moments::MomentsError;
+use crate::tuning::TuningError;
 
 /// Why something could not be done.
 ///
@@ -66,6 +67,9 @@ pub enum Error {
     /// The goal is not reached.
     #[error(transparent)]
     Tune(#[from] TuneError),
+    /// A configuration file cannot be tuned.
+    #[error(transparent)]
+    Tuning(#[from] TuningError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),

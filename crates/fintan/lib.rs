@@ -34,13 +34,14 @@ mod network;
 mod record;
 mod stored;
 mod training;
+mod tuning;
 
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
 pub use flow::{PredictedRun, PredictionError, plot_losses};
 pub use infinite::{
     FamilyCurves, Limit, LimitCurves, LimitFinding, LimitInputs, LimitKernel, LimitStudy, LimitStudyError, PixelLimit,
-    PositionEigenspace, PositionSpectrum, WrittenLimitStudy, tune,
+    PositionEigenspace, PositionSpectrum, WrittenLimitStudy,
 };
 pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{Kernel, KernelBuilder};
@@ -51,6 +52,7 @@ pub use moments::{
 pub use network::{Network, NetworkLoader, Role};
 pub use stored::KernelMetadata;
 pub use training::{Losses, Run, Training, train};
+pub use tuning::{KnobState, TunableFile, TunedFile, TuningError, tune};
 
 /// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
 ///

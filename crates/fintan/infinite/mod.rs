@@ -1,4 +1,4 @@
-//! Infinite width, and knobs that move a network to a goal.
+//! Infinite width.
 
 mod compare;
 mod curves;
@@ -9,7 +9,7 @@ mod widths;
 
 use fintan_artifact::Array;
 use fintan_config::{Architecture, Shape};
-use fintan_theory::{Goal, Knob, Regime, Standing as NetworkSummary, Tuned, mean_r, regimes};
+use fintan_theory::{Regime, Standing as NetworkSummary, mean_r, regimes};
 
 pub use self::curves::{FamilyCurves, LimitCurves};
 pub use self::positions::{PixelLimit, PositionEigenspace, PositionSpectrum};
@@ -141,27 +141,4 @@ impl From<Vec<Vec<f64>>> for LimitInputs {
     fn from(rows: Vec<Vec<f64>>) -> Self {
         Self(crate::inputs::array_of_rows(&rows))
     }
-}
-
-/// Turns a knob of a network until it reaches a goal at infinite width.
-///
-/// ```
-/// let net = fintan::Network::parse(r#"
-///     [network]
-///     input = 2
-///     parametrization = { ntk = { beta = 0.0 } }
-///     outputs = 1
-///     fc = { widths = [64, 64], activation = { function = "relu", scaling = "standardized" } }
-/// "#)?;
-/// // Of a standardized ReLU r = 1 - β².
-/// let tuned = fintan::tune(net.architecture(), &fintan::Goal::R(0.75), fintan::Knob::Beta)?;
-/// let beta = tuned.setting.and_then(|setting| setting.number()).expect("a number");
-/// assert!((beta - 0.5).abs() < 1e-5);
-/// # Ok::<(), fintan::Error>(())
-/// ```
-///
-/// # Errors
-/// A network without a limit, a knob that it does not have, a goal that the knob does not reach.
-pub fn tune(architecture: &Architecture, goal: &Goal, knob: Knob) -> Result<Tuned, Error> {
-    Ok(fintan_theory::tune(architecture, goal, knob)?)
 }
