@@ -24,6 +24,7 @@
 mod csv;
 mod device;
 mod error;
+mod estimate;
 mod flow;
 mod infinite;
 mod inputs;
@@ -38,6 +39,7 @@ mod tuning;
 
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
+pub use estimate::{LayerRow, TrainingCost};
 pub use flow::{PredictedRun, PredictionError, plot_losses};
 pub use infinite::{
     FamilyCurves, Limit, LimitCurves, LimitFinding, LimitInputs, LimitKernel, LimitStudy, LimitStudyError, PixelLimit,
