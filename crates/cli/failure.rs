@@ -9,12 +9,14 @@ use crate::given::reader;
 use crate::shown::Shown;
 use crate::voice::{tell, tell_raw};
 use fintan::{
-    ComparisonError, DataSetError, DeviceError, EvaluationError, GeneratorError, ReportError, TilesError, TrainingError,
+    ComparisonError, DataSetError, DeviceError, EvaluationError, GeneratorError, LimitStudyError, MomentsError,
+    PredictionError, ReportError, TilesError, TrainingError,
 };
 use fintan_artifact::{RunError, visible};
 use fintan_config::ConfigError;
 use fintan_data::DataError;
 use fintan_net::weights::WeightsError;
+use fintan_theory::TuneError;
 use fintan_train::{CheckpointError, TrainError};
 
 /// Why a command did not end well.
@@ -88,11 +90,33 @@ impl From<fintan::Error> for Failure {
             Error::Config(e) => e.into(),
             Error::Run(e) => e.into(),
             Error::Spectrum(e) => e.into(),
-            Error::Limit(e) => e.into(),
+            Error::Limit(e) | Error::Tune(TuneError::Limit(e)) => e.into(),
             Error::Train(e) => e.into(),
             Error::Grid(e) => e.into(),
             Error::Plot(e) | Error::Report(ReportError::Plot(e)) => e.into(),
             Error::Training(e) => e.into(),
+            Error::Predict(e) => e.into(),
+            Error::Prediction(PredictionError::Precision) => {
+                Self::input("predictions are computed in f64: use --device flex or ndarray")
+            }
+            Error::Prediction(e @ PredictionError::NoTask(_)) => Self::Input(miette::miette!(
+                help =
+                    "[task.supervised] says what a network is trained for, and [data.teacher], for instance, on what",
+                "{e}"
+            )),
+            Error::LimitStudy(LimitStudyError::OneWidth) => {
+                Self::input("--widths needs at least two widths, such as 32,64,128")
+            }
+            Error::LimitStudy(LimitStudyError::Residual) => Self::input("--widths cannot widen residual blocks"),
+            Error::LimitStudy(LimitStudyError::WidthMemory { width, message }) => {
+                Self::input(format!("--widths {width}: {message}"))
+            }
+            Error::Moments(MomentsError::KernelPrecision) => {
+                Self::input("`moments.ntk` is computed in f64: use --device flex or ndarray")
+            }
+            Error::Moments(MomentsError::Precision) => {
+                Self::input("`moments.dtype = \"f64\"` needs a CPU device: --device flex or ndarray")
+            }
             Error::TooLarge { name, sample, value } => Self::input(format!(
                 "inputs `{name}`: sample {sample} holds {value:e}, which is too large for f32; `--f64` takes it"
             )),
@@ -259,12 +283,6 @@ impl From<TrainError> for Failure {
             )),
             TrainError::Observer(_) => Self::Failed(miette::miette!("{e}")),
         }
-    }
-}
-
-impl From<fintan_moments::InputError> for Failure {
-    fn from(e: fintan_moments::InputError) -> Self {
-        Self::input(e)
     }
 }
 

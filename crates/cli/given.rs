@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use fintan::parts::is_export;
 use fintan_artifact::RunDir;
-use fintan_config::Subject;
 use miette::miette;
 
 use crate::commands::edits_of;
@@ -46,11 +45,6 @@ pub(crate) fn no_run(
         ))),
         Err(_) => configuration(path).map(drop),
     }
-}
-
-/// Paths from the root, so that a run can be resumed from any folder.
-pub(crate) fn make_absolute(subject: &mut Subject) -> Result<(), Failure> {
-    Ok(fintan::parts::make_absolute(subject)?)
 }
 
 /// What files made from a configuration are called: like its file, or like the run directory.

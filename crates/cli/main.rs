@@ -1,4 +1,6 @@
-//! fintan: order and chaos in neural networks.
+//! fintan: order and chaos in neural networks. The program is a client of the library `fintan`: arguments, progress, words.
+
+#![deny(clippy::float_arithmetic, reason = "numbers come from the library; `words.rs` alone formats them")]
 
 mod args;
 mod commands;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::args::Voice;
 use crate::voice::{answer_json, tell};
-use crate::words::{percent, seconds_left, step_times};
+use crate::words::{percent, step_times, time_left};
 
 /// A line of a log that can be said in words.
 pub(crate) trait Line: Serialize {
@@ -136,17 +136,27 @@ impl Drop for Progress {
     }
 }
 
-/// Shows how a piece of work goes on: a bar on a terminal; elsewhere a line when it has taken two seconds, and then ever
-/// more rarely. Work that is done sooner says nothing there.
+/// Shows the progress of a piece of work: a bar on a terminal; elsewhere a line after two seconds, and then after ever longer
+/// pauses. Work that ends sooner shows nothing there.
 pub(crate) struct Work {
     name: String,
     total: usize,
     bar: Option<ProgressBar>,
-    /// Items done, and when to say so next; none: never.
-    state: Mutex<(usize, Option<Instant>)>,
-    /// When it began.
+    state: Mutex<WorkState>,
     begun: Instant,
 }
+
+/// What is done of a piece of work.
+struct WorkState {
+    /// Items that were computed, and items that were there already.
+    computed: usize,
+    found: usize,
+    /// The time since the beginning at which the next line is due; none: no lines.
+    due: Option<Duration>,
+}
+
+/// The shortest pause between two lines.
+const PAUSE: Duration = Duration::from_secs(2);
 
 impl Work {
     pub(crate) fn new(voice: &Voice, name: &str, total: usize) -> Self {
@@ -158,25 +168,44 @@ impl Work {
             bar.set_message(visible(name).into_owned());
             bar
         });
-        let begun = Instant::now();
-        let next = (shown && bar.is_none()).then(|| begun + Duration::from_secs(2));
-        Self { name: name.to_owned(), total, bar, state: Mutex::new((0, next)), begun }
+        let due = (shown && bar.is_none()).then_some(PAUSE);
+        let state = Mutex::new(WorkState { computed: 0, found: 0, due });
+        Self { name: name.to_owned(), total, bar, state, begun: Instant::now() }
     }
 
-    /// So many more items are done. Can be called from any thread.
+    /// So many more items are computed. Can be called from any thread.
     pub(crate) fn tick(&self, more: usize) {
         if let Some(bar) = &self.bar {
             bar.inc(more as u64);
             return;
         }
         let Ok(mut state) = self.state.lock() else { return };
-        state.0 += more;
-        let now = Instant::now();
-        if state.1.is_some_and(|next| now >= next) {
-            let (done, taken) = (state.0, now - self.begun);
-            tell!("{done}/{} {}, about {:.0} s left", self.total, self.name, seconds_left(taken, done, self.total));
-            state.1 = Some(now + taken.max(Duration::from_secs(2)));
+        if let Some(line) = state.tick(more, self.begun.elapsed(), self.total, &self.name) {
+            tell!("{line}");
         }
+    }
+
+    /// One item was there already, and took no time.
+    pub(crate) fn found(&self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+            bar.reset_eta();
+        } else if let Ok(mut state) = self.state.lock() {
+            state.found += 1;
+        }
+    }
+}
+
+impl WorkState {
+    /// The line for `more` items that are computed at `now`, if one is due and something is left to do.
+    fn tick(&mut self, more: usize, now: Duration, total: usize, name: &str) -> Option<String> {
+        self.computed += more;
+        let done = self.computed + self.found;
+        if self.due.is_none_or(|due| now < due) || done >= total {
+            return None;
+        }
+        self.due = Some(now + now.max(PAUSE));
+        Some(format!("{done}/{total} {name}, about {} left", time_left(now, self.computed, total - done)))
     }
 }
 
@@ -224,5 +253,19 @@ mod tests {
         let words = |data_wait| LogLine { steps_per_second: 12.0, data_wait, ..LogLine::default() }.words();
         assert!(words(0.24).starts_with("12.0 steps/s (24 % waiting for data)  D "), "{}", words(0.24));
         assert!(words(0.01).starts_with("12.0 steps/s  D "), "{}", words(0.01));
+    }
+
+    #[test]
+    fn lines_tell_the_time_left_of_what_is_computed() {
+        let mut state = WorkState { computed: 0, found: 100, due: Some(PAUSE) };
+        let said: Vec<String> =
+            (1..300).filter_map(|i| state.tick(1, Duration::from_secs(4 * i), 400, "tiles")).collect();
+        assert_eq!(said[0], "101/400 tiles, about 20 min left");
+        assert_eq!(said[1], "102/400 tiles, about 20 min left");
+        assert_eq!(said.len(), 9, "{said:?}");
+        assert_eq!(state.tick(1, Duration::from_hours(150), 400, "tiles"), None, "nothing is left");
+        let mut slow = WorkState { computed: 0, found: 0, due: Some(PAUSE) };
+        let line = slow.tick(1, Duration::from_mins(150), 3, "tiles");
+        assert_eq!(line.as_deref(), Some("1/3 tiles, about 5.0 h left"));
     }
 }

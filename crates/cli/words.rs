@@ -21,9 +21,14 @@ pub(crate) fn short(x: f64) -> String {
     }
 }
 
-/// Seconds that the rest takes where `done` of `total` pieces took so long.
-pub(crate) fn seconds_left(taken: Duration, done: usize, total: usize) -> f64 {
-    taken.as_secs_f64() / done.max(1) as f64 * total.saturating_sub(done) as f64
+/// The time that `left` pieces take where `done` pieces took so long: `40 s`, `12 min` or `2.5 h`.
+pub(crate) fn time_left(taken: Duration, done: usize, left: usize) -> String {
+    let seconds = taken.as_secs_f64() / done.max(1) as f64 * left as f64;
+    match seconds {
+        _ if seconds < 60.0 => format!("{seconds:.0} s"),
+        _ if seconds < 3600.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
 }
 
 /// Milliseconds of one of `count` steps that took so long, and minutes of `left` more.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use fintan_artifact::{ArrayError, RunError};
 use fintan_config::{Bytes, ConfigError};
 use fintan_data::DataError;
-use fintan_moments::InputError;
 use fintan_net::weights::WeightsError;
 use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
+use fintan_predict::PredictError;
 use fintan_report::{GridError, PlotError};
 use fintan_theory::{LimitError, TuneError};
 use fintan_train::{CheckpointError, TrainError};
@@ -16,11 +16,15 @@ use crate::comparison::ComparisonError;
 use crate::data_set::DataSetError;
 use crate::device::DeviceError;
 use crate::evaluation::EvaluationError;
+use crate::flow::PredictionError;
+use crate::infinite::LimitStudyError;
 use crate::kernel::TilesError;
 use crate::memory::MemoryError;
+use crate::moments::MomentsError;
 use crate::report::ReportError;
 use crate::samples::GeneratorError;
 use crate::training::TrainingError;
+use crate::tuning::TuningError;
 
 /// Why something could not be done.
 ///
@@ -70,6 +74,9 @@ pub enum Error {
     /// The goal is not reached.
     #[error(transparent)]
     Tune(#[from] TuneError),
+    /// A configuration file cannot be tuned.
+    #[error(transparent)]
+    Tuning(#[from] TuningError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -117,36 +124,21 @@ pub enum Error {
     /// A path that a run cannot keep.
     #[error("`{}` is no Unicode: a run keeps the path of its data in `config.resolved.toml`, which is UTF-8", .0.display())]
     NotUnicode(PathBuf),
-    /// A configuration without `[moments]`.
-    #[error("`{}` must describe a [network] with [moments], which say what is measured, and over what", .0.display())]
-    NoMoments(PathBuf),
-    /// A configuration with `moments.ntk`.
-    #[error("`moments.ntk` is measured by the program `fintan moments` alone; leave it out of the configuration")]
-    MomentsNtk,
-    /// Inputs whose moments cannot be measured.
-    #[error(transparent)]
-    MomentsDraw(#[from] InputError),
-    /// A file of inputs that does not fit the network whose moments are measured.
-    #[error("`{}` {message}", path.display())]
-    MomentsInputs {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
     /// A source of data that is not taken.
     #[error("{0}")]
     Source(String),
-    /// Random networks that do not fit into memory.
-    #[error(
-        "one realisation needs about {needed:.1} GB, and {free:.1} GB are free; take a smaller `moments.batch` or network"
-    )]
-    RealisationMemory {
-        /// GB that are needed.
-        needed: f64,
-        /// GB that are free.
-        free: f64,
-    },
+    /// Moments cannot be measured.
+    #[error(transparent)]
+    Moments(#[from] MomentsError),
+    /// A study of infinite width cannot be made.
+    #[error(transparent)]
+    LimitStudy(#[from] LimitStudyError),
+    /// Losses cannot be predicted.
+    #[error(transparent)]
+    Prediction(#[from] PredictionError),
+    /// A finite network cannot be held beside its limit.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// A file of weights does not fit the network.
     #[error("`{}`: {source}", path.display())]
     Weights {

@@ -22,11 +22,14 @@
 //! Arrays and files go in, and arrays come out ([`Array`]: a shape and its numbers). Every error is an [`Error`].
 
 mod comparison;
+mod csv;
 mod data_set;
 mod device;
 mod error;
+mod estimate;
 mod evaluation;
 mod export;
+mod flow;
 mod infinite;
 mod inputs;
 mod kernel;
@@ -36,6 +39,7 @@ mod network;
 mod report;
 mod samples;
 mod training;
+mod tuning;
 
 pub use comparison::{
     ComparedImages, ComparisonBuilder, ComparisonError, ComparisonPlan, ComparisonProgress, Contender, ContenderRow,
@@ -44,16 +48,23 @@ pub use comparison::{
 pub use data_set::DataSetError;
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
+pub use estimate::{LayerRow, TrainingCost};
 pub use evaluation::{EvaluationBuilder, EvaluationError, EvaluationEvent, PreparedEvaluation, evaluate};
 pub use export::export;
-pub use infinite::{Limit, LimitInputs, LimitKernel, tune};
+pub use flow::{PredictedRun, PredictionError, plot_losses};
+pub use infinite::{
+    FamilyCurves, Limit, LimitCurves, LimitFinding, LimitInputs, LimitKernel, LimitStudy, LimitStudyError, PixelLimit,
+    PositionEigenspace, PositionSpectrum, WrittenLimitStudy,
+};
 pub use inputs::{Inputs, TaskSamples, read_samples};
 pub use kernel::{
     EigenvalueSummary, Kernel, KernelBuilder, KernelMetadata, KernelSummary, LargestEigenpairs, PreparedKernel,
     TileProgress, TileStore, TilesError, WriteOrder,
 };
 pub use memory::{MemoryError, free_memory, parse_memory};
-pub use moments::{MeasuredMoments, Moments};
+pub use moments::{
+    KernelStatistics, MeasuredMoments, Moments, MomentsError, MomentsEvent, MomentsTheory, merge_moments,
+};
 pub use network::{Network, NetworkLoader, Role};
 pub use report::{ReportError, ReportPage};
 pub use samples::{BatchNormStatistics, DrawnSamples, GeneratorError, SampleBuilder, TrainedGenerator};
@@ -61,6 +72,7 @@ pub use training::{
     GanOutcome, Losses, ObservedKernel, ResumeBuilder, Run, SettingsEdit, StepTarget, TaskOutcome, Training,
     TrainingError, TrainingEvent, TrainingOutcome, train,
 };
+pub use tuning::{KnobState, TunableFile, TunedFile, TuningError, tune};
 
 /// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
 ///
@@ -70,7 +82,6 @@ pub mod parts {
     pub use crate::evaluation::images_of_each;
     pub use crate::export::is_export;
     pub use crate::kernel::half_of_free_memory;
-    pub use crate::moments::{moments_pool, realisations_at_a_time};
     pub use crate::training::{
         TrainingCallbacks, channels_first, check_gan, complete_gan, edits, load_images, make_absolute, subject_of_run,
         task_of,
@@ -86,6 +97,7 @@ pub use fintan_config::{
 };
 pub use fintan_metrics::Measures;
 pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
+pub use fintan_predict::{KernelComparison, WidthPoint};
 pub use fintan_theory as theory;
 pub use fintan_theory::{Goal, Knob, PieceRegime, Regime, Setting, Standing, Tuned, regimes};
 pub use fintan_train::Score;

@@ -6,17 +6,9 @@ use std::sync::Mutex;
 use fintan::SettingsEdit;
 use fintan::parts::edits;
 use fintan_artifact::{Environment, RunDir};
-use fintan_config::{MemoryBound, Subject};
 
 use crate::failure::Failure;
 use crate::voice::tell;
-
-/// What a run is of, with overrides. A resolved configuration that was edited by hand is said, and not obeyed: the
-/// checkpoints are of networks as they were trained.
-pub(super) fn subject_of_run(run: &RunDir, overrides: &[String], memory: MemoryBound) -> Result<Subject, Failure> {
-    say_edits(run, &run.environment()?, false);
-    Ok(fintan::parts::subject_of_run(run, overrides, memory)?)
-}
 
 /// Settings of the resolved configuration of a run that were edited by hand.
 pub(crate) fn edits_of(run: &RunDir) -> Result<Option<String>, Failure> {

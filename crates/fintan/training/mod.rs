@@ -15,6 +15,7 @@ use fintan_config::{Held, MemoryBound, Subject};
 
 pub use self::events::{TrainingCallbacks, TrainingError, TrainingEvent, TrainingOutcome};
 pub use self::observe::ObservedKernel;
+pub(crate) use self::record::task_data_file;
 pub use self::record::{GanOutcome, TaskOutcome, make_absolute};
 pub use self::resume::{ResumeBuilder, StepTarget, check_gan, complete_gan};
 pub use self::run::{Run, SettingsEdit, channels_first, edits, subject_of_run};

@@ -70,7 +70,7 @@ pub(super) fn publish_run(
 }
 
 /// The file in a run directory of what predictions of a supervised training start from.
-pub(super) fn task_data_file(root: &Path) -> PathBuf {
+pub(crate) fn task_data_file(root: &Path) -> PathBuf {
     root.join("data.npz")
 }
 

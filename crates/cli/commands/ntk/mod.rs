@@ -2,7 +2,6 @@
 
 mod drift;
 mod found;
-mod tally;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -13,9 +12,9 @@ use fintan_ntk::{Entries, Method, Plan, TileSize};
 use serde_json::json;
 
 use self::found::{Found, inputs_of, outputs, tile_range};
-use self::tally::Tally;
 use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
 use crate::failure::Failure;
+use crate::progress::Work;
 use crate::voice::{answer, answer_json, tell};
 use crate::words::percent;
 
@@ -55,17 +54,17 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     let start = Instant::now();
     let (kernel, store) = if let Some(text) = &args.tiles {
         let range = tile_range(text, plan.tiles.len())?;
-        let mut progress = Tally::new(range.len(), &args.voice);
+        let work = Work::new(&args.voice, "tiles", range.len());
         let store = prepared.tiles(&plan, &folder)?;
-        store.compute(range, |tile| progress.tick(tile.computed))?;
+        store.compute(range, |tile| if tile.computed { work.tick(1) } else { work.found() })?;
         answer!("{}", folder.display());
         return Ok(());
     } else if plan.tiles.len() == 1 {
         (prepared.compute(&plan, |_| ())?, None)
     } else {
         let store = prepared.tiles(&plan, &folder)?;
-        let mut progress = Tally::new(plan.tiles.len(), &args.voice);
-        (store.kernel(|tile| progress.tick(tile.computed))?, Some(store))
+        let work = Work::new(&args.voice, "tiles", plan.tiles.len());
+        (store.kernel(|tile| if tile.computed { work.tick(1) } else { work.found() })?, Some(store))
     };
     let seconds = start.elapsed().as_secs_f64();
     let summary = kernel.write_within(&path, plan.spare(args.memory), WriteOrder::KernelFirst)?;

@@ -15,7 +15,7 @@ use crate::device::Opened;
 use crate::failure::Failure;
 use crate::given::no_run;
 
-pub(super) use fintan::parts::{check_gan as check, task_of};
+pub(super) use fintan::parts::check_gan as check;
 
 /// Trains from the first step.
 pub(super) fn train(args: &Train) -> Result<(), Failure> {

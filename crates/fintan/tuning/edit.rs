@@ -5,7 +5,8 @@ use fintan_theory::Setting;
 use serde_json::json;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
 
-use crate::failure::Failure;
+use super::TuningError;
+use crate::error::Error;
 
 /// Where the nonlinearities of a network are written.
 pub(super) enum Place<'a> {
@@ -25,11 +26,11 @@ impl Edit {
     pub(super) fn new<'a>(
         texts: impl DoubleEndedIterator<Item = &'a str>,
         overrides: &[String],
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let parse = |text: &str| {
             text.parse::<DocumentMut>().map_err(|e| {
                 let why: Vec<&str> = e.message().lines().collect();
-                Failure::input(format!("only TOML 1.0 can be edited: {}", why.join("; ")))
+                TuningError::Toml(why.join("; "))
             })
         };
         let mut document: Option<DocumentMut> = None;
@@ -82,9 +83,9 @@ impl Edit {
         }
     }
 
-    /// The text, behind a comment of one line.
-    pub(super) fn finish(self, comment: &str) -> String {
-        format!("# {comment}\n{}", self.document)
+    /// The text.
+    pub(super) fn finish(self) -> String {
+        self.document.to_string()
     }
 }
 
@@ -248,9 +249,9 @@ steps = 3
         ] {
             let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
             let edit = Edit::new([GAN].into_iter(), &overrides).unwrap_or_else(|e| panic!("{e:?}"));
-            let text = edit.finish("made");
+            let text = edit.finish();
             assert_eq!(settings(&text, &[]), settings(GAN, &overrides), "{text}");
-            assert!(text.starts_with("# made\n") && text.contains("# few") && text.contains("# wide"), "{text}");
+            assert!(text.contains("# few") && text.contains("# wide"), "{text}");
         }
     }
 
@@ -280,7 +281,7 @@ steps = 3
         }
         edit.set("generator", &Setting::Mu(0.2), own.generator.parametrization, &Place::Layers(layers, new.clone()))
             .expect("is there");
-        let text = edit.finish("made");
+        let text = edit.finish();
         let again = settings(&text, &[]);
         assert_eq!(again.generator.layers, Some(new));
         assert_eq!(again.generator.parametrization.beta(), Some(0.25));
@@ -289,7 +290,6 @@ steps = 3
         assert_eq!(
             changed,
             [
-                "# made",
                 "parametrization = { ntk = { beta = 0.25 } }",
                 "    { activation = { function = \"relu\", scaling = \"partial\", mu = 0.2 } },",
                 "    { residual = { layers = [{ activation = { function = \"erf\", scaling = \"normalized\" } }, { dense = { out = 32 } }] } },",

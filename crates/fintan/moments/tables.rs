@@ -4,15 +4,14 @@ use std::fmt::Write as _;
 
 use fintan_artifact::{Array, RunDir, write_npz};
 use fintan_config::{Deep, NetworkExperiment, Unit};
-use fintan_moments::summary::{Estimate, Fits, Row, Statistics, leaves, quantities};
+use fintan_moments::summary::{Estimate, Row, Statistics, leaves, quantities};
 use fintan_moments::{Plan, Realisation, Values};
 
-use super::kernels::Kernels;
-use super::overlays::Theory;
-use crate::failure::Failure;
+use super::MeasuredMoments;
+use crate::error::Error;
 
 /// One line for each realisation and point (and channel, where asked for).
-pub(super) fn moments_csv(run: &RunDir, done: &[Realisation]) -> Result<(), Failure> {
+pub(super) fn moments_csv(run: &RunDir, done: &[Realisation]) -> Result<(), Error> {
     let mut text = String::from(
         "realisation,depth,loc,channel,nu1,nu1_abs,nu2,mu2,mu4,log_nu2,log_mu2,log_mu2_noise,log_sensitivity,\
          reff_signal,reff_noise,pr_signal,pr_noise,cosine\n",
@@ -55,7 +54,7 @@ fn numbers(v: &Values) -> String {
 }
 
 /// One line for each depth, point and quantity.
-pub(super) fn summary_csv(run: &RunDir, rows: &[Row]) -> Result<(), Failure> {
+pub(super) fn summary_csv(run: &RunDir, rows: &[Row]) -> Result<(), Error> {
     let mut text = String::from("depth,loc,quantity,n,mean,std,p16,p50,p84,standard_error\n");
     for Row { depth, loc, quantity, statistics: s } in rows {
         let _ = writeln!(
@@ -75,12 +74,7 @@ pub(super) fn summary_csv(run: &RunDir, rows: &[Row]) -> Result<(), Failure> {
 
 /// Arrays `[realisations, depths]` under the names of Labatie's code (`nu2_signal_loc3`, ..), so that its plots read them,
 /// logarithms beside them; dead realisations left out.
-pub(super) fn npz(
-    run: &RunDir,
-    plan: &Plan,
-    done: &[Realisation],
-    preset: Option<(Unit, &Deep)>,
-) -> Result<(), Failure> {
+pub(super) fn npz(run: &RunDir, plan: &Plan, done: &[Realisation], preset: Option<(Unit, &Deep)>) -> Result<(), Error> {
     let living: Vec<&Realisation> = done.iter().filter(|r| r.dead.is_none()).collect();
     let mut depths: Vec<usize> = plan.points().filter(|p| p.depth > 0).map(|p| p.depth).collect();
     depths.sort_unstable();
@@ -137,11 +131,12 @@ pub(super) fn npz(
 }
 
 /// The laws that were fitted, beside what theory says of them.
-pub(super) fn headline(rows: &[Row], fits: Option<&Fits>, theory: &Theory) -> Vec<String> {
+pub(super) fn headline(measured: &MeasuredMoments) -> Vec<String> {
+    let MeasuredMoments { rows, fits, theory, .. } = measured;
     let mut lines = Vec::new();
     let Some(fits) = fits else { return lines };
     let Some((from, to)) = fits.between else { return lines };
-    let number = |name: &str| theory.constants.get(name).and_then(serde_json::Value::as_f64);
+    let number = |name: &str| theory.constant(name);
     let mut say = |what: &str, found: Option<Estimate>, expected: Option<f64>| {
         if let Some(Estimate { value, standard_error, .. }) = found {
             let beside = expected.map_or(String::new(), |e| format!("   (theory {e:.5})"));
@@ -188,13 +183,10 @@ pub(super) fn headline(rows: &[Row], fits: Option<&Fits>, theory: &Theory) -> Ve
 pub(super) fn report(
     run: &RunDir,
     experiment: &NetworkExperiment,
-    done: &[Realisation],
-    rows: &[Row],
-    fits: Option<&Fits>,
-    theory: &Theory,
-    kernels: Option<&Kernels>,
+    measured: &MeasuredMoments,
     figures: &[(&'static str, &'static str)],
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
+    let MeasuredMoments { realisations: done, rows, theory, kernels, .. } = measured;
     let mut text = String::from("# Signal and noise through depth\n\n");
     let dead = done.iter().filter(|r| r.dead.is_some()).count();
     let _ = writeln!(text, "{} realisations, {dead} of them dead.", done.len());
@@ -205,7 +197,7 @@ pub(super) fn report(
              network's tangent kernel between draws."
         );
     }
-    let lines = headline(rows, fits, theory);
+    let lines = headline(measured);
     if !lines.is_empty() {
         let _ = writeln!(text, "\n```text\n{}\n```", lines.join("\n"));
     }
@@ -265,7 +257,7 @@ pub(super) fn report(
              spread between realisations), mean Θ(x,y)/√(Θ(x,x)Θ(y,y)), log10 of the condition number; in brackets at infinite \
              width.\n\n| l | diagonal | spread | scaled | log10 cond |\n| --- | --- | --- | --- | --- |"
         );
-        for at in &kernels.at {
+        for at in kernels {
             let limit = |k: usize| at.limit.map_or(String::new(), |limit| format!(" ({})", short(limit[k])));
             let _ = writeln!(
                 text,

@@ -1,14 +1,14 @@
 //! The figures: distributions, increments, sensitivity, ranks, tails, correlations, kernels; theory dashed on each.
 
 use fintan_artifact::RunDir;
-use fintan_config::{Activation, Deep, Function, Unit};
-use fintan_moments::summary::{Fits, Row, leaves};
+use fintan_config::{Activation, Function, NetworkExperiment, Unit};
+use fintan_moments::summary::{Row, leaves};
 use fintan_moments::{Plan, Realisation, Record};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
 
-use super::kernels::Kernels;
-use super::overlays::Theory;
-use crate::failure::Failure;
+use super::theory::MomentsTheory;
+use super::{KernelStatistics, MeasuredMoments};
+use crate::error::Error;
 
 /// Bins of a distribution, at most.
 const BINS: usize = 50;
@@ -25,13 +25,11 @@ struct Figures<'a> {
 pub(super) fn draw(
     run: &RunDir,
     plan: &Plan,
-    rows: &[Row],
-    done: &[Realisation],
-    theory: &Theory,
-    kernels: Option<&Kernels>,
-    preset: Option<(Unit, &Deep)>,
-    fits: Option<&Fits>,
-) -> Result<Vec<(&'static str, &'static str)>, Failure> {
+    experiment: &NetworkExperiment,
+    measured: &MeasuredMoments,
+) -> Result<Vec<(&'static str, &'static str)>, Error> {
+    let MeasuredMoments { realisations: done, rows, fits, theory, kernels, .. } = measured;
+    let preset = experiment.settings.network.deep_preset();
     let mut figures = Figures { run, rows, written: Vec::new() };
     let ranked = rows.iter().find(|row| row.quantity == "reff_signal" && row.depth > 0).map_or("", |row| &row.loc);
     let depths: Vec<f64> = {
@@ -98,7 +96,7 @@ pub(super) fn draw(
             let points = depths.iter().map(|l| (*l, (increment.ln() * l).exp())).collect();
             curves.push(Curve { name: "exp(γ l), Gaussian values".into(), points, mark: Mark::Dashed });
         }
-        if let Some(fits) = fits.filter(|_| unit == Unit::BnRes) {
+        if let Some(fits) = fits.as_ref().filter(|_| unit == Unit::BnRes) {
             if let (Some(c), Some(tau)) = (fits.amplitude, fits.tau) {
                 let points = depths.iter().map(|l| (*l, c.value * l.powf(tau.value))).collect();
                 curves.push(Curve { name: "C l^τ, from increments".into(), points, mark: Mark::Dashed });
@@ -146,9 +144,9 @@ pub(super) fn draw(
         }
         figures.plot("cosines.svg", "Mean cosine between inputs behind the nonlinearity", "cosine", false, &curves)?;
     }
-    if let Some(kernels) = kernels.filter(|kernels| !kernels.at.is_empty()) {
-        let of = |get: &dyn Fn(&super::kernels::AtDepth) -> Option<f64>| -> Vec<(f64, f64)> {
-            kernels.at.iter().filter_map(|at| Some((at.depth as f64, get(at)?))).collect()
+    if let Some(kernels) = kernels.as_ref().filter(|kernels| !kernels.is_empty()) {
+        let of = |get: &dyn Fn(&KernelStatistics) -> Option<f64>| -> Vec<(f64, f64)> {
+            kernels.iter().filter_map(|at| Some((at.depth as f64, get(at)?))).collect()
         };
         let curve = |name: &str, mark, points| Curve { name: name.into(), points, mark };
         let curves = [
@@ -164,7 +162,7 @@ pub(super) fn draw(
 }
 
 /// δχ of infinite width, layer by layer.
-fn increments_at_infinite_width(theory: &Theory) -> Option<Curve> {
+fn increments_at_infinite_width(theory: &MomentsTheory) -> Option<Curve> {
     let points: Vec<(f64, f64)> = theory
         .infinite
         .windows(2)
@@ -191,7 +189,7 @@ impl Figures<'_> {
         y: &str,
         log_y: bool,
         curves: &[Curve],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let axes = Axes { title: title.into(), x: "layer".into(), y: y.into(), log_y, ..Axes::default() };
         self.run.write(file, curves_svg(&axes, curves)?.as_bytes())?;
         self.written.push((file, title));
@@ -225,7 +223,7 @@ impl Figures<'_> {
         depths: &[f64],
         values: impl Fn(usize) -> Vec<f64>,
         law: Option<(f64, f64)>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let mut curves = Vec::new();
         for k in 1..=DISTRIBUTIONS.min(depths.len()) {
             let l = depths[k * depths.len() / DISTRIBUTIONS.min(depths.len()) - 1];

@@ -1,11 +1,19 @@
-//! Infinite width, and knobs that move a network to a goal.
+//! Infinite width.
+
+mod compare;
+mod curves;
+mod kernels;
+mod positions;
+mod study;
+mod widths;
 
 use fintan_artifact::Array;
 use fintan_config::{Architecture, Shape};
-use fintan_theory::{
-    Goal, Knob, LimitKernel as PairKernel, Regime, Request, Standing as NetworkSummary, Tuned, mean_r, regimes,
-};
+use fintan_theory::{Regime, Standing as NetworkSummary, mean_r, regimes};
 
+pub use self::curves::{FamilyCurves, LimitCurves};
+pub use self::positions::{PixelLimit, PositionEigenspace, PositionSpectrum};
+pub use self::study::{LimitFinding, LimitStudy, LimitStudyError, WrittenLimitStudy};
 use crate::error::Error;
 use crate::inputs::check_shape;
 
@@ -101,23 +109,8 @@ impl Limit {
         let values = inputs.0.to_f64();
         check_shape(&inputs.0.shape, &values, shape)?;
         let x: Vec<&[f64]> = values.chunks(shape.len()).collect();
-        let pairs = self.limit.gram_map(
-            &x,
-            None,
-            &Request::default(),
-            |PairKernel { positions, covariance, ntk, .. }| (positions, covariance, ntk),
-        )?;
-        let positions = pairs.first().map_or(1, |(positions, ..)| *positions);
-        let mut sizes = vec![x.len(), x.len()];
-        if positions > 1 {
-            sizes.push(positions);
-        }
-        let (mut nngp, mut tangent) = (Vec::new(), Vec::new());
-        for (_, covariance, ntk) in pairs {
-            nngp.extend(covariance);
-            tangent.extend(ntk);
-        }
-        Ok(LimitKernel { nngp: Array::f64(&sizes, nngp), ntk: Array::f64(&sizes, tangent) })
+        let [nngp, ntk] = kernels::between(&self.limit, &x, None, false)?;
+        Ok(LimitKernel { nngp, ntk })
     }
 
     /// r, the kernel of orthogonal inputs, its condition number for `inputs` of them, and what becomes of images.
@@ -148,27 +141,4 @@ impl From<Vec<Vec<f64>>> for LimitInputs {
     fn from(rows: Vec<Vec<f64>>) -> Self {
         Self(crate::inputs::array_of_rows(&rows))
     }
-}
-
-/// Turns a knob of a network until it reaches a goal at infinite width.
-///
-/// ```
-/// let net = fintan::Network::parse(r#"
-///     [network]
-///     input = 2
-///     parametrization = { ntk = { beta = 0.0 } }
-///     outputs = 1
-///     fc = { widths = [64, 64], activation = { function = "relu", scaling = "standardized" } }
-/// "#)?;
-/// // Of a standardized ReLU r = 1 - β².
-/// let tuned = fintan::tune(net.architecture(), &fintan::Goal::R(0.75), fintan::Knob::Beta)?;
-/// let beta = tuned.setting.and_then(|setting| setting.number()).expect("a number");
-/// assert!((beta - 0.5).abs() < 1e-5);
-/// # Ok::<(), fintan::Error>(())
-/// ```
-///
-/// # Errors
-/// A network without a limit, a knob that it does not have, a goal that the knob does not reach.
-pub fn tune(architecture: &Architecture, goal: &Goal, knob: Knob) -> Result<Tuned, Error> {
-    Ok(fintan_theory::tune(architecture, goal, knob)?)
 }

@@ -3,73 +3,81 @@
 use std::fmt::Write as _;
 
 use burn::tensor::{DType, Tensor, TensorData};
-use fintan_artifact::RunDir;
 use fintan_config::NetworkExperiment;
 use fintan_moments::summary::Statistics;
 use fintan_moments::{Batch, Plan, Pool, Realisation};
 use fintan_net::{Mode, Placement};
 use fintan_ntk::{Entries, Kernel, Problem, Spectrum};
 use fintan_theory::{Limit, Request};
-use serde::Serialize;
 
-use super::super::theory::write;
-use crate::args::Voice;
-use crate::device::Opened;
-use crate::failure::Failure;
-use crate::voice::tell;
+use super::pool::needs_pool;
+use super::{MomentsError, MomentsEvent};
+use crate::device::Device;
+use crate::error::Error;
 
 /// Inputs of a kernel, where nothing is said.
 const INPUTS: usize = 16;
 /// Networks, where nothing is said.
 const NETWORKS: usize = 8;
 
-/// Of all depths that were asked for.
-pub(super) struct Kernels {
-    pub at: Vec<AtDepth>,
-}
-
-/// Kernels at one depth, over realisations.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct AtDepth {
+/// Tangent kernels at one depth, over random networks with a readout of one output behind it.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let config = folder.path().join("moments.toml");
+/// fs_err::write(&config, "
+///     network = { input = 16, vanilla = { depth = 2, width = 8 } }
+///     moments = { batch = 4, inputs.iid = {}, ntk = { depths = [2], realisations = 3 } }
+/// ")?;
+/// let measured = fintan::Moments::of(&config)?.realisations(4).measure()?;
+/// let kernel: &fintan::KernelStatistics = &measured.kernels().expect("asked for")[0];
+/// assert_eq!((kernel.depth, kernel.diagonal.n), (2, 3));
+/// assert!(kernel.scaled.mean < 1.0 && kernel.limit.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct KernelStatistics {
+    /// The layer that the readout stands behind.
     pub depth: usize,
     /// Mean of the diagonal.
     pub diagonal: Statistics,
     /// Mean of Θ(x, y) / √(Θ(x, x) Θ(y, y)) over pairs.
     pub scaled: Statistics,
-    /// Largest over smallest eigenvalue; the mean is of logarithms.
+    /// log10 of the largest over the smallest eigenvalue.
     pub log10_condition: Statistics,
-    /// Of infinite width, over the inputs of the first realisation: diagonal, scaled, log10 of the condition number; none
-    /// under batch norm.
+    /// These three at infinite width, over the inputs of the first realisation; none under batch norm.
     pub limit: Option<[f64; 3]>,
 }
 
-/// Kernels between the first inputs of each realisation's batch.
+/// Kernels between the first inputs of each realisation's batch; none where none are asked for, or the data are not there.
 pub(super) fn measure(
     plan: &Plan,
     experiment: &NetworkExperiment,
     done: &[Realisation],
     pool: Option<&Pool>,
-    opened: &Opened,
-    voice: &Voice,
-) -> Result<Option<Kernels>, Failure> {
+    device: &Device,
+    on_event: &mut dyn FnMut(&MomentsEvent),
+) -> Result<Option<Vec<KernelStatistics>>, Error> {
     let Some(ntk) = &plan.settings().ntk else { return Ok(None) };
-    if pool.is_none() && super::needs_pool(plan.settings()) {
-        tell!("the data set is not at hand: no tangent kernels");
+    if pool.is_none() && needs_pool(plan.settings()) {
+        on_event(&MomentsEvent::NoDataForKernels);
         return Ok(None);
     }
     let settings = plan.settings();
     let few = if experiment.network.is_batch_coupled() { settings.batch } else { settings.batch.min(INPUTS) };
     let inputs_of_one = ntk.inputs.unwrap_or(few);
-    let placement = Placement { dtype: DType::F64, ..opened.placement.clone() };
+    let placement = Placement { dtype: DType::F64, ..device.placement.clone() };
     let living: Vec<u64> =
         done.iter().filter(|r| r.dead.is_none()).map(|r| r.number).take(ntk.realisations.unwrap_or(NETWORKS)).collect();
     let mut at = Vec::new();
-    let progress = crate::progress::Work::new(voice, "kernels", ntk.depths.len() * living.len());
+    let (mut count, all) = (0, ntk.depths.len() * living.len());
+    on_event(&MomentsEvent::Kernels { done: count, all });
     for &depth in &ntk.depths {
         let limit = Limit::new(&plan.with_readout(depth)).ok();
-        let (mut found, mut limits) = (Vec::new(), Vec::new());
+        let (mut found, mut at_infinite_width) = (Vec::new(), None);
         for &number in &living {
-            let batch = Batch::draw(plan.settings(), experiment.network.input, experiment.settings.seed, number, pool)?;
+            let batch = Batch::draw(plan.settings(), experiment.network.input, experiment.settings.seed, number, pool)
+                .map_err(MomentsError::Draw)?;
             let len = experiment.network.input.len();
             let values = batch.signal[..inputs_of_one * len].to_vec();
             let shape = experiment.network.input;
@@ -81,7 +89,7 @@ pub(super) fn measure(
             let (matrix, [n, _]) = kernel.matrix(&kernel.total())?;
             found.push(of(&matrix, n)?);
             // At infinite width only the inputs differ between realisations: one batch will do.
-            if let (Some(limit), true) = (&limit, limits.is_empty()) {
+            if let (Some(limit), true) = (&limit, at_infinite_width.is_none()) {
                 let channels_first: Vec<Vec<f64>> = inputs
                     .permute([0, 3, 1, 2])
                     .into_data()
@@ -92,27 +100,27 @@ pub(super) fn measure(
                     .collect();
                 let inputs: Vec<&[f64]> = channels_first.iter().map(Vec::as_slice).collect();
                 let gram = limit.gram(&inputs, None, &Request::default())?;
-                limits.push(of(&gram.iter().map(|kernel| kernel.ntk[0]).collect::<Vec<_>>(), n)?);
+                let values: Vec<f64> = gram.iter().map(|kernel| kernel.ntk[0]).collect();
+                at_infinite_width = Some(of(&values, n)?);
             }
-            progress.tick(1);
+            count += 1;
+            on_event(&MomentsEvent::Kernels { done: count, all });
         }
         let statistics = |k: usize| Statistics::of(&found.iter().map(|numbers| numbers[k]).collect::<Vec<_>>());
         let (Some(diagonal), Some(scaled), Some(log10_condition)) = (statistics(0), statistics(1), statistics(2))
         else {
             continue;
         };
-        let mean = |k: usize| limits.iter().map(|numbers: &[f64; 3]| numbers[k]).sum::<f64>() / limits.len() as f64;
-        let limit = (!limits.is_empty()).then(|| [0, 1, 2].map(mean));
-        at.push(AtDepth { depth, diagonal, scaled, log10_condition, limit });
+        at.push(KernelStatistics { depth, diagonal, scaled, log10_condition, limit: at_infinite_width });
     }
-    if at.is_empty() && !voice.quiet {
-        tell!("no realisation lived: no kernels");
+    if at.is_empty() {
+        on_event(&MomentsEvent::NoLivingNetwork);
     }
-    Ok(Some(Kernels { at }))
+    Ok(Some(at))
 }
 
 /// Mean of the diagonal, mean scaled entry off it, log10 of the condition number.
-fn of(matrix: &[f64], n: usize) -> Result<[f64; 3], Failure> {
+fn of(matrix: &[f64], n: usize) -> Result<[f64; 3], Error> {
     let at = |i: usize, j: usize| matrix[i * n + j];
     let diagonal = (0..n).map(|i| at(i, i)).sum::<f64>() / n as f64;
     let pairs = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
@@ -124,24 +132,17 @@ fn of(matrix: &[f64], n: usize) -> Result<[f64; 3], Failure> {
     Ok([diagonal, scaled / (n * (n - 1) / 2) as f64, condition.log10()])
 }
 
-impl Kernels {
-    pub(super) fn write(&self, run: &RunDir) -> Result<(), Failure> {
-        let mut text = String::from(
-            "depth,n,diagonal,diagonal_std,scaled,scaled_std,log10_condition,log10_condition_std,limit_diagonal,limit_scaled,limit_log10_condition\n",
-        );
-        for at in &self.at {
-            let limit = at.limit.map_or_else(|| ",,".to_owned(), |[a, b, c]| format!("{a},{b},{c}"));
-            let of = |s: &Statistics| format!("{},{}", s.mean, s.std);
-            let _ = writeln!(
-                text,
-                "{},{},{},{},{},{limit}",
-                at.depth,
-                at.diagonal.n,
-                of(&at.diagonal),
-                of(&at.scaled),
-                of(&at.log10_condition)
-            );
-        }
-        write(&run.root().join("ntk.csv"), text.as_bytes())
+/// `ntk.csv`
+pub(super) fn table(kernels: &[KernelStatistics]) -> String {
+    let mut text = String::from(
+        "depth,n,diagonal,diagonal_std,scaled,scaled_std,log10_condition,log10_condition_std,limit_diagonal,limit_scaled,limit_log10_condition\n",
+    );
+    for at in kernels {
+        let limit = at.limit.map_or_else(|| ",,".to_owned(), |[a, b, c]| format!("{a},{b},{c}"));
+        let of = |s: &Statistics| format!("{},{}", s.mean, s.std);
+        let KernelStatistics { depth, diagonal, scaled, log10_condition, .. } = at;
+        let _ =
+            writeln!(text, "{depth},{},{},{},{},{limit}", diagonal.n, of(diagonal), of(scaled), of(log10_condition));
     }
+    text
 }

@@ -1,56 +1,51 @@
 //! What theory says of the same network.
 
-use fintan_artifact::RunDir;
 use fintan_config::{Init, Layer, NetworkExperiment, PadMode, Parametrization, Standard, Unit};
 use fintan_moments::summary::Row;
 use fintan_moments::{Batch, Pool};
 use fintan_theory::{
     Dual, SignalNoise, gaussian_increment, noise_diffusion, residual_exponent, signal_diffusion, signal_noise,
 };
-use serde_json::json;
 
-use super::super::theory::write_table;
-use crate::failure::Failure;
+use super::pool::needs_pool;
+use crate::csv;
 
 /// Inputs behind the curves of infinite width.
 const INPUTS: usize = 64;
 /// Pairs times layers that are integrated at most, where there is no closed form.
 const INTEGRALS: usize = 1000;
 
-/// Predictions.
-pub(super) struct Theory {
-    /// By name.
-    pub constants: serde_json::Value,
-    /// Infinite width, of networks without norms on vectors.
+/// What theory says of networks whose moments are measured, as far as it says something.
+///
+/// ```
+/// let theory = fintan::MomentsTheory::default();
+/// assert_eq!((theory.constant("gamma"), theory.infinite.len()), (None, 0));
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MomentsTheory {
+    /// Constants of the presets by name, as in `fit.json`; none where the law does not hold of this network.
+    pub constants: Vec<(&'static str, Option<f64>)>,
+    /// Infinite width layer by layer, of networks without norms on vectors.
     pub infinite: Vec<SignalNoise>,
-    /// (mean, variance) a layer adds to log ν₂ of the signal.
+    /// (mean, variance) that a layer adds to log ν₂ of the signal.
     pub signal: Option<(f64, f64)>,
-    /// (mean, variance) a layer adds to log μ₂ of the noise, with its participation ratio as measured.
+    /// (mean, variance) that a layer adds to log μ₂ of the noise, with its participation ratio as measured.
     pub noise: Option<(f64, f64)>,
-    /// Increment of Gaussian pre-activations.
+    /// The increment of the normalized sensitivity for Gaussian pre-activations.
     pub increment: Option<f64>,
-    /// 5 L / N
+    /// 5 L / N, the variance of log ν₂ at the end of ReLU networks.
     pub fluctuation: Option<f64>,
     /// Why there are no curves of infinite width though there could be.
     pub missing: Option<String>,
 }
 
-impl Theory {
+impl MomentsTheory {
     pub(super) fn of(experiment: &NetworkExperiment, pool: Option<&Pool>, rows: &[Row]) -> Self {
-        let none = Self {
-            constants: json!({}),
-            infinite: Vec::new(),
-            signal: None,
-            noise: None,
-            increment: None,
-            fluctuation: None,
-            missing: None,
-        };
-        let Some((unit, deep)) = experiment.settings.network.deep_preset() else { return none };
+        let Some((unit, deep)) = experiment.settings.network.deep_preset() else { return Self::default() };
         let width = deep.width as f64;
         let parametrization = experiment.settings.network.parametrization;
         let increment = gaussian_increment(&deep.activation);
-        let mut theory = Self { increment: Some(increment), ..none };
+        let mut theory = Self { increment: Some(increment), ..Self::default() };
         theory.constants = match unit {
             Unit::Vanilla => {
                 // Laws of ReLUs whose second moments stay: He weights and no biases.
@@ -70,16 +65,18 @@ impl Theory {
                     theory.noise = last.map(|participation| noise_diffusion(width, participation));
                     theory.fluctuation = Some(5.0 * deep.depth as f64 / width);
                 }
-                json!({
-                    "log_nu2_mean": theory.signal.map(|s| s.0), "log_nu2_variance": theory.signal.map(|s| s.1),
-                    "log_mu2_noise_mean": theory.noise.map(|s| s.0),
-                    "log_mu2_noise_growth_variance": theory.noise.map(|s| s.1),
-                    "largest_increment": he.then_some(increment),
-                })
+                vec![
+                    ("log_nu2_mean", theory.signal.map(|s| s.0)),
+                    ("log_nu2_variance", theory.signal.map(|s| s.1)),
+                    ("log_mu2_noise_mean", theory.noise.map(|s| s.0)),
+                    ("log_mu2_noise_growth_variance", theory.noise.map(|s| s.1)),
+                    ("largest_increment", he.then_some(increment)),
+                ]
             }
-            Unit::BnFf => json!({ "gaussian_increment": increment, "gamma": increment.ln() }),
+            Unit::BnFf => vec![("gaussian_increment", Some(increment)), ("gamma", Some(increment.ln()))],
             Unit::BnRes => {
-                json!({ "gaussian_increment": increment, "tau": residual_exponent(increment, deep.res_depth(unit)) })
+                let tau = residual_exponent(increment, deep.res_depth(unit));
+                vec![("gaussian_increment", Some(increment)), ("tau", Some(tau))]
             }
         };
         if unit == Unit::Vanilla && experiment.network.input.is_vector() {
@@ -92,12 +89,23 @@ impl Theory {
         theory
     }
 
-    pub(super) fn write(&self, run: &RunDir) -> Result<(), Failure> {
-        if self.infinite.is_empty() {
-            return Ok(());
-        }
+    /// The constant of this name; none where it is not known or not finite.
+    #[must_use]
+    pub fn constant(&self, name: &str) -> Option<f64> {
+        let found = self.constants.iter().find(|(found, _)| *found == name);
+        found.and_then(|(_, value)| *value).filter(|value| value.is_finite())
+    }
+
+    /// The constants by name, as JSON.
+    #[must_use]
+    pub fn constants_json(&self) -> serde_json::Value {
+        self.constants.iter().map(|&(name, value)| (name, serde_json::json!(value))).collect()
+    }
+
+    /// `theory.csv`; none where there are no curves.
+    pub(super) fn table(&self) -> Option<String> {
         let rows = self.infinite.iter().map(|at| vec![at.depth as f64, at.nu2, at.log_sensitivity, at.cosine]);
-        write_table(&run.root().join("theory.csv"), "depth,nu2,log_sensitivity,cosine", rows)
+        (!self.infinite.is_empty()).then(|| csv::numbers("depth,nu2,log_sensitivity,cosine", rows))
     }
 }
 
@@ -105,7 +113,7 @@ impl Theory {
 fn infinite(experiment: &NetworkExperiment, pool: Option<&Pool>) -> Result<Vec<SignalNoise>, String> {
     let Some((_, deep)) = experiment.settings.network.deep_preset() else { return Ok(Vec::new()) };
     let settings = experiment.settings.moments.as_ref().expect("checked");
-    if pool.is_none() && super::needs_pool(settings) {
+    if pool.is_none() && needs_pool(settings) {
         return Err("the data set is not at hand".into());
     }
     let batch = Batch::draw(settings, experiment.network.input, experiment.settings.seed, 0, pool)

@@ -5,20 +5,19 @@ use std::path::Path;
 use fintan_artifact::{Array, read_arrays, write_npz};
 use fintan_config::Architecture;
 use fintan_predict::{FiniteKernel, KernelComparison, PredictError};
-use serde_json::json;
 
-use crate::failure::Failure;
-use crate::voice::answer;
+use super::LimitStudyError;
+use crate::error::Error;
 
-/// The file's kernel against the limit at the file's inputs; the angles and scaled kernels of its pairs.
+/// The file's kernel against the limit at the file's inputs; whether it has the slopes of an output nonlinearity.
 pub(super) fn compare(
     path: &Path,
     architecture: &Architecture,
     folder: &Path,
-    quiet: bool,
-) -> Result<(serde_json::Value, Vec<(f64, f64)>), Failure> {
-    let wrong = |message: &str| Failure::input(format!("`{}`: {message}", path.display()));
-    let arrays = read_arrays(path).map_err(Failure::input)?;
+) -> Result<(KernelComparison, bool), Error> {
+    let wrong =
+        |message: &str| Error::from(LimitStudyError::FiniteKernel { path: path.into(), message: message.into() });
+    let arrays = read_arrays(path).map_err(LimitStudyError::Unreadable)?;
     let find = |name: &str| arrays.iter().find(|(found, _)| found == name).map(|(_, array)| array);
     let need =
         |name: &str| find(name).ok_or_else(|| wrong(&format!("it has no array `{name}`; `fintan ntk` writes it")));
@@ -64,7 +63,6 @@ pub(super) fn compare(
         | PredictError::Spectrum(_)
         | PredictError::Flow(_) => e.into(),
     })?;
-    let (off, worst) = (found.relative_difference, found.largest_difference);
     write_npz(
         &folder.join("compare.npz"),
         &[
@@ -73,16 +71,6 @@ pub(super) fn compare(
             ("empirical_ntk", Array::f64(&ntk.shape, empirical.as_slice())),
         ],
     )?;
-    if !quiet {
-        answer!("against `{}`", path.display());
-        if !before && architecture.before_output() != *architecture {
-            answer!(
-                "  with the output nonlinearity, whose slopes stay random at any width: `fintan ntk --before-output`"
-            );
-        }
-        answer!("  relative difference {off:.5} (Frobenius), largest {worst:.5} of the largest entry");
-    }
-    let numbers =
-        json!({ "kernel": path.display().to_string(), "relative_difference": off, "largest_difference": worst });
-    Ok((numbers, found.scaled_by_angle))
+    let with_output_slopes = !before && architecture.before_output() != *architecture;
+    Ok((found, with_output_slopes))
 }

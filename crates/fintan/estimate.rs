@@ -1,0 +1,276 @@
+//! What a configuration will do: regimes and rates by layer, the cost of a step, untrained samples.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use fintan_config::{
+    Architecture, DataSource, Experiment, Node, Shapes, Subject, Supervised as Task, SupervisedExperiment, Teacher,
+};
+use fintan_data::{Images, TaskData};
+use fintan_metrics::Measures;
+use fintan_net::{Mode, Placement};
+use fintan_theory::{PieceRegime, regimes};
+use fintan_train::{Gan, Purpose, Supervised, rates, sample, stream};
+
+use crate::error::Error;
+use crate::memory::free_memory;
+use crate::network::{Network, Role};
+
+/// A layer with parameters, or a residual block, whose layers follow; [`Network::layer_rows`] makes it.
+///
+/// ```
+/// let net = fintan::Network::parse("network = { input = 4, outputs = 1, fc = { widths = [8] } }")?;
+/// let rows: Vec<fintan::LayerRow> = net.layer_rows();
+/// assert_eq!((rows.len(), rows[0].layer, rows[0].parameters), (2, "dense", 4 * 8 + 8));
+/// assert_eq!((rows[0].fan_in, rows[0].rates), (Some(4.0), None));
+/// # Ok::<(), fintan::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerRow {
+    /// The index among layers with parameters; of a block, that of its first.
+    pub index: usize,
+    /// Of a residual block, the indices inside.
+    pub block: Option<Range<usize>>,
+    /// Whether it stands inside a block.
+    pub is_inside: bool,
+    /// The kind of layer.
+    pub layer: &'static str,
+    /// The shape of what it gives.
+    pub output: String,
+    /// Its parameters.
+    pub parameters: usize,
+    /// Inputs of each of its outputs; none of layers without weights.
+    pub fan_in: Option<f64>,
+    /// The characteristic value r, where it is known.
+    pub r: Option<f64>,
+    /// Whether it stands behind a batch norm, which r does not see.
+    pub behind_batch_norm: bool,
+    /// Learning rates of weights and biases, where the network is trained.
+    pub rates: Option<[f64; 2]>,
+}
+
+/// What the training of a network costs; [`Network::training_cost`] measures it.
+///
+/// ```
+/// let net = fintan::Network::parse("
+///     network = { input = 4, outputs = 1, fc = { widths = [8] } }
+///     data.teacher.degree = 1
+///     task.supervised = { goal = 'regression', train = 8, test = 8, steps = 60, optimizer.sgd.rate = 0.1 }
+/// ")?;
+/// let cost: fintan::TrainingCost = net.training_cost()?.expect("a task");
+/// assert!((cost.minutes() - cost.seconds_per_step).abs() < 1e-12);
+/// // Weights, their gradients and two moments, and the maps of 8 samples.
+/// assert_eq!(cost.memory_bytes, 4 * (4 * (4 * 8 + 8 + 8 + 1) + 8 * (8 + 8 + 1)));
+/// # Ok::<(), fintan::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainingCost {
+    /// Seconds of a step, timed.
+    pub seconds_per_step: f64,
+    /// Bytes that a step holds on the device, counted.
+    pub memory_bytes: usize,
+    /// Steps of the training.
+    pub steps: u64,
+}
+
+impl TrainingCost {
+    /// Milliseconds of a step.
+    #[must_use]
+    pub fn milliseconds_per_step(&self) -> f64 {
+        1e3 * self.seconds_per_step
+    }
+
+    /// Minutes of the training.
+    #[must_use]
+    pub fn minutes(&self) -> f64 {
+        self.seconds_per_step * self.steps as f64 / 60.0
+    }
+
+    /// Megabytes that a step holds.
+    #[must_use]
+    pub fn megabytes(&self) -> f64 {
+        self.memory_bytes as f64 / 1e6
+    }
+}
+
+impl Network {
+    /// The layers with parameters, with the regimes of initialisation and, where the network is trained, their learning rates.
+    #[must_use]
+    pub fn layer_rows(&self) -> Vec<LayerRow> {
+        let architecture = self.architecture();
+        let rates = match (self.subject(), self.role()) {
+            (Subject::Gan(gan), Role::Discriminator) => {
+                let settings = &gan.settings.discriminator;
+                Some(rates(architecture, &settings.optimizer, &settings.layer_rates))
+            }
+            (Subject::Gan(gan), Role::Generator | Role::Network) => {
+                let settings = &gan.settings.generator;
+                Some(rates(architecture, &settings.optimizer, &settings.layer_rates))
+            }
+            (Subject::Network(alone), _) => {
+                alone.supervised().map(|of| rates(architecture, &of.task.optimizer, &of.task.layer_rates))
+            }
+        };
+        let regimes = regimes(architecture);
+        let mut rows = Vec::new();
+        for node in &architecture.nodes {
+            fill(node, false, &regimes, rates.as_deref(), &mut rows);
+        }
+        rows
+    }
+
+    /// Times a step of the training that the configuration describes, of both networks of a GAN, on drawn data; none without a
+    /// task. The data set is not opened.
+    ///
+    /// # Errors
+    /// Data that cannot be drawn.
+    pub fn training_cost(&self) -> Result<Option<TrainingCost>, Error> {
+        let placement = &self.device().placement;
+        match self.subject() {
+            Subject::Gan(gan) => cost_of_gan(gan, placement).map(Some),
+            Subject::Network(alone) => {
+                alone.supervised().map(|experiment| cost_of_task(&experiment, placement)).transpose()
+            }
+        }
+    }
+
+    /// Mean measures of the samples of a generator that nobody trained, before the nonlinearity of the image, which hides what the
+    /// layers did. `seeds`: networks, drawn with seeds from that of the configuration on; `count`: samples of each.
+    ///
+    /// ```
+    /// let gan = fintan::Network::parse("
+    ///     generator = { latent = 8, dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
+    ///     discriminator = { dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
+    ///     image = { size = 16, channels = 1 }
+    ///     data.shapes.count = 4
+    ///     train = { steps = 1, batch = 4 }
+    /// ")?;
+    /// let measures = gan.untrained_measures(2, 16)?;
+    /// assert!(measures.samples == 16 && measures.correlation < 1.0);
+    /// # Ok::<(), fintan::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A network that is no generator.
+    pub fn untrained_measures(&self, seeds: u64, count: usize) -> Result<Measures, Error> {
+        if self.role() != Role::Generator {
+            return Err(Error::NoSamples(self.role().name()));
+        }
+        let placement = &self.device().placement;
+        let before = self.architecture().before_output();
+        let all: Vec<Measures> = (0..seeds)
+            .map(|k| {
+                let seed = self.seed() + k;
+                let mut weights = stream(seed, Purpose::Generator, 0);
+                let network = fintan_net::Network::init(&before, &mut weights, placement);
+                sample(&network, seed, count, Mode::Train, &placement.device).measure()
+            })
+            .collect();
+        let mean = |get: fn(&Measures) -> f64| all.iter().map(get).sum::<f64>() / all.len() as f64;
+        Ok(Measures {
+            samples: count,
+            correlation: mean(|m| m.correlation),
+            std: mean(|m| m.std),
+            nyquist: mean(|m| m.nyquist),
+            phase2: mean(|m| m.phase2),
+            phase8: mean(|m| m.phase8),
+            border: mean(|m| m.border),
+        })
+    }
+}
+
+/// The rows of a layer: of a residual block its own first.
+fn fill(node: &Node, is_inside: bool, regimes: &[PieceRegime], rates: Option<&[f64]>, rows: &mut Vec<LayerRow>) {
+    let inner: Vec<&Node> = node.branch.iter().chain(&node.shortcut).collect();
+    let mut own = LayerRow {
+        index: 0,
+        block: None,
+        is_inside,
+        layer: node.layer.name(),
+        output: node.output.to_string(),
+        parameters: node.weight_count() + node.bias_count(),
+        fan_in: node.fan_in(),
+        r: None,
+        behind_batch_norm: false,
+        rates: None,
+    };
+    if let Some(index) = node.index {
+        let piece = regimes.iter().find(|piece| !piece.is_block && piece.indices.start == index);
+        own.index = index;
+        own.r = piece.and_then(|piece| piece.r);
+        own.behind_batch_norm = piece.is_some_and(|piece| piece.behind_batch_norm);
+        own.rates = rates.map(|rates| [rates[2 * index], rates[2 * index + 1]]);
+        rows.push(own);
+    } else if !inner.is_empty() {
+        let mut inside = Vec::new();
+        for node in inner {
+            fill(node, true, regimes, rates, &mut inside);
+        }
+        // Norms with parameters may come first: a block is known by any of its layers.
+        if let Some(first) = inside.iter().map(|row| row.index).min() {
+            let piece = regimes.iter().find(|piece| piece.is_block && piece.indices.contains(&first));
+            let last = inside.iter().map(|row| row.index).max().unwrap_or(first);
+            own.index = first;
+            own.block = Some(first..last + 1);
+            own.parameters = inside.iter().filter(|row| row.block.is_none()).map(|row| row.parameters).sum();
+            own.r = piece.and_then(|piece| piece.r);
+            own.behind_batch_norm = piece.is_some_and(|piece| piece.behind_batch_norm);
+            rows.push(own);
+            rows.append(&mut inside);
+        }
+    }
+}
+
+/// Seconds of the second step: the first pays for compiled kernels and the optimiser's state.
+fn time(mut step: impl FnMut()) -> f64 {
+    step();
+    let start = Instant::now();
+    step();
+    start.elapsed().as_secs_f64()
+}
+
+fn cost_of_gan(experiment: &Experiment, placement: &Placement) -> Result<TrainingCost, Error> {
+    let settings = &experiment.settings;
+    let batch = settings.train.batch;
+    let shapes = DataSource::Shapes(Shapes { count: 2 * batch, seed: 0 });
+    let images = Images::load(&shapes, &settings.image, None)?;
+    let mut gan = Gan::new(experiment, images.len(), placement);
+    let seconds_per_step = time(|| {
+        let outcome = gan.advance(&images);
+        // Reading the losses and the last parameter waits for the device.
+        let _ = [outcome.d_loss, outcome.g_loss].map(|loss| loss.into_scalar::<f32>());
+        let _ = gan.generator.parameters().pop().map(Tensor::into_data);
+    });
+    let memory_bytes = bytes(&experiment.generator, batch) + bytes(&experiment.discriminator, 2 * batch);
+    Ok(TrainingCost { seconds_per_step, memory_bytes, steps: settings.train.steps })
+}
+
+fn cost_of_task(experiment: &SupervisedExperiment, placement: &Placement) -> Result<TrainingCost, Error> {
+    let drawn = DataSource::Teacher(Teacher::default());
+    let task = Task { test: 1, ..experiment.task.clone() };
+    let experiment = SupervisedExperiment { task: &task, data: &drawn, ..*experiment };
+    let train = TaskData::load(&experiment, free_memory())?.train;
+    let (device, dtype) = (&placement.device, placement.dtype);
+    let (inputs, targets) = (train.batch(0..train.len(), device, dtype), train.targets(device, dtype));
+    let mut trainee = Supervised::new(&experiment, placement);
+    let seconds_per_step = time(|| {
+        trainee.advance(&inputs, &targets);
+        // Reading the last parameter waits for the device.
+        let _ = trainee.network.parameters().pop().map(Tensor::into_data);
+    });
+    let memory_bytes = bytes(trainee.network.architecture(), task.batch());
+    Ok(TrainingCost { seconds_per_step, memory_bytes, steps: task.steps })
+}
+
+/// Bytes that a training step of a network holds, counted.
+fn bytes(architecture: &Architecture, batch: usize) -> usize {
+    let nodes = architecture.flat();
+    let maps: usize = nodes.iter().map(|node| node.output.len()).sum();
+    let patches = nodes.iter().map(|node| match node.fan_in() {
+        Some(_) if !node.output.is_vector() => node.weight_count() / node.output.channels.max(1) * node.weight_sites(),
+        _ => 0,
+    });
+    // Weights, gradient and two moments; every map of the tape; the largest patch matrix of one layer.
+    4 * (4 * architecture.parameter_count() + batch * (maps + patches.max().unwrap_or(0)))
+}
