@@ -15,7 +15,7 @@ mod memory;
 use burn::tensor::{DType, Device, Tensor};
 use fintan_config::{
     Activation, Adam, Architecture, Beta, DataSource, DcganGenerator, Fit, Function, Image, LayerRates, Norm,
-    Optimizer as Settings, Parametrization, Scaling, Sgd, Shape, Shapes, Upsampling,
+    OptimizerSettings, Parametrization, Scaling, Sgd, Shape, Shapes, Upsampling,
 };
 use fintan_data::Images;
 use fintan_net::{Lowering, Mode, Network, Placement};
@@ -48,8 +48,8 @@ fn main() {
             for preset in [LayerRates::Off, LayerRates::Sqrt, LayerRates::ThreeHalves, LayerRates::Full] {
                 let run = |rate: f64| {
                     let settings = match optimizer {
-                        "sgd" => Settings::Sgd(Sgd { rate, momentum: 0.0 }),
-                        _ => Settings::Adam(Adam { rate, beta1: 0.9, beta2: 0.999, eps: 1e-8 }),
+                        "sgd" => OptimizerSettings::Sgd(Sgd { rate, momentum: 0.0 }),
+                        _ => OptimizerSettings::Adam(Adam { rate, beta1: 0.9, beta2: 0.999, eps: 1e-8 }),
                     };
                     (rate, train(&network, &settings, preset, &targets, &placement, steps))
                 };

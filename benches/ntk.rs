@@ -17,7 +17,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::read_safetensors;
 use fintan_net::{Lowering, Mode, Network, Placement, channels_last};
-use fintan_ntk::{Entries, Kernel, Method, Plan, Problem};
+use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, Method};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use serde_json::{Value, json};
@@ -47,11 +47,12 @@ fn main() {
     let x = channels_last(Tensor::from_data(data, (&placement.device, placement.dtype)));
 
     let run = || {
-        let problem = Problem::new(network.clone(), x.clone(), None, Mode::Train, entries, Vec::new()).expect("sound");
+        let problem =
+            KernelRequest::new(network.clone(), x.clone(), None, Mode::Train, entries, Vec::new()).expect("sound");
         // As peers do: the kernel alone, without its parts.
-        let problem = problem.summed();
-        let plan = Plan::new(&problem, Some(Method::Structured), f64::INFINITY).expect("no bound");
-        let kernel = Kernel::compute(&problem, &plan);
+        let problem = problem.without_parts();
+        let plan = KernelPlan::new(&problem, Some(Method::Structured), f64::INFINITY).expect("no bound");
+        let kernel = KernelParts::compute(&problem, &plan);
         let total = kernel.total().into_owned();
         (kernel, total)
     };

@@ -4,7 +4,7 @@
 //! cargo run --release --example tune
 //! ```
 
-use fintan::{Error, Goal, Knob, Limit, Network, Regime, tune};
+use fintan::{Error, Knob, Limit, Network, Regime, TuneGoal, tune};
 
 fn main() -> Result<(), Error> {
     let file = "
@@ -15,7 +15,7 @@ fn main() -> Result<(), Error> {
         fc = { widths = [64, 64, 64, 64, 64, 64], activation = { function = 'relu', scaling = 'standardized' } }
     ";
     let net = Network::parse(file)?;
-    let goal = Goal::Regime { regime: Regime::Chaos, margin: 0.1 };
+    let goal = TuneGoal::Regime { regime: Regime::Chaos, margin: 0.1 };
     let tuned = tune(net.architecture(), &goal, Knob::Mu)?;
     for (name, architecture) in [("as it was", net.architecture()), ("tuned", &tuned.network)] {
         let summary = Limit::of(architecture)?.summary(8)?;

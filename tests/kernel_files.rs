@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fintan_artifact::{Array, Values, read_arrays, write_npz};
+use fintan_artifact::{Array, ArrayValues, read_arrays, write_npz};
 use serde_json::Value;
 
 use crate::kernels::said;
@@ -188,7 +188,7 @@ fn a_kernel_to_compare_with_fits_its_inputs() {
             if name == wanted {
                 values[0] = value;
             }
-            Some((name.to_owned(), Array { values: Values::F64(values.into()), ..array }))
+            Some((name.to_owned(), Array { values: ArrayValues::F64(values.into()), ..array }))
         }
     };
     let changes: [(&str, Change); 6] = [

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fintan_artifact::{Array, read_arrays};
 use fintan_net::weights::write_safetensors;
-use fintan_testing::networks::{Case, golden};
+use fintan_testing::networks::{NetworkCase, golden};
 use serde_json::{Value, json};
 
 use crate::devices::wgpu_at_hand;
@@ -271,7 +271,7 @@ struct GoldenKernel {
 }
 
 /// Networks beside their kernels.
-fn golden_kernels() -> Vec<(Case, GoldenKernel)> {
+fn golden_kernels() -> Vec<(NetworkCase, GoldenKernel)> {
     let text = include_str!("../assets/golden/kernel_cases.json");
     let kernels: Vec<GoldenKernel> = serde_json::from_str(text).expect("golden kernels");
     let cases: Vec<_> = golden().into_iter().zip(kernels).collect();
@@ -281,7 +281,7 @@ fn golden_kernels() -> Vec<(Case, GoldenKernel)> {
 
 impl GoldenKernel {
     /// Runs `fintan ntk` with weights and inputs from a file and compares what it writes, to a share of the largest entry.
-    fn check(&self, folder: &Path, case: &Case, entries: &str, args: &[&str], bound: f64) {
+    fn check(&self, folder: &Path, case: &NetworkCase, entries: &str, args: &[&str], bound: f64) {
         std::fs::write(folder.join("w.safetensors"), write_safetensors(&case.tensors)).expect("written");
         let given = ["--weights", "w.safetensors", "--inputs", "w.safetensors:x", "--entries", entries];
         let found = kernel(folder, &case.config(), &[&given[..], args].concat());

@@ -15,7 +15,7 @@ type Change<'a> = &'a dyn Fn(&mut Tensors);
 
 /// A network in evaluation mode and its kernel, from `assets/golden/make_evaluation_cases.py`.
 struct Case {
-    network: fintan_testing::networks::Case,
+    network: fintan_testing::networks::NetworkCase,
     /// `[N, N]` for each parameter.
     traced: BTreeMap<String, Vec<f64>>,
 }

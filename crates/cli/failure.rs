@@ -286,8 +286,8 @@ impl From<TrainError> for Failure {
     }
 }
 
-impl From<fintan_ntk::ProblemError> for Failure {
-    fn from(e: fintan_ntk::ProblemError) -> Self {
+impl From<fintan_ntk::RequestError> for Failure {
+    fn from(e: fintan_ntk::RequestError) -> Self {
         Self::input(e)
     }
 }
@@ -309,7 +309,7 @@ impl From<fintan_predict::PredictError> for Failure {
         use fintan_predict::PredictError as E;
         match e {
             E::Limit(e) => e.into(),
-            E::Problem(e) => e.into(),
+            E::Request(e) => e.into(),
             E::Plan(e) => e.into(),
             E::Spectrum(e) => e.into(),
             E::Flow(_) | E::Shape(_) => Self::input(e),

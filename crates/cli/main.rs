@@ -4,7 +4,6 @@
 
 mod args;
 mod commands;
-mod device;
 mod failure;
 mod given;
 mod memory;

@@ -9,7 +9,7 @@ use fintan_artifact::{Event, LogLine, SupervisedLine, visible};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::args::Voice;
+use crate::args::OutputArgs;
 use crate::voice::{answer_json, tell};
 use crate::words::{percent, step_times, time_left};
 
@@ -61,7 +61,7 @@ impl Line for SupervisedLine {
 /// Shows how a run goes on.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    voice: Voice,
+    voice: OutputArgs,
     start: u64,
     steps: u64,
     /// When the first step was done: it compiles kernels and is no measure.
@@ -70,7 +70,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// A bar from `start` to `steps`, or plain lines off a terminal.
-    pub(crate) fn new(voice: &Voice, start: u64, steps: u64) -> Self {
+    pub(crate) fn new(voice: &OutputArgs, start: u64, steps: u64) -> Self {
         let bar = (std::io::stderr().is_terminal() && !voice.quiet && !voice.json).then(|| {
             let bar = ProgressBar::new(steps).with_position(start);
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} ETA {eta} {msg}");
@@ -159,7 +159,7 @@ struct WorkState {
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Work {
-    pub(crate) fn new(voice: &Voice, name: &str, total: usize) -> Self {
+    pub(crate) fn new(voice: &OutputArgs, name: &str, total: usize) -> Self {
         let shown = !voice.quiet && !voice.json;
         let bar = (shown && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(total as u64);
@@ -219,13 +219,13 @@ impl Drop for Work {
 
 /// Pieces of work that follow one another, each shown as [`Work`].
 pub(crate) struct Works<'a> {
-    voice: &'a Voice,
+    voice: &'a OutputArgs,
     /// The piece at hand, and how many of its items are done.
     current: Option<(Work, usize)>,
 }
 
 impl<'a> Works<'a> {
-    pub(crate) fn new(voice: &'a Voice) -> Self {
+    pub(crate) fn new(voice: &'a OutputArgs) -> Self {
         Self { voice, current: None }
     }
 

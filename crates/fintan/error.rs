@@ -6,7 +6,7 @@ use fintan_artifact::{ArrayError, RunError};
 use fintan_config::{Bytes, ConfigError};
 use fintan_data::DataError;
 use fintan_net::weights::WeightsError;
-use fintan_ntk::{Overflow, PlanError, ProblemError, SpectrumError};
+use fintan_ntk::{Overflow, PlanError, RequestError, SpectrumError};
 use fintan_predict::PredictError;
 use fintan_report::{GridError, PlotError};
 use fintan_theory::{LimitError, TuneError};
@@ -61,7 +61,7 @@ pub enum Error {
     Io(#[from] std::io::Error),
     /// The kernel that was asked for does not exist.
     #[error(transparent)]
-    Request(#[from] ProblemError),
+    Request(#[from] RequestError),
     /// The kernel does not fit into memory.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use fintan_config::{
-    Architecture, DataSource, Experiment, Node, Shapes, Subject, Supervised as Task, SupervisedExperiment, Teacher,
+    Architecture, DataSource, Experiment, Node, Shapes, Subject, SupervisedExperiment, SupervisedTask, Teacher,
 };
 use fintan_data::{Images, TaskData};
 use fintan_metrics::Measures;
@@ -248,7 +248,7 @@ fn cost_of_gan(experiment: &Experiment, placement: &Placement) -> Result<Trainin
 
 fn cost_of_task(experiment: &SupervisedExperiment, placement: &Placement) -> Result<TrainingCost, Error> {
     let drawn = DataSource::Teacher(Teacher::default());
-    let task = Task { test: 1, ..experiment.task.clone() };
+    let task = SupervisedTask { test: 1, ..experiment.task.clone() };
     let experiment = SupervisedExperiment { task: &task, data: &drawn, ..*experiment };
     let train = TaskData::load(&experiment, free_memory())?.train;
     let (device, dtype) = (&placement.device, placement.dtype);

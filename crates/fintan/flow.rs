@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
 use fintan_artifact::{RunDir, RunError, SupervisedLine, read_arrays, write_whole};
-use fintan_config::{Architecture, Held, LayerRates, LossFunction, MemoryBound, NetworkExperiment, Optimizer, Subject};
+use fintan_config::{
+    Architecture, Held, LayerRates, LossFunction, MemoryBound, NetworkExperiment, OptimizerSettings, Subject,
+};
 use fintan_net::Placement;
-use fintan_predict::{GradientDescent, LossPrediction, Losses, PredictError, TaskSamples};
+use fintan_predict::{GradientDescent, LossPrediction, PredictError, PredictedLosses, TaskArrays};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
 use fintan_theory::{FlowError, LimitError};
 use fintan_train::read_network;
@@ -125,7 +127,7 @@ impl PredictedRun {
         let losses = LossPrediction::new(&start, &train, &test, &descent).map_err(|e| match e {
             PredictError::Flow(source) => PredictionError::Flow { run: path.into(), source }.into(),
             PredictError::Limit(_)
-            | PredictError::Problem(_)
+            | PredictError::Request(_)
             | PredictError::Plan(_)
             | PredictError::Spectrum(_)
             | PredictError::Shape(_) => Error::from(e),
@@ -160,7 +162,7 @@ impl PredictedRun {
         self.losses.limit.as_ref().map(|limit| self.log_error(limit))
     }
 
-    fn log_error(&self, losses: &[Losses]) -> f64 {
+    fn log_error(&self, losses: &[PredictedLosses]) -> f64 {
         let errors = self.lines.iter().zip(losses).map(|(line, at)| (line.train_loss / at.train).ln().abs());
         errors.fold(0.0_f64, f64::max)
     }
@@ -180,9 +182,9 @@ impl PredictedRun {
         let folder = self.run.join("flow");
         fs_err::create_dir_all(&folder)?;
         let rows = self.lines.iter().enumerate().map(|(i, line)| {
-            let none = Losses { train: f64::NAN, test: f64::NAN };
+            let none = PredictedLosses { train: f64::NAN, test: f64::NAN };
             let limit = self.losses.limit.as_ref().map_or(none, |limit| limit[i]);
-            let Losses { train, test } = self.losses.empirical[i];
+            let PredictedLosses { train, test } = self.losses.empirical[i];
             vec![line.step as f64, line.train_loss, train, limit.train, line.test_loss, test, limit.test]
         });
         let head = "step,train_loss,train_empirical,train_limit,test_loss,test_empirical,test_limit";
@@ -210,8 +212,9 @@ impl PredictedRun {
         };
         let mut curves = Vec::new();
         for word in ["train", "test"] {
-            let pick = |at: Losses| if word == "train" { at.train } else { at.test };
-            let trained = |i: usize| pick(Losses { train: self.lines[i].train_loss, test: self.lines[i].test_loss });
+            let pick = |at: PredictedLosses| if word == "train" { at.train } else { at.test };
+            let trained =
+                |i: usize| pick(PredictedLosses { train: self.lines[i].train_loss, test: self.lines[i].test_loss });
             curves.push(curve(word, Mark::Dots, &trained));
             curves.push(curve(word, Mark::Line, &|i| pick(self.losses.empirical[i])));
             if let Ok(limit) = &self.losses.limit {
@@ -235,8 +238,8 @@ fn followed_rate(network: &NetworkExperiment, run: &Path) -> Result<f64, Predict
         return Err(PredictionError::Schedule(run.into()));
     }
     match task.optimizer {
-        Optimizer::Sgd(sgd) if sgd.momentum == 0.0 && task.batch() == task.train => Ok(sgd.rate),
-        Optimizer::Sgd(_) | Optimizer::Adam(_) => Err(PredictionError::Optimizer(run.into())),
+        OptimizerSettings::Sgd(sgd) if sgd.momentum == 0.0 && task.batch() == task.train => Ok(sgd.rate),
+        OptimizerSettings::Sgd(_) | OptimizerSettings::Adam(_) => Err(PredictionError::Optimizer(run.into())),
     }
 }
 
@@ -265,7 +268,7 @@ pub fn plot_losses(runs: &[PredictedRun]) -> Result<String, Error> {
 }
 
 /// Training and test samples of a network with these shapes: inputs, targets and first outputs.
-fn read_samples(run: &RunDir, architecture: &Architecture) -> Result<[TaskSamples; 2], PredictionError> {
+fn read_samples(run: &RunDir, architecture: &Architecture) -> Result<[TaskArrays; 2], PredictionError> {
     let wrong = |message: &str| PredictionError::Data { run: run.root().into(), message: message.into() };
     let (len, outputs) = (architecture.input.len(), architecture.output().len());
     let arrays = read_arrays(&task_data_file(run.root())).map_err(PredictionError::Unreadable)?;
@@ -273,7 +276,7 @@ fn read_samples(run: &RunDir, architecture: &Architecture) -> Result<[TaskSample
         let found = arrays.iter().find(|(found, _)| *found == name).map(|(_, array)| array);
         found.ok_or_else(|| wrong(&format!("its data.npz has no array `{name}`")))
     };
-    let side = |name: &str| -> Result<TaskSamples, PredictionError> {
+    let side = |name: &str| -> Result<TaskArrays, PredictionError> {
         let [inputs, targets, start] = ["inputs", "targets", "outputs"].map(|what| array(format!("{name}_{what}")));
         let arrays = [("inputs", inputs?, len), ("targets", targets?, outputs), ("outputs", start?, outputs)];
         let count = arrays[1].1.shape.first().copied().unwrap_or(0);
@@ -291,7 +294,7 @@ fn read_samples(run: &RunDir, architecture: &Architecture) -> Result<[TaskSample
             }
         }
         let [inputs, targets, start] = arrays.map(|(_, array, _)| array.to_f64());
-        Ok(TaskSamples { inputs, targets, start })
+        Ok(TaskArrays { inputs, targets, start })
     };
     Ok([side("train")?, side("test")?])
 }

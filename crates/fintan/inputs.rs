@@ -144,7 +144,7 @@ pub(crate) fn array_of_rows(rows: &[Vec<f64>]) -> Array<'static> {
     let features = rows.first().map_or(0, Vec::len);
     let even = rows.iter().all(|row| row.len() == features);
     let shape = if even { vec![rows.len(), features] } else { rows.iter().map(Vec::len).collect() };
-    Array { shape, values: fintan_artifact::Values::F64(rows.concat().into()) }
+    Array { shape, values: fintan_artifact::ArrayValues::F64(rows.concat().into()) }
 }
 
 /// Refuses an array that does not hold samples of this shape.

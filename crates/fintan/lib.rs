@@ -89,8 +89,8 @@ pub mod parts {
 }
 
 pub use fintan_artifact::{
-    Array, ArrayError, ClassRecord, ClassifierRecord, ComparedData, ComparedRow, ComparedRun, Comparison, Evaluation,
-    Event, EventKind, LockWarning, LogLine, Metric, MetricRecord, RefusedMetric, RunError, SupervisedLine, Values,
+    Array, ArrayError, ArrayValues, ClassRecord, ClassifierRecord, ComparedData, ComparedRow, ComparedRun, Comparison,
+    Evaluation, Event, EventKind, LockWarning, LogLine, Metric, MetricRecord, RefusedMetric, RunError, SupervisedLine,
 };
 pub use fintan_config::{
     Activation, Architecture, ConfigError, Function, Layer, LayerRates, Parametrization, Scaling, Shape, Subject,
@@ -99,5 +99,5 @@ pub use fintan_metrics::Measures;
 pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
 pub use fintan_predict::{KernelComparison, WidthPoint};
 pub use fintan_theory as theory;
-pub use fintan_theory::{Goal, Knob, PieceRegime, Regime, Setting, Standing, Tuned, regimes};
+pub use fintan_theory::{Knob, PieceRegime, Regime, Setting, Standing, TuneGoal, Tuned, regimes};
 pub use fintan_train::Score;

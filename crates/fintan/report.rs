@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Comparison, RunDir, write_whole};
 use fintan_config::{Architecture, MemoryBound, Subject};
-use fintan_report::{Layer, PageError, PlotError, Shown, page};
+use fintan_report::{LayerRegime, PageError, PlotError, Shown, page};
 use fintan_theory::{Regime, regimes};
 
 use crate::error::Error;
@@ -112,13 +112,13 @@ impl ReportPage {
 }
 
 /// The linear layers and residual blocks of a network, with their regimes at infinite width.
-fn layers(name: &str, network: &Architecture) -> Vec<Layer> {
+fn layers(name: &str, network: &Architecture) -> Vec<LayerRegime> {
     let regimes = regimes(network);
     let pieces = network
         .nodes
         .iter()
         .filter(|node| node.fan_in().is_some() || matches!(node.layer, fintan_config::Layer::Residual(_)));
-    let layers = pieces.zip(regimes).map(|(node, piece)| Layer {
+    let layers = pieces.zip(regimes).map(|(node, piece)| LayerRegime {
         network: name.into(),
         layer: node.layer.name().into(),
         r: piece.r,

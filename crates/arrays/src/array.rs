@@ -8,7 +8,7 @@ pub struct Array<'a> {
     /// Length of each axis; empty for a single number.
     pub shape: Vec<usize>,
     /// The values; their number is the product of the lengths.
-    pub values: Values<'a>,
+    pub values: ArrayValues<'a>,
 }
 
 /// The values of an array, owned or borrowed. They may be borrowed because kernels are too large to copy.
@@ -16,7 +16,7 @@ pub struct Array<'a> {
 /// Values of another type in a file are converted to the smallest of these types that holds all of them: half precision to
 /// `float32`, Booleans and integers to `int64`. If a `uint64` value is above 2^63 - 1, its array becomes `float64`.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values<'a> {
+pub enum ArrayValues<'a> {
     /// `float32`
     F32(Cow<'a, [f32]>),
     /// `float64`
@@ -29,29 +29,29 @@ impl<'a> Array<'a> {
     /// An array of `float64`.
     #[must_use]
     pub fn f64(shape: &[usize], values: impl Into<Cow<'a, [f64]>>) -> Self {
-        Self { shape: shape.to_vec(), values: Values::F64(values.into()) }
+        Self { shape: shape.to_vec(), values: ArrayValues::F64(values.into()) }
     }
 
     /// An array of `float32`.
     #[must_use]
     pub fn f32(shape: &[usize], values: impl Into<Cow<'a, [f32]>>) -> Self {
-        Self { shape: shape.to_vec(), values: Values::F32(values.into()) }
+        Self { shape: shape.to_vec(), values: ArrayValues::F32(values.into()) }
     }
 
     /// A one-dimensional array of `int64`.
     #[must_use]
     pub fn integers(values: impl IntoIterator<Item = usize>) -> Self {
         let values: Vec<i64> = values.into_iter().map(|n| n as i64).collect();
-        Self { shape: vec![values.len()], values: Values::I64(values.into()) }
+        Self { shape: vec![values.len()], values: ArrayValues::I64(values.into()) }
     }
 
     /// The values converted to f64.
     #[must_use]
     pub fn to_f64(&self) -> Vec<f64> {
         match &self.values {
-            Values::F32(values) => values.iter().map(|&v| v.into()).collect(),
-            Values::F64(values) => values.to_vec(),
-            Values::I64(values) => values.iter().map(|&v| v as f64).collect(),
+            ArrayValues::F32(values) => values.iter().map(|&v| v.into()).collect(),
+            ArrayValues::F64(values) => values.to_vec(),
+            ArrayValues::I64(values) => values.iter().map(|&v| v as f64).collect(),
         }
     }
 }

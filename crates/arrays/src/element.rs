@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use half::{bf16, f16};
 
-use crate::array::Values;
+use crate::array::ArrayValues;
 
 /// An element type that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Element {
     }
 
     /// Reads the next `count` values of a stream.
-    pub(crate) fn read(self, from: &mut impl Read, count: usize, big_endian: bool) -> io::Result<Values<'static>> {
+    pub(crate) fn read(self, from: &mut impl Read, count: usize, big_endian: bool) -> io::Result<ArrayValues<'static>> {
         macro_rules! numbers {
             ($number:ty as $to:ty) => {
                 if big_endian {
@@ -101,8 +101,8 @@ impl Element {
                 }
             };
         }
-        let whole = |values: Vec<i64>| Values::I64(Cow::Owned(values));
-        let single = |values: Vec<f32>| Values::F32(Cow::Owned(values));
+        let whole = |values: Vec<i64>| ArrayValues::I64(Cow::Owned(values));
+        let single = |values: Vec<f32>| ArrayValues::F32(Cow::Owned(values));
         Ok(match self {
             Self::Bool => whole(collect(from, count, |[byte]| i64::from(byte != 0))?),
             Self::I8 => whole(numbers!(i8 as i64)),
@@ -115,12 +115,12 @@ impl Element {
             Self::U64 => {
                 let values: Vec<u64> = numbers!(u64 as u64);
                 let fitting: Option<Vec<i64>> = values.iter().map(|&v| i64::try_from(v).ok()).collect();
-                fitting.map_or_else(|| Values::F64(values.iter().map(|&v| v as f64).collect()), whole)
+                fitting.map_or_else(|| ArrayValues::F64(values.iter().map(|&v| v as f64).collect()), whole)
             }
             Self::F16 => single(numbers!(f16 as f32)),
             Self::Bf16 => single(numbers!(bf16 as f32)),
             Self::F32 => single(numbers!(f32 as f32)),
-            Self::F64 => Values::F64(Cow::Owned(numbers!(f64 as f64))),
+            Self::F64 => ArrayValues::F64(Cow::Owned(numbers!(f64 as f64))),
         })
     }
 }

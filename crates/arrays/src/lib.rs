@@ -11,7 +11,7 @@ mod literal;
 mod read;
 mod write;
 
-pub use array::{Array, Values};
+pub use array::{Array, ArrayValues};
 pub use element::Element;
 pub use error::ArrayError;
 pub use read::{ArrayFile, StoredArray};

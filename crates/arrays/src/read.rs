@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use crate::array::{Array, Values};
+use crate::array::{Array, ArrayValues};
 use crate::element::{Element, collect};
 use crate::error::ArrayError;
 use crate::header::{Header, HeaderError, MAGIC, cut};
@@ -190,9 +190,9 @@ impl StoredArray<'_> {
         self.finish()?;
         let Header { shape, by_columns, .. } = self.header;
         let values = match values {
-            Values::F32(values) => Values::F32(by_rows(values, &shape, by_columns)),
-            Values::F64(values) => Values::F64(by_rows(values, &shape, by_columns)),
-            Values::I64(values) => Values::I64(by_rows(values, &shape, by_columns)),
+            ArrayValues::F32(values) => ArrayValues::F32(by_rows(values, &shape, by_columns)),
+            ArrayValues::F64(values) => ArrayValues::F64(by_rows(values, &shape, by_columns)),
+            ArrayValues::I64(values) => ArrayValues::I64(by_rows(values, &shape, by_columns)),
         };
         Ok(Array { shape, values })
     }
@@ -339,7 +339,7 @@ mod tests {
         let want: Vec<i64> = (0..rows)
             .flat_map(|i| (0..columns).flat_map(move |j| (0..deep).map(move |k| i64::from(at(i, j, k)))))
             .collect();
-        assert_eq!(array.values, Values::I64(want.into()));
+        assert_eq!(array.values, ArrayValues::I64(want.into()));
     }
 
     #[test]

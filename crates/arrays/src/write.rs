@@ -6,7 +6,7 @@ use npyz::WriterBuilder as _;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use crate::array::{Array, Values};
+use crate::array::{Array, ArrayValues};
 
 /// Writes named arrays as an `.npz` file; equal arrays give equal bytes.
 ///
@@ -29,9 +29,9 @@ pub fn write_npz(to: impl Write + Seek, arrays: &[(&str, Array)]) -> io::Result<
 
 fn write_npy(to: &mut impl Write, array: &Array) -> io::Result<()> {
     match &array.values {
-        Values::F32(values) => write_values(to, &array.shape, values, f32::to_le_bytes),
-        Values::F64(values) => write_values(to, &array.shape, values, f64::to_le_bytes),
-        Values::I64(values) => write_values(to, &array.shape, values, i64::to_le_bytes),
+        ArrayValues::F32(values) => write_values(to, &array.shape, values, f32::to_le_bytes),
+        ArrayValues::F64(values) => write_values(to, &array.shape, values, f64::to_le_bytes),
+        ArrayValues::I64(values) => write_values(to, &array.shape, values, i64::to_le_bytes),
     }
 }
 

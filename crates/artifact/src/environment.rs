@@ -46,7 +46,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// A change of a setting; the values have the form that [`Settings`](crate::Settings) uses.
+    /// A change of a setting; the values have the form that [`FlatSettings`](crate::Settings) uses.
     #[must_use]
     pub fn of_setting(step: u64, key: String, old: Option<&String>, new: Option<&String>) -> Self {
         let json = |text: Option<&String>| {

@@ -7,7 +7,7 @@ use toml::Value;
 use crate::run_dir::{RunDir, RunError};
 
 /// Keys such as `generator.dcgan.channels` with their values in TOML notation, in alphabetical order.
-pub type Settings = BTreeMap<String, String>;
+pub type FlatSettings = BTreeMap<String, String>;
 
 impl RunDir {
     /// The resolved configuration of the run: the text in `env.json`, or else the file.
@@ -26,7 +26,7 @@ impl RunDir {
     ///
     /// # Errors
     /// The errors of [`RunDir::configuration`], and a configuration that is not TOML.
-    pub fn settings(&self) -> Result<Settings, RunError> {
+    pub fn settings(&self) -> Result<FlatSettings, RunError> {
         let text = self.configuration()?;
         settings_of(&text).map_err(|message| RunError::Damaged { path: self.resolved_config(), message })
     }
@@ -36,16 +36,16 @@ impl RunDir {
 ///
 /// # Errors
 /// Text that is not TOML, with the message of the parser.
-pub fn settings_of(text: &str) -> Result<Settings, String> {
+pub fn settings_of(text: &str) -> Result<FlatSettings, String> {
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
-    let mut found = Settings::new();
+    let mut found = FlatSettings::new();
     for (key, value) in &table {
         flatten(key, value, &mut found);
     }
     Ok(found)
 }
 
-fn flatten(key: &str, value: &Value, found: &mut Settings) {
+fn flatten(key: &str, value: &Value, found: &mut FlatSettings) {
     match value {
         Value::Table(table) => {
             // An empty table is a setting too: `flatten = {}`, `[data.shapes]`.
@@ -74,7 +74,7 @@ fn flatten(key: &str, value: &Value, found: &mut Settings) {
 
 /// Keys whose values differ or are missing in some of the settings, in alphabetical order.
 #[must_use]
-pub fn differing_keys(all: &[&Settings]) -> Vec<String> {
+pub fn differing_keys(all: &[&FlatSettings]) -> Vec<String> {
     let mut keys: Vec<&String> = all.iter().flat_map(|settings| settings.keys()).collect();
     keys.sort_unstable();
     keys.dedup();

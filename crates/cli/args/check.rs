@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 
-use super::{Config, On, Voice};
+use super::{Config, DeviceArgs, OutputArgs};
 
 /// `fintan check`
 #[derive(Debug, ClapArgs)]
@@ -10,9 +10,9 @@ pub(crate) struct Check {
     #[command(flatten)]
     pub config: Config,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// Untrained networks to measure.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{BatchNormMode, MetricChoice, On, SeedRange, Voice};
+use super::{BatchNormMode, DeviceArgs, MetricChoice, OutputArgs, SeedRange};
 
 /// `fintan compare`
 #[derive(Debug, ClapArgs)]
@@ -13,9 +13,9 @@ pub(crate) struct Compare {
     #[arg(required = true, value_name = "CONFIG or RUN")]
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// Seeds of weights, latents and data order to train each configuration with: `0,1,2`, `0..3` (3 left out), or a mixture;
     /// by default the one that the configurations have.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::Voice;
+use super::OutputArgs;
 
 /// `fintan data`
 #[derive(Debug, Subcommand)]
@@ -22,7 +22,7 @@ pub(crate) struct DataArgs {
     /// or a configuration (.toml) or run directory for the data that it names.
     pub path: PathBuf,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// Rows and columns to bring images to.
     #[arg(long, default_value_t = 32)]
     pub size: usize,

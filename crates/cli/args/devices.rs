@@ -2,11 +2,11 @@
 
 use clap::Args as ClapArgs;
 
-use super::Voice;
+use super::OutputArgs;
 
 /// `fintan devices`
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Devices {
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
 }

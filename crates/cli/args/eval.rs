@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use fintan_artifact::Metric;
 
-use super::{BatchNormMode, On, Voice};
+use super::{BatchNormMode, DeviceArgs, OutputArgs};
 
 /// A metric of samples, or a few that come together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -69,9 +69,9 @@ pub(crate) struct Eval {
     /// The run directory of a GAN.
     pub run: PathBuf,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// Images of each set: samples, reference half and held-out half of the data. Fewer where half the data are fewer.
     #[arg(long, short, default_value_t = 2048, value_parser = clap::value_parser!(u64).range(4..=100_000))]
     pub n: u64,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{On, Voice};
+use super::{DeviceArgs, OutputArgs};
 
 /// `fintan export`
 #[derive(Debug, ClapArgs)]
@@ -12,9 +12,9 @@ pub(crate) struct Export {
     /// The run directory of a GAN.
     pub run: PathBuf,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// The folder; it must not exist.
     #[arg(long)]
     pub out: PathBuf,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{On, Voice};
+use super::{DeviceArgs, OutputArgs};
 
 /// `fintan flow`
 #[derive(Debug, ClapArgs)]
@@ -13,9 +13,9 @@ pub(crate) struct Flow {
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// The plot; by default `flow/losses.svg` in the run, or `flow.svg` for several.
     #[arg(long)]
     pub out: Option<PathBuf>,

@@ -19,6 +19,7 @@ mod theory;
 mod train;
 mod tune;
 
+use fintan::DeviceChoice;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -41,7 +42,6 @@ pub(crate) use self::seeds::SeedRange;
 pub(crate) use self::theory::{Theory, Which};
 pub(crate) use self::train::Train;
 pub(crate) use self::tune::{KnobChoice, Tune};
-use crate::device::Choice;
 
 /// Order and chaos in neural networks: train GANs without BatchNorm, and know beforehand whether they will collapse.
 #[derive(Debug, Parser)]
@@ -95,7 +95,7 @@ pub(crate) enum Command {
 
 /// How a command speaks.
 #[derive(Debug, Clone, ClapArgs)]
-pub(crate) struct Voice {
+pub(crate) struct OutputArgs {
     /// Print results as JSON on stdout.
     #[arg(long)]
     pub json: bool,
@@ -127,8 +127,8 @@ impl Config {
 
 /// Where to compute.
 #[derive(Debug, Clone, ClapArgs)]
-pub(crate) struct On {
+pub(crate) struct DeviceArgs {
     /// auto (a GPU if there is one, else flex), flex, ndarray, wgpu, or wgpu:N with N from `fintan devices`.
     #[arg(long, default_value = "auto")]
-    pub device: Choice,
+    pub device: DeviceChoice,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::{On, Voice};
+use super::{DeviceArgs, OutputArgs};
 
 /// `fintan moments`
 #[derive(Debug, ClapArgs)]
@@ -34,9 +34,9 @@ pub(crate) struct MergeMoments {
     #[arg(long)]
     pub out: PathBuf,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
 }
 
 /// `fintan moments CONFIG`
@@ -52,9 +52,9 @@ pub(crate) struct Moments {
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// The run directory; it must not exist. By default `runs/` and the configuration's name, numbered where that exists.
     #[arg(long)]
     pub out: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use fintan::parse_memory;
 
-use super::{BatchNormMode, On, Voice, Which};
+use super::{BatchNormMode, DeviceArgs, OutputArgs, Which};
 
 /// Which entries of the kernel Θ[(n, o), (n', o')].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,7 +68,7 @@ pub(crate) struct Merge {
     #[arg(long)]
     pub out: PathBuf,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
 }
 
 /// `fintan ntk`
@@ -85,9 +85,9 @@ pub(crate) struct Ntk {
     #[arg(long)]
     pub seed: Option<u64>,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// Which network of a GAN.
     #[arg(long, value_enum, default_value_t = Which::Generator)]
     pub network: Which,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::Voice;
+use super::OutputArgs;
 
 /// `fintan report`
 #[derive(Debug, ClapArgs)]
@@ -13,7 +13,7 @@ pub(crate) struct Report {
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// The page; by default `report.html` in the run, or in this folder for several.
     #[arg(long)]
     pub out: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{On, Voice};
+use super::{DeviceArgs, OutputArgs};
 
 /// `fintan resume`
 #[derive(Debug, ClapArgs)]
@@ -12,9 +12,9 @@ pub(crate) struct Resume {
     /// The run directory.
     pub run: PathBuf,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// Train to this step, or `+N` for N more than the run was meant to have.
     #[arg(long, value_name = "N or +N")]
     pub steps: Option<String>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::{On, Voice};
+use super::{DeviceArgs, OutputArgs};
 
 /// Statistics of a batch-normalized generator when it draws samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,9 +58,9 @@ pub(crate) struct Sample {
     /// The run directory, or a folder that `fintan export` wrote.
     pub run: PathBuf,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// Number of images, by default 64; of interpolations, by default 8.
     #[arg(long, short, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub n: Option<u64>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::{Config, On, Voice};
+use super::{Config, DeviceArgs, OutputArgs};
 
 /// Which network of a GAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,9 +21,9 @@ pub(crate) struct Theory {
     #[command(flatten)]
     pub config: Config,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// Which network of a GAN.
     #[arg(long, value_enum, default_value_t = Which::Generator)]
     pub network: Which,

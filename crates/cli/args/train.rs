@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{Config, On, Voice};
+use super::{Config, DeviceArgs, OutputArgs};
 
 /// `fintan train`
 #[derive(Debug, ClapArgs)]
@@ -12,9 +12,9 @@ pub(crate) struct Train {
     #[command(flatten)]
     pub config: Config,
     #[command(flatten)]
-    pub on: On,
+    pub on: DeviceArgs,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// The run directory; it must not exist. By default `runs/` and the configuration's name, numbered where that exists.
     #[arg(long)]
     pub out: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::{Config, Voice, Which};
+use super::{Config, OutputArgs, Which};
 
 /// What `fintan tune` turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -27,7 +27,7 @@ pub(crate) struct Tune {
     #[command(flatten)]
     pub config: Config,
     #[command(flatten)]
-    pub voice: Voice,
+    pub voice: OutputArgs,
     /// What to reach at infinite width: `r=1.2` (geometric mean over the depth), `regime=chaos`, `order` or `edge`, `scaled=0.1`
     /// (kernel between two inputs over their own), `checkerboard=0.1` (at most this share of the trace), `condition=2`
     /// (condition number of the kernel of orthogonal inputs).

@@ -1,12 +1,11 @@
 //! `fintan check`
 
 use fintan::theory::{Regime, mean_r, regimes};
-use fintan::{Architecture, LayerRow, Network, TrainingCost};
-use fintan_config::{Goal, Held, LossFunction, Subject, SupervisedExperiment};
+use fintan::{Architecture, Device, LayerRow, Network, TrainingCost};
+use fintan_config::{Held, LossFunction, Subject, SupervisedExperiment, TaskGoal};
 use serde_json::{Value, json};
 
 use crate::args::Check;
-use crate::device;
 use crate::failure::Failure;
 use crate::given::configuration;
 use crate::voice::{answer, answer_json};
@@ -22,7 +21,7 @@ pub(super) fn check(args: &Check) -> Result<(), Failure> {
         alone(&network, args);
         return Ok(());
     }
-    network = network.on(device::open(args.on.device)?);
+    network = network.on(Device::open(args.on.device)?);
     let Some(cost) = network.training_cost()? else { return Ok(()) };
     match network.subject() {
         Subject::Gan(_) => gan(&network, &cost, args),
@@ -90,8 +89,8 @@ fn task(network: &Network, experiment: &SupervisedExperiment, cost: &TrainingCos
     answer!("data: {}", experiment.data.describe());
     answer!("  {} samples to train, {} to test, drawn with seed {}", task.train, task.test, experiment.seed);
     let goal = match task.goal {
-        Goal::Classification => "classification",
-        Goal::Regression => "regression",
+        TaskGoal::Classification => "classification",
+        TaskGoal::Regression => "regression",
     };
     let loss = match task.loss {
         LossFunction::Squared => "squared loss",

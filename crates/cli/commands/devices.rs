@@ -1,9 +1,8 @@
 //! `fintan devices`
 
-use fintan::adapters;
+use fintan::{Device, DeviceChoice, adapters, threads};
 
 use crate::args::Devices;
-use crate::device::{Choice, open, threads};
 use crate::voice::{answer, answer_json};
 
 /// Lists what there is. GPUs are opened, so that what is listed also works.
@@ -12,7 +11,7 @@ pub(super) fn devices(args: &Devices) {
     let mut rows: Vec<(String, String)> =
         ["flex", "ndarray"].map(|name| (name.into(), format!("CPU, {} threads", threads()))).to_vec();
     for (n, adapter) in adapters.iter().enumerate() {
-        let name = match open(Choice::Wgpu(Some(n))) {
+        let name = match Device::open(DeviceChoice::Wgpu(Some(n))) {
             Ok(opened) => opened.name.trim_start_matches(&format!("wgpu:{n} ")).to_owned(),
             Err(_) => format!("{adapter}: cannot be opened"),
         };

@@ -1,12 +1,11 @@
 //! `fintan eval`
 
-use fintan::{EvaluationBuilder, EvaluationEvent, evaluate};
+use fintan::{Device, EvaluationBuilder, EvaluationEvent, evaluate};
 use fintan_artifact::{Evaluation, Metric, RunDir};
 
 use super::settings_of_run::say_edits;
 use super::train::load_images;
-use crate::args::{BatchNormMode, Eval, MetricChoice, Voice};
-use crate::device::{self, Opened};
+use crate::args::{BatchNormMode, Eval, MetricChoice, OutputArgs};
 use crate::failure::Failure;
 use crate::progress::Works;
 use crate::voice::{answer, answer_json, tell};
@@ -15,7 +14,7 @@ use crate::words::short;
 /// Measures a checkpoint.
 pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
     let run = RunDir::open(&args.run)?;
-    let opened = device::open(args.on.device)?;
+    let opened = Device::open(args.on.device)?;
     say_edits(&run, &run.environment()?, false);
     let mut wanted = Measuring::of(args).request(evaluate(&args.run), &opened, &args.voice);
     if let Some(seed) = args.seed {
@@ -50,8 +49,8 @@ impl<'a> Measuring<'a> {
     pub(super) fn request<'v>(
         &self,
         evaluation: EvaluationBuilder<'v>,
-        opened: &Opened,
-        voice: &'v Voice,
+        opened: &Device,
+        voice: &'v OutputArgs,
     ) -> EvaluationBuilder<'v> {
         let metrics: Vec<Metric> = self.metrics.iter().flat_map(|choice| choice.metrics()).copied().collect();
         let mut works = Works::new(voice);
@@ -73,7 +72,7 @@ impl<'a> Measuring<'a> {
     }
 }
 
-fn say(evaluation: &Evaluation, run: &RunDir, voice: &Voice) {
+fn say(evaluation: &Evaluation, run: &RunDir, voice: &OutputArgs) {
     if voice.json {
         answer_json(
             &serde_json::json!({ "run": run.root().display().to_string(), "file": run.metrics().display().to_string(), "evaluation": evaluation }),

@@ -1,17 +1,17 @@
 //! `fintan export`
 
+use fintan::Device;
 use fintan::parts::is_export;
 use fintan_artifact::RunDir;
 
 use super::settings_of_run::say_edits;
 use crate::args::Export;
-use crate::device;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
 
 /// Writes a folder with the generator of a checkpoint.
 pub(super) fn export(args: &Export) -> Result<(), Failure> {
-    let opened = device::open(args.on.device)?;
+    let opened = Device::open(args.on.device)?;
     if !is_export(&args.run)
         && !args.out.exists()
         && let Ok(run) = RunDir::open(&args.run)

@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 
-use fintan::{PredictedRun, plot_losses};
+use fintan::{Device, PredictedRun, plot_losses};
 use fintan_artifact::{RunDir, write_whole};
 use serde_json::{Value, json};
 
 use super::settings_of_run::say_edits;
-use crate::args::{Flow, Voice};
-use crate::device;
+use crate::args::{Flow, OutputArgs};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
 
 /// Predicts the losses of finished runs from kernels, beside the losses they had.
 pub(super) fn flow(args: &Flow) -> Result<(), Failure> {
-    let opened = device::open(args.on.device)?;
+    let opened = Device::open(args.on.device)?;
     if !opened.supports_f64() {
         return Err(fintan::Error::from(fintan::PredictionError::Precision).into());
     }
@@ -46,7 +45,7 @@ pub(super) fn flow(args: &Flow) -> Result<(), Failure> {
 }
 
 /// Says what is predicted; returns it as JSON.
-fn say(predicted: &PredictedRun, voice: &Voice) -> Value {
+fn say(predicted: &PredictedRun, voice: &OutputArgs) -> Value {
     let (rate, largest, [fast, slow]) = (predicted.rate, predicted.largest_rate(), predicted.e_fold_steps());
     let of_limit = predicted.largest_log_error_of_limit();
     if !voice.quiet && !voice.json {

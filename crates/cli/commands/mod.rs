@@ -20,7 +20,7 @@ mod tune;
 use fintan_artifact::LockWarning;
 
 pub(crate) use self::settings_of_run::edits_of;
-use crate::args::{Args, Command, Voice};
+use crate::args::{Args, Command, OutputArgs};
 use crate::failure::Failure;
 use crate::voice::tell;
 
@@ -50,7 +50,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Says that a folder may not be this process' alone.
-fn warn_of_lock(warning: Option<&LockWarning>, voice: &Voice) {
+fn warn_of_lock(warning: Option<&LockWarning>, voice: &OutputArgs) {
     if let (Some(warning), false) = (warning, voice.quiet) {
         tell!("warning   {warning}");
     }

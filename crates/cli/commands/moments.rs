@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 
-use fintan::{MeasuredMoments, MomentsEvent};
+use fintan::{Device, MeasuredMoments, MomentsEvent};
 use fintan_config::Held;
-use fintan_moments::Death;
+use fintan_moments::EarlyStop;
 use serde_json::json;
 
-use crate::args::{MergeMoments, Moments, MomentsCommand, MomentsSubcommand, Voice};
-use crate::device;
+use crate::args::{MergeMoments, Moments, MomentsCommand, MomentsSubcommand, OutputArgs};
 use crate::failure::Failure;
 use crate::given::no_run;
 use crate::progress::Work;
@@ -34,7 +33,7 @@ fn measure(args: &Moments) -> Result<(), Failure> {
     let moments = fintan::Moments::within(path, &overrides, args.on.device.bound(Held::Layer))?;
     let range = range(args.range.as_deref(), moments.count())?;
     let mut told = Told::new(&args.voice);
-    let moments = moments.device(device::open(args.on.device)?).range(range).on_event(|event| told.event(event));
+    let moments = moments.device(Device::open(args.on.device)?).range(range).on_event(|event| told.event(event));
     let measured = match (&args.out, args.resume) {
         (Some(out), true) => moments.resume(out)?,
         (out, _) => moments.run(out.as_deref())?,
@@ -46,7 +45,7 @@ fn measure(args: &Moments) -> Result<(), Failure> {
 /// Puts parts together.
 fn merge(args: &MergeMoments) -> Result<(), Failure> {
     let mut told = Told::new(&args.voice);
-    let device = device::open(args.on.device)?;
+    let device = Device::open(args.on.device)?;
     say(&fintan::merge_moments(&args.runs, &args.out, device, |event| told.event(event))?, &args.voice);
     Ok(())
 }
@@ -65,12 +64,12 @@ fn range(text: Option<&str>, all: u64) -> Result<Range<u64>, Failure> {
 
 /// Says how a measurement goes on.
 struct Told<'a> {
-    voice: &'a Voice,
+    voice: &'a OutputArgs,
     work: Option<Work>,
 }
 
 impl<'a> Told<'a> {
-    fn new(voice: &'a Voice) -> Self {
+    fn new(voice: &'a OutputArgs) -> Self {
         Self { voice, work: None }
     }
 
@@ -103,7 +102,7 @@ impl<'a> Told<'a> {
 }
 
 /// Says what was found.
-fn say(measured: &MeasuredMoments, voice: &Voice) {
+fn say(measured: &MeasuredMoments, voice: &OutputArgs) {
     let root = measured.root().expect("written");
     let (all, dead) = (measured.realisations().len(), measured.deaths().count());
     if voice.json {
@@ -114,7 +113,7 @@ fn say(measured: &MeasuredMoments, voice: &Voice) {
         return;
     }
     if !voice.quiet {
-        if let Some(Death { depth, reason }) = measured.deaths().min_by_key(|dead| dead.depth) {
+        if let Some(EarlyStop { depth, reason }) = measured.deaths().min_by_key(|dead| dead.depth) {
             tell!("{dead} of {all} realisations died, the earliest at layer {depth}: {reason}");
         }
         for line in measured.headline() {

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use fintan::parts::is_export;
-use fintan::{BatchNormStatistics, DrawnSamples, TrainedGenerator};
+use fintan::{BatchNormStatistics, Device, DrawnSamples, TrainedGenerator};
 use fintan_artifact::RunDir;
 
 use super::settings_of_run::say_edits;
 use crate::args::{BatchNormMode, Interpolation, Sample};
-use crate::device;
 use crate::failure::Failure;
 use crate::progress::Works;
 use crate::voice::{answer, answer_json, tell};
@@ -25,7 +24,7 @@ impl BatchNormMode {
 
 /// The generator of a run or of an exported folder.
 fn open(args: &Sample) -> Result<(TrainedGenerator, String), Failure> {
-    let opened = device::open(args.on.device)?;
+    let opened = Device::open(args.on.device)?;
     if !is_export(&args.run) {
         let run = RunDir::open(&args.run)?;
         say_edits(&run, &run.environment()?, false);

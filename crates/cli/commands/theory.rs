@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use fintan::theory::{Fate, PieceRegime, Regime, Relation, condition_bound};
 use fintan::{
-    Error, FamilyCurves, LimitCurves, LimitFinding, LimitStudy, Network, PixelLimit, PositionSpectrum, RunError,
+    Device, Error, FamilyCurves, LimitCurves, LimitFinding, LimitStudy, Network, PixelLimit, PositionSpectrum, RunError,
 };
 use fintan_config::MemoryBound;
 use serde_json::json;
 
 use crate::args::{Theory, Which};
-use crate::device;
 use crate::failure::Failure;
 use crate::given::{self, configuration};
 use crate::voice::{answer, answer_json, tell};
@@ -31,7 +30,7 @@ pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
     }
     if !args.widths.is_empty() {
         let widths: Vec<usize> = args.widths.iter().map(|&width| width as usize).collect();
-        study = study.widths(&widths, args.seeds, device::open(args.on.device)?);
+        study = study.widths(&widths, args.seeds, Device::open(args.on.device)?);
     }
     let written = study
         .on_finding(|finding| say(finding, args))

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use fintan::theory::{Block, condition_bound};
-use fintan::{Architecture, Goal, Knob, KnobState, Layer, Parametrization, Regime, Scaling, Setting, Standing};
+use fintan::theory::{PatternSpace, condition_bound};
+use fintan::{Architecture, Knob, KnobState, Layer, Parametrization, Regime, Scaling, Setting, Standing, TuneGoal};
 use fintan::{TunableFile, Tuned, TunedFile};
 use fintan_artifact::write_whole;
 use fintan_config::{Init, Standard};
@@ -37,7 +37,7 @@ pub(super) fn tune(args: &Tune) -> Result<(), Failure> {
 }
 
 /// The goal that the flags name.
-fn goal(args: &Tune) -> Result<Goal, Failure> {
+fn goal(args: &Tune) -> Result<TuneGoal, Failure> {
     let unknown = || {
         Failure::input(format!(
             "the goal `{}` is none of r=1.2, regime=chaos, regime=order, regime=edge, scaled=0.1, checkerboard=0.1, condition=2",
@@ -58,14 +58,14 @@ fn goal(args: &Tune) -> Result<Goal, Failure> {
     }
     if name == "regime" {
         let regime = regime.ok_or_else(unknown)?;
-        return Ok(Goal::Regime { regime, margin: args.margin.unwrap_or(0.02) });
+        return Ok(TuneGoal::Regime { regime, margin: args.margin.unwrap_or(0.02) });
     }
     let value: f64 = value.parse().map_err(|_| unknown())?;
     match name {
-        "r" => Ok(Goal::R(value)),
-        "scaled" => Ok(Goal::Scaled { value, between: args.between.unwrap_or(0.0) }),
-        "checkerboard" => Ok(Goal::Checkerboard(value)),
-        "condition" => Ok(Goal::Condition { value, inputs: args.inputs as usize }),
+        "r" => Ok(TuneGoal::R(value)),
+        "scaled" => Ok(TuneGoal::Scaled { value, between: args.between.unwrap_or(0.0) }),
+        "checkerboard" => Ok(TuneGoal::Checkerboard(value)),
+        "condition" => Ok(TuneGoal::Condition { value, inputs: args.inputs as usize }),
         _ => Err(unknown()),
     }
 }
@@ -100,7 +100,7 @@ fn state_json(state: &KnobState) -> Value {
         None => (Value::Null, Value::Null),
         Some(Err(e)) => (Value::Null, json!(e.to_string())),
         Some(Ok(blocks)) => {
-            let block = |b: &Block| json!({"ratio": b.ratio, "multiplicity": b.multiplicity, "share": b.share});
+            let block = |b: &PatternSpace| json!({"ratio": b.ratio, "multiplicity": b.multiplicity, "share": b.share});
             (blocks.iter().map(block).collect(), Value::Null)
         }
     };
@@ -116,7 +116,7 @@ fn state_json(state: &KnobState) -> Value {
 }
 
 /// Says what was tuned, before and after.
-fn say(args: &Tune, file: &TunableFile, goal: &Goal, tuned: &TunedFile, out: &Path) {
+fn say(args: &Tune, file: &TunableFile, goal: &TuneGoal, tuned: &TunedFile, out: &Path) {
     let (network, was_reached) = (file.role().name(), tuned.tuned.setting.is_none());
     if args.voice.json {
         answer_json(&json!({
@@ -135,7 +135,7 @@ fn say(args: &Tune, file: &TunableFile, goal: &Goal, tuned: &TunedFile, out: &Pa
     }
 }
 
-fn table(args: &Tune, network: &str, goal: &Goal, TunedFile { before, after, .. }: &TunedFile) {
+fn table(args: &Tune, network: &str, goal: &TuneGoal, TunedFile { before, after, .. }: &TunedFile) {
     let row =
         |name: &str, of: &dyn Fn(&KnobState) -> String| answer!("  {name:38} {:>18} {:>18}", of(before), of(after));
     answer!("{}: {goal} by {}", network, knob(args.knob).name());
@@ -161,7 +161,7 @@ fn table(args: &Tune, network: &str, goal: &Goal, TunedFile { before, after, .. 
                     0 => "constant image".to_owned(),
                     _ => format!("patterns, {} of level {k}", old.multiplicity),
                 };
-                let cell = |b: &Block| format!("{:.2}  {:.4}", b.ratio, b.share);
+                let cell = |b: &PatternSpace| format!("{:.2}  {:.4}", b.ratio, b.share);
                 answer!("    {name:36} {:>18} {:>18}", cell(old), cell(new));
             }
         }

@@ -55,7 +55,7 @@ pub struct Generator {
     #[serde(default)]
     pub parametrization: Parametrization,
     /// Its optimiser.
-    pub optimizer: Optimizer,
+    pub optimizer: OptimizerSettings,
     /// How its learning rate changes, by generator steps.
     #[serde(default)]
     pub schedule: Schedule,
@@ -81,7 +81,7 @@ pub struct Discriminator {
     #[serde(default)]
     pub parametrization: Parametrization,
     /// Its optimiser.
-    pub optimizer: Optimizer,
+    pub optimizer: OptimizerSettings,
     /// How its learning rate changes, by generator steps.
     #[serde(default)]
     pub schedule: Schedule,
@@ -116,14 +116,14 @@ const ADAM: Citation = Citation::new(
 /// An optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Optimizer {
+pub enum OptimizerSettings {
     /// Stochastic gradient descent.
     Sgd(Sgd),
     /// Adam (Kingma and Ba, arXiv 1412.6980).
     Adam(Adam),
 }
 
-impl Optimizer {
+impl OptimizerSettings {
     /// Publications.
     #[must_use]
     pub fn citations(&self) -> &'static [Citation] {
@@ -425,13 +425,13 @@ pub(crate) fn check_layer_rates(key: &str, rates: &LayerRates) -> Result<(), Inv
     Ok(())
 }
 
-pub(crate) fn check_optimizer(key: &str, optimizer: &Optimizer) -> Result<(), Invalid> {
+pub(crate) fn check_optimizer(key: &str, optimizer: &OptimizerSettings) -> Result<(), Invalid> {
     match *optimizer {
-        Optimizer::Sgd(Sgd { rate, momentum }) => {
+        OptimizerSettings::Sgd(Sgd { rate, momentum }) => {
             positive(&format!("{key}.sgd.rate"), rate)?;
             fraction(&format!("{key}.sgd.momentum"), momentum)
         }
-        Optimizer::Adam(Adam { rate, beta1, beta2, eps }) => {
+        OptimizerSettings::Adam(Adam { rate, beta1, beta2, eps }) => {
             positive(&format!("{key}.adam.rate"), rate)?;
             fraction(&format!("{key}.adam.beta1"), beta1)?;
             fraction(&format!("{key}.adam.beta2"), beta2)?;

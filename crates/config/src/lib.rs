@@ -39,13 +39,13 @@ pub use architecture::{Architecture, ArchitectureError, Node};
 pub use citations::Citation;
 pub use comparison::{ComparisonSettings, Variant};
 pub use data::{
-    Cifar, Content, DataSource, Files, Fit, Idx, Image, Npy, Npz, Reader, Shapes, SourceKind, Spectrum, Teacher,
+    Cifar, Content, DataSource, Files, Fit, Idx, Image, Npy, Npz, PowerSpectrum, Reader, Shapes, SourceKind, Teacher,
     image_of,
 };
 pub use deep::{Deep, Unit};
 pub use description::{DescribedLayer, Description, DescriptionError, WeightScale};
 pub use error::{ConfigError, Invalid};
-pub use experiment::{Adam, Discriminator, Experiment, Generator, Optimizer, Settings, Sgd, Train};
+pub use experiment::{Adam, Discriminator, Experiment, Generator, OptimizerSettings, Settings, Sgd, Train};
 pub use function::{BelowZero, Function, FunctionProperties, GELU_TANH_CUBE, GELU_TANH_ROOT, Growth, SELU};
 pub use gaussian::{expectation, gauss_legendre};
 pub use include::Sources;
@@ -55,7 +55,7 @@ pub use layers::{
 };
 pub use loss::{Adversarial, Clip, GanLoss, GradientPenalty, LossProperties, OnCollapse, R1, SpectralNorm};
 pub use memory::{Bytes, Held, MemoryBound};
-pub use moments::{BnNoise, Moments, MomentsNtk, Point, Precision, Tensor as MomentTensor};
+pub use moments::{BnNoise, MomentsNtk, MomentsSettings, Point, Precision, Tensor as MomentTensor};
 pub use nonlinearity::{Activation, Scaling};
 pub use observe::{Observe, ObserveNtk};
 pub use parametrization::{Beta, Init, Parametrization, Standard};
@@ -63,8 +63,8 @@ pub use presets::{
     BatchNormChoice, DcganDiscriminator, DcganGenerator, Fc, LayerNormChoice, Norm, NormPosition, Upsampling,
 };
 pub use rates::{Exponents, LayerRates};
-pub use schedule::{Decay, Fall, Schedule, Stairs};
+pub use schedule::{Decay, DecayTo, Schedule, StepDecay};
 pub use shape::{Pair, Shape};
 pub use source::{EXCLUSIVE, override_line};
 pub use subject::{InputShape, NetworkExperiment, NetworkSettings, NetworkTable, Subject};
-pub use task::{Goal, InputScale, LossFunction, Supervised, SupervisedExperiment, Task};
+pub use task::{InputScale, LossFunction, SupervisedExperiment, SupervisedTask, Task, TaskGoal};

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::architecture::{Architecture, Node};
 use crate::data::{DataSource, Shapes};
 use crate::error::Invalid;
-use crate::experiment::{Experiment, Optimizer, Sgd};
+use crate::experiment::{Experiment, OptimizerSettings, Sgd};
 use crate::subject::{NetworkExperiment, Subject};
 
 /// A number of bytes, displayed with a unit.
@@ -222,10 +222,10 @@ fn preset<const N: usize>(settings: [(bool, &'static str); N]) -> Option<&'stati
 }
 
 /// Numbers that training holds for each parameter: the parameter, its gradient, and its moments.
-fn copies(optimizer: &Optimizer) -> f64 {
+fn copies(optimizer: &OptimizerSettings) -> f64 {
     match optimizer {
-        Optimizer::Adam(_) => 4.0,
-        Optimizer::Sgd(Sgd { momentum: 0.0, .. }) => 2.0,
-        Optimizer::Sgd(_) => 3.0,
+        OptimizerSettings::Adam(_) => 4.0,
+        OptimizerSettings::Sgd(Sgd { momentum: 0.0, .. }) => 2.0,
+        OptimizerSettings::Sgd(_) => 3.0,
     }
 }

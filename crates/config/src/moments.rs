@@ -25,7 +25,7 @@ pub(crate) const MOMENTS: Citation = Citation::new(
 /// What is measured in random networks, and on which inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Moments {
+pub struct MomentsSettings {
     /// Where inputs come from.
     pub inputs: DataSource,
     /// Number of inputs in one realisation.
@@ -62,7 +62,7 @@ pub struct Moments {
     pub ntk: Option<MomentsNtk>,
 }
 
-impl Default for Moments {
+impl Default for MomentsSettings {
     fn default() -> Self {
         Self {
             inputs: DataSource::Iid(Empty {}),
@@ -128,7 +128,7 @@ pub struct MomentsNtk {
     pub depths: Vec<usize>,
 }
 
-impl Moments {
+impl MomentsSettings {
     /// The depths at which a network of `depth` layers is measured.
     #[must_use]
     pub fn depths(&self, depth: usize) -> Vec<usize> {
@@ -146,13 +146,13 @@ impl Moments {
 
 /// Checks the settings against a network of `depth` layers with the points `locs`.
 pub(crate) fn check_moments(
-    moments: &Moments,
+    moments: &MomentsSettings,
     network: &Architecture,
     depth: usize,
     locs: &[String],
 ) -> Result<(), Invalid> {
     // Every field is named here, so a new setting does not compile until someone decides how to check it.
-    let Moments {
+    let MomentsSettings {
         inputs,
         batch,
         standardize: _,

@@ -24,19 +24,19 @@ pub enum Decay {
     #[default]
     Constant,
     /// `1 - p (1 - to)`
-    Linear(Fall),
+    Linear(DecayTo),
     /// `to + (1 - to) (1 + cos πp) / 2`
-    Cosine(Fall),
+    Cosine(DecayTo),
     /// `to^p`
-    Exponential(Fall),
+    Exponential(DecayTo),
     /// `factor^k` after k times `every` steps.
-    Step(Stairs),
+    Step(StepDecay),
 }
 
 /// A fall from 1 to a fraction.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fall {
+pub struct DecayTo {
     /// The fraction at the end.
     pub to: f64,
     /// Length of the decay in steps; the rate is constant afterwards. By default all steps of training after the rise.
@@ -47,7 +47,7 @@ pub struct Fall {
 /// A decay in discrete steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stairs {
+pub struct StepDecay {
     /// Steps between two drops of the rate.
     pub every: u64,
     /// Factor of the rate at each drop.
@@ -62,13 +62,13 @@ impl Schedule {
             return (step + 1) as f64 / self.warmup as f64;
         }
         let done = step - self.warmup;
-        let part = |fall: &Fall| (done as f64 / fall.over.unwrap_or(u64::MAX).max(1) as f64).min(1.0);
+        let part = |fall: &DecayTo| (done as f64 / fall.over.unwrap_or(u64::MAX).max(1) as f64).min(1.0);
         match &self.decay {
             Decay::Constant => 1.0,
             Decay::Linear(fall) => 1.0 - part(fall) * (1.0 - fall.to),
             Decay::Cosine(fall) => fall.to + (1.0 - fall.to) * 0.5 * (1.0 + (std::f64::consts::PI * part(fall)).cos()),
             Decay::Exponential(fall) => fall.to.powf(part(fall)),
-            Decay::Step(Stairs { every, factor }) => factor.powf((done / every) as f64),
+            Decay::Step(StepDecay { every, factor }) => factor.powf((done / every) as f64),
         }
     }
 
@@ -84,7 +84,7 @@ impl Schedule {
         let Self { warmup, decay } = self;
         let (name, fall, lowest) = match decay {
             Decay::Constant => return Ok(()),
-            Decay::Step(Stairs { every, factor }) => {
+            Decay::Step(StepDecay { every, factor }) => {
                 at_least_one(&format!("{key}.decay.step.every"), *every)?;
                 return positive(&format!("{key}.decay.step.factor"), *factor);
             }
@@ -120,16 +120,16 @@ mod tests {
     /// Computed by hand: 4 steps of rise, 8 of decay to a quarter, then no change.
     #[test]
     fn rates_rise_then_fall_then_stay() {
-        let fall = Fall { to: 0.25, over: None };
+        let fall = DecayTo { to: 0.25, over: None };
         let rise = [0.25, 0.5, 0.75, 1.0];
         let with = |rest: [f64; 4]| [rise, rest].concat();
         close(&factors(4, Decay::Constant), &with([1.0; 4]));
         close(&factors(4, Decay::Linear(fall)), &with([1.0, 0.625, 0.25, 0.25]));
         close(&factors(4, Decay::Cosine(fall)), &with([1.0, 0.625, 0.25, 0.25]));
         close(&factors(4, Decay::Exponential(fall)), &with([1.0, 0.5, 0.25, 0.25]));
-        close(&factors(4, Decay::Step(Stairs { every: 4, factor: 0.5 })), &with([1.0, 0.5, 0.25, 0.5_f64.powi(9)]));
+        close(&factors(4, Decay::Step(StepDecay { every: 4, factor: 0.5 })), &with([1.0, 0.5, 0.25, 0.5_f64.powi(9)]));
         // The cosine schedule after a quarter of its decay.
-        let quarter = Schedule { warmup: 0, decay: Decay::Cosine(Fall { to: 0.0, over: Some(8) }) }.factor(2);
+        let quarter = Schedule { warmup: 0, decay: Decay::Cosine(DecayTo { to: 0.0, over: Some(8) }) }.factor(2);
         assert!((quarter - (2.0 + 2.0_f64.sqrt()) / 4.0).abs() < 1e-12);
     }
 

@@ -10,7 +10,7 @@ use crate::deep::{Deep, Unit};
 use crate::error::Invalid;
 use crate::experiment::{Experiment, check_parametrization};
 use crate::layers::Layer;
-use crate::moments::{Moments, Point, check_moments, points};
+use crate::moments::{MomentsSettings, Point, check_moments, points};
 use crate::observe::Observe;
 use crate::parametrization::Parametrization;
 use crate::presets::Fc;
@@ -43,7 +43,7 @@ pub struct NetworkSettings {
     pub task: Option<Task>,
     /// What is measured of signal and noise in the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moments: Option<Moments>,
+    pub moments: Option<MomentsSettings>,
     /// What is measured during training.
     #[serde(default, skip_serializing_if = "Observe::is_empty")]
     pub observe: Observe,

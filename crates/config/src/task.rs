@@ -6,7 +6,7 @@ use crate::architecture::Architecture;
 use crate::citations::Citation;
 use crate::data::{Content, DataSource, Reader};
 use crate::error::Invalid;
-use crate::experiment::{Optimizer, at_least_one, check_layer_rates, check_optimizer, within};
+use crate::experiment::{OptimizerSettings, at_least_one, check_layer_rates, check_optimizer, within};
 use crate::rates::LayerRates;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
@@ -16,7 +16,7 @@ use crate::shape::Shape;
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// Training on inputs with targets.
-    Supervised(Supervised),
+    Supervised(SupervisedTask),
 }
 
 /// Wide networks evolve as linear models in training.
@@ -34,9 +34,9 @@ pub(crate) const KERNEL_REGIME: Citation = Citation::new(
 /// Supervised training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Supervised {
+pub struct SupervisedTask {
     /// The meaning of the outputs.
-    pub goal: Goal,
+    pub goal: TaskGoal,
     /// The function that is minimised.
     #[serde(default)]
     pub loss: LossFunction,
@@ -56,7 +56,7 @@ pub struct Supervised {
     #[serde(default)]
     pub centre: bool,
     /// The optimiser.
-    pub optimizer: Optimizer,
+    pub optimizer: OptimizerSettings,
     /// How its learning rate changes.
     #[serde(default)]
     pub schedule: Schedule,
@@ -83,7 +83,7 @@ pub struct Supervised {
 /// The meaning of the outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Goal {
+pub enum TaskGoal {
     /// The class of an input. With one output, the sign is the class, with targets -1 and 1. With k outputs, the largest
     /// output is the class; targets are `1 - 1/k` for the class and `-1/k` for the others (one-hot and centred, as in Lee et
     /// al., arXiv 1902.06720).
@@ -122,12 +122,12 @@ pub struct SupervisedExperiment<'a> {
     /// The network.
     pub network: &'a Architecture,
     /// Goal, loss and loop.
-    pub task: &'a Supervised,
+    pub task: &'a SupervisedTask,
     /// Inputs and targets.
     pub data: &'a DataSource,
 }
 
-impl Supervised {
+impl SupervisedTask {
     /// Samples in a step.
     #[must_use]
     pub fn batch(&self) -> usize {
@@ -145,7 +145,7 @@ pub(crate) fn check_task(task: &Task, data: Option<&DataSource>, network: &Archi
         ));
     };
     // Every field is named here, so a new setting does not compile until someone decides how to check it.
-    let &Supervised {
+    let &SupervisedTask {
         goal,
         loss,
         train,
@@ -187,7 +187,7 @@ pub(crate) fn check_task(task: &Task, data: Option<&DataSource>, network: &Archi
     }
     check_source(data, centre, network.input)?;
     match goal {
-        Goal::Regression => {
+        TaskGoal::Regression => {
             let wrong = if loss == LossFunction::CrossEntropy {
                 Some(("loss", "`loss = \"cross_entropy\"` needs `goal = \"classification\"`".to_owned()))
             } else if classes.is_some() {
@@ -203,7 +203,7 @@ pub(crate) fn check_task(task: &Task, data: Option<&DataSource>, network: &Archi
             };
             wrong.map_or(Ok(()), |(name, message)| Err(Invalid::new(key(name), message)))
         }
-        Goal::Classification => check_classes(classes.as_deref(), data, outputs.len()),
+        TaskGoal::Classification => check_classes(classes.as_deref(), data, outputs.len()),
     }
 }
 

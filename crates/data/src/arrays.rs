@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fintan_arrays::{Array, ArrayError, ArrayFile, Element, StoredArray, Values};
+use fintan_arrays::{Array, ArrayError, ArrayFile, ArrayValues, Element, StoredArray};
 use fintan_config::{Image, Npy, Npz};
 use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
 
@@ -213,9 +213,9 @@ impl Source<'_> {
             }
         };
         match stored.read()?.values {
-            Values::F32(values) => values.iter().map(|&value| byte(value.into())).collect(),
-            Values::F64(values) => values.iter().map(|&value| byte(value)).collect(),
-            Values::I64(values) => values.iter().map(|&value| byte(value as f64)).collect(),
+            ArrayValues::F32(values) => values.iter().map(|&value| byte(value.into())).collect(),
+            ArrayValues::F64(values) => values.iter().map(|&value| byte(value)).collect(),
+            ArrayValues::I64(values) => values.iter().map(|&value| byte(value as f64)).collect(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fintan_config::{DataSource, Goal, InputScale, Reader, Shape, SupervisedExperiment};
+use fintan_config::{DataSource, InputScale, Reader, Shape, SupervisedExperiment, TaskGoal};
 use rand::seq::SliceRandom as _;
 
 use crate::error::DataError;
@@ -170,7 +170,7 @@ fn labelled(images: &Images, how: &str, experiment: &SupervisedExperiment) -> Re
         input: network.input,
         outputs,
     };
-    debug_assert_eq!(task.goal, Goal::Classification, "checked");
+    debug_assert_eq!(task.goal, TaskGoal::Classification, "checked");
     Ok(TaskData {
         train: take(train),
         test: take(test),

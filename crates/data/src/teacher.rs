@@ -1,6 +1,6 @@
 //! Inputs on the sphere with targets from a drawn polynomial, so that a task needs no file.
 
-use fintan_config::{Goal, SupervisedExperiment, Teacher};
+use fintan_config::{SupervisedExperiment, TaskGoal, Teacher};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -10,7 +10,7 @@ use crate::seeds::{Purpose, stream};
 pub(crate) fn draw(settings: &Teacher, experiment: &SupervisedExperiment) -> TaskData {
     let SupervisedExperiment { seed, network, task, .. } = *experiment;
     let (n, outputs) = (network.input.len(), network.output().len());
-    let functions = if task.goal == Goal::Classification { 1 } else { outputs };
+    let functions = if task.goal == TaskGoal::Classification { 1 } else { outputs };
     let function = Function::new(settings, functions, n);
     let set = |count: usize, purpose: Purpose, noise: f64| {
         let (mut rng, mut noises) = (stream(seed, purpose, 0), stream(seed, Purpose::TargetNoise, 0));
@@ -23,13 +23,13 @@ pub(crate) fn draw(settings: &Teacher, experiment: &SupervisedExperiment) -> Tas
             }
             inputs.extend(x.into_iter().map(|v| v as f32));
             match task.goal {
-                Goal::Regression => targets.extend(y.into_iter().map(|v| v as f32)),
-                Goal::Classification => targets.extend(class_target(usize::from(y[0] > 0.0), outputs)),
+                TaskGoal::Regression => targets.extend(y.into_iter().map(|v| v as f32)),
+                TaskGoal::Classification => targets.extend(class_target(usize::from(y[0] > 0.0), outputs)),
             }
         }
         Examples { inputs, targets, input: network.input, outputs }
     };
-    let classes = if task.goal == Goal::Classification { vec![0, 1] } else { Vec::new() };
+    let classes = if task.goal == TaskGoal::Classification { vec![0, 1] } else { Vec::new() };
     let source = format!("built-in teacher (polynomial of degree {}, seed {})", settings.degree, settings.seed);
     TaskData {
         train: set(task.train, Purpose::TrainInputs, settings.noise),

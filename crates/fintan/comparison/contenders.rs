@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{RunDir, Settings, settings_of};
+use fintan_artifact::{FlatSettings, RunDir, settings_of};
 use fintan_config::{ComparisonSettings, Experiment, Held, Subject};
 
 use super::{ComparisonBuilder, ComparisonError, LARGEST_SEED};
@@ -33,7 +33,7 @@ use crate::training::subject_of_run;
 pub struct ContenderRow {
     pub(super) name: String,
     /// Its settings but for the seed.
-    pub(super) settings: Settings,
+    pub(super) settings: FlatSettings,
     pub(super) runs: Vec<Contender>,
 }
 

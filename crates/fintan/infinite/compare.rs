@@ -58,7 +58,7 @@ pub(super) fn compare(
     let found = KernelComparison::new(architecture, &kernel).map_err(|e| match e {
         PredictError::Shape(message) => wrong(&message),
         PredictError::Limit(_)
-        | PredictError::Problem(_)
+        | PredictError::Request(_)
         | PredictError::Plan(_)
         | PredictError::Spectrum(_)
         | PredictError::Flow(_) => e.into(),

@@ -7,7 +7,8 @@ use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_config::{Architecture, Parametrization};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
 use fintan_theory::{
-    Family, Fate, Law, Limit, LimitError, MeanField, Regime, Relation, Sweep, Wide, condition_bound, mean_r, regimes,
+    Family, Fate, Law, LimitError, MeanField, NetworkLimit, Regime, Relation, Sweep, Wide, condition_bound, mean_r,
+    regimes,
 };
 use serde_json::{Value, json};
 
@@ -83,14 +84,14 @@ pub(super) fn limit(
     dots: Vec<(f64, f64)>,
 ) -> Result<LimitFinding, Error> {
     // Some refusals depend on what enters a layer.
-    let orthogonal = match Limit::new(architecture).and_then(|limit| limit.relation_at(0.0)) {
+    let orthogonal = match NetworkLimit::new(architecture).and_then(|limit| limit.relation_at(0.0)) {
         Ok(Some(relation)) => relation,
         Ok(None) => return Ok(LimitFinding::ParallelInputs),
         Err(e @ LimitError::Layer { .. }) => return Ok(LimitFinding::NoLimit(e.to_string())),
         Err(e) => return Err(e.into()),
     };
     let scaled_parameters = match architecture.parametrization {
-        Parametrization::Standard(_) => Limit::new(architecture)?.with_scaled_parameters().relation_at(0.0)?,
+        Parametrization::Standard(_) => NetworkLimit::new(architecture)?.with_scaled_parameters().relation_at(0.0)?,
         Parametrization::Ntk(_) | Parametrization::Graph(_) => None,
     };
     let family = match Family::of(architecture)? {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fintan_artifact::{Array, write_npz};
 use fintan_config::{Architecture, Shape};
-use fintan_theory::{Limit, LimitKernel as PairKernel, Request};
+use fintan_theory::{NetworkLimit, PositionKernel as PairKernel, Request};
 
 use crate::error::Error;
 use crate::inputs::read_samples;
@@ -12,7 +12,7 @@ use crate::inputs::read_samples;
 /// Both kernels between inputs: Σ and Θ of one output position `[N, N2]`; of images each position with itself, `[N, N2, P]`, or
 /// all pairs, `[N, N2, P, P]`.
 pub(super) fn between(
-    limit: &Limit,
+    limit: &NetworkLimit,
     first: &[&[f64]],
     second: Option<&[&[f64]]>,
     all_positions: bool,
@@ -46,7 +46,7 @@ pub(super) fn write(
     let second = inputs2.map(|file| read_samples(file, shape)).transpose()?;
     let x: Vec<&[f64]> = first.chunks(shape.len()).collect();
     let y: Option<Vec<&[f64]>> = second.as_ref().map(|y| y.chunks(shape.len()).collect());
-    let [nngp, ntk] = between(&Limit::new(architecture)?, &x, y.as_deref(), all_positions)?;
+    let [nngp, ntk] = between(&NetworkLimit::new(architecture)?, &x, y.as_deref(), all_positions)?;
     let samples = |values: &[f64]| {
         let Shape { channels, height, width } = shape;
         let n = values.len() / shape.len();

@@ -42,7 +42,7 @@ use crate::inputs::check_shape;
 /// ```
 #[derive(Debug)]
 pub struct Limit {
-    limit: fintan_theory::Limit,
+    limit: fintan_theory::NetworkLimit,
     architecture: Architecture,
 }
 
@@ -85,7 +85,7 @@ impl Limit {
     /// # Errors
     /// The first layer without a limit, such as a batch norm.
     pub fn of(architecture: &Architecture) -> Result<Self, Error> {
-        Ok(Self { limit: fintan_theory::Limit::new(architecture)?, architecture: architecture.clone() })
+        Ok(Self { limit: fintan_theory::NetworkLimit::new(architecture)?, architecture: architecture.clone() })
     }
 
     /// The geometric mean of the characteristic value r over layers and residual blocks; none of a network of one layer.

@@ -5,7 +5,7 @@ use std::path::Path;
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_config::{Architecture, Exponents, LayerRates, Shape};
 use fintan_report::heat_map_png;
-use fintan_theory::{Limit, LimitError, Request, Ultrametric, border_ratio};
+use fintan_theory::{LimitError, NetworkLimit, Request, Ultrametric, border_ratio};
 use serde_json::{Map, Value, json};
 
 use crate::csv;
@@ -167,7 +167,7 @@ pub(super) fn pixels(
     folder: &Path,
     all: bool,
 ) -> Result<Result<PixelLimit, (&'static str, &'static str)>, Error> {
-    let limit = match Limit::new(architecture) {
+    let limit = match NetworkLimit::new(architecture) {
         Ok(limit) => limit,
         Err(LimitError::Layer { layer, reason }) if !all => return Ok(Err((layer, reason))),
         Err(e) => return Err(e.into()),

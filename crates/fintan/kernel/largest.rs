@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Array, write_npz, write_whole};
 use fintan_config::{Bytes, Shape};
-use fintan_ntk::{Operator, Overflow, Problem, Spectrum, SpectrumError, Trace, largest_eigenpairs};
+use fintan_ntk::{KernelRequest, Operator, Overflow, Spectrum, SpectrumError, Trace, largest_eigenpairs};
 use fintan_report::grid_png;
 
 use crate::error::Error;
@@ -54,7 +54,7 @@ impl LargestEigenpairs {
     /// Rows of a kernel up to which its trace is computed exactly, if memory allows.
     pub const EXACT_TRACE_ROWS: usize = EXACT_ROWS;
 
-    pub(super) fn find(problem: &Problem, count: usize, memory: f64, seed: u64) -> Result<Self, Error> {
+    pub(super) fn find(problem: &KernelRequest, count: usize, memory: f64, seed: u64) -> Result<Self, Error> {
         let operator = Operator::within(problem, count, memory)?;
         let spectrum = largest_eigenpairs(&operator, count, TOLERANCE, PRODUCTS, seed).map_err(|e| {
             let short = matches!(e, SpectrumError::NotConverged { products, .. } | SpectrumError::NotConfirmed { products }
@@ -123,7 +123,7 @@ impl LargestEigenpairs {
 }
 
 /// The trace: exact where all eigenvalues are known or the kernel has few rows, and their cotangents fit into memory.
-fn trace(problem: &Problem, operator: &Operator, found: &Spectrum, memory: f64, seed: u64) -> Trace {
+fn trace(problem: &KernelRequest, operator: &Operator, found: &Spectrum, memory: f64, seed: u64) -> Trace {
     let exact = operator.rows() <= EXACT_ROWS || found.values.len() == operator.rows();
     // Beside the eigenvectors and what is written of them.
     let left = memory - 4.0 * 8.0 * (found.values.len() * operator.rows()) as f64;

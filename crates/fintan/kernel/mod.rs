@@ -9,8 +9,8 @@ pub(crate) mod written;
 use std::borrow::Cow;
 use std::path::Path;
 
-use fintan_artifact::{Array, Values as ArrayValues, write_npz};
-use fintan_ntk::{Entries, Spectrum, Values};
+use fintan_artifact::{Array, ArrayValues, write_npz};
+use fintan_ntk::{Entries, KernelValues, Spectrum};
 use fintan_predict::{KernelDrift, KernelReference};
 
 pub use self::largest::LargestEigenpairs;
@@ -41,7 +41,7 @@ use crate::network::Network;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
-    found: fintan_ntk::Kernel,
+    found: fintan_ntk::KernelParts,
     metadata: KernelMetadata,
     inputs: Vec<Array<'static>>,
 }
@@ -110,7 +110,7 @@ impl Kernel {
 
     /// The kernel that was computed, unless it is not finite; divided by its outputs where that was asked for.
     fn finish(
-        mut found: fintan_ntk::Kernel,
+        mut found: fintan_ntk::KernelParts,
         metadata: KernelMetadata,
         inputs: Vec<Array<'static>>,
     ) -> Result<Self, Error> {
@@ -129,8 +129,8 @@ impl Kernel {
         let shape = self.found.shape();
         match self.found.total() {
             Cow::Borrowed(values) => stored::values_array(values, &shape),
-            Cow::Owned(Values::F32(values)) => Array { shape, values: ArrayValues::F32(values.into()) },
-            Cow::Owned(Values::F64(values)) => Array { shape, values: ArrayValues::F64(values.into()) },
+            Cow::Owned(KernelValues::F32(values)) => Array { shape, values: ArrayValues::F32(values.into()) },
+            Cow::Owned(KernelValues::F64(values)) => Array { shape, values: ArrayValues::F64(values.into()) },
         }
     }
 

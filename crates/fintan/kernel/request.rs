@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::DType;
 use fintan_net::{Mode, Placement};
-use fintan_ntk::{Entries, Method, Overflow, Plan, Problem, TileSize};
+use fintan_ntk::{Entries, KernelPlan, KernelRequest, Method, Overflow, TileSize};
 
 use super::stored::{Convention, KernelMetadata, input_arrays};
 use super::tiles::TileStore;
@@ -233,8 +233,8 @@ impl<'a> KernelBuilder<'a> {
         let (placed, unused) = self.network.placed(&placement, self.mode)?;
         let x1 = self.inputs.placed(self.network, &placement)?;
         let x2 = self.inputs2.as_ref().map(|x| x.placed(self.network, &placement)).transpose()?;
-        let problem = Problem::new(placed, x1, x2, self.mode, self.entries, self.outputs.clone())?;
-        let problem = if self.by_parameter { problem } else { problem.summed() };
+        let problem = KernelRequest::new(placed, x1, x2, self.mode, self.entries, self.outputs.clone())?;
+        let problem = if self.by_parameter { problem } else { problem.without_parts() };
         let convention = Convention {
             mean: self.mean && self.entries == Entries::Traced,
             before_output: self.network.is_before_output(),
@@ -275,7 +275,7 @@ impl<'a> KernelBuilder<'a> {
 /// ```
 #[derive(Debug)]
 pub struct PreparedKernel {
-    problem: Problem,
+    problem: KernelRequest,
     metadata: KernelMetadata,
     unused_weights: Vec<String>,
     method: Option<Method>,
@@ -290,8 +290,8 @@ impl PreparedKernel {
     ///
     /// # Errors
     /// Too little memory; a method that cannot compute this kernel.
-    pub fn plan(&self) -> Result<Plan, Error> {
-        Ok(Plan::in_tiles(&self.problem, self.method, self.memory, self.tile)?)
+    pub fn plan(&self) -> Result<KernelPlan, Error> {
+        Ok(KernelPlan::in_tiles(&self.problem, self.method, self.memory, self.tile)?)
     }
 
     /// The plan with tiles of the size of those in a folder, where none was asked for: free memory, and so the size that is
@@ -299,7 +299,7 @@ impl PreparedKernel {
     ///
     /// # Errors
     /// As [`Self::plan`].
-    pub fn plan_beside(&self, folder: &Path) -> Result<Plan, Error> {
+    pub fn plan_beside(&self, folder: &Path) -> Result<KernelPlan, Error> {
         let begun = TileStore::tile_size(folder);
         // Tiles of another kernel may be larger than this one; that they are another's is said later.
         let (samples, outputs) = (self.problem.samples().into_iter().max(), self.problem.outputs().len());
@@ -307,16 +307,16 @@ impl PreparedKernel {
             samples: self.tile.samples.or(begun.samples.filter(|&n| Some(n) <= samples)),
             outputs: self.tile.outputs.or(begun.outputs.filter(|&n| n <= outputs)),
         };
-        Ok(Plan::in_tiles(&self.problem, self.method, self.memory, tile)?)
+        Ok(KernelPlan::in_tiles(&self.problem, self.method, self.memory, tile)?)
     }
 
     /// Computes the kernel in memory, and calls `on_tile` after each tile.
     ///
     /// # Errors
     /// A kernel that is not finite.
-    pub fn compute(&self, plan: &Plan, mut on_tile: impl FnMut(TileProgress)) -> Result<Kernel, Error> {
+    pub fn compute(&self, plan: &KernelPlan, mut on_tile: impl FnMut(TileProgress)) -> Result<Kernel, Error> {
         let mut on_tile = |done, all| on_tile(TileProgress { done, all, computed: true });
-        let kernel = fintan_ntk::Kernel::compute_watched(&self.problem, plan, &mut on_tile);
+        let kernel = fintan_ntk::KernelParts::compute_watched(&self.problem, plan, &mut on_tile);
         if !kernel.is_finite() {
             return Err(Error::Overflow(Overflow::of(&self.problem, Some(&kernel))));
         }
@@ -328,7 +328,7 @@ impl PreparedKernel {
     ///
     /// # Errors
     /// A folder of something else; those of the file system.
-    pub fn tiles<'p>(&'p self, plan: &'p Plan, folder: impl AsRef<Path>) -> Result<TileStore<'p>, Error> {
+    pub fn tiles<'p>(&'p self, plan: &'p KernelPlan, folder: impl AsRef<Path>) -> Result<TileStore<'p>, Error> {
         TileStore::make(folder.as_ref().into(), &self.problem, plan, &self.device, &self.metadata)
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fintan_artifact::{Array, Values as ArrayValues, read_arrays};
+use fintan_artifact::{Array, ArrayValues, read_arrays};
 use fintan_config::{Layer, Shape};
-use fintan_ntk::{Checkerboard, Entries, Kernel, Part, Problem, Values};
+use fintan_ntk::{Checkerboard, Entries, KernelPart, KernelParts, KernelRequest, KernelValues};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -55,13 +55,13 @@ pub struct KernelMetadata {
 impl KernelMetadata {
     /// Of the kernel of `problem` in a convention.
     #[must_use]
-    pub(crate) fn of(problem: &Problem, Convention { mean, before_output }: Convention) -> Self {
+    pub(crate) fn of(problem: &KernelRequest, Convention { mean, before_output }: Convention) -> Self {
         Self { mean, before_output, ..Self::plain(problem) }
     }
 
     /// Of the kernel of a whole network, not divided.
     #[must_use]
-    pub(crate) fn plain(problem: &Problem) -> Self {
+    pub(crate) fn plain(problem: &KernelRequest) -> Self {
         let architecture = problem.network().architecture();
         let strides: Vec<usize> = (architecture.nodes.iter())
             .filter_map(|node| {
@@ -83,14 +83,18 @@ impl KernelMetadata {
 
 /// Inputs of either side, `[N, features]` or `[N, channels, rows, columns]`.
 #[must_use]
-pub(crate) fn input_arrays(problem: &Problem) -> Vec<Array<'static>> {
+pub(crate) fn input_arrays(problem: &KernelRequest) -> Vec<Array<'static>> {
     let shape = problem.network().architecture().input;
     problem.inputs().map(|x| array_of(x, shape)).collect()
 }
 
 /// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
 #[must_use]
-pub(crate) fn pixel_checkerboard(kernel: &Kernel, total: &Values, metadata: &KernelMetadata) -> Option<Checkerboard> {
+pub(crate) fn pixel_checkerboard(
+    kernel: &KernelParts,
+    total: &KernelValues,
+    metadata: &KernelMetadata,
+) -> Option<Checkerboard> {
     let (shape, stride, levels) = metadata.image?;
     let pixels = shape.positions();
     let whole = metadata.outputs.chunks(pixels).all(|chunk| {
@@ -127,8 +131,8 @@ pub(crate) fn pixel_checkerboard(kernel: &Kernel, total: &Values, metadata: &Ker
 /// `total` is the sum of the kernel's parts.
 #[must_use]
 pub(crate) fn kernel_arrays<'a>(
-    kernel: &'a Kernel,
-    total: &'a Values,
+    kernel: &'a KernelParts,
+    total: &'a KernelValues,
     metadata: &KernelMetadata,
     inputs: &[Array<'static>],
 ) -> Vec<(String, Array<'a>)> {
@@ -150,7 +154,7 @@ pub(crate) fn kernel_arrays<'a>(
 }
 
 /// Θ[n, n'] / (Θ[n, n] Θ[n', n'])^½ of a traced kernel of samples with themselves.
-pub(crate) fn scaled(kernel: &Kernel, total: &Values, metadata: &KernelMetadata) -> Option<Array<'static>> {
+pub(crate) fn scaled(kernel: &KernelParts, total: &KernelValues, metadata: &KernelMetadata) -> Option<Array<'static>> {
     if kernel.entries != Entries::Traced || !metadata.symmetric {
         return None;
     }
@@ -162,15 +166,15 @@ pub(crate) fn scaled(kernel: &Kernel, total: &Values, metadata: &KernelMetadata)
 
 /// Values of a kernel as an array, not copied.
 #[must_use]
-pub(crate) fn values_array<'a>(values: &'a Values, shape: &[usize]) -> Array<'a> {
+pub(crate) fn values_array<'a>(values: &'a KernelValues, shape: &[usize]) -> Array<'a> {
     match values {
-        Values::F32(values) => Array::f32(shape, values.as_slice()),
-        Values::F64(values) => Array::f64(shape, values.as_slice()),
+        KernelValues::F32(values) => Array::f32(shape, values.as_slice()),
+        KernelValues::F64(values) => Array::f64(shape, values.as_slice()),
     }
 }
 
 /// Reads a kernel file: the kernel, what belongs to it, and its inputs.
-pub(crate) fn read(path: &Path) -> Result<(Kernel, KernelMetadata, Vec<Array<'static>>), Error> {
+pub(crate) fn read(path: &Path) -> Result<(KernelParts, KernelMetadata, Vec<Array<'static>>), Error> {
     let wrong = |message: String| Error::KernelFile { path: path.into(), message };
     let stored = read_arrays(path)?;
     let names: Vec<String> = stored.iter().map(|(name, _)| name.clone()).collect();
@@ -202,17 +206,17 @@ pub(crate) fn read(path: &Path) -> Result<(Kernel, KernelMetadata, Vec<Array<'st
             return Err(wrong(format!("array `{name}` must have shape {shape:?}, got {:?}", array.shape)));
         }
         Ok(match array.values {
-            ArrayValues::F32(values) => Values::F32(values.into_owned()),
-            ArrayValues::F64(_) | ArrayValues::I64(_) => Values::F64(array.to_f64()),
+            ArrayValues::F32(values) => KernelValues::F32(values.into_owned()),
+            ArrayValues::F64(_) | ArrayValues::I64(_) => KernelValues::F64(array.to_f64()),
         })
     };
     let parts = if parts.is_empty() {
-        vec![Part { name: "ntk".into(), values: values("ntk", whole)? }]
+        vec![KernelPart { name: "ntk".into(), values: values("ntk", whole)? }]
     } else {
         let mut read = Vec::new();
         for name in parts {
             let stored = format!("parts/{name}");
-            read.push(Part { values: values(&stored, take(&stored)?)?, name });
+            read.push(KernelPart { values: values(&stored, take(&stored)?)?, name });
         }
         read
     };
@@ -238,5 +242,5 @@ pub(crate) fn read(path: &Path) -> Result<(Kernel, KernelMetadata, Vec<Array<'st
     if metadata.symmetric && samples[0] != samples[1] {
         return Err(wrong(format!("a kernel without `inputs2` has as many rows as columns, got {samples:?} samples")));
     }
-    Ok((Kernel { entries, samples, outputs: metadata.outputs.len(), parts }, metadata, inputs))
+    Ok((KernelParts { entries, samples, outputs: metadata.outputs.len(), parts }, metadata, inputs))
 }

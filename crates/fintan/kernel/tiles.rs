@@ -8,9 +8,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
-use fintan_artifact::{Array, Draft, Lock, RunError, Values as ArrayValues, is_free, read_arrays, write_npz};
+use fintan_artifact::{Array, ArrayValues, Draft, Lock, RunError, is_free, read_arrays, write_npz};
 use fintan_data::fingerprint;
-use fintan_ntk::{Block, Entries, Kernel, KernelShape, Overflow, Plan, Problem, Tile, TileSize, Tiles, Values};
+use fintan_ntk::{
+    Block, Entries, KernelParts, KernelPlan, KernelRequest, KernelShape, KernelValues, Overflow, Tile, TileSize, Tiles,
+};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -40,7 +42,7 @@ struct TileManifest {
 }
 
 impl TileManifest {
-    fn new(problem: &Problem, plan: &Plan, device: &str, metadata: &KernelMetadata) -> Self {
+    fn new(problem: &KernelRequest, plan: &KernelPlan, device: &str, metadata: &KernelMetadata) -> Self {
         let (version, method, TileSize { samples, outputs }) =
             (env!("CARGO_PKG_VERSION"), plan.method.name(), plan.tile);
         let said = format!(
@@ -205,8 +207,8 @@ pub enum TilesError {
 pub struct TileStore<'p> {
     root: PathBuf,
     manifest: TileManifest,
-    problem: &'p Problem,
-    plan: &'p Plan,
+    problem: &'p KernelRequest,
+    plan: &'p KernelPlan,
     /// Shared with all who compute tiles.
     lock: Lock,
 }
@@ -239,8 +241,8 @@ impl<'p> TileStore<'p> {
     /// one succeeds, and the others go on with that one's.
     pub(super) fn make(
         root: PathBuf,
-        problem: &'p Problem,
-        plan: &'p Plan,
+        problem: &'p KernelRequest,
+        plan: &'p KernelPlan,
         device: &str,
         metadata: &KernelMetadata,
     ) -> Result<Self, Error> {
@@ -303,7 +305,7 @@ impl<'p> TileStore<'p> {
     /// A tile that is damaged; as [`Self::compute`].
     pub fn kernel(&self, mut on_tile: impl FnMut(TileProgress)) -> Result<super::Kernel, Error> {
         let (all, mut tiles) = (self.plan.tiles.len(), Tiles::new(self.problem, self.plan));
-        let mut kernel = Kernel::of(self.problem);
+        let mut kernel = KernelParts::of(self.problem);
         for (i, tile) in self.plan.tiles.iter().enumerate() {
             let computed = !self.file(i).is_file();
             let block =
@@ -342,7 +344,7 @@ impl<'p> TileStore<'p> {
     }
 }
 
-fn begin(root: &Path, manifest: &TileManifest, problem: &Problem) -> Result<(), RunError> {
+fn begin(root: &Path, manifest: &TileManifest, problem: &KernelRequest) -> Result<(), RunError> {
     let draft = Draft::at(root)?;
     let named: Vec<(&str, Array)> = ["inputs", "inputs2"].into_iter().zip(input_arrays(problem)).collect();
     write_npz(&draft.path().join(INPUTS), &named)?;
@@ -381,11 +383,11 @@ pub(super) fn merge(folders: &[impl AsRef<Path>]) -> Result<super::Kernel, Error
     }
     let inputs = read_inputs(&first.join(INPUTS), &manifest)?;
     let (entries, outputs) = (manifest.entries, manifest.about.outputs.len());
-    let mut kernel: Option<Kernel> = None;
+    let mut kernel: Option<KernelParts> = None;
     for (i, path) in found.into_iter().flatten().enumerate() {
         let block = read_block(&path, &manifest, i)?;
         // Not before a tile was there: a damaged plan may ask for any size.
-        let zeros = || Kernel::zeros(entries, manifest.samples, outputs, &manifest.parts, manifest.double);
+        let zeros = || KernelParts::zeros(entries, manifest.samples, outputs, &manifest.parts, manifest.double);
         kernel.get_or_insert_with(zeros).insert(&manifest.tile(i), &block, manifest.about.symmetric);
     }
     let kernel = kernel.ok_or(TilesError::Empty)?;
@@ -446,8 +448,8 @@ fn read_block(path: &Path, manifest: &TileManifest, i: usize) -> Result<Block, E
             ArrayValues::I64(_) => "int64",
         };
         let values = match (array.values, double) {
-            (ArrayValues::F32(values), false) => Values::F32(values.into_owned()),
-            (ArrayValues::F64(values), true) => Values::F64(values.into_owned()),
+            (ArrayValues::F32(values), false) => KernelValues::F32(values.into_owned()),
+            (ArrayValues::F64(values), true) => KernelValues::F64(values.into_owned()),
             (ArrayValues::F32(_) | ArrayValues::F64(_) | ArrayValues::I64(_), _) => {
                 return Err(wrong(&format!("must be {}, got {kind}", if double { "float64" } else { "float32" })));
             }

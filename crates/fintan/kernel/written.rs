@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Array, write_npz, write_whole};
-use fintan_ntk::{Checkerboard, Entries, Kernel};
+use fintan_ntk::{Checkerboard, Entries, KernelParts};
 use fintan_report::{heat_map_png, spectrum_png, spectrum_svg};
 use serde::{Serialize, Serializer};
 
@@ -132,7 +132,7 @@ pub(crate) fn checkerboard_json(found: &Checkerboard) -> serde_json::Value {
 /// A kernel whose parts are finite but whose sum is not; those of the file system.
 pub(crate) fn write_kernel(
     path: &Path,
-    kernel: &Kernel,
+    kernel: &KernelParts,
     metadata: &KernelMetadata,
     inputs: &[Array<'static>],
     spare: f64,
@@ -162,7 +162,7 @@ pub(crate) fn write_kernel(
         let picture = path.with_extension("png");
         pictures.push((picture.clone(), heat_map_png(rows, columns, &mut |i, to| kernel.row(&total, i, to))?));
         summary.heat_map = Some(picture);
-        let needed = Kernel::eigenvalue_bytes(rows);
+        let needed = KernelParts::eigenvalue_bytes(rows);
         if metadata.symmetric && rows <= SPECTRUM_ROWS && needed > spare {
             summary.eigenvalues_need_bytes = Some(needed);
         } else if metadata.symmetric && rows <= SPECTRUM_ROWS {

@@ -3,7 +3,7 @@
 use fintan_artifact::RunDir;
 use fintan_config::{Activation, Function, NetworkExperiment, Unit};
 use fintan_moments::summary::{Row, leaves};
-use fintan_moments::{Plan, Realisation, Record};
+use fintan_moments::{MomentsPlan, Realisation, Record};
 use fintan_report::{Axes, Curve, Mark, curves_svg};
 
 use super::theory::MomentsTheory;
@@ -24,7 +24,7 @@ struct Figures<'a> {
 /// Draws what there is; returns files and captions.
 pub(super) fn draw(
     run: &RunDir,
-    plan: &Plan,
+    plan: &MomentsPlan,
     experiment: &NetworkExperiment,
     measured: &MeasuredMoments,
 ) -> Result<Vec<(&'static str, &'static str)>, Error> {

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::NetworkExperiment;
 use fintan_moments::summary::Statistics;
-use fintan_moments::{Batch, Plan, Pool, Realisation};
+use fintan_moments::{Batch, MomentsPlan, Pool, Realisation};
 use fintan_net::{Mode, Placement};
-use fintan_ntk::{Entries, Kernel, Problem, Spectrum};
-use fintan_theory::{Limit, Request};
+use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, Spectrum};
+use fintan_theory::{NetworkLimit, Request};
 
 use super::pool::needs_pool;
 use super::{MomentsError, MomentsEvent};
@@ -51,7 +51,7 @@ pub struct KernelStatistics {
 
 /// Kernels between the first inputs of each realisation's batch; none where none are asked for, or the data are not there.
 pub(super) fn measure(
-    plan: &Plan,
+    plan: &MomentsPlan,
     experiment: &NetworkExperiment,
     done: &[Realisation],
     pool: Option<&Pool>,
@@ -73,7 +73,7 @@ pub(super) fn measure(
     let (mut count, all) = (0, ntk.depths.len() * living.len());
     on_event(&MomentsEvent::Kernels { done: count, all });
     for &depth in &ntk.depths {
-        let limit = Limit::new(&plan.with_readout(depth)).ok();
+        let limit = NetworkLimit::new(&plan.with_readout(depth)).ok();
         let (mut found, mut at_infinite_width) = (Vec::new(), None);
         for &number in &living {
             let batch = Batch::draw(plan.settings(), experiment.network.input, experiment.settings.seed, number, pool)
@@ -84,8 +84,9 @@ pub(super) fn measure(
             let data = TensorData::new(values, [inputs_of_one, shape.height, shape.width, shape.channels]);
             let inputs = Tensor::<4>::from_data(data, (&placement.device, placement.dtype));
             let network = plan.network(number, depth, &placement);
-            let problem = Problem::new(network, inputs.clone(), None, Mode::Train, Entries::Full, Vec::new())?.summed();
-            let kernel = Kernel::compute(&problem, &fintan_ntk::Plan::new(&problem, None, 1e12)?);
+            let problem = KernelRequest::new(network, inputs.clone(), None, Mode::Train, Entries::Full, Vec::new())?
+                .without_parts();
+            let kernel = KernelParts::compute(&problem, &KernelPlan::new(&problem, None, 1e12)?);
             let (matrix, [n, _]) = kernel.matrix(&kernel.total())?;
             found.push(of(&matrix, n)?);
             // At infinite width only the inputs differ between realisations: one batch will do.

@@ -16,7 +16,7 @@ use std::time::Instant;
 use fintan_artifact::RunDir;
 use fintan_config::{Function, Held, MemoryBound, NetworkExperiment, Precision, Subject, Unit};
 use fintan_moments::summary::{Fits, Row, fits, rows};
-use fintan_moments::{Death, Plan, Pool, Realisation};
+use fintan_moments::{EarlyStop, MomentsPlan, Pool, Realisation};
 use serde_json::json;
 
 pub use self::error::MomentsError;
@@ -121,7 +121,7 @@ pub struct MeasuredMoments {
 /// What is measured: a configuration, its data and the device.
 struct Measurement<'a> {
     experiment: &'a NetworkExperiment,
-    plan: Plan<'a>,
+    plan: MomentsPlan<'a>,
     pool: Option<&'a Pool>,
     device: &'a Device,
 }
@@ -237,7 +237,7 @@ impl<'a> Moments<'a> {
         begin: impl FnOnce(&Measurement, u64, Option<&str>) -> Result<(Option<RunDir>, Vec<Realisation>), Error>,
     ) -> Result<MeasuredMoments, Error> {
         let experiment = self.experiment(self.device.bound(Held::Layer))?;
-        let plan = Plan::new(&experiment).ok_or_else(|| MomentsError::NoMoments(self.path.clone()))?;
+        let plan = MomentsPlan::new(&experiment).ok_or_else(|| MomentsError::NoMoments(self.path.clone()))?;
         let all = plan.settings().realisations as u64;
         let range = self.range.unwrap_or(0..all);
         if range.is_empty() || range.end > all {
@@ -313,7 +313,7 @@ pub fn merge_moments(
     let pool = pool.filter(|pool| merged.fingerprint.as_ref().is_none_or(|known| *known == fingerprint(pool)));
     let draft = merged.begin(out)?;
     let experiment = &merged.experiment;
-    let plan = Plan::new(experiment).ok_or_else(|| MomentsError::NoMoments(out.into()))?;
+    let plan = MomentsPlan::new(experiment).ok_or_else(|| MomentsError::NoMoments(out.into()))?;
     let measurement = Measurement { experiment, plan, pool: pool.as_ref(), device: &device };
     let measured = measurement.finish(merged.done.clone(), Some(&draft.as_run()), (0.0, 0), &mut on_event)?;
     Ok(MeasuredMoments { root: Some(draft.publish()?), ..measured })
@@ -427,7 +427,7 @@ impl MeasuredMoments {
     }
 
     /// The realisations whose signal or noise died on the way.
-    pub fn deaths(&self) -> impl Iterator<Item = &Death> {
+    pub fn deaths(&self) -> impl Iterator<Item = &EarlyStop> {
         self.realisations.iter().filter_map(|realisation| realisation.dead.as_ref())
     }
 
@@ -445,7 +445,7 @@ impl MeasuredMoments {
 }
 
 /// Realisations side by side: one a thread as far as memory reaches, and one after another on a GPU.
-fn realisations_at_a_time(plan: &Plan, device: &Device) -> Result<usize, MomentsError> {
+fn realisations_at_a_time(plan: &MomentsPlan, device: &Device) -> Result<usize, MomentsError> {
     if device.is_gpu() {
         return Ok(1);
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_artifact::ArrayFile;
-use fintan_config::{DataSource, Moments, NetworkExperiment, Npy, Npz, Reader, Shape, image_of};
+use fintan_config::{DataSource, MomentsSettings, NetworkExperiment, Npy, Npz, Reader, Shape, image_of};
 use fintan_data::{Images, fingerprint_of_values};
 use fintan_moments::Pool;
 
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::memory::free_memory;
 
 /// Whether inputs come from files or drawings that are held in memory.
-pub(super) fn needs_pool(settings: &Moments) -> bool {
+pub(super) fn needs_pool(settings: &MomentsSettings) -> bool {
     match settings.inputs {
         DataSource::Shapes(_)
         | DataSource::Idx(_)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fintan_artifact::{Draft, RunDir};
 use fintan_config::{ConfigError, NetworkExperiment, Subject};
-use fintan_moments::{Plan, Realisation};
+use fintan_moments::{MomentsPlan, Realisation};
 
 use super::MomentsError;
 use crate::error::Error;
@@ -59,7 +59,7 @@ impl Part {
         let config = run.resolved_config();
         let experiment = with_moments(Subject::load(&config, &[])?, &config)?;
         let done: Vec<Realisation> = run.read_log()?;
-        let plan = Plan::new(&experiment).ok_or(MomentsError::NoMoments(config))?;
+        let plan = MomentsPlan::new(&experiment).ok_or(MomentsError::NoMoments(config))?;
         let points: Vec<_> = plan.points().collect();
         let mut numbers = HashSet::new();
         for realisation in &done {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use fintan_artifact::{Array, RunDir, write_npz};
 use fintan_config::{Deep, NetworkExperiment, Unit};
 use fintan_moments::summary::{Estimate, Row, Statistics, leaves, quantities};
-use fintan_moments::{Plan, Realisation, Values};
+use fintan_moments::{MomentsPlan, PointMoments, Realisation};
 
 use super::MeasuredMoments;
 use crate::error::Error;
@@ -36,7 +36,7 @@ fn cell(v: f64) -> String {
     if v.is_finite() { v.to_string() } else { String::new() }
 }
 
-fn numbers(v: &Values) -> String {
+fn numbers(v: &PointMoments) -> String {
     let scale = 2.0_f64.powi(v.bits);
     [
         scale * v.nu1,
@@ -74,7 +74,12 @@ pub(super) fn summary_csv(run: &RunDir, rows: &[Row]) -> Result<(), Error> {
 
 /// Arrays `[realisations, depths]` under the names of Labatie's code (`nu2_signal_loc3`, ..), so that its plots read them,
 /// logarithms beside them; dead realisations left out.
-pub(super) fn npz(run: &RunDir, plan: &Plan, done: &[Realisation], preset: Option<(Unit, &Deep)>) -> Result<(), Error> {
+pub(super) fn npz(
+    run: &RunDir,
+    plan: &MomentsPlan,
+    done: &[Realisation],
+    preset: Option<(Unit, &Deep)>,
+) -> Result<(), Error> {
     let living: Vec<&Realisation> = done.iter().filter(|r| r.dead.is_none()).collect();
     let mut depths: Vec<usize> = plan.points().filter(|p| p.depth > 0).map(|p| p.depth).collect();
     depths.sort_unstable();

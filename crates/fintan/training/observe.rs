@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use fintan_artifact::{Array, Event, EventKind, RunDir, RunError, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
 use fintan_net::{Mode, Network};
-use fintan_ntk::{Entries, Kernel, Plan, Problem, ProblemError};
+use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, RequestError};
 use fintan_predict::{KernelDrift, KernelReference};
 use fintan_train::{Observer, ObserverError, TrainError, Trainee};
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
         let start = Instant::now();
         let network = (self.network)(trainee);
         let problem = problem(network, &self.probe)?;
-        let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, half_of_free_memory())?);
+        let kernel = KernelParts::compute(&problem, &KernelPlan::new(&problem, None, half_of_free_memory())?);
         let total = kernel.total();
         let trace = kernel.trace(&total);
         if !trace.is_finite() {
@@ -255,12 +255,12 @@ impl ObservedKernel {
 
 /// Whether the kernel of a network on a probe can be had.
 pub(super) fn check_probe(network: &Network, probe: &Tensor<4>) -> Result<(), Error> {
-    Plan::new(&problem(network, probe)?, None, half_of_free_memory())?;
+    KernelPlan::new(&problem(network, probe)?, None, half_of_free_memory())?;
     Ok(())
 }
 
-fn problem(network: &Network, probe: &Tensor<4>) -> Result<Problem, ProblemError> {
-    Problem::new(network.clone(), probe.clone(), None, Mode::Train, Entries::Traced, Vec::new())
+fn problem(network: &Network, probe: &Tensor<4>) -> Result<KernelRequest, RequestError> {
+    KernelRequest::new(network.clone(), probe.clone(), None, Mode::Train, Entries::Traced, Vec::new())
 }
 
 /// Checkerboards and borders of a generator's kernel over the pixels of its first channel, where they can be had: not where
@@ -271,11 +271,12 @@ fn over_pixels(network: &Network, probe: &Tensor<4>) -> Result<Option<serde_json
         return Ok(None);
     }
     let (first, outputs) = (probe.clone().narrow(0, 0, 1), (0..shape.positions()).collect());
-    let problem = Problem::new(network.clone(), first, None, Mode::Train, Entries::Full, outputs)?.summed();
-    let Ok(plan) = Plan::new(&problem, None, half_of_free_memory()) else { return Ok(None) };
+    let problem =
+        KernelRequest::new(network.clone(), first, None, Mode::Train, Entries::Full, outputs)?.without_parts();
+    let Ok(plan) = KernelPlan::new(&problem, None, half_of_free_memory()) else { return Ok(None) };
     if plan.operations > AFFORDABLE {
         return Ok(None);
     }
-    let kernel = Kernel::compute(&problem, &plan);
+    let kernel = KernelParts::compute(&problem, &plan);
     Ok(pixel_checkerboard(&kernel, &kernel.total(), &KernelMetadata::plain(&problem)).as_ref().map(checkerboard_json))
 }

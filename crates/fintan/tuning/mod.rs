@@ -5,7 +5,7 @@ mod edit;
 use std::path::{Path, PathBuf};
 
 use fintan_config::{Activation, Architecture, Layer, Parametrization, Settings, Sources, Subject};
-use fintan_theory::{Goal, Knob, Setting, Standing, Tuned};
+use fintan_theory::{Knob, Setting, Standing, TuneGoal, Tuned};
 
 use self::edit::{Edit, Place};
 use crate::error::Error;
@@ -22,7 +22,7 @@ use crate::network::Role;
 ///     fc = { widths = [64, 64], activation = { function = "relu", scaling = "standardized" } }
 /// "#)?;
 /// // Of a standardized ReLU r = 1 - β².
-/// let tuned = fintan::tune(net.architecture(), &fintan::Goal::R(0.75), fintan::Knob::Beta)?;
+/// let tuned = fintan::tune(net.architecture(), &fintan::TuneGoal::R(0.75), fintan::Knob::Beta)?;
 /// let beta = tuned.setting.and_then(|setting| setting.number()).expect("a number");
 /// assert!((beta - 0.5).abs() < 1e-5);
 /// # Ok::<(), fintan::Error>(())
@@ -30,7 +30,7 @@ use crate::network::Role;
 ///
 /// # Errors
 /// A network without a limit, a knob that it does not have, a goal that the knob does not reach.
-pub fn tune(architecture: &Architecture, goal: &Goal, knob: Knob) -> Result<Tuned, Error> {
+pub fn tune(architecture: &Architecture, goal: &TuneGoal, knob: Knob) -> Result<Tuned, Error> {
     Ok(fintan_theory::tune(architecture, goal, knob)?)
 }
 
@@ -71,7 +71,7 @@ pub enum TuningError {
 /// fc = { widths = [64, 64], activation = { function = "relu", scaling = "standardized" } }
 /// "#)?;
 /// let file = fintan::TunableFile::load(&path, &[])?;
-/// let tuned: fintan::TunedFile = file.tune(&fintan::Goal::R(0.75), fintan::Knob::Beta, 64)?;
+/// let tuned: fintan::TunedFile = file.tune(&fintan::TuneGoal::R(0.75), fintan::Knob::Beta, 64)?;
 /// // Of a standardized ReLU r = 1 - β².
 /// assert!((tuned.after.knob.number().expect("a number") - 0.5).abs() < 1e-5);
 /// assert!((tuned.after.standing.r.expect("two layers") - 0.75).abs() < 1e-5);
@@ -98,7 +98,7 @@ pub struct TunableFile {
 /// let file = fintan::TunableFile::load(&path, &[])?;
 /// let r = fintan::Limit::of(file.architecture())?.r().expect("two layers");
 /// // The network is where it shall go already.
-/// let tuned: fintan::TunedFile = file.tune(&fintan::Goal::R(r), fintan::Knob::Gain, 2)?;
+/// let tuned: fintan::TunedFile = file.tune(&fintan::TuneGoal::R(r), fintan::Knob::Gain, 2)?;
 /// assert!(tuned.tuned.setting.is_none() && tuned.text == text);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -197,7 +197,7 @@ impl TunableFile {
     ///
     /// # Errors
     /// A network without a limit, a knob that it does not have, a goal that the knob does not reach; a file that cannot be edited.
-    pub fn tune(&self, goal: &Goal, knob: Knob, inputs: usize) -> Result<TunedFile, Error> {
+    pub fn tune(&self, goal: &TuneGoal, knob: Knob, inputs: usize) -> Result<TunedFile, Error> {
         let network = Written::of(&self.subject, self.role);
         let tuned = tune(network.architecture, goal, knob)?;
         let before = KnobState::of(network.architecture, knob, inputs)?;
@@ -218,7 +218,7 @@ impl TunableFile {
     }
 
     /// Reads what was edited: the configuration as before but for the knob, with a network that reaches the goal.
-    fn look_again(&self, text: &str, tuned: &Tuned, goal: &Goal, knob: Knob) -> Result<(), Error> {
+    fn look_again(&self, text: &str, tuned: &Tuned, goal: &TuneGoal, knob: Knob) -> Result<(), Error> {
         let again = Subject::parse("the tuned configuration", text, &[])?;
         let same = match (&again, &self.subject) {
             (Subject::Gan(again), Subject::Gan(before)) => {

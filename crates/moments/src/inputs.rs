@@ -1,7 +1,7 @@
 //! Batches of inputs and their noise.
 
 use faer::{Accum, MatMut, MatRef, Par};
-use fintan_config::{DataSource, Moments, Shape, Spectrum};
+use fintan_config::{DataSource, MomentsSettings, PowerSpectrum, Shape};
 use rand::RngExt as _;
 
 use crate::normals::{Drawn, Normals, stream};
@@ -101,7 +101,7 @@ impl Batch {
     /// # Errors
     /// Channels that cannot be standardized.
     pub fn draw(
-        settings: &Moments,
+        settings: &MomentsSettings,
         shape: Shape,
         seed: u64,
         realisation: u64,
@@ -111,10 +111,10 @@ impl Batch {
         let mut normals = Normals::new(seed, realisation, Drawn::Signal, 0);
         let signal = match (pool, &settings.inputs) {
             (Some(pool), _) => chosen(pool, count, seed, realisation),
-            (None, DataSource::Spectrum(Spectrum { exponent })) if shape.is_vector() => {
+            (None, DataSource::Spectrum(PowerSpectrum { exponent })) if shape.is_vector() => {
                 vectors(&mut normals, count, shape.channels, *exponent)
             }
-            (None, DataSource::Spectrum(Spectrum { exponent })) => fields(&mut normals, count, shape, *exponent),
+            (None, DataSource::Spectrum(PowerSpectrum { exponent })) => fields(&mut normals, count, shape, *exponent),
             (
                 None,
                 DataSource::Iid(_)
@@ -143,7 +143,7 @@ impl Batch {
         mut noise: Vec<f64>,
         channels: usize,
         count: usize,
-        settings: &Moments,
+        settings: &MomentsSettings,
         realisation: u64,
     ) -> Result<Self, InputError> {
         if !settings.standardize {

@@ -8,8 +8,8 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | [`Plan`] | the quantities to measure and the points of the network |
-//! | [`Plan::realise`] | one realisation: draws batch, noise and weights, layer by layer |
+//! | [`MomentsPlan`] | the quantities to measure and the points of the network |
+//! | [`MomentsPlan::realise`] | one realisation: draws batch, noise and weights, layer by layer |
 //! | [`summary`] | means, spreads, increments and fits over realisations |
 //!
 //! Random numbers come from a separate stream for each (seed, realisation, purpose, layer). A realisation therefore has the
@@ -25,5 +25,5 @@ pub mod summary;
 
 pub use inputs::{Batch, InputError, Pool};
 pub use normals::{Drawn, Normals};
-pub use realisation::{Draw, Plan};
-pub use record::{Death, Realisation, Record, Values};
+pub use realisation::{Draw, MomentsPlan};
+pub use record::{EarlyStop, PointMoments, Realisation, Record};

@@ -7,7 +7,7 @@ use faer::{Mat, Par, Side};
 /// `ν_p,c = mean v_c^p`, `μ_p,c = mean (v_c - ν_1,c)^p`; without the index c, they are means over channels. Source: Labatie,
 /// ICML 2019.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sums {
+pub struct ChannelMoments {
     /// ν_1
     pub nu1: f64,
     /// ν_1(|v|)
@@ -25,7 +25,7 @@ pub struct Sums {
 /// # Shapes
 /// - `values`: `[rows, channels]`, row-major
 #[must_use]
-pub fn by_channel<T: Copy + Into<f64>>(values: &[T], channels: usize) -> Vec<Sums> {
+pub fn by_channel<T: Copy + Into<f64>>(values: &[T], channels: usize) -> Vec<ChannelMoments> {
     let rows = (values.len() / channels) as f64;
     let mut sums = vec![[0.0; 3]; channels];
     for row in values.chunks_exact(channels) {
@@ -45,7 +45,7 @@ pub fn by_channel<T: Copy + Into<f64>>(values: &[T], channels: usize) -> Vec<Sum
             sum[1] += d * d * d * d;
         }
     }
-    let of = |(([_, abs, square], [second, fourth]), &nu1): ((&[f64; 3], &[f64; 2]), &f64)| Sums {
+    let of = |(([_, abs, square], [second, fourth]), &nu1): ((&[f64; 3], &[f64; 2]), &f64)| ChannelMoments {
         nu1,
         nu1_abs: abs / rows,
         nu2: square / rows,
@@ -57,9 +57,9 @@ pub fn by_channel<T: Copy + Into<f64>>(values: &[T], channels: usize) -> Vec<Sum
 
 /// The mean over channels.
 #[must_use]
-pub fn over_channels(channels: &[Sums]) -> Sums {
-    let mean = |of: fn(&Sums) -> f64| channels.iter().map(of).sum::<f64>() / channels.len() as f64;
-    Sums {
+pub fn over_channels(channels: &[ChannelMoments]) -> ChannelMoments {
+    let mean = |of: fn(&ChannelMoments) -> f64| channels.iter().map(of).sum::<f64>() / channels.len() as f64;
+    ChannelMoments {
         nu1: mean(|s| s.nu1),
         nu1_abs: mean(|s| s.nu1_abs),
         nu2: mean(|s| s.nu2),

@@ -6,13 +6,13 @@ use burn::tensor::{DType, Tensor};
 use fintan_config::MomentTensor;
 
 use crate::inputs::Batch;
-use crate::measure::{Sums, by_channel, mean_cosine, over_channels, ranks};
-use crate::realisation::{Plan, Wanted};
-use crate::record::{Death, Realisation, Record, Values};
+use crate::measure::{ChannelMoments, by_channel, mean_cosine, over_channels, ranks};
+use crate::realisation::{MomentsPlan, Wanted};
+use crate::record::{EarlyStop, PointMoments, Realisation, Record};
 
 /// On the way through the layers.
 pub(crate) struct Propagation<'a> {
-    plan: &'a Plan<'a>,
+    plan: &'a MomentsPlan<'a>,
     inputs: usize,
     log_input: f64,
     /// The tensors are 2^-bits times what they stand for.
@@ -22,7 +22,7 @@ pub(crate) struct Propagation<'a> {
     /// Layer l.
     pub(crate) depth: usize,
     /// Where and why it ended, if it did.
-    pub(crate) dead: Option<Death>,
+    pub(crate) dead: Option<EarlyStop>,
 }
 
 /// Host values of a tensor.
@@ -41,7 +41,7 @@ fn host(x: &Tensor<4>) -> Host {
 
 impl<'a> Propagation<'a> {
     /// In front of the first layer.
-    pub(crate) fn new(plan: &'a Plan<'a>, batch: &Batch) -> Self {
+    pub(crate) fn new(plan: &'a MomentsPlan<'a>, batch: &Batch) -> Self {
         Self {
             plan,
             inputs: batch.count,
@@ -83,7 +83,7 @@ impl<'a> Propagation<'a> {
                     self.records[at] = Some(record);
                 }
             }
-            Err(reason) => self.dead = Some(Death { depth: self.depth, reason }),
+            Err(reason) => self.dead = Some(EarlyStop { depth: self.depth, reason }),
         }
     }
 
@@ -132,11 +132,11 @@ impl<'a> Propagation<'a> {
         })
     }
 
-    fn joined(&self, signal: &Sums, noise: f64) -> Values {
+    fn joined(&self, signal: &ChannelMoments, noise: f64) -> PointMoments {
         let log = |bits: i32| 2.0 * f64::from(bits) * std::f64::consts::LN_2;
         let log_mu2 = signal.mu2.ln() + log(self.signal_bits);
         let log_mu2_noise = noise.ln() + log(self.noise_bits);
-        Values {
+        PointMoments {
             nu1: signal.nu1,
             nu1_abs: signal.nu1_abs,
             nu2: signal.nu2,
@@ -170,7 +170,7 @@ impl<'a> Propagation<'a> {
         let noise = power(dx);
         let signal = if self.plan.homogeneous { power(x) } else { 1.0 };
         if !(noise > 0.0 && noise.is_finite() && signal > 0.0 && signal.is_finite()) {
-            self.dead = Some(Death { depth: self.depth, reason: Self::reason(signal, 1.0, noise) });
+            self.dead = Some(EarlyStop { depth: self.depth, reason: Self::reason(signal, 1.0, noise) });
             return ControlFlow::Break(());
         }
         for (t, power, bits) in [(dx, noise, &mut self.noise_bits), (x, signal, &mut self.signal_bits)] {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{
-    Architecture, BnNoise, DataSource, Dense, Empty, Init, Layer, Moments, NetworkExperiment, Node, Parametrization,
-    Point, Precision,
+    Architecture, BnNoise, DataSource, Dense, Empty, Init, Layer, MomentsSettings, NetworkExperiment, Node,
+    Parametrization, Point, Precision,
 };
 use fintan_net::{Network, NoiseRule, Placement};
 use rayon::prelude::*;
@@ -17,9 +17,9 @@ use crate::record::Realisation;
 
 /// What is measured, and where.
 #[derive(Debug)]
-pub struct Plan<'a> {
+pub struct MomentsPlan<'a> {
     experiment: &'a NetworkExperiment,
-    pub(crate) settings: &'a Moments,
+    pub(crate) settings: &'a MomentsSettings,
     /// What a record is made for, in the order of records.
     pub(crate) points: Vec<Wanted>,
     /// Places in `points` by the path of a layer.
@@ -40,7 +40,7 @@ pub(crate) struct Wanted {
 /// Parameters of the i-th layer: `draw(i, shape, std)`.
 pub type Draw<'a> = dyn FnMut(usize, [usize; 2], f64) -> TensorData + 'a;
 
-impl<'a> Plan<'a> {
+impl<'a> MomentsPlan<'a> {
     /// Of a network with `[moments]`; `None` without.
     #[must_use]
     pub fn new(experiment: &'a NetworkExperiment) -> Option<Self> {
@@ -76,7 +76,7 @@ impl<'a> Plan<'a> {
 
     /// The settings.
     #[must_use]
-    pub fn settings(&self) -> &Moments {
+    pub fn settings(&self) -> &MomentsSettings {
         self.settings
     }
 

@@ -11,7 +11,7 @@ pub struct Record {
     pub loc: String,
     /// Of all channels.
     #[serde(flatten)]
-    pub all: Values,
+    pub all: PointMoments,
     /// Between 1 and min(inputs · positions - 1, channels).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reff_signal: Option<f64>,
@@ -29,7 +29,7 @@ pub struct Record {
     pub cosine: Option<f64>,
     /// Of each channel, where asked for.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub channels: Vec<Values>,
+    pub channels: Vec<PointMoments>,
 }
 
 /// `log 0` is stored as NaN and serialised as null.
@@ -48,7 +48,7 @@ mod missing {
 
 /// Moments of signal x and noise dx; what is 0 has no logarithm, which is NaN here and nothing in files.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Values {
+pub struct PointMoments {
     /// ν₁(x) is this times 2^bits.
     pub nu1: f64,
     /// ν₁(|x|) is this times 2^bits.
@@ -83,7 +83,7 @@ fn is_zero(bits: &i32) -> bool {
 
 /// Where a realisation ended before the last layer, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Death {
+pub struct EarlyStop {
     /// Layer l.
     pub depth: usize,
     /// In words.
@@ -97,7 +97,7 @@ pub struct Realisation {
     pub number: u64,
     /// Set where the signal or the noise died on the way; records then end before.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub dead: Option<Death>,
-    /// In the order of [`Plan::points`].
+    pub dead: Option<EarlyStop>,
+    /// In the order of [`MomentsPlan::points`].
     pub records: Vec<Record>,
 }

@@ -3,7 +3,7 @@
 use burn::tensor::DType;
 use fintan_config::Unit;
 use fintan_moments::summary::{Statistics, fits, rows};
-use fintan_moments::{Batch, Plan, Pool, Realisation};
+use fintan_moments::{Batch, MomentsPlan, Pool, Realisation};
 
 use fintan_testing::networks::experiment;
 
@@ -50,7 +50,7 @@ fn the_scale_of_the_weights_does_not_matter_where_it_should_not() {
         let text = deep(unit, 8, 16, rest)
             .replace("[moments]", &format!("parametrization.standard.init.variance = {variance}\n[moments]"));
         let experiment = experiment(&text);
-        let plan = Plan::new(&experiment).expect("[moments]");
+        let plan = MomentsPlan::new(&experiment).expect("[moments]");
         let found = plan.realise(0, None, &flex(DType::F64)).expect("inputs");
         found.records.iter().map(|r| r.all.log_sensitivity).collect()
     };
@@ -68,7 +68,7 @@ fn the_scale_of_the_weights_does_not_matter_where_it_should_not() {
         let text =
             text.replace("[moments]", &format!("parametrization.standard.init.variance = {variance}\n[moments]"));
         let experiment = experiment(&text);
-        let plan = Plan::new(&experiment).expect("[moments]");
+        let plan = MomentsPlan::new(&experiment).expect("[moments]");
         let found = plan.realise(0, None, &flex(DType::F64)).expect("inputs");
         found.records.iter().map(|r| r.all.log_sensitivity).collect::<Vec<f64>>()
     };
@@ -80,7 +80,7 @@ fn the_scale_of_the_weights_does_not_matter_where_it_should_not() {
 #[test]
 fn the_size_of_the_noise_does_not_matter() {
     let experiment = experiment(&deep("bn_res", 4, 8, ""));
-    let plan = Plan::new(&experiment).expect("[moments]");
+    let plan = MomentsPlan::new(&experiment).expect("[moments]");
     let batch = Batch::draw(plan.settings(), experiment.network.input, 0, 0, None).expect("inputs");
     let run = |batch: &Batch| {
         let mut seed = 0_u64;
@@ -108,7 +108,7 @@ fn the_size_of_the_noise_does_not_matter() {
 #[test]
 fn a_realisation_is_the_same_alone_and_beside_others_and_nearly_on_every_device() {
     let experiment = experiment(&deep("bn_ff", 5, 20, "inputs.spectrum.exponent = 1.3"));
-    let plan = Plan::new(&experiment).expect("[moments]");
+    let plan = MomentsPlan::new(&experiment).expect("[moments]");
     let beside = realise(&experiment, 6);
     let of = |r: &Realisation| serde_json::to_string(r).expect("JSON");
     for number in [0, 3, 5] {
@@ -184,7 +184,7 @@ fn constant_channels_are_refused_or_left_out() {
     let pool = Pool { values, shape };
     let run = |rest: &str| {
         let experiment = experiment(&deep("vanilla", 3, 16, rest));
-        Plan::new(&experiment).expect("[moments]").realise(0, Some(&pool), &flex(DType::F32))
+        MomentsPlan::new(&experiment).expect("[moments]").realise(0, Some(&pool), &flex(DType::F32))
     };
     let refused = run("").expect_err("a constant channel").to_string();
     assert!(refused.contains("1 of 12 input channels") && refused.contains("channel 5"), "{refused}");

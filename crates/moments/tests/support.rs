@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device};
 use fintan_config::NetworkExperiment;
-use fintan_moments::{Plan, Realisation};
+use fintan_moments::{MomentsPlan, Realisation};
 use fintan_net::{Lowering, Placement};
 use fintan_testing::networks::ndarray;
 
@@ -18,7 +18,7 @@ pub(crate) fn flex(dtype: DType) -> Placement {
 
 /// So many realisations of a configuration, in single precision.
 pub(crate) fn realise(experiment: &NetworkExperiment, count: u64) -> Vec<Realisation> {
-    let plan = Plan::new(experiment).expect("[moments]");
+    let plan = MomentsPlan::new(experiment).expect("[moments]");
     let numbers: Vec<u64> = (0..count).collect();
     plan.realise_side_by_side(&numbers, None, &flex(DType::F32)).expect("inputs")
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use fintan_net::{Lowering, Placement};
 
 use crate::kernel::{Block, Entries};
-use crate::problem::{Problem, Side};
+use crate::problem::{KernelRequest, Side};
 use crate::products::{Batch, By, products};
 
 /// The block between outputs of rows and outputs of columns, from whole Jacobians, with one backward pass of Burn's autodiff
@@ -16,7 +16,7 @@ use crate::products::{Batch, By, products};
 /// It shares only the forward pass with the other methods, so it is used to test them. Its time and memory restrict it to
 /// small sizes.
 #[must_use]
-pub fn jacobian_contraction(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
+pub fn jacobian_contraction(problem: &KernelRequest, outputs: &[Range<usize>; 2]) -> Block {
     let left = jacobian(problem, 0, outputs[0].clone());
     let right = if problem.is_symmetric() && outputs[0] == outputs[1] {
         left.clone()
@@ -43,7 +43,7 @@ pub fn jacobian_contraction(problem: &Problem, outputs: &[Range<usize>; 2]) -> B
 }
 
 /// `[outputs, N, parameters]` for each parameter.
-fn jacobian(problem: &Problem, side: usize, outputs: Range<usize>) -> Vec<Tensor<3>> {
+fn jacobian(problem: &KernelRequest, side: usize, outputs: Range<usize>) -> Vec<Tensor<3>> {
     let Side { x, rows: samples, .. } = problem.side(side);
     let (device, dtype, n) = (x.device(), x.dtype(), samples.len());
     let taped = device.clone().autodiff();

@@ -6,7 +6,7 @@ use std::ops::{AddAssign, Range};
 
 use rayon::prelude::*;
 
-use crate::problem::{Problem, Tile};
+use crate::problem::{KernelRequest, Tile};
 use crate::spectrum::SpectrumError;
 
 /// The entries of Θ[(n, o), (n', o')] that a kernel contains.
@@ -59,14 +59,14 @@ pub struct KernelShape {
 
 /// Values of a kernel: f64, or f32 if a full kernel was computed in f32, because full kernels are large.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values {
+pub enum KernelValues {
     /// Single precision.
     F32(Vec<f32>),
     /// Double precision.
     F64(Vec<f64>),
 }
 
-impl Values {
+impl KernelValues {
     /// Zeros.
     #[must_use]
     pub fn zeros(len: usize, double: bool) -> Self {
@@ -165,16 +165,16 @@ fn add_run<T: AddAssign + Copy>(here: &mut [T], stride: usize, there: &[T]) {
 
 /// The contribution of one parameter, or of all parameters.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Part {
+pub struct KernelPart {
     /// `{i}.weight` or `{i}.bias`; `ntk` if the parameters were not kept separate.
     pub name: String,
     /// Row-major, axes as [`Entries::shape`].
-    pub values: Values,
+    pub values: KernelValues,
 }
 
 /// A kernel, with one part for each parameter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kernel {
+pub struct KernelParts {
     /// The entries that it contains.
     pub entries: Entries,
     /// Number of samples on each side.
@@ -182,7 +182,7 @@ pub struct Kernel {
     /// Number of outputs.
     pub outputs: usize,
     /// The parts, whose sum is the kernel: one for each parameter in the network's order, or a single one.
-    pub parts: Vec<Part>,
+    pub parts: Vec<KernelPart>,
 }
 
 /// The entries of a tile, for every part of the kernel.
@@ -192,21 +192,21 @@ pub struct Kernel {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
     /// One matrix for each part.
-    pub parts: Vec<Values>,
+    pub parts: Vec<KernelValues>,
 }
 
-impl Kernel {
+impl KernelParts {
     /// A kernel of zeros with a part for each of `names`, to which tiles can be added.
     #[must_use]
     pub fn zeros(entries: Entries, samples: [usize; 2], outputs: usize, names: &[String], double: bool) -> Self {
         let len = entries.shape(samples, outputs).iter().product();
-        let part = |name: &String| Part { name: name.clone(), values: Values::zeros(len, double) };
+        let part = |name: &String| KernelPart { name: name.clone(), values: KernelValues::zeros(len, double) };
         Self { entries, samples, outputs, parts: names.iter().map(part).collect() }
     }
 
     /// A kernel of zeros with the shape of `problem`, to which its tiles can be added.
     #[must_use]
-    pub fn of(problem: &Problem) -> Self {
+    pub fn of(problem: &KernelRequest) -> Self {
         let (outputs, names) = (problem.outputs().len(), problem.part_names());
         Self::zeros(problem.entries(), problem.samples(), outputs, &names, problem.is_double())
     }
@@ -225,7 +225,7 @@ impl Kernel {
 
     /// The kernel: the sum of its parts, added in their order.
     #[must_use]
-    pub fn total(&self) -> Cow<'_, Values> {
+    pub fn total(&self) -> Cow<'_, KernelValues> {
         match &self.parts[..] {
             [whole] => Cow::Borrowed(&whole.values),
             parts => Cow::Owned(self.weighted(&vec![1.0; parts.len()])),
@@ -237,10 +237,10 @@ impl Kernel {
     /// # Panics
     /// If the number of rates and the number of parts differ.
     #[must_use]
-    pub fn weighted(&self, rates: &[f64]) -> Values {
+    pub fn weighted(&self, rates: &[f64]) -> KernelValues {
         assert_eq!(rates.len(), self.parts.len(), "one rate a part");
         let first = &self.parts[0].values;
-        let mut sum = Values::zeros(first.len(), matches!(first, Values::F64(_)));
+        let mut sum = KernelValues::zeros(first.len(), matches!(first, KernelValues::F64(_)));
         for (part, &rate) in self.parts.iter().zip(rates) {
             sum.add(rate, &part.values);
         }
@@ -263,14 +263,16 @@ impl Kernel {
     ///
     /// # Panics
     /// If the row does not exist, or if `to` has another length than the row.
-    pub fn row(&self, values: &Values, i: usize, to: &mut [f64]) {
+    pub fn row(&self, values: &KernelValues, i: usize, to: &mut [f64]) {
         let (n2, o) = (self.samples[1], if self.entries == Entries::Full { self.outputs } else { 1 });
         assert_eq!(to.len(), n2 * o, "a row");
         for (m, to) in to.chunks_mut(o).enumerate() {
             let start = ((i / o * n2 + m) * o + i % o) * o;
             match values {
-                Values::F32(values) => to.iter_mut().zip(&values[start..start + o]).for_each(|(to, &v)| *to = v.into()),
-                Values::F64(values) => to.copy_from_slice(&values[start..start + o]),
+                KernelValues::F32(values) => {
+                    to.iter_mut().zip(&values[start..start + o]).for_each(|(to, &v)| *to = v.into())
+                }
+                KernelValues::F64(values) => to.copy_from_slice(&values[start..start + o]),
             }
         }
     }
@@ -279,15 +281,15 @@ impl Kernel {
     pub fn divide(&mut self, by: f64) {
         for part in &mut self.parts {
             match &mut part.values {
-                Values::F32(values) => values.iter_mut().for_each(|v| *v = (f64::from(*v) / by) as f32),
-                Values::F64(values) => values.iter_mut().for_each(|v| *v /= by),
+                KernelValues::F32(values) => values.iter_mut().for_each(|v| *v = (f64::from(*v) / by) as f32),
+                KernelValues::F64(values) => values.iter_mut().for_each(|v| *v /= by),
             }
         }
     }
 
     /// Σ_n Σ_o Θ[(n, o), (n, o)] for the values of a part; n runs up to the number of samples of the smaller side.
     #[must_use]
-    pub fn trace(&self, values: &Values) -> f64 {
+    pub fn trace(&self, values: &KernelValues) -> f64 {
         let ([n1, n2], o) = (self.samples, self.outputs);
         let at = |n: usize| n * n2 + n;
         let entry = |n: usize| match self.entries {
@@ -318,8 +320,8 @@ impl Kernel {
             for (a, b) in (0..n).flat_map(|a| (0..n).map(move |b| (a, b))) {
                 let (from, to) = ((a * n + b) * o * o + corner, (b * n + a) * o * o + mirrored);
                 match &mut part.values {
-                    Values::F32(values) => copy(values, from, to, size, o),
-                    Values::F64(values) => copy(values, from, to, size, o),
+                    KernelValues::F32(values) => copy(values, from, to, size, o),
+                    KernelValues::F64(values) => copy(values, from, to, size, o),
                 }
             }
         }
@@ -386,17 +388,17 @@ fn runs(
 
 impl Block {
     /// A block of zeros between outputs of rows and outputs of columns.
-    pub(crate) fn zeros(problem: &Problem, outputs: &[Range<usize>; 2]) -> Self {
+    pub(crate) fn zeros(problem: &KernelRequest, outputs: &[Range<usize>; 2]) -> Self {
         let tile = Tile { samples: problem.samples().map(|n| 0..n), outputs: outputs.clone() };
         let len = problem.entries().block_len(&tile);
-        let zeros = |_| Values::zeros(len, problem.is_double());
+        let zeros = |_| KernelValues::zeros(len, problem.is_double());
         Self { parts: problem.part_names().into_iter().map(zeros).collect() }
     }
 
     /// Whether all entries are finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        self.parts.iter().all(Values::is_finite)
+        self.parts.iter().all(KernelValues::is_finite)
     }
 
     /// Adds the contributions of several parameters.
@@ -410,8 +412,8 @@ impl Block {
     pub(crate) fn add(&mut self, parameter: usize, values: &[f64]) {
         let part = if self.parts.len() == 1 { 0 } else { parameter };
         match &mut self.parts[part] {
-            Values::F64(sums) => add(sums, values, |v| v),
-            Values::F32(sums) => add(sums, values, |v| v as f32),
+            KernelValues::F64(sums) => add(sums, values, |v| v),
+            KernelValues::F32(sums) => add(sums, values, |v| v as f32),
         }
     }
 }

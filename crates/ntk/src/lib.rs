@@ -14,8 +14,8 @@
 //! | [`ntk_vector_products()`] | Jᵀ v by pullback, J of the result by pushforward | N O passes back and N O forward over the batch |
 //! | [`structured()`] | one pullback of all rows; layers from inputs and cotangents, no Jacobian | O pullbacks of the batch, and one contraction for each layer |
 //!
-//! A [`Problem`] defines which kernel to compute. A [`Plan`] determines how: method, tiles, memory and operations, counted
-//! in advance. Tiles are computed as [`Block`]s and added to a [`Kernel`], whose parts belong to the parameters of the
+//! A [`KernelRequest`] defines which kernel to compute. A [`KernelPlan`] determines how: method, tiles, memory and operations, counted
+//! in advance. Tiles are computed as [`Block`]s and added to a [`KernelParts`], whose parts belong to the parameters of the
 //! network. [`cones`] makes the kernels of generators cheap: the cotangent of a pixel is traced through small windows
 //! instead of whole maps.
 //!
@@ -39,12 +39,12 @@ mod structured;
 
 pub use checkerboard::Checkerboard;
 pub use jacobian_contraction::jacobian_contraction;
-pub use kernel::{Block, Entries, Kernel, KernelShape, Part, Values};
+pub use kernel::{Block, Entries, KernelPart, KernelParts, KernelShape, KernelValues};
 pub use method::{Method, Tiles};
 pub use ntk_vector_products::ntk_vector_products;
 pub use operator::Operator;
 pub use overflow::Overflow;
-pub use plan::{LayerPlan, Plan, PlanError, TileSize};
-pub use problem::{Problem, ProblemError, Tile};
+pub use plan::{KernelPlan, LayerPlan, PlanError, TileSize};
+pub use problem::{KernelRequest, RequestError, Tile};
 pub use spectrum::{Spectrum, SpectrumError, Trace, largest_eigenpairs};
 pub use structured::structured;

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::kernel::{Block, Kernel};
+use crate::kernel::{Block, KernelParts};
 use crate::pixels::{has_place, into_kernel, tails};
-use crate::plan::Plan;
-use crate::problem::{Problem, Tile};
+use crate::plan::KernelPlan;
+use crate::problem::{KernelRequest, Tile};
 use crate::{jacobian_contraction, ntk_vector_products, structured};
 
 /// The method by which a kernel is computed.
@@ -32,7 +32,7 @@ impl Method {
 
     /// The block of a kernel between outputs of rows and outputs of columns.
     #[must_use]
-    pub fn block(self, problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
+    pub fn block(self, problem: &KernelRequest, outputs: &[Range<usize>; 2]) -> Block {
         match self {
             Self::Structured => structured(problem, outputs),
             Self::NtkVectorProducts => ntk_vector_products(problem, outputs),
@@ -44,15 +44,15 @@ impl Method {
 /// Computes the tiles of a plan, in any order. Consecutive tiles with the same samples share a forward pass.
 #[derive(Debug)]
 pub struct Tiles<'p> {
-    problem: &'p Problem,
-    plan: &'p Plan,
-    at_hand: Option<([Range<usize>; 2], Problem)>,
+    problem: &'p KernelRequest,
+    plan: &'p KernelPlan,
+    at_hand: Option<([Range<usize>; 2], KernelRequest)>,
 }
 
 impl<'p> Tiles<'p> {
     /// Prepares the tiles of a problem and its plan.
     #[must_use]
-    pub fn new(problem: &'p Problem, plan: &'p Plan) -> Self {
+    pub fn new(problem: &'p KernelRequest, plan: &'p KernelPlan) -> Self {
         Self { problem, plan, at_hand: None }
     }
 
@@ -62,15 +62,15 @@ impl<'p> Tiles<'p> {
     /// If the plan has no such tile.
     pub fn block(&mut self, i: usize) -> Block {
         let (method, tile) = (self.plan.method, &self.plan.tiles[i]);
-        method.block(self.among(tile), &tile.outputs)
+        method.block(self.restricted_to(tile), &tile.outputs)
     }
 
     /// Adds tile `i` to the kernel.
-    fn add(&mut self, i: usize, kernel: &mut Kernel) {
+    fn add(&mut self, i: usize, kernel: &mut KernelParts) {
         let (method, tile) = (self.plan.method, &self.plan.tiles[i]);
         let symmetric = self.problem.is_symmetric();
         let whole = tile.samples.iter().zip(self.problem.samples()).all(|(range, n)| range.len() == n);
-        let part = self.among(tile);
+        let part = self.restricted_to(tile);
         let tails = (whole && method == Method::Structured).then(|| tails(part)).flatten();
         let Some(tails) = tails.filter(|tails| has_place(part, &tails[0])) else {
             let block = method.block(part, &tile.outputs);
@@ -82,26 +82,26 @@ impl<'p> Tiles<'p> {
         }
     }
 
-    fn among(&mut self, tile: &Tile) -> &Problem {
+    fn restricted_to(&mut self, tile: &Tile) -> &KernelRequest {
         if self.at_hand.as_ref().is_some_and(|(samples, _)| *samples != tile.samples) {
             // Dropped before the next is made, so that only one forward pass is in memory.
             self.at_hand = None;
         }
-        let samples = || (tile.samples.clone(), self.problem.among(&tile.samples));
+        let samples = || (tile.samples.clone(), self.problem.restricted_to(&tile.samples));
         &self.at_hand.get_or_insert_with(samples).1
     }
 }
 
-impl Kernel {
+impl KernelParts {
     /// Computes the kernel of a problem, tile by tile.
     #[must_use]
-    pub fn compute(problem: &Problem, plan: &Plan) -> Self {
+    pub fn compute(problem: &KernelRequest, plan: &KernelPlan) -> Self {
         Self::compute_watched(problem, plan, &mut |_, _| ())
     }
 
     /// Computes the kernel of a problem, and calls `on_tile(done, all)` after each tile.
     #[must_use]
-    pub fn compute_watched(problem: &Problem, plan: &Plan, on_tile: &mut dyn FnMut(usize, usize)) -> Self {
+    pub fn compute_watched(problem: &KernelRequest, plan: &KernelPlan, on_tile: &mut dyn FnMut(usize, usize)) -> Self {
         let (mut kernel, mut tiles, all) = (Self::of(problem), Tiles::new(problem, plan), plan.tiles.len());
         for i in 0..all {
             tiles.add(i, &mut kernel);

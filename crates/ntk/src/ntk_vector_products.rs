@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 
 use crate::kernel::{Block, Entries};
-use crate::problem::Problem;
+use crate::problem::KernelRequest;
 use crate::products::numbers;
 
 /// The block between outputs of rows and outputs of columns, column by column (Novak et al., arXiv 2206.08720, section 3.3).
@@ -13,7 +13,7 @@ use crate::products::numbers;
 /// For column (n', o'), the pullback of that output is a tangent of the parameters; its pushforward over the first side is
 /// the column. One pushforward for each parameter keeps the parts separate.
 #[must_use]
-pub fn ntk_vector_products(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
+pub fn ntk_vector_products(problem: &KernelRequest, outputs: &[Range<usize>; 2]) -> Block {
     let network = &problem.network;
     let ([n1, n2], coupled) = (problem.samples(), problem.is_coupled());
     let (rows, columns) = (outputs[0].len(), outputs[1].len());

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use fintan_config::Shape;
 
 use crate::plan::{self, PlanError};
-use crate::problem::Problem;
+use crate::problem::KernelRequest;
 use crate::products::numbers;
 
 /// The full kernel of a problem as a linear operator, `Θ v = J (Jᵀ v)`, over rows (n, o).
@@ -15,7 +15,7 @@ use crate::products::numbers;
 /// batch, each product repeats the forward passes, and only the tapes of one piece are in memory.
 #[derive(Debug)]
 pub struct Operator<'p> {
-    problem: &'p Problem,
+    problem: &'p KernelRequest,
     pieces: Vec<Range<usize>>,
     vectors: usize,
 }
@@ -23,7 +23,7 @@ pub struct Operator<'p> {
 impl<'p> Operator<'p> {
     /// An operator without a memory limit.
     #[must_use]
-    pub fn new(problem: &'p Problem) -> Self {
+    pub fn new(problem: &'p KernelRequest) -> Self {
         Self { problem, pieces: std::iter::once(0..problem.samples()[0]).collect(), vectors: usize::MAX }
     }
 
@@ -31,7 +31,7 @@ impl<'p> Operator<'p> {
     ///
     /// # Errors
     /// [`PlanError::Eigenpairs`] if the memory is not sufficient.
-    pub fn within(problem: &'p Problem, count: usize, memory: f64) -> Result<Self, PlanError> {
+    pub fn within(problem: &'p KernelRequest, count: usize, memory: f64) -> Result<Self, PlanError> {
         let (samples, vectors) = plan::of_products(problem, count, memory)?;
         let n = problem.samples()[0];
         let pieces = (0..n).step_by(samples).map(|start| start..n.min(start + samples)).collect();
@@ -90,15 +90,15 @@ impl<'p> Operator<'p> {
     }
 
     /// Uses a piece of the batch. The tape of the whole batch is kept; tapes of smaller pieces are dropped after use.
-    fn part<T>(&self, piece: &Range<usize>, use_it: impl FnOnce(&Problem) -> T) -> T {
+    fn part<T>(&self, piece: &Range<usize>, use_it: impl FnOnce(&KernelRequest) -> T) -> T {
         if self.pieces.len() == 1 {
             return use_it(self.problem);
         }
-        use_it(&self.problem.among(&[piece.clone(), piece.clone()]))
+        use_it(&self.problem.restricted_to(&[piece.clone(), piece.clone()]))
     }
 }
 
-impl Problem {
+impl KernelRequest {
     /// J t for the rows of this problem, where t is a tangent of the parameters.
     fn pushed(&self, tangents: &[Tensor<2>]) -> Vec<f64> {
         let side = self.side(0);

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::kernel::Kernel;
-use crate::problem::Problem;
+use crate::kernel::KernelParts;
+use crate::problem::KernelRequest;
 
 /// The place at which the values of a kernel overflow. Layers are counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,7 @@ impl Overflow {
 
     /// Finds the place by repeating the passes, sample by sample unless samples are coupled.
     #[must_use]
-    pub fn of(problem: &Problem, kernel: Option<&Kernel>) -> Self {
+    pub fn of(problem: &KernelRequest, kernel: Option<&KernelParts>) -> Self {
         let precision = if problem.is_double_precision() { "f64" } else { "f32" };
         let name = |index: usize| problem.network().architecture().nodes[index].layer.name();
         let sides = problem.sides.len();
@@ -79,7 +79,7 @@ impl Overflow {
 }
 
 /// The problem divided into single samples of one side, or undivided.
-fn pieces(problem: &Problem, side: usize) -> Vec<Problem> {
+fn pieces(problem: &KernelRequest, side: usize) -> Vec<KernelRequest> {
     if problem.is_coupled() {
         return vec![problem.clone()];
     }
@@ -88,7 +88,7 @@ fn pieces(problem: &Problem, side: usize) -> Vec<Problem> {
     (0..n[side])
         .map(|i| {
             let others = |other: usize| if other == side || problem.is_symmetric() { one(i) } else { one(0) };
-            problem.among(&[others(0), others(1)])
+            problem.restricted_to(&[others(0), others(1)])
         })
         .collect()
 }

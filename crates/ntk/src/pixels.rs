@@ -10,16 +10,16 @@ use fintan_config::Shape;
 use fintan_net::{ConvLayer, ConvTail, Lowering, TailInput};
 
 use crate::cones::{
-    Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, Layout, Output, PartBuffers, Plan, Real, Target,
-    diagonal, full_at, traced,
+    Chain, ConeCotangents, ConeLayer, ConePlan, Geometry, InputTerm, LayerKind, Layout, Output, PartBuffers, Real,
+    Target, diagonal, full_at, traced,
 };
-use crate::kernel::{Block, Entries, Kernel, Values};
-use crate::problem::Problem;
+use crate::kernel::{Block, Entries, KernelParts, KernelValues};
+use crate::problem::KernelRequest;
 use crate::products::{Batch, By, products};
 use crate::structured::add_sites;
 
 /// The tails of both sides, if any of the network is on cones.
-pub(crate) fn tails(problem: &Problem) -> Option<[ConvTail; 2]> {
+pub(crate) fn tails(problem: &KernelRequest) -> Option<[ConvTail; 2]> {
     if !have_cones(problem) {
         return None;
     }
@@ -29,18 +29,18 @@ pub(crate) fn tails(problem: &Problem) -> Option<[ConvTail; 2]> {
 
 /// Whether cotangents can be followed on cones: not where samples are coupled, since a batch norm spreads a cotangent over
 /// the whole batch.
-pub(crate) fn have_cones(problem: &Problem) -> bool {
+pub(crate) fn have_cones(problem: &KernelRequest) -> bool {
     !problem.is_coupled() && problem.network.lowering() == Lowering::Host && problem.network.has_conv_tail()
 }
 
 /// The cones of the outputs in `range`.
-pub(crate) fn plan_of(problem: &Problem, tail: &ConvTail, range: &Range<usize>) -> Plan {
+pub(crate) fn plan_of(problem: &KernelRequest, tail: &ConvTail, range: &Range<usize>) -> ConePlan {
     let geometries: Vec<Geometry> = tail.layers.iter().map(geometry).collect();
-    Plan::new(&geometries, &outputs(problem, tail, range)).expect("a network's layers fit each other")
+    ConePlan::new(&geometries, &outputs(problem, tail, range)).expect("a network's layers fit each other")
 }
 
 /// The block between some outputs of rows and some of columns, on cones.
-pub(crate) fn on_cones(problem: &Problem, tails: &[ConvTail; 2], outputs: &[Range<usize>; 2]) -> Block {
+pub(crate) fn on_cones(problem: &KernelRequest, tails: &[ConvTail; 2], outputs: &[Range<usize>; 2]) -> Block {
     if problem.sides[0].x.dtype() == DType::F64 {
         Pixels::<f64>::new(problem, tails, outputs).block()
     } else {
@@ -49,7 +49,7 @@ pub(crate) fn on_cones(problem: &Problem, tails: &[ConvTail; 2], outputs: &[Rang
 }
 
 /// Whether [`into_kernel`] can compute this kernel.
-pub(crate) fn has_place(problem: &Problem, tail: &ConvTail) -> bool {
+pub(crate) fn has_place(problem: &KernelRequest, tail: &ConvTail) -> bool {
     // What layers below add comes as whole blocks.
     problem.entries == Entries::Full && !matches!(tail.below, TailInput::Layers)
 }
@@ -57,7 +57,12 @@ pub(crate) fn has_place(problem: &Problem, tail: &ConvTail) -> bool {
 /// Adds the block of a full kernel to its place in the kernel: a block of its own would take as much memory again.
 ///
 /// A symmetric kernel's block off the diagonal is not mirrored.
-pub(crate) fn into_kernel(problem: &Problem, tails: &[ConvTail; 2], outputs: &[Range<usize>; 2], kernel: &mut Kernel) {
+pub(crate) fn into_kernel(
+    problem: &KernelRequest,
+    tails: &[ConvTail; 2],
+    outputs: &[Range<usize>; 2],
+    kernel: &mut KernelParts,
+) {
     if problem.sides[0].x.dtype() == DType::F64 {
         Pixels::<f64>::new(problem, tails, outputs).place(kernel);
     } else {
@@ -66,16 +71,16 @@ pub(crate) fn into_kernel(problem: &Problem, tails: &[ConvTail; 2], outputs: &[R
 }
 
 struct Pixels<'p, T> {
-    problem: &'p Problem,
+    problem: &'p KernelRequest,
     tails: &'p [ConvTail; 2],
     outputs: &'p [Range<usize>; 2],
     symmetric: bool,
     weights: Vec<Vec<T>>,
-    plans: [Plan; 2],
+    plans: [ConePlan; 2],
 }
 
 impl<'p, T: Real + Element> Pixels<'p, T> {
-    fn new(problem: &'p Problem, tails: &'p [ConvTail; 2], outputs: &'p [Range<usize>; 2]) -> Self {
+    fn new(problem: &'p KernelRequest, tails: &'p [ConvTail; 2], outputs: &'p [Range<usize>; 2]) -> Self {
         Self {
             problem,
             tails,
@@ -89,7 +94,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
     fn chain(&self, side: usize) -> Chain<'_, T> {
         let tail = &self.tails[side];
         let layers = tail.layers.iter().zip(&self.weights);
-        let layers = layers.map(|(layer, weights)| Layer {
+        let layers = layers.map(|(layer, weights)| ConeLayer {
             geometry: geometry(layer),
             weights,
             scale: layer.scale.iter().map(|&s| T::of(s)).collect(),
@@ -145,8 +150,8 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
                 block.add(parameter + 1, &biases);
             }
             TailInput::Layers => {
-                let left = Cotangents::new(plan, first);
-                let right = second.map(|chain| Cotangents::new(plan, chain));
+                let left = ConeCotangents::new(plan, first);
+                let right = second.map(|chain| ConeCotangents::new(plan, chain));
                 self.go_on(&left, right.as_ref(), &mut block);
             }
         }
@@ -166,7 +171,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
     }
 
     /// See [`into_kernel`].
-    fn place(&self, kernel: &mut Kernel) {
+    fn place(&self, kernel: &mut KernelParts) {
         let (first, second) = self.chains();
         let (left, right) = self.cotangents(&first, second.as_ref());
         let layout = Layout::pairs(kernel.outputs, [self.outputs[0].start, self.outputs[1].start], kernel.samples[1]);
@@ -178,16 +183,22 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
         &'c self,
         first: &'c Chain<T>,
         second: Option<&'c Chain<T>>,
-    ) -> (Cotangents<'c, T>, Option<Cotangents<'c, T>>) {
+    ) -> (ConeCotangents<'c, T>, Option<ConeCotangents<'c, T>>) {
         let pull = match &self.tails[0].below {
-            TailInput::Nothing => Cotangents::of_layers,
-            TailInput::Dense { .. } | TailInput::Layers => Cotangents::new,
+            TailInput::Nothing => ConeCotangents::of_layers,
+            TailInput::Dense { .. } | TailInput::Layers => ConeCotangents::new,
         };
         (pull(&self.plans[0], first), second.map(|chain| pull(&self.plans[1], chain)))
     }
 
     /// By the layers on cones and a dense layer below them.
-    fn add_full(&self, left: &Cotangents<T>, right: Option<&Cotangents<T>>, layout: Layout, parts: &mut [&mut Values]) {
+    fn add_full(
+        &self,
+        left: &ConeCotangents<T>,
+        right: Option<&ConeCotangents<T>>,
+        layout: Layout,
+        parts: &mut [&mut KernelValues],
+    ) {
         let factor = self.factor();
         let input = match &self.tails[0].below {
             TailInput::Dense { bias_scale, .. } => Some(InputTerm { factor: &factor, bias: bias_scale * bias_scale }),
@@ -209,7 +220,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
     }
 
     /// Carries cotangents on through the layers below, on whole maps.
-    fn go_on(&self, left: &Cotangents<T>, right: Option<&Cotangents<T>>, block: &mut Block) {
+    fn go_on(&self, left: &ConeCotangents<T>, right: Option<&ConeCotangents<T>>, block: &mut Block) {
         let problem = self.problem;
         add_sites(problem, right.is_none(), block, |side, visit| {
             let Shape { channels, height, width } = self.tails[side].layers[0].input;
@@ -258,7 +269,7 @@ fn geometry(layer: &ConvLayer) -> Geometry {
 }
 
 /// Pixels of the outputs in `range`. A last reshape counts them as its input does: in channel, row, column order.
-fn outputs(problem: &Problem, tail: &ConvTail, range: &Range<usize>) -> Vec<Output> {
+fn outputs(problem: &KernelRequest, tail: &ConvTail, range: &Range<usize>) -> Vec<Output> {
     let Shape { height, width, .. } = tail.layers.last().expect("an tail has a convolution").output;
     let pixel = |&o: &usize| Output { y: o / width % height, x: o % width, channel: o / (height * width) };
     problem.outputs[range.clone()].iter().map(pixel).collect()

@@ -14,7 +14,7 @@ use crate::plan;
 ///
 /// Forward passes are computed lazily: each side makes its forward pass when a method needs the tape.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct KernelRequest {
     pub(crate) network: Network,
     pub(crate) sides: Vec<Side>,
     pub(crate) mode: Mode,
@@ -35,7 +35,7 @@ pub(crate) struct Side {
 
 /// The error for an invalid problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProblemError {
+pub enum RequestError {
     /// An output that does not exist.
     #[error("the network has outputs 0 to {last}, so there is no output {found}")]
     NoSuchOutput {
@@ -76,7 +76,7 @@ impl Tile {
     }
 }
 
-impl Problem {
+impl KernelRequest {
     /// The kernel of `network` between `x1` and `x2`, or of `x1` with itself.
     ///
     /// `outputs` are indices in channel, row, column order; an empty list selects all outputs.
@@ -93,14 +93,14 @@ impl Problem {
         mode: Mode,
         entries: Entries,
         outputs: Vec<usize>,
-    ) -> Result<Self, ProblemError> {
+    ) -> Result<Self, RequestError> {
         let count = network.architecture().output().len();
         let outputs = if outputs.is_empty() { (0..count).collect() } else { outputs };
         let mut seen = vec![false; count];
         for &o in &outputs {
             match seen.get_mut(o) {
-                None => return Err(ProblemError::NoSuchOutput { found: o, last: count - 1 }),
-                Some(true) => return Err(ProblemError::Twice(o)),
+                None => return Err(RequestError::NoSuchOutput { found: o, last: count - 1 }),
+                Some(true) => return Err(RequestError::Twice(o)),
                 Some(seen) => *seen = true,
             }
         }
@@ -108,10 +108,10 @@ impl Problem {
         for x in std::iter::once(x1).chain(x2) {
             let n = x.dims()[0];
             if n == 0 {
-                return Err(ProblemError::Empty);
+                return Err(RequestError::Empty);
             }
             if n == 1 && mode == Mode::Train && network.architecture().is_batch_coupled() {
-                return Err(ProblemError::BatchOfOne);
+                return Err(RequestError::BatchOfOne);
             }
             sides.push(Side::new(x));
         }
@@ -125,7 +125,7 @@ impl Problem {
     /// # Panics
     /// If the samples do not exist.
     #[must_use]
-    pub fn among(&self, samples: &[Range<usize>; 2]) -> Self {
+    pub fn restricted_to(&self, samples: &[Range<usize>; 2]) -> Self {
         let some = |i: usize| {
             let (side, Range { start, end }) = (self.side(i), samples[i].clone());
             assert!(start < end && end <= side.n(), "samples of the problem");
@@ -143,7 +143,7 @@ impl Problem {
 
     /// This kernel as a single part, which needs less memory than one part for each parameter.
     #[must_use]
-    pub fn summed(mut self) -> Self {
+    pub fn without_parts(mut self) -> Self {
         self.apart = false;
         self
     }

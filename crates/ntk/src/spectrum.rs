@@ -5,10 +5,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-use crate::kernel::{Entries, Kernel, Values};
+use crate::kernel::{Entries, KernelParts, KernelValues};
 use crate::operator::Operator;
-use crate::plan::{Plan, PlanError};
-use crate::problem::Problem;
+use crate::plan::{KernelPlan, PlanError};
+use crate::problem::KernelRequest;
 
 /// Eigenpairs of a symmetric kernel, the largest first.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,12 +57,12 @@ pub enum SpectrumError {
     },
 }
 
-impl Kernel {
+impl KernelParts {
     /// The kernel as a row-major matrix, with its numbers of rows and columns.
     ///
     /// # Errors
     /// [`SpectrumError::Diagonal`]
-    pub fn matrix(&self, values: &Values) -> Result<(Vec<f64>, [usize; 2]), SpectrumError> {
+    pub fn matrix(&self, values: &KernelValues) -> Result<(Vec<f64>, [usize; 2]), SpectrumError> {
         let [rows, columns] = self.matrix_shape()?;
         let mut matrix = vec![0.0; rows * columns];
         for (i, row) in matrix.chunks_mut(columns).enumerate() {
@@ -75,7 +75,7 @@ impl Kernel {
     ///
     /// # Errors
     /// A kernel that is not a symmetric matrix, or has values that are not finite.
-    pub fn spectrum(&self, values: &Values) -> Result<Spectrum, SpectrumError> {
+    pub fn spectrum(&self, values: &KernelValues) -> Result<Spectrum, SpectrumError> {
         let (matrix, [rows, columns]) = self.matrix(values)?;
         if rows != columns {
             return Err(SpectrumError::NotSymmetric);
@@ -88,7 +88,7 @@ impl Kernel {
     ///
     /// # Errors
     /// The errors of [`Self::spectrum`].
-    pub fn eigenvalues(&self, values: &Values) -> Result<Spectrum, SpectrumError> {
+    pub fn eigenvalues(&self, values: &KernelValues) -> Result<Spectrum, SpectrumError> {
         let (matrix, [rows, columns]) = self.matrix(values)?;
         if rows != columns {
             return Err(SpectrumError::NotSymmetric);
@@ -304,16 +304,16 @@ impl Trace {
     ///
     /// # Errors
     /// [`PlanError`] if the memory is not sufficient.
-    pub fn exact(problem: &Problem, found: &Spectrum, memory: f64) -> Result<Self, PlanError> {
+    pub fn exact(problem: &KernelRequest, found: &Spectrum, memory: f64) -> Result<Self, PlanError> {
         let (n, sum) = (problem.samples()[0], found.values.iter().sum::<f64>());
         if found.values.len() == n * problem.outputs().len() {
             return Ok(Self { value: sum, standard_error: 0.0 });
         }
-        let traced = problem.clone().summed().with_entries(Entries::Traced);
+        let traced = problem.clone().without_parts().with_entries(Entries::Traced);
         let mut value = 0.0;
         for i in 0..n {
-            let one = traced.among(&[i..i + 1, i..i + 1]);
-            let kernel = Kernel::compute(&one, &Plan::new(&one, None, memory)?);
+            let one = traced.restricted_to(&[i..i + 1, i..i + 1]);
+            let kernel = KernelParts::compute(&one, &KernelPlan::new(&one, None, memory)?);
             value += kernel.trace(&kernel.total());
         }
         Ok(Self { value: value.max(sum), standard_error: 0.0 })

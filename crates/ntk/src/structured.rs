@@ -7,7 +7,7 @@ use fintan_net::{Lowering, ParameterUse};
 use crate::contraction::{Operand, contract};
 use crate::kernel::Block;
 use crate::pixels::{on_cones, tails};
-use crate::problem::Problem;
+use crate::problem::KernelRequest;
 use crate::products::By;
 
 /// The block between outputs of rows and outputs of columns, by structured derivatives (Novak et al., arXiv 2206.08720,
@@ -16,7 +16,7 @@ use crate::products::By;
 /// One pullback carries the cotangents of all rows through the network. At each layer, its inputs and cotangents are
 /// contracted in the cheapest order.
 #[must_use]
-pub fn structured(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
+pub fn structured(problem: &KernelRequest, outputs: &[Range<usize>; 2]) -> Block {
     match tails(problem) {
         Some(tails) => on_cones(problem, &tails, outputs),
         None => on_maps(problem, outputs),
@@ -24,7 +24,7 @@ pub fn structured(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
 }
 
 /// The block with cotangents as whole maps.
-fn on_maps(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
+fn on_maps(problem: &KernelRequest, outputs: &[Range<usize>; 2]) -> Block {
     let mut block = Block::zeros(problem, outputs);
     let symmetric = problem.is_symmetric() && outputs[0] == outputs[1];
     add_sites(problem, symmetric, &mut block, |side, visit| {
@@ -36,7 +36,7 @@ fn on_maps(problem: &Problem, outputs: &[Range<usize>; 2]) -> Block {
 /// Adds the parts of the parameters that `walk(side, visitor)` visits. A symmetric kernel needs one side only; otherwise the
 /// factors of the first side are stored until the second side has been visited.
 pub(crate) fn add_sites(
-    problem: &Problem,
+    problem: &KernelRequest,
     symmetric: bool,
     block: &mut Block,
     walk: impl Fn(usize, &mut dyn FnMut(ParameterUse)),

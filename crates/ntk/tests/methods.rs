@@ -2,7 +2,7 @@
 
 use fintan_config::Shape;
 use fintan_net::Mode;
-use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, TileSize, Tiles};
+use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, Method, TileSize, Tiles};
 
 use crate::support::{ENTRIES, METHODS, backends, compute, difference, far, list, network, problem, random_network};
 use fintan_testing::networks::{normal, rng};
@@ -33,7 +33,8 @@ fn methods_agree_in_evaluation_mode() {
     for seed in 0..12 {
         let placement = &backends()[0];
         let (network, [x1, _]) = random_network(seed, placement);
-        let problem = Problem::new(network, x1, None, Mode::Eval, Entries::Full, Vec::new()).expect("a sound problem");
+        let problem =
+            KernelRequest::new(network, x1, None, Mode::Eval, Entries::Full, Vec::new()).expect("a sound problem");
         assert!(!problem.is_coupled());
         let off = difference(&compute(METHODS[0], &problem), &compute(METHODS[2], &problem));
         assert!(off < 1e-10, "seed {seed}: {off:e}");
@@ -55,7 +56,7 @@ fn selected_outputs_are_entries_of_the_whole() {
         let chosen = vec![count - 1, 0, count / 2];
         for method in METHODS {
             let make = |outputs: Vec<usize>| {
-                Problem::new(network.clone(), x1.clone(), Some(x2.clone()), Mode::Train, Entries::Full, outputs)
+                KernelRequest::new(network.clone(), x1.clone(), Some(x2.clone()), Mode::Train, Entries::Full, outputs)
                     .expect("a sound problem")
             };
             let (whole, some) = (compute(method, &make(Vec::new())), compute(method, &make(chosen.clone())));
@@ -88,13 +89,13 @@ fn kernels_do_not_depend_on_tiles() {
                 let whole = compute(method, &problem);
                 for (samples, outputs) in [(None, Some(2)), (Some(1), None), (Some(2), Some(2)), (Some(2), None)] {
                     let size = TileSize { samples, outputs: outputs.map(|n: usize| n.min(count)) };
-                    let plan = Plan::in_tiles(&problem, Some(method), f64::INFINITY, size).expect("no bound");
+                    let plan = KernelPlan::in_tiles(&problem, Some(method), f64::INFINITY, size).expect("no bound");
                     let cut = samples.is_some() || count > 2;
                     assert_eq!(plan.tiles.len() > 1, cut, "seed {seed}, {size:?}");
-                    let off = difference(&Kernel::compute(&problem, &plan), &whole);
+                    let off = difference(&KernelParts::compute(&problem, &plan), &whole);
                     assert!(off < 1e-13, "seed {seed}, {entries:?}, {method:?}, {size:?}: {off:e}");
                     // One by one and backwards, as other processes may.
-                    let (mut kernel, mut tiles) = (Kernel::of(&problem), Tiles::new(&problem, &plan));
+                    let (mut kernel, mut tiles) = (KernelParts::of(&problem), Tiles::new(&problem, &plan));
                     for (i, tile) in plan.tiles.iter().enumerate().rev() {
                         kernel.insert(tile, &tiles.block(i), problem.is_symmetric());
                     }
@@ -115,7 +116,7 @@ fn a_kernel_among_some_samples_is_a_block() {
         let (network, [x1, x2]) = random_network(seed, placement);
         let whole = problem(&network, &x1, Some(&x2), Entries::Traced);
         let all = list(&compute(Method::Structured, &whole).total());
-        let some = list(&compute(Method::Structured, &whole.among(&[1..3, 1..2])).total());
+        let some = list(&compute(Method::Structured, &whole.restricted_to(&[1..3, 1..2])).total());
         let largest = all.iter().fold(1e-300_f64, |m, v| m.max(v.abs()));
         assert!(far(&some, &[all[3], all[5]]) < 1e-13 * largest, "seed {seed}");
     }

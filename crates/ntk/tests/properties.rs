@@ -3,13 +3,13 @@
 use burn::tensor::DType;
 use fintan_config::Shape;
 use fintan_net::{Network, Placement};
-use fintan_ntk::{Entries, Kernel, Method};
+use fintan_ntk::{Entries, KernelParts, Method};
 
 use crate::support::{backends, compute, difference, far, list, network, problem, random_network};
 use fintan_testing::networks::{normal, rng};
 
 /// As a matrix over rows (n, o).
-fn matrix(kernel: &Kernel) -> (usize, Vec<f64>) {
+fn matrix(kernel: &KernelParts) -> (usize, Vec<f64>) {
     let ([n, m], o) = (kernel.samples, kernel.outputs);
     let values = list(&kernel.total());
     let at = |r: usize, s: usize| ((r / o * m + s / o) * o + r % o) * o + s % o;

@@ -3,15 +3,16 @@
 use burn::tensor::Tensor;
 use fintan_config::Shape;
 use fintan_ntk::{
-    Entries, Kernel, Method, Operator, Part, Plan, PlanError, SpectrumError, Trace, Values, largest_eigenpairs,
+    Entries, KernelPart, KernelParts, KernelPlan, KernelValues, Method, Operator, PlanError, SpectrumError, Trace,
+    largest_eigenpairs,
 };
 
 use crate::support::{backends, compute, list, network, problem, random_network};
 use fintan_testing::networks::{normal, rng};
 
-fn traced(n: usize, values: Vec<f64>) -> Kernel {
-    let part = Part { name: "ntk".into(), values: Values::F64(values) };
-    Kernel { entries: Entries::Traced, samples: [n, n], outputs: 1, parts: vec![part] }
+fn traced(n: usize, values: Vec<f64>) -> KernelParts {
+    let part = KernelPart { name: "ntk".into(), values: KernelValues::F64(values) };
+    KernelParts { entries: Entries::Traced, samples: [n, n], outputs: 1, parts: vec![part] }
 }
 
 /// Order and chaos in their purest form: a constant has one mode, a delta all of them.
@@ -99,11 +100,11 @@ fn plans_stay_within_their_memory() {
         for entries in [Entries::Full, Entries::Traced, Entries::Diagonal] {
             let problem = problem(&network, &x, None, entries);
             for method in crate::support::METHODS {
-                let free = Plan::new(&problem, Some(method), f64::INFINITY).expect("no bound");
+                let free = KernelPlan::new(&problem, Some(method), f64::INFINITY).expect("no bound");
                 assert_eq!(free.tiles.len(), 1);
                 let mut memory = free.bytes;
                 loop {
-                    match Plan::new(&problem, Some(method), memory) {
+                    match KernelPlan::new(&problem, Some(method), memory) {
                         Ok(plan) => {
                             assert!(plan.bytes <= memory, "seed {seed}");
                             let [some, all] = [plan.tile, free.tile];
@@ -112,7 +113,7 @@ fn plans_stay_within_their_memory() {
                         }
                         Err(PlanError::Memory { needed, .. }) => {
                             assert!(needed.0 > memory, "seed {seed}");
-                            Plan::new(&problem, Some(method), needed.0).expect("what it says it needs is enough");
+                            KernelPlan::new(&problem, Some(method), needed.0).expect("what it says it needs is enough");
                             break;
                         }
                         Err(other) => panic!("{other}"),
@@ -193,7 +194,7 @@ fn plans_count_both_sides() {
     let [few, many] = [2, 90].map(|n| normal([n, 1, 1, 8], &mut rng(n as u64), placement));
     let bytes = |x1: &Tensor<4>, x2: &Tensor<4>| {
         let problem = problem(&network, x1, Some(x2), Entries::Traced);
-        Plan::new(&problem, Some(Method::Structured), f64::INFINITY).expect("no bound").bytes
+        KernelPlan::new(&problem, Some(Method::Structured), f64::INFINITY).expect("no bound").bytes
     };
     // The cotangents of 90 samples, 2 outputs, over a batch of 90, in f64.
     let cotangents = 8.0 * 90.0 * 2.0 * 90.0 * 64.0;

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::{Lowering, Mode, Network, Placement};
-use fintan_ntk::{Entries, Kernel, Method, Plan, Problem, Values};
+use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, KernelValues, Method};
 
 use fintan_testing::networks::{flex, ndarray, normal, random_architecture, rng};
 
@@ -16,17 +16,18 @@ pub(crate) fn backends() -> Vec<Placement> {
     vec![on(Device::flex()), on(ndarray())]
 }
 
-pub(crate) fn problem(network: &Network, x1: &Tensor<4>, x2: Option<&Tensor<4>>, entries: Entries) -> Problem {
-    Problem::new(network.clone(), x1.clone(), x2.cloned(), Mode::Train, entries, Vec::new()).expect("a sound problem")
+pub(crate) fn problem(network: &Network, x1: &Tensor<4>, x2: Option<&Tensor<4>>, entries: Entries) -> KernelRequest {
+    KernelRequest::new(network.clone(), x1.clone(), x2.cloned(), Mode::Train, entries, Vec::new())
+        .expect("a sound problem")
 }
 
-pub(crate) fn compute(method: Method, problem: &Problem) -> Kernel {
-    let plan = Plan::new(problem, Some(method), f64::INFINITY).expect("no bound");
-    Kernel::compute(problem, &plan)
+pub(crate) fn compute(method: Method, problem: &KernelRequest) -> KernelParts {
+    let plan = KernelPlan::new(problem, Some(method), f64::INFINITY).expect("no bound");
+    KernelParts::compute(problem, &plan)
 }
 
 /// Largest difference of any part over the largest entry of the kernel.
-pub(crate) fn difference(a: &Kernel, b: &Kernel) -> f64 {
+pub(crate) fn difference(a: &KernelParts, b: &KernelParts) -> f64 {
     assert_eq!(a.shape(), b.shape());
     let (total, other) = (list(&a.total()), list(&b.total()));
     let largest = other.iter().fold(1e-300_f64, |m, v| m.max(v.abs()));
@@ -38,7 +39,7 @@ pub(crate) fn difference(a: &Kernel, b: &Kernel) -> f64 {
     parts.fold(far(&total, &other), f64::max) / largest
 }
 
-pub(crate) fn list(values: &Values) -> Vec<f64> {
+pub(crate) fn list(values: &KernelValues) -> Vec<f64> {
     values.iter().collect()
 }
 

@@ -1,7 +1,7 @@
 //! Compares the kernel of a finite network with its limit.
 
 use fintan_config::Architecture;
-use fintan_theory::{Limit, LimitKernel, Request};
+use fintan_theory::{NetworkLimit, PositionKernel, Request};
 
 use crate::PredictError;
 
@@ -72,10 +72,10 @@ impl KernelComparison {
         let FiniteKernel { shape, values, inputs, inputs2, outputs, is_mean, before_output } = *kernel;
         let len = network.input.len();
         let request = Request { all_positions: shape.len() == 4, ..Request::default() };
-        let limit = if before_output { Limit::new(network) } else { Limit::of_outputs(network) }?;
+        let limit = if before_output { NetworkLimit::new(network) } else { NetworkLimit::of_outputs(network) }?;
         let first: Vec<&[f64]> = inputs.chunks(len).collect();
         let second: Option<Vec<&[f64]>> = inputs2.map(|x| x.chunks(len).collect());
-        let of = |kernel: LimitKernel| {
+        let of = |kernel: PositionKernel| {
             [&kernel.ntk, &kernel.covariance].map(|values| entries(values, &kernel, shape.len(), outputs, is_mean))
         };
         let (mut ntk, mut nngp) = (Vec::new(), Vec::new());
@@ -98,7 +98,13 @@ impl KernelComparison {
 }
 
 /// The entries of a finite kernel for one pair of inputs, at infinite width; `rank` selects traced, diagonal or full.
-pub(crate) fn entries(values: &[f64], kernel: &LimitKernel, rank: usize, outputs: &[usize], is_mean: bool) -> Vec<f64> {
+pub(crate) fn entries(
+    values: &[f64],
+    kernel: &PositionKernel,
+    rank: usize,
+    outputs: &[usize],
+    is_mean: bool,
+) -> Vec<f64> {
     // In the network a flattened image is a vector; here it has its positions.
     let positions = kernel.positions;
     let at = |o: usize, other: usize| {

@@ -1,6 +1,6 @@
 //! Measures the change of a kernel during training.
 
-use fintan_ntk::{Spectrum, Values};
+use fintan_ntk::{KernelValues, Spectrum};
 
 /// The kernel with which later kernels are compared.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct KernelDrift {
 impl KernelReference {
     /// Creates a reference from a kernel and its spectrum, which must contain at least one eigenvector.
     #[must_use]
-    pub fn new(values: &Values, spectrum: &Spectrum) -> Self {
+    pub fn new(values: &KernelValues, spectrum: &Spectrum) -> Self {
         Self::from_parts(values.iter().collect(), spectrum.vectors[0].clone())
     }
 
@@ -51,7 +51,7 @@ impl KernelReference {
 
     /// The distance of another kernel over the same inputs and outputs from this one.
     #[must_use]
-    pub fn drift(&self, values: &Values, spectrum: &Spectrum) -> KernelDrift {
+    pub fn drift(&self, values: &KernelValues, spectrum: &Spectrum) -> KernelDrift {
         self.drift_of(&values.iter().collect::<Vec<_>>(), &spectrum.vectors[0])
     }
 

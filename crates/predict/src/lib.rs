@@ -15,7 +15,7 @@ mod widths;
 
 pub use comparison::{FiniteKernel, KernelComparison};
 pub use drift::{KernelDrift, KernelReference};
-pub use losses::{GradientDescent, LossPrediction, Losses, TaskSamples};
+pub use losses::{GradientDescent, LossPrediction, PredictedLosses, TaskArrays};
 pub use widths::{WidthError, WidthPoint, WidthStudy, with_hidden_width};
 
 /// The error for a prediction that cannot be made.
@@ -26,7 +26,7 @@ pub enum PredictError {
     Limit(#[from] fintan_theory::LimitError),
     /// A kernel cannot be computed.
     #[error(transparent)]
-    Problem(#[from] fintan_ntk::ProblemError),
+    Request(#[from] fintan_ntk::RequestError),
     /// A kernel does not fit into memory.
     #[error(transparent)]
     Plan(#[from] fintan_ntk::PlanError),

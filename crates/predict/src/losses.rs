@@ -3,8 +3,8 @@
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, LayerRates, Shape, Transform};
 use fintan_net::{Mode, Network, Placement, channels_last};
-use fintan_ntk::{Entries, Kernel, Plan, Problem};
-use fintan_theory::{Flow, FlowError, Limit, LimitError, LimitKernel, Request, Time};
+use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest};
+use fintan_theory::{Flow, FlowError, LimitError, NetworkLimit, PositionKernel, Request, Time};
 
 use crate::PredictError;
 
@@ -13,7 +13,7 @@ const MEMORY: f64 = 1e12;
 
 /// Samples of a regression task, and the outputs of the network before training.
 #[derive(Debug, Clone)]
-pub struct TaskSamples {
+pub struct TaskArrays {
     /// `[N, input]`, in channel, row, column order.
     pub inputs: Vec<f64>,
     /// `[N, outputs]`
@@ -35,7 +35,7 @@ pub struct GradientDescent<'a> {
 
 /// The losses `Σ |f - y|² / (2N)` of the training and the test samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Losses {
+pub struct PredictedLosses {
     /// Loss of the training samples.
     pub train: f64,
     /// Loss of the test samples.
@@ -46,9 +46,9 @@ pub struct Losses {
 #[derive(Debug)]
 pub struct LossPrediction {
     /// Prediction of the network's initial kernel, at each step.
-    pub empirical: Vec<Losses>,
+    pub empirical: Vec<PredictedLosses>,
     /// Prediction of the kernel at infinite width, at each step; an error if there is none.
-    pub limit: Result<Vec<Losses>, LimitError>,
+    pub limit: Result<Vec<PredictedLosses>, LimitError>,
     /// The eigendecomposition of the network's kernel over the training samples.
     pub flow: Flow,
     /// The initial squared error along each eigenvector, in the order of the eigenvalues.
@@ -64,8 +64,8 @@ impl LossPrediction {
     /// Samples that do not fit the network, or kernels that cannot be computed.
     pub fn new(
         network: &Network,
-        train: &TaskSamples,
-        test: &TaskSamples,
+        train: &TaskArrays,
+        test: &TaskArrays,
         descent: &GradientDescent,
     ) -> Result<Self, PredictError> {
         let architecture = network.architecture();
@@ -75,14 +75,14 @@ impl LossPrediction {
         let own = effective_kernel(network, train, None, &rates)?;
         let other = effective_kernel(network, test, Some(train), &rates)?;
         let flow = Flow::new(&own, count * outputs, count)?;
-        let along = |flow: &Flow, other: &[f64]| -> Result<Vec<Losses>, FlowError> {
+        let along = |flow: &Flow, other: &[f64]| -> Result<Vec<PredictedLosses>, FlowError> {
             let at = |&count: &u64| {
                 let time = Time::Steps { rate: descent.rate, count };
                 // A kernel over inputs alone is the same for every output. A kernel over rows (input, output) needs the
                 // outputs as one column.
                 let at_train = flow.train(&train.start, &train.targets, time)?;
                 let at_test = flow.test(other, &test.start, &train.start, &train.targets, time)?;
-                Ok(Losses { train: train.loss(&at_train, outputs), test: test.loss(&at_test, outputs) })
+                Ok(PredictedLosses { train: train.loss(&at_train, outputs), test: test.loss(&at_test, outputs) })
             };
             descent.steps.iter().map(at).collect()
         };
@@ -107,7 +107,7 @@ impl LossPrediction {
     }
 }
 
-impl TaskSamples {
+impl TaskArrays {
     fn count(&self, outputs: usize) -> usize {
         self.targets.len() / outputs
     }
@@ -121,21 +121,21 @@ impl TaskSamples {
 /// `Σ_θ rate(θ) ∂f/∂θ ∂f/∂θᵀ` over rows (sample, output), row-major; the columns are those of `second`, if it is given.
 fn effective_kernel(
     network: &Network,
-    first: &TaskSamples,
-    second: Option<&TaskSamples>,
+    first: &TaskArrays,
+    second: Option<&TaskArrays>,
     rates: &[f64],
 ) -> Result<Vec<f64>, PredictError> {
     let Shape { channels, height, width } = network.architecture().input;
     let Placement { device, dtype, .. } = network.placement();
-    let tensor = |samples: &TaskSamples| {
+    let tensor = |samples: &TaskArrays| {
         let n = samples.inputs.len() / (channels * height * width);
         let data = TensorData::new(samples.inputs.clone(), [n, channels, height, width]).convert_dtype(dtype);
         channels_last(Tensor::from_data(data, (&device, dtype)))
     };
     let problem =
-        Problem::new(network.clone(), tensor(first), second.map(tensor), Mode::Train, Entries::Full, Vec::new())?;
-    let problem = if rates.iter().all(|rate| *rate == 1.0) { problem.summed() } else { problem };
-    let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, MEMORY)?);
+        KernelRequest::new(network.clone(), tensor(first), second.map(tensor), Mode::Train, Entries::Full, Vec::new())?;
+    let problem = if rates.iter().all(|rate| *rate == 1.0) { problem.without_parts() } else { problem };
+    let kernel = KernelParts::compute(&problem, &KernelPlan::new(&problem, None, MEMORY)?);
     let [rows, columns] = kernel.matrix_shape()?;
     let effective = kernel.weighted(if kernel.parts.len() == 1 { &[1.0] } else { rates });
     let mut matrix = vec![0.0; rows * columns];
@@ -149,20 +149,20 @@ fn effective_kernel(
 /// output.
 fn limit_kernels(
     architecture: &Architecture,
-    train: &TaskSamples,
-    test: &TaskSamples,
+    train: &TaskArrays,
+    test: &TaskArrays,
     rates: &[f64],
 ) -> Result<[Vec<f64>; 2], LimitError> {
     // The outputs of a flattened image have different kernels.
     if architecture.before_output().nodes.last().is_some_and(|node| node.transform() == Transform::Reshape) {
         return Err(LimitError::Layer { layer: "flatten", reason: "outputs at several positions" });
     }
-    let limit = Limit::of_outputs(architecture)?;
+    let limit = NetworkLimit::of_outputs(architecture)?;
     let pairs: Vec<(f64, f64)> = rates.chunks(2).map(|pair| (pair[0], pair[1])).collect();
     let request = Request { rates: Some(pairs), ..Request::default() };
     let len = architecture.input.len();
     let [train, test] = [train, test].map(|samples| samples.inputs.chunks(len).collect::<Vec<&[f64]>>());
-    let value = |kernel: LimitKernel| kernel.ntk[0];
+    let value = |kernel: PositionKernel| kernel.ntk[0];
     Ok([limit.gram_map(&train, None, &request, value)?, limit.gram_map(&test, Some(&train), &request, value)?])
 }
 

@@ -3,8 +3,8 @@
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, ArchitectureError, Layer, Shape};
 use fintan_net::{Mode, Network, Placement, channels_last};
-use fintan_ntk::{Entries, Kernel, Plan, Problem};
-use fintan_theory::{Limit, Request};
+use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest};
+use fintan_theory::{NetworkLimit, Request};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
@@ -134,16 +134,17 @@ impl WidthStudy {
         let Shape { channels, height, width: columns } = self.architecture.input;
         let request = Request { all_positions: self.outputs.len() > 1, ..Request::default() };
         let inputs: Vec<&[f64]> = self.inputs.chunks(self.architecture.input.len()).collect();
-        let of = |kernel: fintan_theory::LimitKernel| entries(&kernel.ntk, &kernel, 4, &self.outputs, false);
-        let limit = Limit::new(network)?.gram_map(&inputs, None, &request, of)?.concat();
+        let of = |kernel: fintan_theory::PositionKernel| entries(&kernel.ntk, &kernel, 4, &self.outputs, false);
+        let limit = NetworkLimit::new(network)?.gram_map(&inputs, None, &request, of)?.concat();
         let size: f64 = limit.iter().map(|v| v * v).sum();
         let mut errors = Vec::new();
         for drawn in networks {
             let Placement { device, dtype, .. } = drawn.placement();
             let data = TensorData::new(self.inputs.clone(), [INPUTS, channels, height, columns]).convert_dtype(dtype);
             let x = channels_last(Tensor::from_data(data, (&device, dtype)));
-            let problem = Problem::new(drawn, x, None, Mode::Train, Entries::Full, self.outputs.clone())?.summed();
-            let kernel = Kernel::compute(&problem, &Plan::new(&problem, None, MEMORY)?);
+            let problem =
+                KernelRequest::new(drawn, x, None, Mode::Train, Entries::Full, self.outputs.clone())?.without_parts();
+            let kernel = KernelParts::compute(&problem, &KernelPlan::new(&problem, None, MEMORY)?);
             let off: f64 = kernel.total().iter().zip(&limit).map(|(a, b)| (a - b).powi(2)).sum();
             errors.push(off / size);
         }

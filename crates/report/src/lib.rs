@@ -10,5 +10,5 @@ mod raster;
 
 pub use grid::{GridError, grid_gif, grid_png, image_png};
 pub use kernel::{heat_map_png, spectrum_png, spectrum_svg};
-pub use page::{Layer, PageError, Shown, page};
+pub use page::{LayerRegime, PageError, Shown, page};
 pub use plot::{Axes, Curve, Mark, PlotError, Stands, curves_png, curves_svg};

@@ -1,14 +1,14 @@
 //! Networks with given weights, inputs and noise, whose moments were computed by `assets/golden/make_moments_cases.py`.
 
 use burn::tensor::TensorData;
-use fintan_moments::{Batch, Plan, Realisation, Record};
+use fintan_moments::{Batch, MomentsPlan, Realisation, Record};
 use fintan_net::Placement;
 use serde::Deserialize;
 
 use crate::networks::experiment;
 
 /// A network with weights, inputs and noise, and what is expected of it.
-pub struct Case {
+pub struct MomentsCase {
     name: String,
     text: String,
     channels: usize,
@@ -63,7 +63,7 @@ struct Golden {
 }
 
 impl Golden {
-    fn case(self) -> Case {
+    fn case(self) -> MomentsCase {
         let Self {
             unit, kernel, padding, size, channels, stride, activation, bn_noise, eps, depth, width, batch, ..
         } = self;
@@ -83,7 +83,7 @@ impl Golden {
              embed_stride = {stride}, activation = {{ function = \"{activation}\" }} }}\n\
              [moments]\nbatch = {batch}\nbn_noise = \"{bn_noise}\"\nrank_locs = {locs}\n"
         );
-        Case {
+        MomentsCase {
             name: format!("{unit} k{kernel} {padding} {activation} {bn_noise}"),
             text,
             channels,
@@ -96,10 +96,10 @@ impl Golden {
     }
 }
 
-impl Case {
+impl MomentsCase {
     fn run(&self, placement: &Placement) -> Realisation {
         let experiment = experiment(&self.text);
-        let plan = Plan::new(&experiment).expect("[moments]");
+        let plan = MomentsPlan::new(&experiment).expect("[moments]");
         let batch = Batch::new(self.raw.clone(), self.noise.clone(), self.channels, self.batch, plan.settings(), 0)
             .expect("inputs vary");
         let mut parameters = self.parameters.iter().flatten();
@@ -166,7 +166,7 @@ fn compare(name: &str, record: &Record, expected: &Expected, tolerance: f64) {
 ///
 /// # Panics
 /// If the file is damaged.
-pub fn golden() -> Vec<Case> {
+pub fn golden() -> Vec<MomentsCase> {
     let text = include_str!("../../../assets/golden/moments_cases.json");
     let cases: Vec<Golden> = serde_json::from_str(text).expect("golden cases");
     cases.into_iter().map(Golden::case).collect()

@@ -13,7 +13,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 /// A network with its parameters and what a program in `assets/golden` computed of it.
-pub struct Case {
+pub struct NetworkCase {
     /// Name of the case.
     pub name: String,
     /// The network.
@@ -43,7 +43,7 @@ struct Array {
 ///
 /// # Panics
 /// If the file is damaged.
-pub fn golden() -> Vec<Case> {
+pub fn golden() -> Vec<NetworkCase> {
     cases(include_str!("../../../assets/golden/network_cases.json"))
 }
 
@@ -51,13 +51,13 @@ pub fn golden() -> Vec<Case> {
 ///
 /// # Panics
 /// If the file is damaged.
-pub fn golden_in_evaluation() -> Vec<Case> {
+pub fn golden_in_evaluation() -> Vec<NetworkCase> {
     cases(include_str!("../../../assets/golden/evaluation_cases.json"))
 }
 
-fn cases(text: &str) -> Vec<Case> {
+fn cases(text: &str) -> Vec<NetworkCase> {
     let written: Vec<Written> = serde_json::from_str(text).expect("golden cases");
-    let case = |Written { name, parametrization, input: [c, h, w], layers, tensors }: Written| Case {
+    let case = |Written { name, parametrization, input: [c, h, w], layers, tensors }: Written| NetworkCase {
         name,
         architecture: Architecture::new(Shape::image(c, h, w), &layers, parametrization)
             .expect("golden architectures are sound"),
@@ -106,7 +106,7 @@ pub fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
-impl Case {
+impl NetworkCase {
     /// The network with the parameters of the case.
     ///
     /// # Panics

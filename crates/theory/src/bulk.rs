@@ -125,7 +125,7 @@ impl Bulk {
     }
 
     /// # Errors
-    /// The limits that [`crate::Limit`] refuses too: nonlinearities of values that are not Gaussian, sums of dependent
+    /// The limits that [`crate::NetworkLimit`] refuses too: nonlinearities of values that are not Gaussian, sums of dependent
     /// branches, and quadratures that do not converge.
     pub(crate) fn step(self, rule: &Rule) -> Result<Self, LimitError> {
         let refuse = |layer, reason| Err(LimitError::Layer { layer, reason });

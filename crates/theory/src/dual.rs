@@ -27,7 +27,7 @@ use crate::wide::Wide;
 
 /// Second moments of a pair of centred Gaussians.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pair {
+pub struct GaussianPair {
     /// Variance of u.
     pub q1: f64,
     /// Variance of v.
@@ -36,7 +36,7 @@ pub struct Pair {
     pub gap: f64,
 }
 
-impl Pair {
+impl GaussianPair {
     /// A pair with the given covariance.
     #[must_use]
     pub fn of_covariance(q1: f64, q2: f64, covariance: f64) -> Self {
@@ -74,7 +74,7 @@ impl Pair {
 
 /// Moments of one activated value σ(u), u ~ N(0, q).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Moments {
+pub struct ActivatedMoments {
     /// E\[σ(u)\]
     pub mean: f64,
     /// E\[σ(u)²\]
@@ -83,7 +83,7 @@ pub struct Moments {
     pub slope: f64,
 }
 
-/// [`Moments`] of any size.
+/// [`ActivatedMoments`] of any size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct WideMoments {
     pub(crate) mean: Wide,
@@ -129,7 +129,7 @@ impl Line {
     }
 
     /// Moments of a pair, for the line alone, without factor and constant.
-    pub(crate) fn pair(&self, pair: Pair) -> Duals {
+    pub(crate) fn pair(&self, pair: GaussianPair) -> Duals {
         broken_line(pair, self.up, self.down)
     }
 }
@@ -262,9 +262,9 @@ impl Dual {
 
     /// Moments at the variance q.
     #[must_use]
-    pub fn moments(&self, q: f64) -> Moments {
+    pub fn moments(&self, q: f64) -> ActivatedMoments {
         let WideMoments { mean, second, slope } = self.wide_moments(Wide::new(q));
-        Moments { mean: mean.value(), second: second.value(), slope: slope.value() }
+        ActivatedMoments { mean: mean.value(), second: second.value(), slope: slope.value() }
     }
 
     /// Moments at a variance q of any size.
@@ -285,10 +285,11 @@ impl Dual {
     /// `½ E[(σ(u) - σ(v))²]` and `E[σ'(u) σ'(v)]` of a pair with equal variances of any size.
     pub(crate) fn wide_gap(&self, q: Wide, gap: Wide) -> Result<[Wide; 2], DualError> {
         if let Some(line) = self.line(q.log2(), q.log2()) {
-            let (duals, square) = (line.pair(Pair { q1: 1.0, q2: 1.0, gap: gap.over(q) }), line.factor * line.factor);
+            let (duals, square) =
+                (line.pair(GaussianPair { q1: 1.0, q2: 1.0, gap: gap.over(q) }), line.factor * line.factor);
             return Ok([square * q * duals.gap, square * duals.slope]);
         }
-        let duals = self.pair(Pair { q1: q.value(), q2: q.value(), gap: gap.value() })?;
+        let duals = self.pair(GaussianPair { q1: q.value(), q2: q.value(), gap: gap.value() })?;
         Ok([Wide::new(duals.gap), Wide::new(duals.slope)])
     }
 
@@ -325,24 +326,24 @@ impl Dual {
     }
 
     /// Moments of the raw function, if it is not a broken line.
-    pub(crate) fn raw_moments(&self, q: f64) -> Moments {
+    pub(crate) fn raw_moments(&self, q: f64) -> ActivatedMoments {
         let gg = self.activation.gain * self.activation.gain;
         let t = gg * q;
         match closed_form(self.activation.function) {
-            Some(ClosedForm::Erf) => Moments {
+            Some(ClosedForm::Erf) => ActivatedMoments {
                 mean: 0.0,
                 second: FRAC_2_PI * (2.0 * t / (1.0 + 2.0 * t)).asin(),
                 slope: gg * 2.0 * FRAC_2_PI / (1.0 + 4.0 * t).sqrt(),
             },
             Some(ClosedForm::Sin) => {
                 let away = (-2.0 * t).exp_m1();
-                Moments { mean: 0.0, second: -0.5 * away, slope: gg * (1.0 + 0.5 * away) }
+                ActivatedMoments { mean: 0.0, second: -0.5 * away, slope: gg * (1.0 + 0.5 * away) }
             }
             Some(ClosedForm::ArcCosine) | None => {
                 let (std, f) = (q.sqrt(), &self.activation);
                 let cuts = self.cuts(std);
                 let of = |g: &dyn Fn(f64) -> f64| expectation(|z| g(std * z), &cuts);
-                Moments {
+                ActivatedMoments {
                     mean: of(&|x| f.raw_value(x)),
                     second: of(&|x| f.raw_value(x).powi(2)),
                     slope: of(&|x| f.raw_slope(x).powi(2)),
@@ -356,8 +357,8 @@ impl Dual {
     /// # Errors
     /// A quadrature whose error remains above [`LARGEST_ERROR`], as for steep functions at large variances, or moments that
     /// are not finite.
-    pub fn pair(&self, pair: Pair) -> Result<Duals, DualError> {
-        let Pair { q1, q2, .. } = pair;
+    pub fn pair(&self, pair: GaussianPair) -> Result<Duals, DualError> {
+        let GaussianPair { q1, q2, .. } = pair;
         let (least, most) = (q1.min(q2), q1.max(q2));
         let raw = if let Some(line) = self.line(if least == 0.0 { most } else { least }.log2(), most.log2()) {
             let (raw, square) = (line.pair(pair), (line.factor * line.factor).value());
@@ -387,7 +388,7 @@ impl Dual {
     }
 
     /// Moments of a pair in which one of the two values is 0 and not random.
-    fn at_zero(&self, pair: Pair) -> Duals {
+    fn at_zero(&self, pair: GaussianPair) -> Duals {
         let f = &self.activation;
         let std = pair.q1.max(pair.q2).sqrt();
         let of = |g: &dyn Fn(f64) -> f64| expectation(|z| g(std * z), f.kinks());
@@ -401,7 +402,7 @@ impl Dual {
     }
 
     /// Moments of a pair under the raw function, if it is not a broken line.
-    fn raw_pair(&self, pair: Pair) -> Duals {
+    fn raw_pair(&self, pair: GaussianPair) -> Duals {
         let gg = self.activation.gain * self.activation.gain;
         match closed_form(self.activation.function) {
             Some(ClosedForm::Erf) => erf(pair.scaled(gg), gg),
@@ -431,7 +432,7 @@ impl Duals {
 /// `E[f f] = α² k + γ² √(q1 q2) (2/π)(√(1-c²) + c asin c)`, `E[f' f'] = α² + γ² (2/π) asin c`.
 ///
 /// The slope at 0 is that from the left; it is used for a value that is 0 and not random.
-fn broken_line(pair: Pair, up: f64, down: f64) -> Duals {
+fn broken_line(pair: GaussianPair, up: f64, down: f64) -> Duals {
     let (odd, even) = ((0.5 * (up + down)).powi(2), (0.5 * (up - down)).powi(2));
     let theta = 2.0 * (0.5 * pair.one_minus_correlation()).sqrt().min(1.0).asin();
     let lost = even * pair.size() * FRAC_2_PI * sin_minus_theta_cos(theta);
@@ -459,7 +460,7 @@ fn sin_minus_theta_cos(theta: f64) -> f64 {
     theta * square / 3.0 * tail
 }
 
-fn erf(pair: Pair, gg: f64) -> Duals {
+fn erf(pair: GaussianPair, gg: f64) -> Duals {
     let (a, b) = (1.0 + 2.0 * pair.q1, 1.0 + 2.0 * pair.q2);
     let (k, root) = (pair.covariance(), a.sqrt() * b.sqrt());
     let ratio = 2.0 * k / root;
@@ -488,8 +489,8 @@ fn erf(pair: Pair, gg: f64) -> Duals {
     }
 }
 
-fn sin(pair: Pair, gg: f64) -> Duals {
-    let Pair { q1, q2, gap } = pair;
+fn sin(pair: GaussianPair, gg: f64) -> Duals {
+    let GaussianPair { q1, q2, gap } = pair;
     // E[cos(u - v)] and E[cos(u + v)]: the exponents -(q1+q2)/2 ± k are written with the gap, so that neither overflows.
     let (a, b) = ((-gap).exp(), (gap - q1 - q2).exp());
     // ½ (E sin² u + E sin² v) - E sin u sin v.

@@ -53,7 +53,7 @@ impl Family {
     /// A network without a limit.
     pub fn of(architecture: &Architecture) -> Result<Option<Self>, LimitError> {
         let architecture = architecture.before_output();
-        crate::limit::Limit::of_outputs(&architecture)?;
+        crate::limit::NetworkLimit::of_outputs(&architecture)?;
         let layers: Vec<Layer> = architecture.nodes.iter().map(|node| node.layer.clone()).collect();
         let Some(last) = layers.iter().rposition(is_piece) else { return Ok(None) };
         let end = if layers[last].residual().is_some() { last + 1 } else { last };

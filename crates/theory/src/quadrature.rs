@@ -6,7 +6,7 @@
 
 use fintan_config::gauss_legendre;
 
-use crate::dual::Pair;
+use crate::dual::GaussianPair;
 
 /// The normal density is neglected beyond this number of standard deviations (a mass of 2e-19).
 const REACH: f64 = 9.0;
@@ -26,7 +26,11 @@ pub(crate) struct Integrals<const K: usize> {
 /// (Trefethen and Weideman, SIAM Review 56, 2014). For functions with kinks, Gauss-Legendre rules of two orders are compared
 /// between the kinks. Rules are refined until the error is below [`TOLERANCE`] or no finer rule is left; the remaining error
 /// is part of the result.
-pub(crate) fn bivariate<const K: usize>(pair: Pair, kinked: bool, f: impl Fn(f64, f64) -> [f64; K]) -> Integrals<K> {
+pub(crate) fn bivariate<const K: usize>(
+    pair: GaussianPair,
+    kinked: bool,
+    f: impl Fn(f64, f64) -> [f64; K],
+) -> Integrals<K> {
     let at = Coordinates::of(pair);
     let mut last: Option<[f64; K]> = None;
     let mut found = Integrals { values: [0.0; K], error: f64::INFINITY };
@@ -56,7 +60,7 @@ struct Coordinates {
 }
 
 impl Coordinates {
-    fn of(pair: Pair) -> Self {
+    fn of(pair: GaussianPair) -> Self {
         let half = 0.5 * pair.one_minus_correlation();
         let (sum, difference) = ((1.0 - half).max(0.0).sqrt(), half.sqrt());
         let sum_outside = sum < difference;

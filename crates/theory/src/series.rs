@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::dual::{Dual, Duals, Moments, Pair};
+use crate::dual::{ActivatedMoments, Dual, Duals, GaussianPair};
 
 /// Number of terms of a series.
 const TERMS: usize = 320;
@@ -60,7 +60,7 @@ impl Series {
     }
 
     /// Raw moments of a pair: value, gap and slope.
-    fn pair(&self, other: &Self, pair: Pair) -> [f64; 3] {
+    fn pair(&self, other: &Self, pair: GaussianPair) -> [f64; 3] {
         let h = pair.one_minus_correlation();
         let log = (-h).ln_1p();
         let c = 1.0 - h;
@@ -88,18 +88,18 @@ impl Series {
 /// Results that were already computed for the variances of one nonlinearity.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    moments: Mutex<HashMap<u64, Moments>>,
+    moments: Mutex<HashMap<u64, ActivatedMoments>>,
     series: Mutex<HashMap<u64, Option<Arc<Series>>>>,
 }
 
 impl Known {
     /// Moments of the scaled function at a variance.
-    pub(crate) fn moments(&self, dual: &Dual, q: f64) -> Moments {
+    pub(crate) fn moments(&self, dual: &Dual, q: f64) -> ActivatedMoments {
         look_up(&self.moments, q, || dual.moments(q))
     }
 
     /// Moments of a pair from series; `None` unless both variances have one.
-    pub(crate) fn pair(&self, dual: &Dual, pair: Pair) -> Option<Duals> {
+    pub(crate) fn pair(&self, dual: &Dual, pair: GaussianPair) -> Option<Duals> {
         let at = |q: f64| look_up(&self.series, q, || Series::of(dual, q).map(Arc::new));
         let (first, second) = (at(pair.q1)?, at(pair.q2)?);
         let [value, gap, slope] = first.pair(&second, pair);

@@ -6,7 +6,7 @@
 use fintan_config::Activation;
 use rayon::prelude::*;
 
-use crate::dual::{Dual, DualError, Pair};
+use crate::dual::{Dual, DualError, GaussianPair};
 use crate::series::Known;
 
 /// Mean and variance of the change of log ν₂(x) per layer, in a network of ReLUs with He weights whose signal has become
@@ -97,7 +97,7 @@ pub fn signal_noise(
             .zip(&gaps)
             .with_min_len(16)
             .map(|(&(i, j), gap)| {
-                let pair = Pair { q1: q[i], q2: q[j], gap: (weights * gap).max(0.0) };
+                let pair = GaussianPair { q1: q[i], q2: q[j], gap: (weights * gap).max(0.0) };
                 let series = if dual.is_quadrature() { known.pair(dual, pair) } else { None };
                 Ok(series.map_or_else(|| dual.pair(pair), Ok)?.gap)
             })

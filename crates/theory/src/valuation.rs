@@ -12,7 +12,7 @@
 
 use fintan_config::{Architecture, Convolution, Node, NormAxes, Parametrization, Transform};
 
-use crate::dual::{Dual, Pair};
+use crate::dual::{Dual, GaussianPair};
 use crate::limit::LimitError;
 use crate::variances::Variances;
 
@@ -124,7 +124,7 @@ impl Ultrametric {
     }
 }
 
-/// Moments for each class, corresponding to the moments by position in [`crate::Limit`].
+/// Moments for each class, corresponding to the moments by position in [`crate::NetworkLimit`].
 struct Classes {
     covariance: Vec<f64>,
     gap: Vec<f64>,
@@ -250,7 +250,7 @@ impl Classes {
         }
         let [q1, q2] = self.second;
         for (j, gap) in self.gap.iter_mut().enumerate() {
-            let duals = dual.pair(Pair { q1, q2, gap: *gap })?;
+            let duals = dual.pair(GaussianPair { q1, q2, gap: *gap })?;
             (self.covariance[j], *gap) = (duals.value, duals.gap);
             for (_, part) in &mut self.parts {
                 part[j] *= duals.slope;

@@ -7,7 +7,8 @@ use fintan_config::{
     Parametrization, Residual, Scaling, Shape, Standard,
 };
 use fintan_theory::{
-    Family, Goal, Knob, Limit, PieceRegime, Regime, Relation, Request, Standing, correlated_inputs, mean_r, regimes,
+    Family, Knob, NetworkLimit, PieceRegime, Regime, Relation, Request, Standing, TuneGoal, correlated_inputs, mean_r,
+    regimes,
 };
 
 use crate::support::{graph, near, ntk};
@@ -129,7 +130,7 @@ fn start_of(architecture: &Architecture, nodes: usize) -> Architecture {
 }
 
 fn relation(architecture: &Architecture, x: &[f64], y: &[f64]) -> Relation {
-    Limit::of_outputs(architecture).expect("has a limit").relation(x, y).unwrap_or_else(|e| panic!("{e}"))
+    NetworkLimit::of_outputs(architecture).expect("has a limit").relation(x, y).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// r of each piece by the walk of two inputs that differ by little: (1 - c') / (1 - c).
@@ -175,7 +176,7 @@ fn r_regime_scaled_kernel_and_condition_number_are_those_of_the_limit() {
         );
         // What quadrature cannot reach is refused alike by all.
         let [x, y] = correlated_inputs(network.input, 0.0).expect("several values");
-        let limit = Limit::new(&network).expect("has a limit");
+        let limit = NetworkLimit::new(&network).expect("has a limit");
         let Ok(expected) = limit.relation(&x, &y) else {
             assert!(Standing::of(&network, 64).is_err(), "{what}");
             continue;
@@ -212,7 +213,7 @@ fn r_regime_scaled_kernel_and_condition_number_are_those_of_the_limit() {
             near(standing.condition / by_hand, 1.0, 1e-9, &what);
         }
         let knob = Knob::Nonlinearity;
-        assert!(Goal::R(mean).is_reached(&network, knob).expect("has a limit"), "{what}");
+        assert!(TuneGoal::R(mean).is_reached(&network, knob).expect("has a limit"), "{what}");
 
         // The kernel between three inputs, where f64 holds it.
         let of = |a: &[f64], b: &[f64]| limit.kernel(a, b, &Request::default()).expect("in range").ntk[0];
@@ -252,7 +253,7 @@ fn scaled_kernels_of_homogeneous_networks_know_no_scale() {
             }
         }
         // Inputs of any size too.
-        let limit = Limit::new(&relu_tower(layers, ntk(0.0), 0.01)).expect("has a limit");
+        let limit = NetworkLimit::new(&relu_tower(layers, ntk(0.0), 0.01)).expect("has a limit");
         let [x, y] = correlated_inputs(Shape::vector(8), 0.3).expect("several values");
         let want = limit.relation(&x, &y).expect("a number").scaled();
         for [a, b] in [[1e-200, 1e-200], [1e200, 1e200], [1e-150, 1e150]] {
@@ -268,7 +269,8 @@ fn scaled_kernels_of_homogeneous_networks_know_no_scale() {
 fn standard_networks_of_any_variance() {
     let standard = |variance| Parametrization::Standard(Standard { init: Init::Variance(variance), bias_std: 0.0 });
     let of = |variance: f64| {
-        let limit = Limit::new(&relu_tower(61, standard(variance), 1.0)).expect("has a limit").with_scaled_parameters();
+        let limit =
+            NetworkLimit::new(&relu_tower(61, standard(variance), 1.0)).expect("has a limit").with_scaled_parameters();
         limit.relation_at(0.0).expect("a number").expect("several values").scaled()
     };
     for variance in [2.0, 1e-3, 1e6] {
@@ -323,10 +325,10 @@ fn goals_see_residual_blocks() {
     let most = (0.5 * (1.0 + 0.99 * std::f64::consts::PI / (std::f64::consts::PI - 1.0))).powf(5.0 / 6.0)
         * 0.99_f64.powf(1.0 / 6.0);
     for wanted in [1.05, most] {
-        let tuned = fintan_theory::tune(&network, &Goal::R(wanted), Knob::Mu).unwrap_or_else(|e| panic!("{e}"));
+        let tuned = fintan_theory::tune(&network, &TuneGoal::R(wanted), Knob::Mu).unwrap_or_else(|e| panic!("{e}"));
         near(mean_r(&regimes(&tuned.network)).expect("has one"), wanted, 1e-6, "r");
     }
-    let chaos = Goal::Regime { regime: Regime::Chaos, margin: 0.5 };
+    let chaos = TuneGoal::Regime { regime: Regime::Chaos, margin: 0.5 };
     let tuned = fintan_theory::tune(&network, &chaos, Knob::Mu).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(Standing::of(&tuned.network, 64).expect("a limit").regime(), Some(Regime::Chaos));
 }

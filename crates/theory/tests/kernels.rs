@@ -1,7 +1,7 @@
 //! Kernels of dense and convolutional nets.
 
 use fintan_config::{Activation, Architecture, Empty, Function, Layer, LayerNorm, NormAxes, Residual, Scaling, Shape};
-use fintan_theory::{Limit, LimitError, LimitKernel, Request};
+use fintan_theory::{LimitError, NetworkLimit, PositionKernel, Request};
 use serde_json::Value;
 
 use crate::support::{
@@ -13,8 +13,8 @@ fn scaling(case: &Value) -> Scaling {
     serde_json::from_value(case["scaling"].clone()).expect("a known scaling")
 }
 
-fn between(architecture: &Architecture, x: &[f64], y: &[f64]) -> LimitKernel {
-    Limit::new(architecture).expect("has a limit").kernel(x, y, &Request::default()).expect("fits")
+fn between(architecture: &Architecture, x: &[f64], y: &[f64]) -> PositionKernel {
+    NetworkLimit::new(architecture).expect("has a limit").kernel(x, y, &Request::default()).expect("fits")
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn small_generator(case: &Value) -> Architecture {
 fn generators_match_every_tap_written_out() {
     for case in golden()["images"].as_array().expect("a list") {
         let net = small_generator(case);
-        let limit = Limit::new(&net).expect("has a limit");
+        let limit = NetworkLimit::new(&net).expect("has a limit");
         // x·x / 2 = 1.2, x·y / 2 = 0.5, y·y / 2 = 0.8
         let (x, first) = (vec![2.4_f64.sqrt(), 0.0], 1.0 / 2.4_f64.sqrt());
         let y = vec![first, (1.6 - first * first).sqrt()];
@@ -139,7 +139,7 @@ fn generators_match_every_tap_written_out() {
 #[test]
 fn rates_multiply_parts_and_exchange_transposes() {
     let case = &golden()["images"][1];
-    let limit = Limit::new(&small_generator(case)).expect("has a limit");
+    let limit = NetworkLimit::new(&small_generator(case)).expect("has a limit");
     let (x, y) = (vec![0.3, -1.1], vec![0.9, 0.2]);
     let rates: Vec<(f64, f64)> = vec![(1.0, 0.5), (0.3, 2.0), (0.0, 1.0), (0.7, 0.1)];
     let request = Request { all_positions: true, parts: true, rates: None };
@@ -185,17 +185,17 @@ fn flattening_is_a_convolution_over_everything_and_pooling_a_mean_over_pairs() {
     near(flat.ntk[0], window.ntk[0], 1e-13, "flattened");
 
     // By hand from the kernel before the head: no head weights, then Θ is the mean of all pairs' E[σ'σ'] Θ.
-    let pooled = Limit::new(&net(&[Layer::GlobalAveragePool(Empty {}), Layer::Dense(1.into())])).expect("limit");
+    let pooled = NetworkLimit::new(&net(&[Layer::GlobalAveragePool(Empty {}), Layer::Dense(1.into())])).expect("limit");
     let request = Request { parts: true, ..Request::default() };
     let found = pooled.kernel(&x, &y, &request).expect("fits");
-    let body = Limit::new(&net(&[])).expect("limit");
+    let body = NetworkLimit::new(&net(&[])).expect("limit");
     let all = Request { all_positions: true, ..Request::default() };
     let [xx, xy, yy] = [(&x, &x), (&x, &y), (&y, &y)].map(|(a, b)| body.kernel(a, b, &all).expect("fits"));
     let dual = fintan_theory::Dual::new(normalized_relu());
     let (mut covariance, mut tangent) = (0.0, 0.0);
     for p in 0..20 {
         for q in 0..20 {
-            let pair = fintan_theory::Pair::of_covariance(
+            let pair = fintan_theory::GaussianPair::of_covariance(
                 xx.covariance[p * 21],
                 yy.covariance[q * 21],
                 xy.covariance[p * 20 + q],
@@ -252,7 +252,7 @@ fn residual_blocks_add_kernels_of_independent_branches() {
     near(around.ntk[0], 0.25 * (twice.ntk[0] + between(&two, &x, &y).ntk[0]), 1e-13, "projection");
     let dependent = net(&[linear(), Layer::Residual(Residual { layers: vec![sigma()], shortcut: vec![], scale: 1.0 })]);
     assert!(matches!(
-        Limit::new(&dependent).expect("compiles").kernel(&x, &y, &Request::default()),
+        NetworkLimit::new(&dependent).expect("compiles").kernel(&x, &y, &Request::default()),
         Err(LimitError::Layer { layer: "residual", .. })
     ));
 }
@@ -263,12 +263,12 @@ fn what_has_no_limit_is_refused_by_name() {
     let sigma = || Layer::Activation(normalized_relu());
     let batch = Layer::BatchNorm(fintan_config::BatchNorm { affine: false, eps: 1e-5, momentum: 0.1 });
     let net = |layers: &[Layer]| Architecture::new(Shape::vector(2), layers, ntk(0.3)).expect("sound");
-    let error = Limit::new(&net(&[linear(), batch, sigma(), linear()])).expect_err("couples");
+    let error = NetworkLimit::new(&net(&[linear(), batch, sigma(), linear()])).expect_err("couples");
     assert!(error.to_string().contains("batch_norm"), "{error}");
     let [x, y] = pair(0.3);
-    let twice = Limit::new(&net(&[linear(), sigma(), sigma(), linear()])).expect("compiles");
+    let twice = NetworkLimit::new(&net(&[linear(), sigma(), sigma(), linear()])).expect("compiles");
     assert!(twice.kernel(&x, &y, &Request::default()).is_err());
-    let good = Limit::new(&net(&[linear()])).expect("compiles");
+    let good = NetworkLimit::new(&net(&[linear()])).expect("compiles");
     assert_eq!(good.kernel(&x, &y[..1], &Request::default()), Err(LimitError::Input { found: 1, wanted: 2 }));
 }
 
@@ -280,7 +280,8 @@ fn standard_parametrization_counts_channels() {
     let relu = Activation::raw(Function::Relu);
     let found = between(&dense(relu, 2, he, 2), &x, &y);
     // W1: 8 σσ with variance 2 c; b1: 1; W0: 2 · 2 c · d, b0: 2 d.
-    let dual = fintan_theory::Dual::new(relu).pair(fintan_theory::Pair::of_covariance(2.0, 2.0, 0.6)).expect("closed");
+    let dual =
+        fintan_theory::Dual::new(relu).pair(fintan_theory::GaussianPair::of_covariance(2.0, 2.0, 0.6)).expect("closed");
     let want = 8.0 * dual.value + 1.0 + 2.0 * dual.slope * (2.0 * 0.3 + 1.0);
     near(found.ntk[0], want, 1e-12, "standard");
     near(found.covariance[0], 2.0 * dual.value, 1e-12, "covariance");
@@ -296,9 +297,9 @@ fn a_reshaped_vector_has_independent_positions() {
     ];
     let net = Architecture::new(Shape::vector(1), &layers, graph(0.1)).expect("sound");
     let all = Request { all_positions: true, ..Request::default() };
-    let found = Limit::new(&net).expect("limit").kernel(&[1.0], &[1.0], &all).expect("fits");
+    let found = NetworkLimit::new(&net).expect("limit").kernel(&[1.0], &[1.0], &all).expect("fits");
     // As a deconv from 1x1, but for the bias that positions of the first map do not share.
-    let shared = Limit::new(&generator(standardized_relu(), 1, graph(0.1))).expect("limit");
+    let shared = NetworkLimit::new(&generator(standardized_relu(), 1, graph(0.1))).expect("limit");
     let other = shared.kernel(&[1.0], &[1.0], &all).expect("fits");
     near(found.ntk[0], other.ntk[0], 1e-13, "diagonal");
     assert!(found.ntk[2] < other.ntk[2] - 1e-3, "{} {}", found.ntk[2], other.ntk[2]);
@@ -321,7 +322,7 @@ fn series_of_many_pairs_are_the_integrals_of_each() {
         Activation { gain: 1.5, ..Activation::raw(Function::Softplus) },
         activation(Function::Elu, Scaling::Normalized),
     ] {
-        let limit = Limit::new(&dense(sigma, 3, ntk(0.1), 2)).expect("limit");
+        let limit = NetworkLimit::new(&dense(sigma, 3, ntk(0.1), 2)).expect("limit");
         let all = limit.gram(&rows, None, &Request::default()).expect("fits");
         for (i, j) in [(0, 0), (0, 20), (3, 17), (19, 2), (5, 6)] {
             let one = limit.kernel(rows[i], rows[j], &Request::default()).expect("fits");
@@ -366,7 +367,8 @@ fn flattening_commutes_with_what_keeps_positions() {
         near(found.ntk[0], want.ntk[0], 1e-13, what);
     }
     for windows in [Layer::Conv(deconv(1, 1, 0)), Layer::Deconv(deconv(2, 1, 0))] {
-        let error = Limit::new(&net(&[conv(), flat(), windows])).expect_err("weights of neurons, not of positions");
+        let error =
+            NetworkLimit::new(&net(&[conv(), flat(), windows])).expect_err("weights of neurons, not of positions");
         assert!(error.to_string().contains("a flattened image enters it"), "{error}");
     }
 }
@@ -380,8 +382,9 @@ fn residual_blocks_may_hold_more_pairs_than_they_need() {
     let residual = |layers| Layer::Residual(Residual { layers, shortcut: vec![], scale: 0.7 });
     let x: Vec<f64> = (0..18).map(|i| (f64::from(i) * 0.7).sin()).collect();
     let y: Vec<f64> = (0..18).map(|i| (f64::from(i) * 1.3).cos()).collect();
-    let net =
-        |layers: &[Layer]| Limit::new(&Architecture::new(image, layers, ntk(0.1)).expect("sound")).expect("limit");
+    let net = |layers: &[Layer]| {
+        NetworkLimit::new(&Architecture::new(image, layers, ntk(0.1)).expect("sound")).expect("limit")
+    };
 
     // A branch that pools needs all pairs; its shortcut keeps them.
     let gate = [mean(), Layer::Dense(18.into()), Layer::Reshape(image)];
@@ -421,7 +424,7 @@ fn average_pools_are_means_over_the_pairs_of_their_windows() {
     let y: Vec<f64> = (0..24).map(|i| (f64::from(i) * 1.3).cos()).collect();
     let net = |tail: &[Layer]| {
         let layers: Vec<Layer> = [&[conv.clone(), sigma.clone(), conv.clone()], tail].concat();
-        Limit::new(&Architecture::new(image, &layers, ntk(0.2)).expect("sound")).expect("limit")
+        NetworkLimit::new(&Architecture::new(image, &layers, ntk(0.2)).expect("sound")).expect("limit")
     };
     let all = Request { all_positions: true, ..Request::default() };
     let [xx, xy, yy] = [(&x, &x), (&x, &y), (&y, &y)].map(|(a, b)| net(&[]).kernel(a, b, &all).expect("fits"));
@@ -459,7 +462,7 @@ fn average_pools_are_means_over_the_pairs_of_their_windows() {
         let (mut covariance, mut tangent) = (0.0, 0.0);
         let count = windows.len();
         for p in 0..count {
-            let pair = fintan_theory::Pair::of_covariance(
+            let pair = fintan_theory::GaussianPair::of_covariance(
                 mean(&xx.covariance, p),
                 mean(&yy.covariance, p),
                 mean(&xy.covariance, p),

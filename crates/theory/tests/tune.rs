@@ -6,18 +6,19 @@ use fintan_config::{
     Activation, Architecture, BatchNorm, Function, Init, Layer, Parametrization, Residual, Scaling, Shape, Standard,
 };
 use fintan_theory::{
-    Dual, Goal, Knob, Limit, Regime, Request, Setting, Standing, TuneError, Ultrametric, depth_sweep, regimes, tune,
+    Dual, Knob, NetworkLimit, Regime, Request, Setting, Standing, TuneError, TuneGoal, Ultrametric, depth_sweep,
+    regimes, tune,
 };
 
 use crate::support::{activation, dense, generator, graph, near, normalized_relu, ntk, standardized_relu};
 
-const CHAOS: Goal = Goal::Regime { regime: Regime::Chaos, margin: 0.05 };
-const ORDER: Goal = Goal::Regime { regime: Regime::Order, margin: 0.05 };
-const EDGE: Goal = Goal::Regime { regime: Regime::Edge, margin: 0.05 };
+const CHAOS: TuneGoal = TuneGoal::Regime { regime: Regime::Chaos, margin: 0.05 };
+const ORDER: TuneGoal = TuneGoal::Regime { regime: Regime::Order, margin: 0.05 };
+const EDGE: TuneGoal = TuneGoal::Regime { regime: Regime::Edge, margin: 0.05 };
 
 /// Turns the knob, and looks that the network is the one with the knob there.
 #[track_caller]
-fn number(network: &Architecture, goal: Goal, knob: Knob) -> f64 {
+fn number(network: &Architecture, goal: TuneGoal, knob: Knob) -> f64 {
     let tuned = tune(network, &goal, knob).unwrap_or_else(|e| panic!("{e}"));
     let setting = tuned.setting.expect("was not there before");
     assert_eq!(tuned.network, setting.apply(network));
@@ -26,7 +27,7 @@ fn number(network: &Architecture, goal: Goal, knob: Knob) -> f64 {
 }
 
 #[track_caller]
-fn refused(network: &Architecture, goal: Goal, knob: Knob) -> String {
+fn refused(network: &Architecture, goal: TuneGoal, knob: Knob) -> String {
     tune(network, &goal, knob).expect_err("cannot be").to_string()
 }
 
@@ -35,12 +36,12 @@ fn refused(network: &Architecture, goal: Goal, knob: Knob) -> String {
 fn the_largest_r_of_partial_centring() {
     let network = dense(standardized_relu(), 5, ntk(0.1), 4);
     let most = 0.99 * PI / (PI - 1.0);
-    near(number(&network, Goal::R(most), Knob::Mu), 1.0 / (2.0 * PI).sqrt(), 1e-7, "mu");
-    let told = refused(&network, Goal::R(1.5), Knob::Mu);
+    near(number(&network, TuneGoal::R(most), Knob::Mu), 1.0 / (2.0 * PI).sqrt(), 1e-7, "mu");
+    let told = refused(&network, TuneGoal::R(1.5), Knob::Mu);
     assert_eq!(told, "`r=1.5` cannot be reached with the knob `mu`: the nearest is r = 1.452273, at mu = 0.398942");
     // Between the ends, published to five decimals; dr/dmu is 1.6 to 0.8 there.
     for (mu, r) in [(0.1, 1.162_22), (0.2, 1.314_33), (0.3, 1.425_99)] {
-        near(number(&network, Goal::R(0.99 * r), Knob::Mu), mu, 2e-5, "mu");
+        near(number(&network, TuneGoal::R(0.99 * r), Knob::Mu), mu, 2e-5, "mu");
     }
 }
 
@@ -49,9 +50,9 @@ fn the_largest_r_of_partial_centring() {
 fn gains_of_tanh() {
     let network = dense(Activation { gain: 3.0, ..activation(Function::Tanh, Scaling::Standardized) }, 4, ntk(0.0), 4);
     for (gain, r) in [(0.5, 1.0336), (1.0, 1.1778), (2.0, 1.6116), (4.0, 2.6156)] {
-        near(number(&network, Goal::R(r), Knob::Gain), gain, 5e-4, "gain");
+        near(number(&network, TuneGoal::R(r), Knob::Gain), gain, 5e-4, "gain");
     }
-    let told = refused(&dense(standardized_relu(), 4, ntk(0.1), 4), Goal::R(1.2), Knob::Gain);
+    let told = refused(&dense(standardized_relu(), 4, ntk(0.1), 4), TuneGoal::R(1.2), Knob::Gain);
     assert!(told.ends_with("it does not move it, r = 0.990000 at every value"), "{told}");
 }
 
@@ -61,10 +62,10 @@ fn leaks() {
     for start in [Function::Relu, Function::LeakyRelu] {
         let network = dense(activation(start, Scaling::Normalized), 4, ntk(0.1), 4);
         for (slope, r) in [(0.01, 1.438_837), (0.1, 1.329_356), (0.5, 1.057_310)] {
-            near(number(&network, Goal::R(r), Knob::Leak), slope, 2e-6, "slope");
+            near(number(&network, TuneGoal::R(r), Knob::Leak), slope, 2e-6, "slope");
         }
         // The largest r there is, where r is flat.
-        near(number(&network, Goal::R(2.724_419), Knob::Leak), -1.0, 2e-4, "slope");
+        near(number(&network, TuneGoal::R(2.724_419), Knob::Leak), -1.0, 2e-4, "slope");
     }
 }
 
@@ -87,7 +88,7 @@ fn critical_betas() {
     ];
     for (sigma, beta) in rows {
         let network = dense(sigma, 3, graph(0.05), 4);
-        for goal in [EDGE, Goal::R(1.0)] {
+        for goal in [EDGE, TuneGoal::R(1.0)] {
             near(number(&network, goal, Knob::Beta), beta, 1e-6, sigma.function.name());
         }
     }
@@ -111,11 +112,11 @@ fn kernels_of_tuned_nets_by_the_recursion() {
         (0.9, 0.0, Knob::Beta),
         (0.5, 0.3, Knob::Beta),
     ] {
-        let tuned = tune(&network, &Goal::Scaled { value, between }, knob).unwrap_or_else(|e| panic!("{e}"));
+        let tuned = tune(&network, &TuneGoal::Scaled { value, between }, knob).unwrap_or_else(|e| panic!("{e}"));
         near(at_depth(&tuned.network, between).scaled(), value, 1e-9, &format!("{value} {between} {knob:?}"));
     }
     for (value, inputs, knob) in [(1.5, 64, Knob::Mu), (1e4, 64, Knob::Beta), (20.0, 10, Knob::Beta)] {
-        let tuned = tune(&network, &Goal::Condition { value, inputs }, knob).unwrap_or_else(|e| panic!("{e}"));
+        let tuned = tune(&network, &TuneGoal::Condition { value, inputs }, knob).unwrap_or_else(|e| panic!("{e}"));
         let found = at_depth(&tuned.network, 0.0).condition_number(inputs);
         near(found / value, 1.0, 1e-8, &format!("{value} {inputs} {knob:?}"));
     }
@@ -135,7 +136,7 @@ fn regimes_at_depth() {
         let tuned = tune(&network, &goal, knob).unwrap_or_else(|e| panic!("{e}"));
         let value = tuned.setting.and_then(|s| s.number()).expect("a number");
         let standing = Standing::of(&tuned.network, 64).expect("has a limit");
-        let Goal::Regime { regime, .. } = goal else { panic!("a regime") };
+        let TuneGoal::Regime { regime, .. } = goal else { panic!("a regime") };
         assert_eq!(standing.regime(), Some(regime));
         let kept = if regime == Regime::Chaos { standing.scaled <= 0.05 } else { standing.scaled >= 0.95 };
         assert!(kept, "{goal} {knob:?}: {standing:?}");
@@ -166,11 +167,11 @@ fn checkerboards() {
         Ultrametric::of(network, [1.0; 3]).expect("ultrametric").trace_shares()[1..5].iter().sum::<f64>()
     };
     near(share(&network), 0.316, 0.002, "before");
-    let tuned = tune(&network, &Goal::Checkerboard(0.1), Knob::Mu).unwrap_or_else(|e| panic!("{e}"));
+    let tuned = tune(&network, &TuneGoal::Checkerboard(0.1), Knob::Mu).unwrap_or_else(|e| panic!("{e}"));
     let after = share(&tuned.network);
     assert!(after <= 0.1 && after > 0.099, "{after}");
     // 0.002 + 0.004 + 0.013 + 0.048 of normalized ReLU, each rounded.
-    let told = refused(&network, Goal::Checkerboard(0.05), Knob::Mu);
+    let told = refused(&network, TuneGoal::Checkerboard(0.05), Knob::Mu);
     assert!(told.contains("the nearest is a share of 0.066") && told.ends_with("at mu = 0.398942"), "{told}");
 }
 
@@ -178,11 +179,11 @@ fn checkerboards() {
 fn a_nonlinearity_from_the_list() {
     let network = dense(standardized_relu(), 7, ntk(0.1), 4);
     let choice = |goal| tune(&network, &goal, Knob::Nonlinearity).unwrap_or_else(|e| panic!("{e}")).setting;
-    assert_eq!(choice(Goal::R(1.45)), Some(Setting::Nonlinearity(Function::Relu, Scaling::Normalized)));
-    assert_eq!(choice(Goal::R(2.7)), Some(Setting::Nonlinearity(Function::Abs, Scaling::Normalized)));
+    assert_eq!(choice(TuneGoal::R(1.45)), Some(Setting::Nonlinearity(Function::Relu, Scaling::Normalized)));
+    assert_eq!(choice(TuneGoal::R(2.7)), Some(Setting::Nonlinearity(Function::Abs, Scaling::Normalized)));
     // tanh is centred as it is: standardized and normalized are one, and the first is taken.
-    assert_eq!(choice(Goal::R(1.166)), Some(Setting::Nonlinearity(Function::Tanh, Scaling::Standardized)));
-    let told = refused(&network, Goal::R(4.0), Knob::Nonlinearity);
+    assert_eq!(choice(TuneGoal::R(1.166)), Some(Setting::Nonlinearity(Function::Tanh, Scaling::Standardized)));
+    let told = refused(&network, TuneGoal::R(4.0), Knob::Nonlinearity);
     assert!(told.ends_with("the nearest is r = 2.724419, at nonlinearity = normalized abs"), "{told}");
 }
 
@@ -204,7 +205,7 @@ fn every_hidden_nonlinearity_and_no_other() {
         .collect();
     assert_eq!(mus, [Some(0.2), Some(0.2), None]);
     assert_eq!(changed.nodes[4].layer, tanh);
-    assert!(Limit::new(&changed).is_ok());
+    assert!(NetworkLimit::new(&changed).is_ok());
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn standing_of_known_nets() {
     near(of(graph(0.1)).border.expect("an image"), 1.0, 1e-12, "graph");
     let network = widened(&generator(standardized_relu(), 2, ntk(0.1)));
     let x: Vec<f64> = (0..8).map(|i| if i % 2 == 0 { 2.0_f64.sqrt() } else { 0.0 }).collect();
-    let kernel = Limit::new(&network).expect("limit").kernel(&x, &x, &Request::default()).expect("fits");
+    let kernel = NetworkLimit::new(&network).expect("limit").kernel(&x, &x, &Request::default()).expect("fits");
     let inside = |p: usize| (2..14).contains(&(p / 16)) && (2..14).contains(&(p % 16));
     let mean = |of: &dyn Fn(usize) -> bool| {
         let all: Vec<f64> = (0..256).filter(|&p| of(p)).map(|p| kernel.covariance[p]).collect();
@@ -246,7 +247,7 @@ fn images_of_one_channel() {
         Layer::Dense(1.into()),
     ];
     let network = Architecture::new(Shape::image(1, 8, 8), &layers, ntk(0.1)).expect("sound");
-    let goal = Goal::Scaled { value: 0.2, between: 0.2 };
+    let goal = TuneGoal::Scaled { value: 0.2, between: 0.2 };
     assert!(goal.is_reached(&tune(&network, &goal, Knob::Mu).expect("reachable").network, Knob::Mu).expect("limit"));
 }
 
@@ -256,10 +257,10 @@ fn what_cannot_be_tuned() {
     for (network, goal, knob, want) in [
         (&tanh, CHAOS, Knob::Mu, "`tanh` is centred as it is"),
         (&tanh, CHAOS, Knob::Leak, "belongs to `relu` and `leaky_relu`, got `tanh`"),
-        (&tanh, Goal::R(-1.0), Knob::Gain, "r must be in (0, ∞), got -1"),
-        (&tanh, Goal::Condition { value: 0.5, inputs: 64 }, Knob::Gain, "must be in (1, ∞), got 0.5"),
-        (&tanh, Goal::Scaled { value: 0.5, between: 1.0 }, Knob::Gain, "must be in (-1, 1), got 1"),
-        (&dense(standardized_relu(), 1, ntk(0.1), 4), Goal::R(1.2), Knob::Beta, "has no r"),
+        (&tanh, TuneGoal::R(-1.0), Knob::Gain, "r must be in (0, ∞), got -1"),
+        (&tanh, TuneGoal::Condition { value: 0.5, inputs: 64 }, Knob::Gain, "must be in (1, ∞), got 0.5"),
+        (&tanh, TuneGoal::Scaled { value: 0.5, between: 1.0 }, Knob::Gain, "must be in (-1, 1), got 1"),
+        (&dense(standardized_relu(), 1, ntk(0.1), 4), TuneGoal::R(1.2), Knob::Beta, "has no r"),
         (&dense(standardized_relu(), 4, ntk(0.1), 1), CHAOS, Knob::Mu, "no orthogonal ones"),
     ] {
         let told = refused(network, goal, knob);
@@ -276,5 +277,5 @@ fn what_cannot_be_tuned() {
     ];
     let network = Architecture::new(Shape::vector(4), &layers, ntk(0.1)).expect("sound");
     assert!(regimes(&network)[1].r.is_some());
-    assert!(refused(&network, Goal::R(1.2), Knob::Mu).contains("couples the samples of a batch"));
+    assert!(refused(&network, TuneGoal::R(1.2), Knob::Mu).contains("couples the samples of a batch"));
 }

@@ -1,7 +1,7 @@
 //! Position kernels of generators: valuations, checkerboards, borders, layer-dependent rates.
 
 use fintan_config::{Activation, Architecture, Function, Layer, LayerRates, Scaling, Shape};
-use fintan_theory::{Limit, Request, Ultrametric};
+use fintan_theory::{NetworkLimit, Request, Ultrametric};
 
 use crate::support::{activation, deconv, generator, graph, near, normalized_relu, ntk, standardized_relu};
 
@@ -81,7 +81,7 @@ fn blocks_of_the_large_generator() {
 fn interiors_of_full_kernels_are_ultrametric() {
     for sigma in [standardized_relu(), normalized_relu(), tanh()] {
         let net = generator(sigma, 2, graph(0.3));
-        let limit = Limit::new(&net).expect("has a limit");
+        let limit = NetworkLimit::new(&net).expect("has a limit");
         assert_eq!(net.output(), Shape::image(8, 16, 16));
         let own = Ultrametric::of(&net, [1.0; 3]).expect("ultrametric");
         let all = Request { all_positions: true, ..Request::default() };
@@ -131,7 +131,7 @@ fn valuation_bounds_and_centred_nets_without_bias() {
         }
     }
     // A centred σ without biases has no kernel between different positions at all.
-    let limit = Limit::new(&generator(normalized_relu(), 2, graph(0.0))).expect("limit");
+    let limit = NetworkLimit::new(&generator(normalized_relu(), 2, graph(0.0))).expect("limit");
     let all = Request { all_positions: true, ..Request::default() };
     let full = limit.kernel(&[1.0], &[1.0], &all).expect("fits");
     for (i, value) in full.ntk.iter().enumerate().filter(|(i, _)| i % 257 != 0) {
@@ -146,7 +146,7 @@ fn borders() {
     for beta in [0.0_f64, 0.1, 0.5] {
         let after_four = |f: f64| (0..4).fold(1.0, |v, _| beta * beta + (1.0 - beta * beta) * f * v);
         let of = |parametrization| {
-            let limit = Limit::new(&generator(standardized_relu(), 4, parametrization)).expect("limit");
+            let limit = NetworkLimit::new(&generator(standardized_relu(), 4, parametrization)).expect("limit");
             limit.kernel(&[1.0], &[1.0], &Request::default()).expect("fits")
         };
         let plain = of(ntk(beta));

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::gan::Gan;
 use crate::optimizer::Optimizer;
 use crate::supervised::Supervised;
-use crate::training::{Part, Trainee};
+use crate::training::{TrainedPart, Trainee};
 use fintan_data::{Purpose, stream};
 
 /// Version of the files above.
@@ -105,7 +105,7 @@ pub fn checkpoint_files(trainee: &impl Trainee) -> Vec<(String, Vec<u8>)> {
     let state =
         State { version: VERSION, step: trainee.step(), images_seen: trainee.seen(), data: trainee.data().cloned() };
     let mut files = vec![("state.json".to_owned(), serde_json::to_vec_pretty(&state).expect("plain JSON"))];
-    for Part { name, network, optimizer, further } in trainee.parts() {
+    for TrainedPart { name, network, optimizer, further } in trainee.parts() {
         files.push((format!("{name}.safetensors"), write_safetensors(&network.to_tensors())));
         if let Some(optimizer) = optimizer {
             files.push((format!("{name}_optimizer.safetensors"), write_safetensors(&optimizer.to_tensors())));

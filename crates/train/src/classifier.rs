@@ -4,7 +4,7 @@
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::{
     Activation, Adam, Architecture, Convolution, Empty, Function, Init, Layer, LayerRates, LossFunction,
-    Optimizer as Settings, Parametrization, Shape, Standard,
+    OptimizerSettings, Parametrization, Shape, Standard,
 };
 use fintan_data::{DataError, Images, Order};
 use fintan_metrics::{Features, Samples, Tick};
@@ -125,7 +125,7 @@ impl Classifier {
         tick: Tick,
     ) -> Result<Self, DataError> {
         let mut classifier = Self::untrained(images, halves, settings, placement)?;
-        let adam = Settings::Adam(Adam { rate: settings.rate, beta1: 0.9, beta2: 0.999, eps: 1e-8 });
+        let adam = OptimizerSettings::Adam(Adam { rate: settings.rate, beta1: 0.9, beta2: 0.999, eps: 1e-8 });
         let network = &mut classifier.network;
         let mut optimizer = Optimizer::new(&adam, rates(network.architecture(), &adam, &LayerRates::Off));
         let mut order = Order::new(settings.seed, halves.reference.len(), 0);

@@ -15,7 +15,9 @@ use crate::gradient_penalty::Penalties;
 use crate::optimizer::{Optimizer, rates};
 use crate::sampling::sample;
 use crate::spectral_norm::SpectralNorm;
-use crate::training::{Ending, Observer, ObserverError, Part, Schedule, Session, TrainError, Trainee, check_loss, run};
+use crate::training::{
+    Ending, Observer, ObserverError, Schedule, Session, TrainError, TrainedPart, Trainee, check_loss, run,
+};
 use fintan_data::{Purpose, stream};
 
 /// Number of samples for the measures of a log line.
@@ -59,8 +61,8 @@ impl Trainee for Gan {
         self.data.as_ref()
     }
 
-    fn parts(&self) -> Vec<Part<'_>> {
-        let part = |name, network, optimizer| Part { name, network, optimizer, further: None };
+    fn parts(&self) -> Vec<TrainedPart<'_>> {
+        let part = |name, network, optimizer| TrainedPart { name, network, optimizer, further: None };
         let mut parts = vec![
             part("discriminator", &self.discriminator, Some(&self.discriminator_optimizer)),
             part("generator", &self.generator, Some(&self.generator_optimizer)),

@@ -33,4 +33,4 @@ pub use optimizer::{Optimizer, rates};
 pub use sampling::{draw_latents, generate, sample, slerp};
 pub use supervised::Supervised;
 pub use task_loss::Score;
-pub use training::{Ending, Observer, ObserverError, Observers, Part, TrainError, Trainee};
+pub use training::{Ending, Observer, ObserverError, Observers, TrainError, TrainedPart, Trainee};

@@ -9,7 +9,7 @@ use burn::optim::momentum::MomentumConfig;
 use burn::optim::{Adam, AdamConfig, AdamState, Optimizer as _, RecordState as _, Sgd, SgdConfig, SgdState};
 use burn::optim::{StateSink, StateSource};
 use burn::tensor::{Tensor, TensorData};
-use fintan_config::{Architecture, LayerRates, Optimizer as Settings};
+use fintan_config::{Architecture, LayerRates, OptimizerSettings};
 use fintan_net::weights::{Tensors, WeightsError, fitting, never_negative};
 
 /// An optimiser with its state.
@@ -35,7 +35,7 @@ enum State {
 
 /// Learning rates of `{0}.weight`, `{0}.bias`, `{1}.weight`, ..
 #[must_use]
-pub fn rates(architecture: &Architecture, settings: &Settings, layer_rates: &LayerRates) -> Vec<f64> {
+pub fn rates(architecture: &Architecture, settings: &OptimizerSettings, layer_rates: &LayerRates) -> Vec<f64> {
     let layers = architecture.flat().into_iter().filter(|node| node.index.is_some());
     layers
         .flat_map(|node| {
@@ -48,16 +48,16 @@ pub fn rates(architecture: &Architecture, settings: &Settings, layer_rates: &Lay
 impl Optimizer {
     /// An optimiser in its initial state.
     #[must_use]
-    pub fn new(settings: &Settings, rates: Vec<f64>) -> Self {
+    pub fn new(settings: &OptimizerSettings, rates: Vec<f64>) -> Self {
         let rule = match settings {
-            Settings::Adam(adam) => Rule::Adam(
+            OptimizerSettings::Adam(adam) => Rule::Adam(
                 AdamConfig::new()
                     .with_beta_1(adam.beta1 as f32)
                     .with_beta_2(adam.beta2 as f32)
                     .with_epsilon(adam.eps as f32)
                     .build(),
             ),
-            Settings::Sgd(sgd) => {
+            OptimizerSettings::Sgd(sgd) => {
                 let momentum = MomentumConfig::new().with_momentum(sgd.momentum).with_dampening(0.0);
                 Rule::Sgd(SgdConfig::new().with_momentum((sgd.momentum > 0.0).then_some(momentum)).build())
             }
@@ -190,7 +190,7 @@ mod tests {
     /// In an earlier version a missing or truncated state was taken for an initial state.
     #[test]
     fn a_stored_state_goes_on_and_what_is_missing_of_it_is_named() {
-        let adam = Settings::Adam(Adam { rate: 0.1, beta1: 0.5, beta2: 0.99, eps: 1e-8 });
+        let adam = OptimizerSettings::Adam(Adam { rate: 0.1, beta1: 0.5, beta2: 0.99, eps: 1e-8 });
         let mut moved = Optimizer::new(&adam, vec![0.1; 2]);
         let _ = moved.step(parameters(), parameters(), 1.0);
         let stored = moved.to_tensors();
@@ -216,7 +216,7 @@ mod tests {
             let told = said(&|t| drop(t.insert("1.momentum.moment_2".into(), row(value))));
             assert!(told.starts_with("tensor `1.momentum.moment_2` holds"), "{told}");
         }
-        let plain = Settings::Sgd(Sgd { rate: 0.1, momentum: 0.0 });
+        let plain = OptimizerSettings::Sgd(Sgd { rate: 0.1, momentum: 0.0 });
         let still = Optimizer::new(&plain, vec![0.1; 2]).with_tensors(&Tensors::new(), &parameters(), 9);
         assert!(still.expect("plain descent has no state").to_tensors().is_empty());
     }

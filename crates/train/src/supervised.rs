@@ -11,7 +11,9 @@ use fintan_net::{Mode, Network, Placement};
 use crate::checkpoint::DataFingerprint;
 use crate::optimizer::{Optimizer, rates};
 use crate::task_loss::{Score, cotangent, score};
-use crate::training::{Ending, Observer, Part, Schedule, Session, TrainError, Trainee, check_loss, check_state, run};
+use crate::training::{
+    Ending, Observer, Schedule, Session, TrainError, TrainedPart, Trainee, check_loss, check_state, run,
+};
 use fintan_data::{Purpose, stream};
 
 /// Number of samples in one forward pass when the network is only evaluated.
@@ -34,7 +36,7 @@ pub struct Supervised {
     pub step: u64,
     /// Whether the log line and the checkpoint of step 0 exist.
     pub(crate) begun: bool,
-    task: fintan_config::Supervised,
+    task: fintan_config::SupervisedTask,
     placement: Placement,
 }
 
@@ -53,8 +55,8 @@ impl Trainee for Supervised {
         self.data.as_ref()
     }
 
-    fn parts(&self) -> Vec<Part<'_>> {
-        vec![Part { name: "network", network: &self.network, optimizer: Some(&self.optimizer), further: None }]
+    fn parts(&self) -> Vec<TrainedPart<'_>> {
+        vec![TrainedPart { name: "network", network: &self.network, optimizer: Some(&self.optimizer), further: None }]
     }
 }
 
@@ -101,7 +103,7 @@ impl Supervised {
     /// # Errors
     /// A loss that is not finite, or an observer that fails.
     pub fn train(&mut self, data: &TaskData, observer: &mut dyn Observer<Self>) -> Result<Ending, TrainError> {
-        let fintan_config::Supervised { steps, log_every, checkpoint_every, .. } = self.task;
+        let fintan_config::SupervisedTask { steps, log_every, checkpoint_every, .. } = self.task;
         self.data.get_or_insert_with(|| DataFingerprint::of_task(data));
         let (start, begun) = (Instant::now(), std::mem::replace(&mut self.begun, true));
         let mut lesson = Lesson::new(self, data);

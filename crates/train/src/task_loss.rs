@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
-use fintan_config::{Goal, LossFunction};
+use fintan_config::{LossFunction, TaskGoal};
 use serde::Serialize;
 
 use crate::losses::sigmoid;
@@ -18,7 +18,7 @@ pub struct Score {
 }
 
 /// Loss and accuracy of `outputs`, both `[count, width]` row-major.
-pub(crate) fn score(outputs: &[f32], targets: &[f32], width: usize, goal: Goal, loss: LossFunction) -> Score {
+pub(crate) fn score(outputs: &[f32], targets: &[f32], width: usize, goal: TaskGoal, loss: LossFunction) -> Score {
     let count = (outputs.len() / width).max(1) as f64;
     let pairs = || outputs.chunks_exact(width).zip(targets.chunks_exact(width));
     let each = |(f, y): (&[f32], &[f32])| match loss {
@@ -38,7 +38,7 @@ pub(crate) fn score(outputs: &[f32], targets: &[f32], width: usize, goal: Goal, 
     let right = |(f, y): &(&[f32], &[f32])| class(f) == class(y);
     Score {
         loss: pairs().map(each).sum::<f64>() / count,
-        accuracy: (goal == Goal::Classification).then(|| pairs().filter(right).count() as f64 / count),
+        accuracy: (goal == TaskGoal::Classification).then(|| pairs().filter(right).count() as f64 / count),
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
             Tensor::<4>::from_data(data.convert_dtype(DType::F64), (&Device::flex(), DType::F64))
         };
         let slope = cotangent(tensor(outputs), tensor(targets), loss).into_data();
-        let score = score(outputs, targets, width, Goal::Classification, loss);
+        let score = score(outputs, targets, width, TaskGoal::Classification, loss);
         (score.loss, slope.try_to_vec::<f64>().expect("f64"))
     }
 
@@ -124,10 +124,10 @@ mod tests {
     #[test]
     fn accuracy_counts_signs_and_largest_outputs() {
         let accuracy = |outputs: &[f32], targets: &[f32], width| {
-            score(outputs, targets, width, Goal::Classification, LossFunction::Squared).accuracy
+            score(outputs, targets, width, TaskGoal::Classification, LossFunction::Squared).accuracy
         };
         assert_eq!(accuracy(&[0.1, -3.0, 2.0, -1.0], &[1.0, 1.0, 1.0, -1.0], 1), Some(0.75));
         assert_eq!(accuracy(&[0.1, 0.0, 0.3, 0.5, 0.9, -1.0], &[-0.3, -0.3, 0.6, 0.6, -0.3, -0.3], 3), Some(0.5));
-        assert_eq!(score(&[1.0], &[1.0], 1, Goal::Regression, LossFunction::Squared).accuracy, None);
+        assert_eq!(score(&[1.0], &[1.0], 1, TaskGoal::Regression, LossFunction::Squared).accuracy, None);
     }
 }

@@ -25,12 +25,12 @@ pub trait Trainee {
     fn data(&self) -> Option<&DataFingerprint>;
 
     /// Its networks, in the order in which a step updates them.
-    fn parts(&self) -> Vec<Part<'_>>;
+    fn parts(&self) -> Vec<TrainedPart<'_>>;
 }
 
 /// A network in training.
 #[derive(Clone)]
-pub struct Part<'a> {
+pub struct TrainedPart<'a> {
     /// Its name in files and messages.
     pub name: &'static str,
     /// The network.
@@ -218,7 +218,7 @@ pub(crate) fn check_loss(trainee: &impl Trainee, what: &str, loss: f64) -> Resul
 
 /// The first parameter that is not finite, in the order in which a step updates them.
 fn first_not_finite(trainee: &impl Trainee) -> Option<String> {
-    trainee.parts().into_iter().find_map(|Part { name, network, .. }| {
+    trainee.parts().into_iter().find_map(|TrainedPart { name, network, .. }| {
         let parameters = network.parameters().into_iter().zip(network.parameter_names());
         let mut bad = parameters.filter(|(parameter, _)| !is_finite(&parameter.clone().abs().sum()));
         bad.next().map(|(_, parameter)| {

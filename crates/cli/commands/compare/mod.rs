@@ -3,7 +3,7 @@
 mod table;
 
 use fintan::parts::images_of_each;
-use fintan::{ComparisonPlan, Contender, ReportPage, Unlike};
+use fintan::{ComparisonPlan, Contender, Device, ReportPage, Unlike};
 use fintan_artifact::RunDir;
 
 use self::table::answer_table;
@@ -11,8 +11,7 @@ use super::eval::Measuring;
 use super::settings_of_run::say_edits;
 use super::train::{check, complete, load_images};
 use super::warn_of_lock;
-use crate::args::{Compare, Voice};
-use crate::device;
+use crate::args::{Compare, OutputArgs};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
 
@@ -20,7 +19,7 @@ use crate::voice::{answer, answer_json, tell};
 pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
     let voice = &args.voice;
     let plan = plan(args)?;
-    let opened = device::open(args.on.device)?;
+    let opened = Device::open(args.on.device)?;
     let data = plan.load(|experiment| load_images(experiment, voice))?;
     for contender in plan.contenders() {
         images_of_each(args.n as usize, data.of(contender))?;
@@ -82,7 +81,7 @@ fn plan(args: &Compare) -> Result<ComparisonPlan, Failure> {
     Ok(args.set.iter().fold(wanted, |wanted, set| wanted.set(set)).plan()?)
 }
 
-fn announce(voice: &Voice, contender: &Contender, [i, total]: [usize; 2]) {
+fn announce(voice: &OutputArgs, contender: &Contender, [i, total]: [usize; 2]) {
     let (name, seed) = (contender.name(), contender.seed());
     if voice.json {
         let run = contender.root().display().to_string();
@@ -93,7 +92,7 @@ fn announce(voice: &Voice, contender: &Contender, [i, total]: [usize; 2]) {
 }
 
 /// Says where rows are not alike in what they share by default.
-fn warn(plan: &ComparisonPlan, voice: &Voice) {
+fn warn(plan: &ComparisonPlan, voice: &OutputArgs) {
     if voice.quiet {
         return;
     }

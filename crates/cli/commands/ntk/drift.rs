@@ -7,7 +7,7 @@ use fintan_artifact::{RunDir, write_whole};
 use fintan_predict::KernelDrift;
 use serde_json::json;
 
-use super::{Found, beside, request};
+use super::{KernelSubject, beside, request};
 use crate::args::{EntriesChoice, Ntk};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
@@ -28,7 +28,7 @@ pub(super) fn drift(args: &Ntk, device: &Device) -> Result<(), Failure> {
     let (mut network, mut first) = ("network", None);
     let (mut table, mut rows) = (String::from("step,trace,drift,alignment\n"), Vec::new());
     for step in steps {
-        let found = Found::open(args, Some(step), device)?;
+        let found = KernelSubject::open(args, Some(step), device)?;
         let place = beside(&found.place, args);
         network = found.network.role().name();
         let prepared = request(args, &found)?.prepare()?;

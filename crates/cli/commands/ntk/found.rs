@@ -12,13 +12,13 @@ use crate::commands::settings_of_run::say_edits;
 use crate::failure::Failure;
 
 /// The network that was asked for, and what belongs to it.
-pub(super) struct Found {
+pub(super) struct KernelSubject {
     pub(super) network: Network,
     /// Where the kernel goes.
     pub(super) place: PathBuf,
 }
 
-impl Found {
+impl KernelSubject {
     pub(super) fn open(args: &Ntk, step: Option<u64>, device: &Device) -> Result<Self, Failure> {
         let path = args.path.as_deref().expect("clap asks for it");
         let loader = Network::open(path).bound(args.on.device.bound(Held::Parameters));

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use fintan::{Device, Kernel, KernelBuilder, KernelSummary, LargestEigenpairs, TaskSamples, TileStore, WriteOrder};
 use fintan_config::Bytes;
-use fintan_ntk::{Entries, Method, Plan, TileSize};
+use fintan_ntk::{Entries, KernelPlan, Method, TileSize};
 use serde_json::json;
 
-use self::found::{Found, inputs_of, outputs, tile_range};
-use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, Voice};
+use self::found::{KernelSubject, inputs_of, outputs, tile_range};
+use crate::args::{BatchNormMode, EntriesChoice, KernelCommand, Merge, MethodChoice, Ntk, NtkCommand, OutputArgs};
 use crate::failure::Failure;
 use crate::progress::Work;
 use crate::voice::{answer, answer_json, tell};
@@ -35,7 +35,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     if args.steps.is_some() {
         return drift::drift(args, &device);
     }
-    let found = Found::open(args, args.step, &device)?;
+    let found = KernelSubject::open(args, args.step, &device)?;
     let path = args.out.clone().unwrap_or_else(|| beside(&found.place, args));
     let prepared = request(args, &found)?.prepare()?;
     if let Some(file) = args.weights.as_ref().filter(|_| !prepared.unused_weights().is_empty() && !args.voice.quiet) {
@@ -128,7 +128,7 @@ fn beside(place: &Path, args: &Ntk) -> PathBuf {
 }
 
 /// The kernel that was asked for, of the network that was found.
-fn request<'a>(args: &Ntk, found: &'a Found) -> Result<KernelBuilder<'a>, Failure> {
+fn request<'a>(args: &Ntk, found: &'a KernelSubject) -> Result<KernelBuilder<'a>, Failure> {
     let entries = match args.entries {
         _ if args.top.is_some() => Entries::Full,
         EntriesChoice::Full => Entries::Full,
@@ -169,7 +169,7 @@ fn request<'a>(args: &Ntk, found: &'a Found) -> Result<KernelBuilder<'a>, Failur
 }
 
 /// Writes the largest eigenpairs and says how large they are.
-fn tell_largest(found: &LargestEigenpairs, path: &Path, voice: &Voice) -> Result<(), Failure> {
+fn tell_largest(found: &LargestEigenpairs, path: &Path, voice: &OutputArgs) -> Result<(), Failure> {
     let picture = found.write(path)?;
     let (shares, worst, trace) = (found.shares(), found.largest_residual(), found.trace);
     let (whole, error) = (trace.value, trace.standard_error);
@@ -218,7 +218,7 @@ fn merge(args: &Merge) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell_plan(plan: &Plan, voice: &Voice) {
+fn tell_plan(plan: &KernelPlan, voice: &OutputArgs) {
     if voice.json {
         let layers: Vec<_> = plan
             .layers

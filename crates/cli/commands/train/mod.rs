@@ -4,14 +4,13 @@ mod told;
 
 use std::path::Path;
 
-use fintan::{Run, StepTarget};
+use fintan::{Device, Run, StepTarget};
 use fintan_artifact::RunDir;
 use fintan_config::Experiment;
 use fintan_data::Images;
 
 use self::told::{Told, is_interrupted};
-use crate::args::{Resume, Train, Voice};
-use crate::device::Opened;
+use crate::args::{OutputArgs, Resume, Train};
 use crate::failure::Failure;
 use crate::given::no_run;
 
@@ -71,7 +70,7 @@ fn wanted_steps(text: &str) -> Result<StepTarget, Failure> {
 }
 
 /// Reads the images of a GAN and says what they are.
-pub(super) fn load_images(experiment: &Experiment, voice: &Voice) -> Result<Images, Failure> {
+pub(super) fn load_images(experiment: &Experiment, voice: &OutputArgs) -> Result<Images, Failure> {
     Ok(fintan::parts::load_images(experiment, &Told::new(voice).callbacks())?)
 }
 
@@ -82,8 +81,8 @@ pub(super) fn complete(
     written: &Path,
     experiment: &Experiment,
     images: &Images,
-    opened: &Opened,
-    voice: &Voice,
+    opened: &Device,
+    voice: &OutputArgs,
 ) -> Result<RunDir, Failure> {
     let told = Told::new(voice);
     let callbacks = told.callbacks();

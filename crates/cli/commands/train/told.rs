@@ -8,7 +8,7 @@ use fintan::parts::TrainingCallbacks;
 use fintan::{Run, TrainingEvent, TrainingOutcome};
 use serde_json::json;
 
-use crate::args::Voice;
+use crate::args::OutputArgs;
 use crate::commands::settings_of_run::say_edit;
 use crate::commands::warn_of_lock;
 use crate::progress::Progress;
@@ -40,13 +40,13 @@ fn watch_interrupts() {
 
 /// Says what a training tells.
 pub(super) struct Told<'a> {
-    voice: &'a Voice,
+    voice: &'a OutputArgs,
     progress: RefCell<Option<Progress>>,
     outcome: Cell<Option<TrainingOutcome>>,
 }
 
 impl<'a> Told<'a> {
-    pub(super) fn new(voice: &'a Voice) -> Self {
+    pub(super) fn new(voice: &'a OutputArgs) -> Self {
         Self { voice, progress: RefCell::new(None), outcome: Cell::new(None) }
     }
 

@@ -8,7 +8,7 @@ mod settings;
 use serde::{Deserialize, Serialize};
 
 pub use self::image::{Fit, Image, image_of};
-pub use self::settings::{Cifar, Files, Idx, Npy, Npz, Shapes, Spectrum, Teacher};
+pub use self::settings::{Cifar, Files, Idx, Npy, Npz, PowerSpectrum, Shapes, Teacher};
 use crate::error::Invalid;
 use crate::experiment::within;
 use crate::layers::Empty;
@@ -40,7 +40,7 @@ pub enum DataSource {
     /// Inputs whose values are independent and N(0, 1): drawn, not read.
     Iid(Empty),
     /// Gaussian inputs with a power-law spectrum, as images have: drawn, not read.
-    Spectrum(Spectrum),
+    Spectrum(PowerSpectrum),
 }
 
 /// A [`DataSource`] without its settings.
@@ -216,7 +216,7 @@ impl DataSource {
             Self::Npy(Npy { path, .. }) | Self::Npz(Npz { path, .. }) => format!("NumPy file `{}`", path.display()),
             Self::Teacher(teacher) => format!("built-in teacher, a polynomial of degree {}", teacher.degree),
             Self::Iid(Empty {}) => "independent normal values".into(),
-            Self::Spectrum(Spectrum { exponent }) => format!("Gaussian inputs of spectrum k^-{exponent}"),
+            Self::Spectrum(PowerSpectrum { exponent }) => format!("Gaussian inputs of spectrum k^-{exponent}"),
         }
     }
 }
@@ -302,7 +302,9 @@ impl Reader {
                 within(&format!("{key}.teacher.degree"), *degree as usize, 1, 8)?;
                 not_negative(format!("{key}.teacher.noise"), *noise)
             }
-            DataSource::Spectrum(Spectrum { exponent }) => not_negative(format!("{key}.spectrum.exponent"), *exponent),
+            DataSource::Spectrum(PowerSpectrum { exponent }) => {
+                not_negative(format!("{key}.spectrum.exponent"), *exponent)
+            }
         }
     }
 }

@@ -110,7 +110,7 @@ impl Default for Teacher {
 /// `max(|f|, 1)^-exponent` at frequency f, channels with 0.8 of their variance in common.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Spectrum {
+pub struct PowerSpectrum {
     /// Exponent of the power law.
     pub exponent: f64,
 }

@@ -5,9 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::axis::{Axis, Interval};
-use super::chain::Layer;
+use super::chain::ConeLayer;
 use super::gemm::{Matrix, product_transposed};
-use super::plan::Plan;
+use super::plan::ConePlan;
 use super::real::Real;
 
 /// `Gamma[u, u + shift]` of a layer, for `u` in a rectangle of its output: `[rows, columns, N1, N2]`.
@@ -28,7 +28,7 @@ impl<T> Band<T> {
 
 /// The bands that the windows of a level need: shifts within a window between positions that share weights. If `half` is
 /// true, only one of two opposite shifts is included.
-pub(super) fn shifts(plan: &Plan, level: usize, half: bool) -> Vec<[isize; 2]> {
+pub(super) fn shifts(plan: &ConePlan, level: usize, half: bool) -> Vec<[isize; 2]> {
     let modulus = plan.layers()[level - 1].modulus();
     let mut size = [0, 0];
     for rank in 0..plan.len() {
@@ -44,7 +44,7 @@ pub(super) fn shifts(plan: &Plan, level: usize, half: bool) -> Vec<[isize; 2]> {
 }
 
 /// The smallest rectangle of a level that contains the windows of all outputs.
-pub(super) fn rectangle(plan: &Plan, level: usize) -> [Range<usize>; 2] {
+pub(super) fn rectangle(plan: &ConePlan, level: usize) -> [Range<usize>; 2] {
     let mut hull: Option<[Range<usize>; 2]> = None;
     for rank in 0..plan.len() {
         let [y, x] = plan.clipped(level, rank);
@@ -64,7 +64,7 @@ pub(super) fn rectangle(plan: &Plan, level: usize) -> [Range<usize>; 2] {
 /// `Gamma[u, u + d] = scale[u] scale[u + d] sum_k <a_n[q], a_n'[q + e]>`, where `q` is the input that tap `k` connects to
 /// `u` and `e` is the corresponding shift of the inputs. Products of activations at distance `e` are summed over the taps.
 pub(super) fn band<T: Real>(
-    layers: [&Layer<'_, T>; 2],
+    layers: [&ConeLayer<'_, T>; 2],
     samples: [usize; 2],
     rectangle: &[Range<usize>; 2],
     shift: [isize; 2],
@@ -106,7 +106,7 @@ pub(super) fn band<T: Real>(
 
 /// `<a_n[q], a_n'[q + shift]>` for `q` in a rectangle of the input, zero where `q + shift` is off the map.
 fn products<T: Real>(
-    [first, second]: [&Layer<'_, T>; 2],
+    [first, second]: [&ConeLayer<'_, T>; 2],
     samples: [usize; 2],
     read: &[Range<usize>; 2],
     shift: [isize; 2],

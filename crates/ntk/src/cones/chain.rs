@@ -9,7 +9,7 @@ use super::real::Real;
 
 /// A layer `h = scale[u] (W * a)[u] + bias_scale b` with the activations of `N` samples.
 #[derive(Debug, Clone)]
-pub struct Layer<'a, T: Clone> {
+pub struct ConeLayer<'a, T: Clone> {
     /// Shape of the layer.
     pub geometry: Geometry,
     /// `[k_h k_w c_big, c_small]`, row `(ky k_w + kx) c_big + c`; `c_big` counts the output channels of a transposed
@@ -30,7 +30,7 @@ pub struct Layer<'a, T: Clone> {
 #[derive(Debug, Clone)]
 pub struct Chain<'a, T: Clone> {
     samples: usize,
-    layers: Vec<Layer<'a, T>>,
+    layers: Vec<ConeLayer<'a, T>>,
     derivative: Option<Cow<'a, [T]>>,
 }
 
@@ -77,7 +77,7 @@ impl<'a, T: Real> Chain<'a, T> {
     /// If there is no sample, if the shapes of consecutive layers differ, or if a slice has the wrong length.
     pub fn new(
         samples: usize,
-        layers: Vec<Layer<'a, T>>,
+        layers: Vec<ConeLayer<'a, T>>,
         derivative: Option<Cow<'a, [T]>>,
     ) -> Result<Self, ChainError> {
         if samples == 0 {
@@ -110,7 +110,7 @@ impl<'a, T: Real> Chain<'a, T> {
     }
 
     /// The layers, from the input side.
-    pub fn layers(&self) -> &[Layer<'a, T>] {
+    pub fn layers(&self) -> &[ConeLayer<'a, T>] {
         &self.layers
     }
 
@@ -141,7 +141,7 @@ impl<'a, T: Real> Chain<'a, T> {
     }
 }
 
-impl<T: Real> Layer<'_, T> {
+impl<T: Real> ConeLayer<'_, T> {
     /// `a_n[q]`.
     pub(super) fn activation(&self, sample: usize, [y, x]: [usize; 2]) -> &[T] {
         let [h, w, c] = self.geometry.input;

@@ -2,7 +2,7 @@
 
 use super::band::{rectangle, shifts};
 use super::full::contraction;
-use super::plan::{Piece, Plan};
+use super::plan::{ConePlan, Piece};
 use super::pull::readers;
 
 /// Multiply-adds and memory of a kernel, counted without computing it.
@@ -27,7 +27,7 @@ impl Cost {
 
 /// Cost of [`traced`](super::traced) and [`diagonal`](super::diagonal), for `samples` on each side or for one batch with
 /// itself. `size` is the number of bytes of a floating-point number.
-pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize) -> Cost {
+pub fn sums_cost(plan: &ConePlan, samples: [usize; 2], symmetric: bool, size: usize) -> Cost {
     let sides = if symmetric { samples[0] } else { samples[0] + samples[1] } as f64;
     let pairs = (samples[0] * samples[1]) as f64;
     let (mut contract, mut calls, mut bands) = (0.0, 0.0, 0.0);
@@ -62,10 +62,10 @@ pub fn sums_cost(plan: &Plan, samples: [usize; 2], symmetric: bool, size: usize)
     Cost { pull: pull_cost(plan, samples[0].max(samples[1]), 0) * sides, contract, calls, bytes }
 }
 
-/// Cost of [`Cotangents`](super::Cotangents) and [`full`](fn@super::full) between two selections, or of one selection with
+/// Cost of [`ConeCotangents`](super::Cotangents) and [`full`](fn@super::full) between two selections, or of one selection with
 /// itself if `second` is `None`. `size` is the number of bytes of a floating-point number. `below` says whether cotangents
 /// are pulled back to the input of the chain, for the layers below it.
-pub fn full_cost(first: &Plan, second: Option<&Plan>, samples: [usize; 2], size: usize, below: bool) -> Cost {
+pub fn full_cost(first: &ConePlan, second: Option<&ConePlan>, samples: [usize; 2], size: usize, below: bool) -> Cost {
     let sides = [first, second.unwrap_or(first)];
     let distinct = if second.is_some() { 2 } else { 1 };
     let (mut pull, mut held) = (0.0, 0.0);
@@ -81,7 +81,7 @@ pub fn full_cost(first: &Plan, second: Option<&Plan>, samples: [usize; 2], size:
 }
 
 /// Multiply-adds of pulling all outputs back to level `lowest`, for each sample of a batch of `samples`.
-fn pull_cost(plan: &Plan, samples: usize, lowest: usize) -> f64 {
+fn pull_cost(plan: &ConePlan, samples: usize, lowest: usize) -> f64 {
     plan.pieces(samples).into_iter().map(|piece| piece_cost(piece, lowest)).sum()
 }
 
@@ -100,7 +100,7 @@ fn piece_cost(piece: Piece<'_>, lowest: usize) -> f64 {
 }
 
 /// Number of values in the windows of one output and sample, from level `lowest` to the level below the last.
-fn numbers(plan: &Plan, rank: usize, lowest: usize) -> f64 {
+fn numbers(plan: &ConePlan, rank: usize, lowest: usize) -> f64 {
     let levels = lowest..plan.layers().len();
     levels
         .map(|level| plan.window(level, rank).map(|w| w.len as f64).iter().product::<f64>() * plan.map(level)[2] as f64)

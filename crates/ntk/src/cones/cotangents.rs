@@ -5,33 +5,33 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::chain::Chain;
-use super::plan::Plan;
+use super::plan::ConePlan;
 use super::pull::{Windows, pull};
 use super::real::Real;
 use super::weights::PullWeights;
 
 /// Cotangents of all selected outputs of a batch, each on its own cone.
-pub struct Cotangents<'a, T: Clone> {
-    plan: &'a Plan,
+pub struct ConeCotangents<'a, T: Clone> {
+    plan: &'a ConePlan,
     chain: &'a Chain<'a, T>,
     pieces: Vec<Windows<T>>,
     /// For each rank, the index of its piece and its index in the piece.
     places: Vec<(usize, usize)>,
 }
 
-impl<'a, T: Real> Cotangents<'a, T> {
+impl<'a, T: Real> ConeCotangents<'a, T> {
     /// Pulls all outputs of a plan back to the input of the chain.
-    pub fn new(plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
+    pub fn new(plan: &'a ConePlan, chain: &'a Chain<'a, T>) -> Self {
         Self::down_to(0, plan, chain)
     }
 
     /// Pulls the outputs back only to the output of the first layer, which is sufficient for [`full`](fn@super::full)
     /// without an [`InputTerm`](super::InputTerm). These cotangents cannot be scattered.
-    pub fn of_layers(plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
+    pub fn of_layers(plan: &'a ConePlan, chain: &'a Chain<'a, T>) -> Self {
         Self::down_to(1, plan, chain)
     }
 
-    fn down_to(lowest: usize, plan: &'a Plan, chain: &'a Chain<'a, T>) -> Self {
+    fn down_to(lowest: usize, plan: &'a ConePlan, chain: &'a Chain<'a, T>) -> Self {
         let weights: Vec<_> = chain.layers().iter().map(PullWeights::new).collect();
         let pieces = plan.pieces(chain.samples());
         let mut places = vec![(0, 0); plan.len()];
@@ -45,7 +45,7 @@ impl<'a, T: Real> Cotangents<'a, T> {
     }
 
     /// The cones.
-    pub fn plan(&self) -> &'a Plan {
+    pub fn plan(&self) -> &'a ConePlan {
         self.plan
     }
 

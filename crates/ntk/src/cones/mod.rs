@@ -10,11 +10,11 @@
 //!
 //! where `Gamma` is the Gram matrix of the patches that the layer reads. Weight gradients are never formed.
 //!
-//! * [`Plan`]: the cones of a selection of outputs, computed from shapes alone.
+//! * [`ConePlan`]: the cones of a selection of outputs, computed from shapes alone.
 //! * [`Chain`]: weights, activations and derivatives of a batch.
 //! * [`traced`], [`diagonal`]: kernels between samples, summed over outputs or for each output.
 //! * [`full`](fn@full): the kernel of all pairs (sample, output).
-//! * [`Cotangents`]: cotangents on all cones, stored for [`full`](fn@full) and for the layers below the chain.
+//! * [`ConeCotangents`]: cotangents on all cones, stored for [`full`](fn@full) and for the layers below the chain.
 //!
 //! Level 0 is the input of the chain, and level `l` is the output of its layer `l - 1`. `delta` at a level is the gradient
 //! in the map of that level. Maps are channels last.
@@ -42,11 +42,11 @@ mod sums;
 mod tiles;
 mod weights;
 
-pub use chain::{Chain, ChainError, Layer};
+pub use chain::{Chain, ChainError, ConeLayer};
 pub use cost::{Cost, full_cost, sums_cost};
-pub use cotangents::Cotangents;
+pub use cotangents::ConeCotangents;
 pub use full::{InputTerm, Layout, PartBuffers, Target, full, full_at};
 pub use geometry::{Geometry, GeometryError, LayerKind};
-pub use plan::{Output, Plan};
+pub use plan::{ConePlan, Output};
 pub use real::Real;
-pub use sums::{Sums, diagonal, traced};
+pub use sums::{ConeSums, diagonal, traced};

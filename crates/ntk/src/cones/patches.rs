@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use super::axis::Axis;
-use super::chain::Layer;
+use super::chain::ConeLayer;
 use super::gemm::{Matrix, product_transposed};
 use super::geometry::Geometry;
-use super::plan::Plan;
+use super::plan::ConePlan;
 use super::real::Real;
 
 /// Output positions of a layer that lie in some cone, by residue class. Only positions of the same class share weights.
@@ -21,7 +21,7 @@ pub(super) struct Positions {
 
 impl Positions {
     /// Positions at a level in the window of any output.
-    pub(super) fn new(plan: &Plan, level: usize) -> Self {
+    pub(super) fn new(plan: &ConePlan, level: usize) -> Self {
         let [h, w, _] = plan.map(level);
         let mut held = vec![false; h * w];
         for rank in 0..plan.len() {
@@ -79,7 +79,7 @@ pub(super) fn patch_len(geometry: &Geometry, modulus: [usize; 2], class: usize) 
 
 /// `scale[u] a[q_k(u)]` of one sample, for the positions `u` of a residue class and all taps `k` that can reach them:
 /// `[positions, taps c_in]`, zero if the input is off the map.
-pub(super) fn patches<T: Real>(layer: &Layer<'_, T>, positions: &Positions, class: usize, sample: usize) -> Vec<T> {
+pub(super) fn patches<T: Real>(layer: &ConeLayer<'_, T>, positions: &Positions, class: usize, sample: usize) -> Vec<T> {
     let geometry = &layer.geometry;
     let axes = [Axis::new(geometry, 0), Axis::new(geometry, 1)];
     let [vertical, horizontal] = taps(geometry, positions.modulus, class);
@@ -103,7 +103,7 @@ pub(super) fn patches<T: Real>(layer: &Layer<'_, T>, positions: &Positions, clas
 
 /// For each residue class, `Gamma[u, u']` between all positions of two samples, one from each side.
 pub(super) fn gram<T: Real>(
-    layers: [&Layer<'_, T>; 2],
+    layers: [&ConeLayer<'_, T>; 2],
     positions: [&Positions; 2],
     samples: [usize; 2],
 ) -> Vec<Vec<T>> {

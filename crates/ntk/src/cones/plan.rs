@@ -24,7 +24,7 @@ pub struct Output {
 ///
 /// Internally, outputs are numbered by rank, in the order of their positions. Kernels are in the order of the selection.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct ConePlan {
     layers: Vec<Geometry>,
     /// Outputs in the order of ranks.
     outputs: Vec<Output>,
@@ -38,11 +38,11 @@ pub struct Plan {
 /// Outputs of one class that are pulled back together, as ranks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece<'p> {
-    pub(super) plan: &'p Plan,
+    pub(super) plan: &'p ConePlan,
     pub(super) ranks: &'p [usize],
 }
 
-impl Plan {
+impl ConePlan {
     /// Plans the cones of `outputs`, which may be in any order.
     ///
     /// # Errors

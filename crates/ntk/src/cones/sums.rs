@@ -5,14 +5,14 @@ use rayon::prelude::*;
 use super::band::{Band, band, rectangle, shifts};
 use super::chain::Chain;
 use super::gemm::{Matrix, axpy, product_transposed};
-use super::plan::{Piece, Plan};
+use super::plan::{ConePlan, Piece};
 use super::pull::{Windows, pull};
 use super::real::Real;
 use super::weights::PullWeights;
 
 /// Parts of a kernel between samples: each is `[N1, N2]` if traced, `[N1, N2, O]` if diagonal.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sums {
+pub struct ConeSums {
     /// Part of the weights of each layer.
     pub weights: Vec<Vec<f64>>,
     /// Part of the biases of each layer.
@@ -22,7 +22,7 @@ pub struct Sums {
     pub input: Vec<f64>,
 }
 
-impl Sums {
+impl ConeSums {
     fn zeros(layers: usize, len: usize) -> Self {
         Self { weights: vec![vec![0.0; len]; layers], bias: vec![vec![0.0; len]; layers], input: vec![0.0; len] }
     }
@@ -45,10 +45,10 @@ impl Sums {
 
 /// `Theta[n, n'] = sum_o Theta[(n, o), (n', o)]` over the outputs of a plan, for one batch or between two batches with the
 /// same weights.
-pub fn traced<T: Real>(plan: &Plan, first: &Chain<'_, T>, second: Option<&Chain<'_, T>>) -> Sums {
+pub fn traced<T: Real>(plan: &ConePlan, first: &Chain<'_, T>, second: Option<&Chain<'_, T>>) -> ConeSums {
     let job = Job::new(plan, first, second, false);
     let pairs = job.pairs();
-    let mut sums = Sums::zeros(plan.layers().len(), pairs);
+    let mut sums = ConeSums::zeros(plan.layers().len(), pairs);
     // Summed in the order of the pieces, so that the result does not depend on the threads.
     for mut piece in job.pieces().into_iter().map(|(_, sums)| sums) {
         for (sum, part) in sums.parts_mut().zip(piece.parts_mut()) {
@@ -61,10 +61,10 @@ pub fn traced<T: Real>(plan: &Plan, first: &Chain<'_, T>, second: Option<&Chain<
 }
 
 /// `Theta[n, n', o] = Theta[(n, o), (n', o)]` for each output of a plan, in the order of the selection.
-pub fn diagonal<T: Real>(plan: &Plan, first: &Chain<'_, T>, second: Option<&Chain<'_, T>>) -> Sums {
+pub fn diagonal<T: Real>(plan: &ConePlan, first: &Chain<'_, T>, second: Option<&Chain<'_, T>>) -> ConeSums {
     let job = Job::new(plan, first, second, true);
     let pairs = job.pairs();
-    let mut sums = Sums::zeros(plan.layers().len(), pairs * plan.len());
+    let mut sums = ConeSums::zeros(plan.layers().len(), pairs * plan.len());
     for (piece, mut blocks) in job.pieces() {
         for (sum, part) in sums.parts_mut().zip(blocks.parts_mut()) {
             for (&rank, block) in piece.ranks.iter().zip(part.chunks(pairs)) {
@@ -79,7 +79,7 @@ pub fn diagonal<T: Real>(plan: &Plan, first: &Chain<'_, T>, second: Option<&Chai
 
 /// Data shared by the pieces.
 struct Job<'a, T: Clone> {
-    plan: &'a Plan,
+    plan: &'a ConePlan,
     chains: [&'a Chain<'a, T>; 2],
     symmetric: bool,
     /// Whether outputs are kept separate.
@@ -90,7 +90,7 @@ struct Job<'a, T: Clone> {
 }
 
 impl<'a, T: Real> Job<'a, T> {
-    fn new(plan: &'a Plan, first: &'a Chain<'a, T>, second: Option<&'a Chain<'a, T>>, apart: bool) -> Self {
+    fn new(plan: &'a ConePlan, first: &'a Chain<'a, T>, second: Option<&'a Chain<'a, T>>, apart: bool) -> Self {
         let chains = [first, second.unwrap_or(first)];
         let symmetric = second.is_none();
         let samples = chains.map(Chain::samples);
@@ -108,19 +108,19 @@ impl<'a, T: Real> Job<'a, T> {
         self.chains[0].samples() * self.chains[1].samples()
     }
 
-    fn pieces(&self) -> Vec<(Piece<'_>, Sums)> {
+    fn pieces(&self) -> Vec<(Piece<'_>, ConeSums)> {
         let samples = self.chains[0].samples().max(self.chains[1].samples());
         let pieces = self.plan.pieces(samples).into_par_iter();
         pieces.map(|piece| (piece, self.piece(piece))).collect()
     }
 
-    fn piece(&self, piece: Piece<'_>) -> Sums {
+    fn piece(&self, piece: Piece<'_>) -> ConeSums {
         let first = pull(self.chains[0], &self.weights, piece, 0);
         let second = (!self.symmetric).then(|| pull(self.chains[1], &self.weights, piece, 0));
         let windows = [&first, second.as_ref().unwrap_or(&first)];
         let layers = self.plan.layers().len();
         let blocks = if self.apart { piece.ranks.len() } else { 1 };
-        let mut sums = Sums::zeros(layers, blocks * self.pairs());
+        let mut sums = ConeSums::zeros(layers, blocks * self.pairs());
         self.unit(piece, &mut sums);
         for level in 1..layers {
             self.hidden_weights(piece, level, windows, &mut sums.weights[level - 1]);
@@ -137,7 +137,7 @@ impl<'a, T: Real> Job<'a, T> {
     }
 
     /// Adds the part of the last layer, where a cotangent is a single number.
-    fn unit(&self, piece: Piece<'_>, sums: &mut Sums) {
+    fn unit(&self, piece: Piece<'_>, sums: &mut ConeSums) {
         let last = self.plan.layers().len() - 1;
         let bias = self.chains[0].layers()[last].bias_square();
         // The window of the last level is a single position, so its only shift is zero.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::axis::Interval;
 use super::panel::GROUP;
-use super::plan::Plan;
+use super::plan::ConePlan;
 
 /// Side lengths of tiles that are tried.
 const SIDES: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
@@ -35,7 +35,7 @@ pub(super) struct TileRow {
 ///
 /// Every tile size and offset is tried, outputs with equal windows are merged, and the cheapest tiling is kept. `cost(n)` is
 /// the cost of one position with n outputs.
-pub(super) fn tile_rows(plan: &Plan, level: usize, cost: impl Fn(usize) -> f64) -> Vec<TileRow> {
+pub(super) fn tile_rows(plan: &ConePlan, level: usize, cost: impl Fn(usize) -> f64) -> Vec<TileRow> {
     let [vertical, horizontal] = [candidates(plan, level, 0), candidates(plan, level, 1)];
     let channels = plan.map(plan.layers().len())[2];
     let pairs = vertical.iter().flat_map(|v| horizontal.iter().map(move |h| (v, h)));
@@ -98,7 +98,7 @@ impl Groups {
     }
 }
 
-fn candidates(plan: &Plan, level: usize, axis: usize) -> Vec<Groups> {
+fn candidates(plan: &ConePlan, level: usize, axis: usize) -> Vec<Groups> {
     let positions = plan.map(plan.layers().len())[axis];
     let size = plan.map(level)[axis];
     let mut selected = vec![None; positions];

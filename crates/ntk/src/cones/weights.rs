@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::chain::Layer;
+use super::chain::ConeLayer;
 use super::geometry::LayerKind;
 use super::real::Real;
 
@@ -17,7 +17,7 @@ pub(super) struct PullWeights<'a, T: Clone> {
 }
 
 impl<'a, T: Real> PullWeights<'a, T> {
-    pub(super) fn new(layer: &Layer<'a, T>) -> Self {
+    pub(super) fn new(layer: &ConeLayer<'a, T>) -> Self {
         let [kh, kw] = layer.geometry.kernel;
         let (ci, co) = (layer.geometry.input[2], layer.geometry.output[2]);
         if layer.geometry.kind == LayerKind::Deconv {

@@ -9,7 +9,7 @@ use crate::contraction::{self, Order};
 use crate::kernel::Entries;
 use crate::method::Method;
 use crate::pixels::{has_place, have_cones, plan_of};
-use crate::problem::{Problem, Tile};
+use crate::problem::{KernelRequest, Tile};
 use crate::products;
 
 /// Bytes of the program (24 MB were measured), of memory that its libraries allocate, and of a picture of the kernel.
@@ -70,7 +70,7 @@ struct Extent {
 }
 
 impl Extent {
-    fn of(tile: &Tile, problem: &Problem) -> Self {
+    fn of(tile: &Tile, problem: &KernelRequest) -> Self {
         let symmetric = problem.is_symmetric();
         Self {
             samples: [tile.samples[0].len(), tile.samples[1].len()],
@@ -81,7 +81,7 @@ impl Extent {
     }
 
     /// The most expensive tile of a size.
-    fn largest(size: TileSize<usize>, problem: &Problem) -> Self {
+    fn largest(size: TileSize<usize>, problem: &KernelRequest) -> Self {
         let (n, symmetric) = (problem.samples(), problem.is_symmetric());
         let apart = !symmetric || size.samples < n[0];
         let cut = problem.entries() == Entries::Full && size.outputs < problem.outputs().len();
@@ -91,8 +91,8 @@ impl Extent {
 }
 
 /// The problem with one sample, to find the convolutions that can use cones. Shapes do not depend on the samples.
-fn one_sample(problem: &Problem) -> Option<Problem> {
-    have_cones(problem).then(|| problem.among(&[0..1, 0..1]))
+fn one_sample(problem: &KernelRequest) -> Option<KernelRequest> {
+    have_cones(problem).then(|| problem.restricted_to(&[0..1, 0..1]))
 }
 
 /// Largest size in bytes of whole maps that may replace cones. Larger maps are limited by memory bandwidth and slower than
@@ -101,7 +101,7 @@ const MAPS: f64 = 256e6;
 
 /// The best number of last convolutions on cones. It is all of them, unless cones grow until they cover their maps; then
 /// they are many small products, and whole maps are a few large ones.
-pub(crate) fn convolutions_on_cones(problem: &Problem) -> usize {
+pub(crate) fn convolutions_on_cones(problem: &KernelRequest) -> usize {
     let Some(one) = one_sample(problem) else { return 0 };
     let tail = |most: usize| one.network().conv_tail(one.tape(0), most);
     let all = tail(usize::MAX).map_or(0, |tail| tail.layers.len());
@@ -121,7 +121,7 @@ const SPARE: [usize; 2] = [16, 64];
 /// eigenpairs are needed with at most `memory` bytes.
 ///
 /// The whole batch is one pass if at least half of the memory, and enough of it, remains for vectors.
-pub(crate) fn of_products(problem: &Problem, count: usize, memory: f64) -> Result<(usize, usize), PlanError> {
+pub(crate) fn of_products(problem: &KernelRequest, count: usize, memory: f64) -> Result<(usize, usize), PlanError> {
     let counter = Counter::with(problem, None);
     let (n, rows) = (problem.samples()[0], (problem.samples()[0] * problem.outputs().len()) as f64);
     let count = count.min(n * problem.outputs().len());
@@ -142,7 +142,7 @@ pub(crate) fn of_products(problem: &Problem, count: usize, memory: f64) -> Resul
 
 /// Counts the cost of tiles from shapes.
 pub(super) struct Counter<'p> {
-    problem: &'p Problem,
+    problem: &'p KernelRequest,
     nodes: Vec<&'p Node>,
     /// The convolutions on cones.
     tail: Option<ConvTail>,
@@ -151,12 +151,12 @@ pub(super) struct Counter<'p> {
 }
 
 impl<'p> Counter<'p> {
-    pub(super) fn new(problem: &'p Problem) -> Self {
+    pub(super) fn new(problem: &'p KernelRequest) -> Self {
         let tail = one_sample(problem).and_then(|one| one.network().conv_tail(one.tape(0), problem.on_cones()));
         Self::with(problem, tail)
     }
 
-    fn with(problem: &'p Problem, tail: Option<ConvTail>) -> Self {
+    fn with(problem: &'p KernelRequest, tail: Option<ConvTail>) -> Self {
         let number = if problem.is_double_precision() { 8.0 } else { 4.0 };
         Self { problem, nodes: problem.network().architecture().flat(), tail, number }
     }

@@ -10,14 +10,14 @@ use self::counter::{Cost, Counter};
 pub(crate) use self::counter::{convolutions_on_cones, of_products};
 use crate::kernel::{Entries, KernelShape};
 use crate::method::Method;
-use crate::problem::{Problem, Tile};
+use crate::problem::{KernelRequest, Tile};
 
 /// How a kernel will be computed: method, tiles, memory and operations, counted from shapes before the computation.
 ///
 /// Tiles are numbered, and the kernel is assembled in this order, whichever process computed a tile. So the bytes of a
 /// kernel depend on its plan, and not on the division of work between processes or on interruptions.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct KernelPlan {
     /// The method.
     pub method: Method,
     /// The tiles.
@@ -94,7 +94,7 @@ pub enum PlanError {
     },
 }
 
-impl Plan {
+impl KernelPlan {
     /// Bytes that are left beside the kernel of `memory`; without a bound on memory there is no end to them.
     #[must_use]
     pub fn spare(&self, memory: Option<f64>) -> f64 {
@@ -107,7 +107,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`PlanError::Memory`] if the smallest tiles do not fit.
-    pub fn new(problem: &Problem, method: Option<Method>, memory: f64) -> Result<Self, PlanError> {
+    pub fn new(problem: &KernelRequest, method: Option<Method>, memory: f64) -> Result<Self, PlanError> {
         Self::in_tiles(problem, method, memory, TileSize::default())
     }
 
@@ -119,7 +119,7 @@ impl Plan {
     /// # Errors
     /// [`PlanError::Memory`] if the tiles do not fit, [`PlanError::TileSize`].
     pub fn in_tiles(
-        problem: &Problem,
+        problem: &KernelRequest,
         method: Option<Method>,
         memory: f64,
         wanted: TileSize,

@@ -1,9 +1,9 @@
 //! Counted costs against counts by hand.
 
-use fintan_ntk::cones::{Geometry, LayerKind, Plan, full_cost, sums_cost};
+use fintan_ntk::cones::{ConePlan, Geometry, LayerKind, full_cost, sums_cost};
 
 /// Transposed convolutions with kernel 4, stride 2, padding 1 from a 4 x 4 map on.
-fn generator(channels: &[usize]) -> Plan {
+fn generator(channels: &[usize]) -> ConePlan {
     let shapes: Vec<Geometry> = (channels.windows(2).enumerate())
         .map(|(i, pair)| Geometry {
             kind: LayerKind::Deconv,
@@ -14,7 +14,7 @@ fn generator(channels: &[usize]) -> Plan {
             output: [8 << i, 8 << i, pair[1]],
         })
         .collect();
-    Plan::whole(&shapes).expect("a plan")
+    ConePlan::whole(&shapes).expect("a plan")
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn what_is_not_pulled_back_is_not_counted() {
         output: [4, 4, 8],
     };
     let second = Geometry { stride: [2, 2], padding: [1, 1], input: [4, 4, 8], output: [8, 8, 1], ..first };
-    let plan = Plan::whole(&[first, second]).expect("a plan");
+    let plan = ConePlan::whole(&[first, second]).expect("a plan");
     let [with, without] = [true, false].map(|below| full_cost(&plan, None, [2, 2], 4, below));
     // On their way every position of a window in the 4 x 4 map carries 8 numbers to each of the 100: in a row, of 8 windows
     // 2 hold one position of the map and 6 hold two.

@@ -2,7 +2,7 @@
 
 use super::support::{Batch, Brute, Net, Numbers, Random, all_outputs, close, len, random_outputs, random_shapes};
 use fintan_ntk::cones::{
-    Chain, Cotangents, InputTerm, Output, PartBuffers, Plan, Real, Sums, Target, diagonal, full, traced,
+    Chain, ConeCotangents, ConePlan, ConeSums, InputTerm, Output, PartBuffers, Real, Target, diagonal, full, traced,
 };
 
 struct Case {
@@ -26,7 +26,7 @@ fn case(seed: u64) -> Case {
     Case { net, outputs, other_outputs, batches }
 }
 
-fn check_sums(sums: &Sums, brute: &Brute, expected: impl Fn(&[f64]) -> Vec<f64>, tolerance: f64, what: &str) {
+fn check_sums(sums: &ConeSums, brute: &Brute, expected: impl Fn(&[f64]) -> Vec<f64>, tolerance: f64, what: &str) {
     for (layer, part) in sums.weights.iter().enumerate() {
         close(part, &expected(&brute.weights[layer]), tolerance, &format!("{what}: weights {layer}"));
     }
@@ -40,7 +40,7 @@ fn sums_agree<T: Real>(seed: u64, tolerance: f64) {
     let Case { net, outputs, batches, .. } = case(seed);
     let numbers = Numbers::<T>::new(&net);
     let chains = [numbers.chain(&net, &batches[0]), numbers.chain(&net, &batches[1])];
-    let plan = Plan::new(&net.shapes, &outputs).expect("a plan");
+    let plan = ConePlan::new(&net.shapes, &outputs).expect("a plan");
     for second in [None, Some(&chains[1])] {
         let other = if second.is_some() { &batches[1] } else { &batches[0] };
         let brute = Brute::new(&net, [(&batches[0], &outputs), (other, &outputs)]);
@@ -58,8 +58,8 @@ type Parts<T> = (Vec<T>, Vec<[Vec<T>; 2]>, [Vec<T>; 2]);
 
 /// Sum and parts of a full kernel, starting from `start` in every entry.
 fn full_parts<T: Real>(
-    first: &Cotangents<'_, T>,
-    second: Option<&Cotangents<'_, T>>,
+    first: &ConeCotangents<'_, T>,
+    second: Option<&ConeCotangents<'_, T>>,
     len: usize,
     term: Option<InputTerm<'_>>,
     start: f64,
@@ -82,9 +82,11 @@ fn full_agrees<T: Real>(seed: u64, tolerance: f64) {
     let Case { net, outputs, other_outputs, batches } = case(seed);
     let numbers = Numbers::<T>::new(&net);
     let chains = [numbers.chain(&net, &batches[0]), numbers.chain(&net, &batches[1])];
-    let plans =
-        [Plan::new(&net.shapes, &outputs).expect("a plan"), Plan::new(&net.shapes, &other_outputs).expect("a plan")];
-    let sides = [Cotangents::new(&plans[0], &chains[0]), Cotangents::new(&plans[1], &chains[1])];
+    let plans = [
+        ConePlan::new(&net.shapes, &outputs).expect("a plan"),
+        ConePlan::new(&net.shapes, &other_outputs).expect("a plan"),
+    ];
+    let sides = [ConeCotangents::new(&plans[0], &chains[0]), ConeCotangents::new(&plans[1], &chains[1])];
     for symmetric in [true, false] {
         let other = if symmetric { (&batches[0], &outputs[..]) } else { (&batches[1], &other_outputs[..]) };
         let brute = Brute::new(&net, [(&batches[0], &outputs), other]);
@@ -120,9 +122,9 @@ fn windows_are_the_dense_pullback() {
         let Case { net, outputs, batches: [batch, _], .. } = case(seed);
         let numbers = Numbers::<f64>::new(&net);
         let chain = numbers.chain(&net, &batch);
-        let plan = Plan::new(&net.shapes, &outputs).expect("a plan");
+        let plan = ConePlan::new(&net.shapes, &outputs).expect("a plan");
         let range = outputs.len() / 3..outputs.len();
-        let found = Cotangents::new(&plan, &chain).scatter(range.clone());
+        let found = ConeCotangents::new(&plan, &chain).scatter(range.clone());
         let rows = (0..batch.samples).flat_map(|n| range.clone().map(move |o| (n, o)));
         let expected: Vec<f64> = rows.flat_map(|(n, o)| net.gradients(&batch, n, outputs[o]).2).collect();
         assert_eq!(found.len(), batch.samples * range.len() * len(net.shapes[0].input));
@@ -149,15 +151,15 @@ fn blocks_make_the_whole_kernel() {
         let numbers = Numbers::<f64>::new(&net);
         let chain = numbers.chain(&net, &batch);
         let all = all_outputs(&net.shapes);
-        let whole = Plan::whole(&net.shapes).expect("a plan");
-        let cotangents = Cotangents::new(&whole, &chain);
+        let whole = ConePlan::whole(&net.shapes).expect("a plan");
+        let cotangents = ConeCotangents::new(&whole, &chain);
         let row = batch.samples * all.len();
         let mut kernel = vec![0.0; row * row];
         full(&cotangents, None, None, Target::Sum(&mut kernel));
         let (a, b) = (all.len() / 3, all.len() - all.len() / 4);
         let plans =
-            [&all[..a.max(1)], &all[a.min(b)..b.max(1)]].map(|part| Plan::new(&net.shapes, part).expect("a plan"));
-        let sides = [Cotangents::new(&plans[0], &chain), Cotangents::new(&plans[1], &chain)];
+            [&all[..a.max(1)], &all[a.min(b)..b.max(1)]].map(|part| ConePlan::new(&net.shapes, part).expect("a plan"));
+        let sides = [ConeCotangents::new(&plans[0], &chain), ConeCotangents::new(&plans[1], &chain)];
         let columns = batch.samples * plans[1].len();
         let mut block = vec![0.0; batch.samples * plans[0].len() * columns];
         full(&sides[0], Some(&sides[1]), None, Target::Sum(&mut block));
@@ -184,7 +186,7 @@ fn threads_do_not_change_a_bit() {
     let (net, [batch, _]) = case;
     let numbers = Numbers::<f32>::new(&net);
     let chain: Chain<'_, f32> = numbers.chain(&net, &batch);
-    let plan = Plan::whole(&net.shapes).expect("a plan");
+    let plan = ConePlan::whole(&net.shapes).expect("a plan");
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
@@ -192,7 +194,7 @@ fn threads_do_not_change_a_bit() {
             let mut kernel = vec![0.0_f32; rows * rows];
             let factor = vec![1.0; batch.samples * batch.samples];
             let term = InputTerm { factor: &factor, bias: 0.5 };
-            full(&Cotangents::new(&plan, &chain), None, Some(term), Target::Sum(&mut kernel));
+            full(&ConeCotangents::new(&plan, &chain), None, Some(term), Target::Sum(&mut kernel));
             (kernel, traced(&plan, &chain, None), diagonal(&plan, &chain, None))
         })
     };
@@ -204,14 +206,14 @@ fn threads_do_not_change_a_bit() {
 fn single_precision_is_near_double() {
     for seed in 0..20 {
         let Case { net, outputs, batches: [batch, _], .. } = case(seed);
-        let plan = Plan::new(&net.shapes, &outputs).expect("a plan");
+        let plan = ConePlan::new(&net.shapes, &outputs).expect("a plan");
         let (double, single) = (Numbers::<f64>::new(&net), Numbers::<f32>::new(&net));
         let (double, single) = (double.chain(&net, &batch), single.chain(&net, &batch));
         close(&traced(&plan, &single, None).total(), &traced(&plan, &double, None).total(), 1e-5, "traced");
         let rows = batch.samples * outputs.len();
         let (mut a, mut b) = (vec![0.0_f64; rows * rows], vec![0.0_f32; rows * rows]);
-        full(&Cotangents::new(&plan, &double), None, None, Target::Sum(&mut a));
-        full(&Cotangents::new(&plan, &single), None, None, Target::Sum(&mut b));
+        full(&ConeCotangents::new(&plan, &double), None, None, Target::Sum(&mut a));
+        full(&ConeCotangents::new(&plan, &single), None, None, Target::Sum(&mut b));
         close(&b, &a, 1e-5, "full");
     }
 }
@@ -221,8 +223,8 @@ fn no_output_is_an_empty_kernel() {
     let Case { net, batches: [batch, _], .. } = case(3);
     let numbers = Numbers::<f32>::new(&net);
     let chain = numbers.chain(&net, &batch);
-    let plan = Plan::new(&net.shapes, &[]).expect("a plan");
-    let cotangents = Cotangents::new(&plan, &chain);
+    let plan = ConePlan::new(&net.shapes, &[]).expect("a plan");
+    let cotangents = ConeCotangents::new(&plan, &chain);
     full(&cotangents, None, None, Target::Sum(&mut []));
     assert!(cotangents.scatter(0..0).is_empty());
     assert!(traced(&plan, &chain, None).total().iter().all(|&value| value == 0.0));

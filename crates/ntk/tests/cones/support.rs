@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use fintan_ntk::cones::{Chain, Geometry, Layer, LayerKind, Output, Real};
+use fintan_ntk::cones::{Chain, ConeLayer, Geometry, LayerKind, Output, Real};
 
 /// A small generator of reproducible numbers.
 pub(crate) struct Random(pub(crate) u64);
@@ -242,7 +242,7 @@ impl<T: Real> Numbers<T> {
     }
 
     pub(crate) fn chain(&self, net: &Net, batch: &Batch) -> Chain<'_, T> {
-        let layers = (0..net.shapes.len()).map(|l| Layer {
+        let layers = (0..net.shapes.len()).map(|l| ConeLayer {
             geometry: net.shapes[l],
             weights: &self.weights[l],
             scale: convert(&net.scales[l]),

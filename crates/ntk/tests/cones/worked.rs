@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::support::close;
 use fintan_ntk::cones::{
-    Chain, Cotangents, Geometry, InputTerm, Layer, LayerKind, PartBuffers, Plan, Target, full, traced,
+    Chain, ConeCotangents, ConeLayer, ConePlan, Geometry, InputTerm, LayerKind, PartBuffers, Target, full, traced,
 };
 
 const SCALE: f64 = 0.4;
@@ -58,7 +58,7 @@ fn kernel_of_the_worked_example() {
         input: [size, size, 1],
         output: [2 * size, 2 * size, 1],
     };
-    let layer = |size: usize, weights, activations: &[f64], derivative: Option<Vec<f64>>| Layer {
+    let layer = |size: usize, weights, activations: &[f64], derivative: Option<Vec<f64>>| ConeLayer {
         geometry: shape(size),
         weights,
         scale: vec![SCALE; 4 * size * size],
@@ -68,7 +68,7 @@ fn kernel_of_the_worked_example() {
     };
     let layers = vec![layer(2, &first, &h0, Some(step(&h1))), layer(4, &second, &h1, None)];
     let chain = Chain::new(2, layers, Some(Cow::Owned(step(&h0)))).expect("a chain");
-    let plan = Plan::whole(&[shape(2), shape(4)]).expect("a plan");
+    let plan = ConePlan::whole(&[shape(2), shape(4)]).expect("a plan");
     let factor: Vec<f64> = (0..4)
         .map(|i| SCALE * SCALE * inputs[i / 2].iter().zip(&inputs[i % 2]).map(|(a, b)| a * b).sum::<f64>())
         .collect();
@@ -88,7 +88,7 @@ fn kernel_of_the_worked_example() {
     ];
     close(&parts, &[3.383_296, 7.612_416, 8.093_696, 22.6368, 44.379_136, 23.04], 1e-14, "traced parts");
 
-    let cotangents = Cotangents::new(&plan, &chain);
+    let cotangents = ConeCotangents::new(&plan, &chain);
     let pixel = 3 * 8 + 4;
     let delta = cotangents.scatter(pixel..pixel + 1);
     close(&delta, &[0.64, 0.16, 0.0, 0.8, 0.64, 0.0, 0.16, 0.8], 1e-15, "delta0");

@@ -23,12 +23,12 @@ pub struct Shown {
     /// Its directory.
     pub root: PathBuf,
     /// Its layers with their regimes at initialisation; the caller computes them.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerRegime>,
 }
 
 /// A layer with its regime.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Layer {
+pub struct LayerRegime {
     /// The network it belongs to.
     pub network: String,
     /// Index of its parameters, and its kind.

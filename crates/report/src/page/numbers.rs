@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::markup::{Table, folded, number, text};
 use super::run::{Kind, Run};
-use super::{Layer, of};
+use super::{LayerRegime, of};
 
 /// Number of layers above which a table is collapsed.
 const FOLDED: usize = 12;
@@ -198,9 +198,9 @@ pub(super) fn regimes(runs: &[Run]) -> Markup {
 
 /// The layers of one network of each run.
 fn of_network(runs: &[Run], network: &str) -> Markup {
-    let mut columns: Vec<(Vec<&str>, Vec<&Layer>)> = Vec::new();
+    let mut columns: Vec<(Vec<&str>, Vec<&LayerRegime>)> = Vec::new();
     for run in runs {
-        let layers: Vec<&Layer> = run.layers.iter().filter(|layer| layer.network == network).collect();
+        let layers: Vec<&LayerRegime> = run.layers.iter().filter(|layer| layer.network == network).collect();
         if layers.is_empty() {
             continue;
         }
@@ -215,7 +215,7 @@ fn of_network(runs: &[Run], network: &str) -> Markup {
     let names = columns.iter().map(|(names, _)| text(names.join(", ")));
     table.head = std::iter::once(text("layer")).chain(names).collect();
     for i in 0..longest {
-        let shown = |layer: &&Layer| {
+        let shown = |layer: &&LayerRegime| {
             let r = layer.r.map_or_else(|| "-".to_owned(), |r| format!("{r:.3}"));
             let star = if layer.behind_batch_norm { "*" } else { "" };
             text(format!("{} {r}{star} {}", layer.layer, layer.regime.as_deref().unwrap_or("")))

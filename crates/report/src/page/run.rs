@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{Evaluation, Event, LogLine, RunDir, RunError, Settings, SupervisedLine};
+use fintan_artifact::{Evaluation, Event, FlatSettings, LogLine, RunDir, RunError, SupervisedLine};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::Layer;
+use super::LayerRegime;
 use super::markup::{Picture, text};
 
 /// Largest picture that is shown, in bytes: enough for thousands of samples.
@@ -27,7 +27,7 @@ pub(super) struct Run<'a> {
     pub(super) name: String,
     pub(super) group: String,
     pub(super) kind: Kind,
-    pub(super) settings: Settings,
+    pub(super) settings: FlatSettings,
     pub(super) lines: Vec<LogLine>,
     pub(super) losses: Vec<SupervisedLine>,
     pub(super) kernels: Vec<Value>,
@@ -37,11 +37,11 @@ pub(super) struct Run<'a> {
     /// The measures from the end of training.
     pub(super) metrics: Value,
     pub(super) environment: Value,
-    pub(super) layers: &'a [Layer],
+    pub(super) layers: &'a [LayerRegime],
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn read(root: &Path, layers: &'a [Layer]) -> Result<Self, RunError> {
+    pub(super) fn read(root: &Path, layers: &'a [LayerRegime]) -> Result<Self, RunError> {
         let dir = RunDir::open(root)?;
         let settings = dir.settings()?;
         let has = |table: &str| settings.keys().any(|key| key.starts_with(table));

@@ -1,6 +1,6 @@
 //! A table that compares configurations.
 
-use fintan_artifact::{Settings, differing_keys};
+use fintan_artifact::{FlatSettings, differing_keys};
 use maud::{Markup, html};
 
 use super::markup::{Table, folded, lines, text};
@@ -29,9 +29,9 @@ pub(super) fn section(runs: &[Run]) -> Markup {
 
 /// The table for runs of one kind; runs that differ only in the seed share a column.
 fn side_by_side(runs: &[&Run]) -> Markup {
-    let all: Vec<&Settings> = runs.iter().map(|run| &run.settings).collect();
+    let all: Vec<&FlatSettings> = runs.iter().map(|run| &run.settings).collect();
     let differing = differing_keys(&all);
-    let mut columns: Vec<(&Run, Settings, Vec<&str>)> = Vec::new();
+    let mut columns: Vec<(&Run, FlatSettings, Vec<&str>)> = Vec::new();
     for run in runs {
         let mut settings = run.settings.clone();
         let _ = settings.remove("seed");

@@ -92,7 +92,7 @@ pub struct Request {
 /// The entries run over positions p of x and p' of y: P² entries, row-major, or P entries with p = p' (see
 /// [`Request::all_positions`]).
 #[derive(Debug, Clone, PartialEq)]
-pub struct LimitKernel {
+pub struct PositionKernel {
     /// Number of output positions.
     pub positions: usize,
     /// Whether the kernels contain all pairs of positions.
@@ -109,7 +109,7 @@ pub struct LimitKernel {
 ///
 /// An output nonlinearity is left out: it multiplies the kernel by σ'(f(x)) σ'(f(y)), which remains random at any width.
 #[derive(Debug)]
-pub struct Limit {
+pub struct NetworkLimit {
     input: Shape,
     steps: Vec<Step>,
     pools: bool,
@@ -139,7 +139,7 @@ enum Step {
     },
 }
 
-impl Limit {
+impl NetworkLimit {
     /// The limit of an architecture at initialisation, up to its last linear layer.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl Limit {
     ///
     /// # Errors
     /// An input of the wrong length, or a quadrature that does not converge.
-    pub fn kernel(&self, x: &[f64], y: &[f64], request: &Request) -> Result<LimitKernel, LimitError> {
+    pub fn kernel(&self, x: &[f64], y: &[f64], request: &Request) -> Result<PositionKernel, LimitError> {
         let pooled = if self.pools { [self.pooled(x)?, self.pooled(y)?] } else { Default::default() };
         self.between(x, y, request, &pooled, false)
     }
@@ -174,7 +174,12 @@ impl Limit {
     ///
     /// # Errors
     /// The errors of [`Self::kernel`].
-    pub fn gram(&self, x: &[&[f64]], y: Option<&[&[f64]]>, request: &Request) -> Result<Vec<LimitKernel>, LimitError> {
+    pub fn gram(
+        &self,
+        x: &[&[f64]],
+        y: Option<&[&[f64]]>,
+        request: &Request,
+    ) -> Result<Vec<PositionKernel>, LimitError> {
         self.gram_map(x, y, request, |kernel| kernel)
     }
 
@@ -187,7 +192,7 @@ impl Limit {
         x: &[&[f64]],
         y: Option<&[&[f64]]>,
         request: &Request,
-        map: impl Fn(LimitKernel) -> T + Sync,
+        map: impl Fn(PositionKernel) -> T + Sync,
     ) -> Result<Vec<T>, LimitError> {
         let pooled = |inputs: &[&[f64]]| -> Result<Vec<Pooled>, LimitError> {
             if !self.pools {
@@ -237,7 +242,7 @@ impl Limit {
         request: &Request,
         pooled: &[Pooled; 2],
         many: bool,
-    ) -> Result<LimitKernel, LimitError> {
+    ) -> Result<PositionKernel, LimitError> {
         let signal = enter(self.input, x, y, needs_all(&self.steps, request.all_positions))?;
         let mut walk = Walk { request, pooled, many, pools: 0, met: Vec::new() };
         let out = walk.through(&self.steps, signal, request.all_positions)?;
@@ -260,11 +265,11 @@ impl Limit {
                 return Err(LimitError::NotFinite { what, log10: size.log10() });
             }
         }
-        Ok(LimitKernel { positions, all_positions, covariance, ntk, parts })
+        Ok(PositionKernel { positions, all_positions, covariance, ntk, parts })
     }
 }
 
-impl LimitKernel {
+impl PositionKernel {
     /// The kernels with x and y exchanged.
     #[must_use]
     pub fn transposed(&self) -> Self {

@@ -5,7 +5,7 @@ use fintan_config::Shape;
 use super::signal::Signal;
 use super::{LimitError, Request, Step, Walk, enter};
 use crate::depth::condition;
-use crate::dual::Pair;
+use crate::dual::GaussianPair;
 use crate::wide::Wide;
 
 /// The kernels of two inputs, averaged over the positions of the output.
@@ -85,7 +85,7 @@ impl Trio {
         // Computed from the stored values, whose sizes are similar.
         let second = |side: usize| self.cross.second[side].iter().sum::<f64>() / positions as f64;
         let gap = mean(&|p| self.cross.gap.at(p, p));
-        let apart = Pair { q1: second(0), q2: second(1), gap }.one_minus_correlation();
+        let apart = GaussianPair { q1: second(0), q2: second(1), gap }.one_minus_correlation();
         let found = Relation {
             variance: [covariance(x), covariance(y)],
             covariance: covariance(&self.cross),

@@ -4,7 +4,7 @@ use fintan_config::Architecture;
 use rayon::prelude::*;
 
 use super::relation::{Relation, Trio};
-use super::{Limit, LimitError, Step, compile, needs_all, skip_reshapes};
+use super::{LimitError, NetworkLimit, Step, compile, needs_all, skip_reshapes};
 use crate::family::correlated_inputs;
 
 /// Networks in which each is the previous one with more layers in the middle, and the positions where they differ.
@@ -26,7 +26,7 @@ struct Compiled {
     tails: Vec<Vec<Step>>,
 }
 
-impl Limit {
+impl NetworkLimit {
     /// The kernels of two inputs at the output of the network: each with itself, and one with the other.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Limit {
     }
 }
 
-impl Limit {
+impl NetworkLimit {
     /// The relation of two inputs with |x|² = |y|² = n and x·y = c n; `None` if inputs of the network are single numbers.
     ///
     /// # Errors

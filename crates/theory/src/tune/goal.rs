@@ -10,7 +10,7 @@ use crate::regime::{Regime, mean_r, regimes};
 
 /// A property that a network should have at infinite width, at its own depth and at initialisation.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Goal {
+pub enum TuneGoal {
     /// The geometric mean of r over layers and residual blocks; it must be positive.
     R(f64),
     /// A regime that is visible at the depth of the network.
@@ -48,7 +48,7 @@ const NEAR: f64 = 0.05;
 /// Largest |r - 1| of the edge, as in [`Regime::of`], plus rounding.
 const EDGE: f64 = 0.005 + 1e-12;
 
-impl fmt::Display for Goal {
+impl fmt::Display for TuneGoal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::R(value) => write!(f, "r={value}"),
@@ -60,7 +60,7 @@ impl fmt::Display for Goal {
     }
 }
 
-impl Goal {
+impl TuneGoal {
     /// Checks that the goal is in the range of possible values.
     pub(super) fn check(&self) -> Result<(), TuneError> {
         let within = |name: &str, x: f64, low: f64, high: f64| {

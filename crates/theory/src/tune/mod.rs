@@ -2,7 +2,7 @@
 //!
 //! m(t) is the number that the goal concerns, for the network with the knob at t. An equation m(t) = v is solved by the root
 //! nearest to the present value; roots are found by changes of sign on a grid over the range of the knob. A bound m(t) ≤ v
-//! is satisfied by the smallest change of the knob. m is computed by [`Limit`](crate::Limit), [`regimes`](crate::regimes) or
+//! is satisfied by the smallest change of the knob. m is computed by [`NetworkLimit`](crate::NetworkLimit), [`regimes`](crate::regimes) or
 //! [`Ultrametric`](crate::Ultrametric) for the changed [`Architecture`].
 //!
 //! Source of the knobs: Jacot, Gabriel, Ged, Hongler, arXiv 1907.05715 (normalized nonlinearities, β).
@@ -14,10 +14,10 @@ mod standing;
 
 use fintan_config::Architecture;
 
-pub use self::goal::Goal;
+pub use self::goal::TuneGoal;
 pub use self::knob::{Knob, Setting};
 use self::search::{Found, Grid};
-pub use self::standing::{Block, Standing, border_ratio};
+pub use self::standing::{PatternSpace, Standing, border_ratio};
 use crate::limit::LimitError;
 
 /// The error for a network that cannot be tuned.
@@ -81,10 +81,10 @@ pub struct Tuned {
 ///
 /// # Errors
 /// A network without a limit (batch norms), a knob that the network does not have, or a goal that the knob cannot reach.
-pub fn tune(architecture: &Architecture, goal: &Goal, knob: Knob) -> Result<Tuned, TuneError> {
+pub fn tune(architecture: &Architecture, goal: &TuneGoal, knob: Knob) -> Result<Tuned, TuneError> {
     goal.check()?;
     // Checked even if the goal concerns only r, which is not known for a network with batch norms.
-    crate::Limit::new(architecture)?;
+    crate::NetworkLimit::new(architecture)?;
     let present = knob.of(architecture)?;
     if goal.holds(goal.miss(architecture)?, None) {
         return Ok(Tuned { setting: None, network: architecture.clone() });
@@ -123,7 +123,7 @@ pub fn tune(architecture: &Architecture, goal: &Goal, knob: Knob) -> Result<Tune
 /// bound; among equal ones, the first.
 fn choose(
     range: &[Setting],
-    goal: &Goal,
+    goal: &TuneGoal,
     miss: &dyn Fn(Setting) -> Result<f64, TuneError>,
 ) -> Result<Option<Setting>, TuneError> {
     let mut best: Option<((bool, f64), Setting)> = None;

@@ -3,7 +3,7 @@
 use fintan_config::{Architecture, Shape};
 
 use super::TuneError;
-use crate::limit::{Limit, LimitError, Relation};
+use crate::limit::{LimitError, NetworkLimit, Relation};
 use crate::regime::{Regime, mean_r, regimes};
 use crate::valuation::Ultrametric;
 
@@ -23,14 +23,14 @@ pub struct Standing {
     pub inputs: usize,
     /// Eigenspaces over positions away from borders, the constant image first. `None` for vectors; an error with the reason
     /// if the kernel has no closed form.
-    pub blocks: Option<Result<Vec<Block>, TuneError>>,
+    pub blocks: Option<Result<Vec<PatternSpace>, TuneError>>,
     /// Mean variance of the outermost two pixels divided by that of the interior; `None` if there is no interior.
     pub border: Option<f64>,
 }
 
 /// An eigenspace over the positions of an image: patterns of one period.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Block {
+pub struct PatternSpace {
     /// λ_k divided by the smallest eigenvalue.
     pub ratio: f64,
     /// Its dimension.
@@ -66,19 +66,22 @@ impl Standing {
 
 /// The relation at the output of a network of two inputs with |x|² = |y|² = n and x·y = c n.
 pub(super) fn relation(architecture: &Architecture, c: f64) -> Result<Relation, TuneError> {
-    Limit::new(architecture)?.relation_at(c)?.ok_or(TuneError::OneInput)
+    NetworkLimit::new(architecture)?.relation_at(c)?.ok_or(TuneError::OneInput)
 }
 
 /// Eigenspaces of the interior, for two equal inputs.
-pub(super) fn blocks(architecture: &Architecture) -> Result<Vec<Block>, TuneError> {
+pub(super) fn blocks(architecture: &Architecture) -> Result<Vec<PatternSpace>, TuneError> {
     let kernel = Ultrametric::of(architecture, [1.0; 3]).map_err(|e| {
         if let LimitError::Layer { layer, reason } = e { TuneError::Spectrum { layer, reason } } else { e.into() }
     })?;
     let spectrum = kernel.spectrum();
     let least = spectrum.iter().map(|s| s.0).fold(f64::INFINITY, f64::min);
     let shares = kernel.trace_shares();
-    let block =
-        |(&(value, multiplicity), &share): (&(f64, usize), &f64)| Block { ratio: value / least, multiplicity, share };
+    let block = |(&(value, multiplicity), &share): (&(f64, usize), &f64)| PatternSpace {
+        ratio: value / least,
+        multiplicity,
+        share,
+    };
     Ok(spectrum.iter().zip(&shares).map(block).collect())
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::geometry::{Geometry, LayerKind};
 use super::super::patches::{Positions, patch_len};
-use super::super::plan::Plan;
+use super::super::plan::ConePlan;
 use super::super::tiles::{TileRow, product_cost, tile_rows};
 use super::input::panel_cost;
 use super::pairs;
@@ -26,7 +26,7 @@ pub(super) enum Method {
 
 impl Method {
     /// The fastest method for the layer whose output is `level`.
-    pub(super) fn new(plans: [&Plan; 2], level: usize) -> Self {
+    pub(super) fn new(plans: [&ConePlan; 2], level: usize) -> Self {
         let Geometry { kind, input: [height, width, _], .. } = plans[0].layers()[level - 1];
         if kind == LayerKind::Deconv && [height, width] == [1, 1] {
             return Self::Positions;
@@ -42,7 +42,7 @@ impl Method {
 
 /// Multiply-adds between all outputs of one pair of samples, and the number of values held meanwhile. `below` says whether
 /// there is a term at the input of the chain.
-pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64) {
+pub(in super::super) fn contraction(plans: [&ConePlan; 2], below: bool) -> (f64, f64) {
     let levels = plans[0].layers().len();
     let (mut cost, mut held) = if below { (positions(plans, 0), lanes(plans, 0)) } else { (0.0, 0.0) };
     for level in 1..=levels {
@@ -81,7 +81,7 @@ pub(in super::super) fn contraction(plans: [&Plan; 2], below: bool) -> (f64, f64
 }
 
 /// Multiply-adds of the patch Gram matrix of a level, and the number of values in its patches and entries.
-fn gram(plans: [&Plan; 2], level: usize) -> (f64, f64) {
+fn gram(plans: [&ConePlan; 2], level: usize) -> (f64, f64) {
     let layer = &plans[0].layers()[level - 1];
     let positions = plans.map(|plan| Positions::new(plan, level));
     let (mut cost, mut held) = (0.0, 0.0);
@@ -95,7 +95,7 @@ fn gram(plans: [&Plan; 2], level: usize) -> (f64, f64) {
 }
 
 /// Multiply-adds of a level with the method `Positions`.
-fn positions(plans: [&Plan; 2], level: usize) -> f64 {
+fn positions(plans: [&ConePlan; 2], level: usize) -> f64 {
     let [h, w, c] = plans[0].map(level);
     let holders = plans.map(|plan| {
         let mut holders = vec![0.0; h * w];
@@ -112,7 +112,7 @@ fn positions(plans: [&Plan; 2], level: usize) -> f64 {
 
 /// Number of values held for a level with the method `Positions`: tiles of one side, and for each thread some panels of the
 /// other side.
-fn lanes(plans: [&Plan; 2], level: usize) -> f64 {
+fn lanes(plans: [&ConePlan; 2], level: usize) -> f64 {
     let tiles = |plan, cost: &dyn Fn(usize) -> f64| {
         let tiles = tile_rows(plan, level, cost).into_iter().flat_map(|row| row.tiles);
         tiles.map(|tile| (tile.area() as f64, tile.ranks.len())).collect::<Vec<_>>()
@@ -124,7 +124,7 @@ fn lanes(plans: [&Plan; 2], level: usize) -> f64 {
 }
 
 /// Number of values in the windows of all outputs at a level.
-fn windows(plan: &Plan, level: usize) -> f64 {
+fn windows(plan: &ConePlan, level: usize) -> f64 {
     let area = |rank: usize| plan.window(level, rank).iter().map(|window| window.len as f64).product::<f64>();
     (0..plan.len()).map(area).sum::<f64>() * plan.map(level)[2] as f64
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::cotangents::Cotangents;
+use super::super::cotangents::ConeCotangents;
 use super::super::gemm::{Matrix, product_transposed};
 use super::super::real::Real;
 use super::choice::Method;
@@ -15,7 +15,7 @@ const BIAS_ROWS: usize = 64;
 impl<T: Real> Block<'_, '_, T> {
     /// Adds the part of the weights of the layer whose output is `level`, and the part of its bias if `bias` is true.
     pub(super) fn add_hidden(&self, level: usize, bias: bool, kernel: &mut [T]) {
-        let plans = self.sides.map(Cotangents::plan);
+        let plans = self.sides.map(ConeCotangents::plan);
         let square = self.sides[0].chain().layers()[level - 1].bias_square();
         let square = if bias { T::of(square) } else { T::default() };
         match Method::new(plans, level) {

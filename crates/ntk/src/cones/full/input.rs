@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::super::active::Active;
 use super::super::axis::Axis;
-use super::super::cotangents::Cotangents;
+use super::super::cotangents::ConeCotangents;
 use super::super::gemm::{Matrix, product_transposed, simd};
 use super::super::panel::{GROUP, PanelProduct};
 use super::super::real::Real;
@@ -56,7 +56,7 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     fn add_tiles<const P: usize>(&self, level: usize, factor: impl Fn(usize, usize) -> Vec<T>, kernel: &mut [T]) {
-        let plans = self.sides.map(Cotangents::plan);
+        let plans = self.sides.map(ConeCotangents::plan);
         let width = plans[0].map(level)[1];
         let strips = [tile_rows(plans[0], level, panel_cost), tile_rows(plans[1], level, product_cost)];
         let [strips, tiles] = strips.map(|rows| rows.into_iter().flat_map(|row| row.tiles).collect::<Vec<_>>());
@@ -65,7 +65,7 @@ impl<T: Real> Block<'_, '_, T> {
             if factors.iter().all(|&factor| factor == T::default()) {
                 continue;
             }
-            let active = Active::both(self.sides.map(Cotangents::chain), level, [n, m]);
+            let active = Active::both(self.sides.map(ConeCotangents::chain), level, [n, m]);
             let targets =
                 tiles.par_iter().map(|tile| Lanes::new(self.sides[1], tile, &tile.ranks, (level, m), &active));
             let targets: Vec<Lanes<T, GROUP>> = targets.collect();

@@ -1,7 +1,7 @@
 //! Cotangents of several outputs, interleaved for products of panels.
 
 use super::super::active::Active;
-use super::super::cotangents::Cotangents;
+use super::super::cotangents::ConeCotangents;
 use super::super::panel::GROUP;
 use super::super::real::Real;
 use super::super::tiles::Tile;
@@ -14,7 +14,7 @@ pub(super) struct Lanes<T, const L: usize>(pub(super) Vec<Vec<[T; L]>>);
 impl<T: Real, const L: usize> Lanes<T, L> {
     /// Collects the outputs `ranks` of a tile, at one level and for one sample.
     pub(super) fn new(
-        side: &Cotangents<'_, T>,
+        side: &ConeCotangents<'_, T>,
         tile: &Tile,
         ranks: &[usize],
         (level, sample): (usize, usize),

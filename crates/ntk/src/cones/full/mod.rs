@@ -12,8 +12,8 @@ mod tiled;
 mod totals;
 mod unit;
 
-use super::cotangents::Cotangents;
-use super::plan::Plan;
+use super::cotangents::ConeCotangents;
+use super::plan::ConePlan;
 use super::real::Real;
 pub(super) use choice::contraction;
 use mirror::{mirror, transpose};
@@ -59,13 +59,13 @@ pub enum Target<'k, T> {
 ///
 /// If a matrix is too small, or if the number of matrices and the number of layers differ.
 pub fn full<T: Real>(
-    first: &Cotangents<'_, T>,
-    second: Option<&Cotangents<'_, T>>,
+    first: &ConeCotangents<'_, T>,
+    second: Option<&ConeCotangents<'_, T>>,
     input: Option<InputTerm<'_>>,
     target: Target<'_, T>,
 ) {
-    let plans = [first, second.unwrap_or(first)].map(Cotangents::plan);
-    let layout = Layout::matrix(plans.map(Plan::len), second.unwrap_or(first).chain().samples());
+    let plans = [first, second.unwrap_or(first)].map(ConeCotangents::plan);
+    let layout = Layout::matrix(plans.map(ConePlan::len), second.unwrap_or(first).chain().samples());
     full_at(layout, first, second, input, target);
 }
 
@@ -76,8 +76,8 @@ pub fn full<T: Real>(
 /// If a slice is too short for its kernel, or if the number of slices and the number of layers differ.
 pub fn full_at<T: Real>(
     layout: Layout,
-    first: &Cotangents<'_, T>,
-    second: Option<&Cotangents<'_, T>>,
+    first: &ConeCotangents<'_, T>,
+    second: Option<&ConeCotangents<'_, T>>,
     input: Option<InputTerm<'_>>,
     target: Target<'_, T>,
 ) {

@@ -6,10 +6,10 @@ use std::ops::Range;
 use pulp::Simd;
 use rayon::prelude::*;
 
-use super::super::cotangents::Cotangents;
+use super::super::cotangents::ConeCotangents;
 use super::super::gemm::{Loop, Matrix, product_transposed, simd};
 use super::super::patches::{Positions, gram};
-use super::super::plan::Plan;
+use super::super::plan::ConePlan;
 use super::super::real::Real;
 use super::rows::Block;
 use super::totals::totals;
@@ -38,7 +38,7 @@ struct Group {
 }
 
 /// Number of pairs of positions that share weights, over all pairs of outputs.
-pub(super) fn count(sides: [&Plan; 2], level: usize) -> f64 {
+pub(super) fn count(sides: [&ConePlan; 2], level: usize) -> f64 {
     let held = sides.map(|plan| {
         let positions = Positions::new(plan, level);
         let mut held = vec![0.0; positions.classes().len()];
@@ -50,7 +50,7 @@ pub(super) fn count(sides: [&Plan; 2], level: usize) -> f64 {
     held[0].iter().zip(&held[1]).map(|(a, b)| a * b).sum()
 }
 
-fn groups(plan: &Plan, level: usize, positions: &Positions) -> Vec<Group> {
+fn groups(plan: &ConePlan, level: usize, positions: &Positions) -> Vec<Group> {
     let modulus = positions.modulus();
     let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for rank in 0..plan.len() {
@@ -71,7 +71,7 @@ fn groups(plan: &Plan, level: usize, positions: &Positions) -> Vec<Group> {
 }
 
 /// Cotangents of one sample: for each group and slot a matrix `[outputs, c]`.
-fn gather<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups: &[Group]) -> Vec<Vec<Vec<T>>> {
+fn gather<T: Real>(side: &ConeCotangents<'_, T>, level: usize, sample: usize, groups: &[Group]) -> Vec<Vec<Vec<T>>> {
     let c = side.plan().map(level)[2];
     let slot = |ranks: &[usize], at: usize| {
         let mut values = Vec::with_capacity(ranks.len() * c);
@@ -85,7 +85,13 @@ fn gather<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups
 }
 
 /// Cotangents of one sample, summed over their windows: for each group a matrix `[outputs, c]`.
-fn add_up<T: Real>(side: &Cotangents<'_, T>, level: usize, sample: usize, groups: &[Group], factor: T) -> Vec<Vec<T>> {
+fn add_up<T: Real>(
+    side: &ConeCotangents<'_, T>,
+    level: usize,
+    sample: usize,
+    groups: &[Group],
+    factor: T,
+) -> Vec<Vec<T>> {
     let (totals, c) = (totals(side, level, sample, factor), side.plan().map(level)[2]);
     let group = |group: &Group| {
         let mut values = Vec::with_capacity(group.ranks.len() * c);
@@ -100,7 +106,7 @@ impl<T: Real> Block<'_, '_, T> {
     /// one matrix product for each pair of positions of two groups, and one factor of the patch Gram matrix for each pair of
     /// outputs.
     pub(super) fn add_pairs(&self, level: usize, bias: T, kernel: &mut [T]) {
-        let plans = self.sides.map(Cotangents::plan);
+        let plans = self.sides.map(ConeCotangents::plan);
         let layers = self.sides.map(|side| &side.chain().layers()[level - 1]);
         let positions = plans.map(|plan| Positions::new(plan, level));
         let groups = [0, 1].map(|side| groups(plans[side], level, &positions[side]));

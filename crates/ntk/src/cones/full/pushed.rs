@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use super::super::active::Active;
-use super::super::cotangents::Cotangents;
+use super::super::cotangents::ConeCotangents;
 use super::super::gemm::{Loop, simd};
 use super::super::panel::VECTORS;
 use super::super::patches::Positions;
@@ -36,7 +36,7 @@ pub(super) struct Gram<'g, T> {
 impl<T: Real, const P: usize> Panel<T, P> {
     /// Collects at most `P` outputs, starting with rank `first`. `bias` is ordered by rank; it is empty if there is no bias.
     pub(super) fn new(
-        side: &Cotangents<'_, T>,
+        side: &ConeCotangents<'_, T>,
         positions: &Positions,
         (level, sample): (usize, usize),
         first: usize,

@@ -1,6 +1,6 @@
 //! Rows and columns of a kernel in the order of ranks, and additions to them.
 
-use super::super::cotangents::Cotangents;
+use super::super::cotangents::ConeCotangents;
 use super::super::gemm::{Axpy, simd};
 use super::super::real::Real;
 
@@ -74,14 +74,18 @@ impl Layout {
 
 /// The two sides of a kernel.
 pub(super) struct Block<'b, 'a, T: Clone> {
-    pub(super) sides: [&'b Cotangents<'a, T>; 2],
+    pub(super) sides: [&'b ConeCotangents<'a, T>; 2],
     pub(super) symmetric: bool,
     pub(super) columns: Columns,
     layout: Layout,
 }
 
 impl<'b, 'a, T: Real> Block<'b, 'a, T> {
-    pub(super) fn new(first: &'b Cotangents<'a, T>, second: Option<&'b Cotangents<'a, T>>, layout: Layout) -> Self {
+    pub(super) fn new(
+        first: &'b ConeCotangents<'a, T>,
+        second: Option<&'b ConeCotangents<'a, T>>,
+        layout: Layout,
+    ) -> Self {
         let sides = [first, second.unwrap_or(first)];
         Self { sides, symmetric: second.is_none(), columns: Columns::new(sides[1].plan().order()), layout }
     }

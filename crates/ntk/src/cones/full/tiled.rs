@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::super::active::Active;
-use super::super::cotangents::Cotangents;
+use super::super::cotangents::ConeCotangents;
 use super::super::gemm::simd;
 use super::super::panel::{GROUP, PanelProduct};
 use super::super::patches::{Positions, gram};
@@ -40,7 +40,7 @@ impl<T: Real> Block<'_, '_, T> {
     }
 
     fn add_tiled<const P: usize>(&self, level: usize, bias: T, tile_rows: &[TileRow], kernel: &mut [T]) {
-        let plans = self.sides.map(Cotangents::plan);
+        let plans = self.sides.map(ConeCotangents::plan);
         let layers = self.sides.map(|side| &side.chain().layers()[level - 1]);
         let positions = plans.map(|plan| Positions::new(plan, level));
         let positions = [&positions[0], &positions[1]];

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::chain::Chain;
-use super::super::cotangents::Cotangents;
+use super::super::cotangents::ConeCotangents;
 use super::super::gemm::{Matrix, product_transposed};
 use super::super::patches::{Positions, patch_len, patches};
 use super::super::real::Real;
@@ -19,8 +19,8 @@ impl<T: Real> Block<'_, '_, T> {
     /// Adds `Gamma_nn'[u, u'] d d'` between outputs of one channel, where `d` is the derivative of the function after the
     /// last layer.
     pub(super) fn add_unit_weights(&self, kernel: &mut [T]) {
-        let plans = self.sides.map(Cotangents::plan);
-        let chains = self.sides.map(Cotangents::chain);
+        let plans = self.sides.map(ConeCotangents::plan);
+        let chains = self.sides.map(ConeCotangents::chain);
         let level = plans[0].layers().len();
         let geometry = &plans[0].layers()[level - 1];
         let positions = plans.map(|plan| Positions::new(plan, level));
@@ -66,7 +66,7 @@ impl<T: Real> Block<'_, '_, T> {
 
     /// Adds `beta^2 d d'` between outputs of one channel.
     pub(super) fn add_unit_bias(&self, kernel: &mut [T]) {
-        let plans = self.sides.map(Cotangents::plan);
+        let plans = self.sides.map(ConeCotangents::plan);
         let level = plans[0].layers().len();
         let square = T::of(self.sides[0].chain().layers()[level - 1].bias_square());
         if square == T::default() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::dual::{Dual, Duals, Line, Pair};
+use crate::dual::{Dual, Duals, GaussianPair, Line};
 use crate::limit::signal::Signal;
 use crate::limit::{LimitError, MANY, NOT_GAUSSIAN, refuse};
 use crate::series::Known;
@@ -24,7 +24,7 @@ pub(super) fn activation(dual: &Dual, known: &Known, many: bool, mut signal: Sig
     }
     signal.rescale([0, 0]);
     let variances = signal.second.clone();
-    let pair = |p: usize, q: usize, gap: f64| Pair { q1: variances[0][p], q2: variances[1][q], gap };
+    let pair = |p: usize, q: usize, gap: f64| GaussianPair { q1: variances[0][p], q2: variances[1][q], gap };
     let positions = signal.positions();
     let place = |i: usize, all: bool| if all { (i / positions, i % positions) } else { (i, i) };
     let all = signal.all();
@@ -43,7 +43,8 @@ pub(super) fn activation(dual: &Dual, known: &Known, many: bool, mut signal: Sig
             })
             .collect();
         let many = many || distinct.len() >= MANY;
-        let of = |pair: Pair| many.then(|| known.pair(dual, pair)).flatten().map_or_else(|| dual.pair(pair), Ok);
+        let of =
+            |pair: GaussianPair| many.then(|| known.pair(dual, pair)).flatten().map_or_else(|| dual.pair(pair), Ok);
         let found = distinct.par_iter().map(|&pair| of(pair)).collect::<Result<Vec<_>, _>>()?;
         which.into_iter().map(|i| found[i]).collect()
     } else {
@@ -83,7 +84,7 @@ fn broken_line(line: &Line, mut signal: Signal) -> Signal {
     let gaps = &signal.gap.values;
     let of = |i: usize| {
         let (p, q) = place(i);
-        line.pair(Pair { q1: variances[0][p], q2: variances[1][q], gap: gaps[i] })
+        line.pair(GaussianPair { q1: variances[0][p], q2: variances[1][q], gap: gaps[i] })
     };
     let duals: Vec<Duals> = (0..gaps.len()).into_par_iter().with_min_len(1024).map(of).collect();
     for side in [0, 1] {
