@@ -18,7 +18,7 @@ use fintan_config::{
     OptimizerSettings, Parametrization, Scaling, Sgd, Shape, Shapes, Upsampling,
 };
 use fintan_data::Images;
-use fintan_net::{Lowering, Mode, Network, Placement};
+use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
 use fintan_train::{Optimizer, Purpose, latents, rates, stream};
 
 const IMAGES: usize = 16;
@@ -125,13 +125,13 @@ struct Run {
 
 fn train(
     architecture: &Architecture,
-    settings: &Settings,
+    settings: &OptimizerSettings,
     preset: LayerRates,
     targets: &Tensor<4>,
     placement: &Placement,
     steps: usize,
 ) -> Run {
-    let mut network = Network::init(architecture, &mut stream(0, Purpose::Generator, 0), placement);
+    let mut network = PlacedNetwork::init(architecture, &mut stream(0, Purpose::Generator, 0), placement);
     let z = latents(&mut stream(0, Purpose::Samples, 0), IMAGES, 32, &placement.device);
     let mut optimizer = Optimizer::new(settings, rates(architecture, settings, &preset));
     let mut losses = Vec::with_capacity(steps + 1);

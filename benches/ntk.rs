@@ -16,7 +16,7 @@ use std::time::Instant;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::read_safetensors;
-use fintan_net::{Lowering, Mode, Network, Placement, channels_last};
+use fintan_net::{Lowering, Mode, PlacedNetwork, Placement, channels_last};
 use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, Method};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -37,7 +37,7 @@ fn main() {
 
     let architecture = architecture(&case);
     let tensors = read_safetensors(&fs_err::read(weights).expect("weights")).expect("safetensors");
-    let network = Network::init(&architecture, &mut ChaCha20Rng::seed_from_u64(0), &placement);
+    let network = PlacedNetwork::init(&architecture, &mut ChaCha20Rng::seed_from_u64(0), &placement);
     let network = network.load(&tensors).and_then(|loaded| loaded.in_mode(Mode::Train)).expect("weights of this case");
     let Shape { channels, height, width } = architecture.input;
     let data = tensors["x"].clone();

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_artifact::{Array, read_arrays, write_npz};
 use fintan_config::{Architecture, Description, Function, Layer, Parametrization, Shape};
 use fintan_net::weights::{Tensors, read_safetensors, write_safetensors};
-use fintan_net::{Lowering, Mode, Network, Placement, channels_first, channels_last};
+use fintan_net::{Lowering, Mode, PlacedNetwork, Placement, channels_first, channels_last};
 use fintan_train::{Purpose, stream};
 use serde_json::Value;
 
@@ -221,12 +221,12 @@ fn the_loader_computes_what_the_network_does() {
         .collect();
     let framed = Architecture::new(Shape::image(2, 4, 5), &framed, Parametrization::default()).expect("sound");
     let x: Vec<f64> = (0..2 * 40).map(|i| f64::from(i * i % 37) / 20.0 - 0.8).collect();
-    let drawn = Network::init(&framed, &mut stream(2, Purpose::Generator, 0), &placement);
+    let drawn = PlacedNetwork::init(&framed, &mut stream(2, Purpose::Generator, 0), &placement);
     let mut tensors = drawn.to_tensors();
     tensors.insert("x".into(), TensorData::new(x, [2, 2, 4, 5]));
     cases.push((framed, tensors));
     for (k, (architecture, tensors)) in cases.iter().enumerate() {
-        let drawn = Network::init(architecture, &mut stream(1, Purpose::Generator, 0), &placement);
+        let drawn = PlacedNetwork::init(architecture, &mut stream(1, Purpose::Generator, 0), &placement);
         let network = drawn.load(tensors).and_then(|loaded| loaded.in_mode(Mode::Train)).expect("fits");
         let Shape { channels, height, width } = architecture.input;
         let x: Vec<f64> = tensors["x"].iter().collect();

@@ -163,7 +163,7 @@ impl Network {
             .map(|k| {
                 let seed = self.seed() + k;
                 let mut weights = stream(seed, Purpose::Generator, 0);
-                let network = fintan_net::Network::init(&before, &mut weights, placement);
+                let network = fintan_net::PlacedNetwork::init(&before, &mut weights, placement);
                 sample(&network, seed, count, Mode::Train, &placement.device).measure()
             })
             .collect();

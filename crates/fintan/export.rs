@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fintan_artifact::{Draft, write_npz};
 use fintan_config::{Description, Held, MemoryBound};
-use fintan_net::Network;
+use fintan_net::PlacedNetwork;
 use fintan_net::weights::{read_safetensors, write_safetensors};
 use fintan_train::{Purpose, stream};
 
@@ -85,7 +85,7 @@ pub fn is_export(path: &Path) -> bool {
 }
 
 /// A network from a safetensors file with its description as JSON beside it.
-pub(crate) fn read_exported(weights: &Path, device: &Device) -> Result<Network, Error> {
+pub(crate) fn read_exported(weights: &Path, device: &Device) -> Result<PlacedNetwork, Error> {
     let beside = weights.with_extension("json");
     let bytes = fs_err::read(weights)?;
     let wrong =
@@ -99,6 +99,6 @@ pub(crate) fn read_exported(weights: &Path, device: &Device) -> Result<Network, 
     let architecture = described.architecture().map_err(|e| wrong(&beside, &e))?;
     let memory = MemoryBound { held: Held::Parameters, free: free_memory() };
     memory.admit(&architecture).map_err(|e| wrong(&beside, &format!("`{}`: {}", e.key, e.message)))?;
-    let drawn = Network::init(&architecture, &mut stream(0, Purpose::Generator, 0), &device.placement);
+    let drawn = PlacedNetwork::init(&architecture, &mut stream(0, Purpose::Generator, 0), &device.placement);
     Ok(drawn.with_tensors(&tensors).map_err(|e| wrong(weights, &e))?)
 }

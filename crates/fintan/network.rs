@@ -317,14 +317,14 @@ impl Network {
     ///
     /// # Errors
     /// Weights that cannot be read, or are of another network.
-    pub fn placed(&self, placement: &Placement, mode: Mode) -> Result<(fintan_net::Network, Vec<String>), Error> {
+    pub fn placed(&self, placement: &Placement, mode: Mode) -> Result<(fintan_net::PlacedNetwork, Vec<String>), Error> {
         let mut network = match (&self.checkpoint, &self.subject) {
             (None, _) => {
                 let purpose = match self.role {
                     Role::Network | Role::Generator => Purpose::Generator,
                     Role::Discriminator => Purpose::Discriminator,
                 };
-                fintan_net::Network::init(self.whole(), &mut stream(self.seed(), purpose, 0), placement)
+                fintan_net::PlacedNetwork::init(self.whole(), &mut stream(self.seed(), purpose, 0), placement)
             }
             (Some(Checkpoint { folder, .. }), subject) => {
                 let single = Placement { dtype: DType::F32, ..placement.clone() };
@@ -345,7 +345,7 @@ impl Network {
         }
         if let Some(before) = &self.before_output {
             // Which weights are drawn here does not matter: the network's take their place.
-            let cut = fintan_net::Network::init(before, &mut stream(0, Purpose::Generator, 0), placement);
+            let cut = fintan_net::PlacedNetwork::init(before, &mut stream(0, Purpose::Generator, 0), placement);
             network = cut.with_parameters(network.parameters()).with_running_statistics(network.running_statistics());
         }
         Ok((network, unused))

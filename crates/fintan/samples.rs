@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use fintan_artifact::{Array, RunDir, write_npz, write_whole};
 use fintan_config::{Architecture, Experiment, Held, Subject};
 use fintan_metrics::{Measures, Samples};
-use fintan_net::{Mode, Network};
+use fintan_net::{Mode, PlacedNetwork};
 use fintan_report::{grid_gif, grid_png, image_png};
 use fintan_train::{draw_latents, generate, read_sampler, slerp};
 
@@ -108,7 +108,7 @@ impl BatchNormStatistics {
 /// ```
 #[derive(Debug, Clone)]
 pub struct TrainedGenerator {
-    pub(crate) network: Network,
+    pub(crate) network: PlacedNetwork,
     pub(crate) device: Device,
     step: Option<u64>,
     seed: u64,

@@ -8,7 +8,7 @@ use fintan_artifact::{ClassifierRecord, write_whole};
 use fintan_config::Shape;
 use fintan_data::{DataError, Images, fingerprint};
 use fintan_metrics::{Features, Samples};
-use fintan_net::Network;
+use fintan_net::PlacedNetwork;
 use fintan_net::weights::{Tensors, read_safetensors, write_safetensors};
 use fintan_train::{Classifier, ClassifierSettings, Halves, features};
 
@@ -91,7 +91,7 @@ impl Trained {
 
 /// A network that the user brings.
 pub(super) struct Brought {
-    network: Network,
+    network: PlacedNetwork,
     name: String,
     key: u64,
 }

@@ -55,7 +55,7 @@ pub(super) fn widths(
         let network = study.network(width).map_err(refused)?;
         let drawn = (0..networks).map(|k| {
             let mut stream = stream(seed + k, Purpose::Generator, width as u64);
-            fintan_net::Network::init(&network, &mut stream, &device.placement)
+            fintan_net::PlacedNetwork::init(&network, &mut stream, &device.placement)
         });
         on_finding(&LimitFinding::Width(study.add(width, &network, drawn)?));
     }

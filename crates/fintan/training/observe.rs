@@ -7,7 +7,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use fintan_artifact::{Array, Event, EventKind, RunDir, RunError, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
-use fintan_net::{Mode, Network};
+use fintan_net::{Mode, PlacedNetwork};
 use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, RequestError};
 use fintan_predict::{KernelDrift, KernelReference};
 use fintan_train::{Observer, ObserverError, TrainError, Trainee};
@@ -28,7 +28,7 @@ pub(super) struct KernelObserver<'s, 'c, T> {
     wanted: ObserveNtk,
     probe: Tensor<4>,
     /// The network to measure: of a GAN the one that samples are drawn from, as in `fintan ntk`.
-    network: fn(&T) -> &Network,
+    network: fn(&T) -> &PlacedNetwork,
     callbacks: &'s TrainingCallbacks<'c>,
     /// The first kernel and its step.
     first: Option<(u64, KernelReference)>,
@@ -149,7 +149,7 @@ impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
     pub(super) fn new(
         run: &'s RunDir,
         (wanted, probe): (ObserveNtk, Tensor<4>),
-        network: fn(&T) -> &Network,
+        network: fn(&T) -> &PlacedNetwork,
         trainee: &T,
         callbacks: &'s TrainingCallbacks<'c>,
     ) -> Result<Self, Error> {
@@ -254,18 +254,18 @@ impl ObservedKernel {
 }
 
 /// Whether the kernel of a network on a probe can be had.
-pub(super) fn check_probe(network: &Network, probe: &Tensor<4>) -> Result<(), Error> {
+pub(super) fn check_probe(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<(), Error> {
     KernelPlan::new(&problem(network, probe)?, None, half_of_free_memory())?;
     Ok(())
 }
 
-fn problem(network: &Network, probe: &Tensor<4>) -> Result<KernelRequest, RequestError> {
+fn problem(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<KernelRequest, RequestError> {
     KernelRequest::new(network.clone(), probe.clone(), None, Mode::Train, Entries::Traced, Vec::new())
 }
 
 /// Checkerboards and borders of a generator's kernel over the pixels of its first channel, where they can be had: not where
 /// batch norm mixes samples, and not where it takes longer than a few seconds.
-fn over_pixels(network: &Network, probe: &Tensor<4>) -> Result<Option<serde_json::Value>, ObserverError> {
+fn over_pixels(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<Option<serde_json::Value>, ObserverError> {
     let shape = network.architecture().output();
     if shape.is_vector() || network.architecture().is_batch_coupled() {
         return Ok(None);

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use fintan_artifact::{LogLine, RunDir, RunError, SupervisedLine};
 use fintan_config::{Experiment, ObserveNtk, SupervisedExperiment};
 use fintan_data::{Images, TaskData};
-use fintan_net::{Network, Placement};
+use fintan_net::{PlacedNetwork, Placement};
 use fintan_train::{
     CheckpointError, DataFingerprint, Ending, Gan, Observer, Observers, Purpose, Supervised, Trainee, latents, stream,
 };
@@ -86,7 +86,7 @@ pub(super) trait Trained {
     fn probe(&self, placement: &Placement) -> Option<(ObserveNtk, Tensor<4>)>;
 
     /// The network whose kernel is measured: of a GAN the one that samples are drawn from.
-    fn observed(trainee: &Self::Trainee) -> &Network;
+    fn observed(trainee: &Self::Trainee) -> &PlacedNetwork;
 
     /// Whether the files are there that a run has before its first step.
     fn has_start(&self, root: &Path) -> bool;
@@ -163,7 +163,7 @@ impl Trained for TrainedGan<'_> {
         Some((wanted, latents(&mut rng, wanted.samples, settings.generator.latent, &placement.device)))
     }
 
-    fn observed(gan: &Gan) -> &Network {
+    fn observed(gan: &Gan) -> &PlacedNetwork {
         gan.sampler()
     }
 
@@ -248,7 +248,7 @@ impl Trained for TrainedNetwork<'_> {
         Some((wanted, self.data.train.batch(0..wanted.samples, &placement.device, placement.dtype)))
     }
 
-    fn observed(trainee: &Supervised) -> &Network {
+    fn observed(trainee: &Supervised) -> &PlacedNetwork {
         &trainee.network
     }
 

@@ -7,7 +7,7 @@ use fintan_config::{
     Architecture, BnNoise, DataSource, Dense, Empty, Init, Layer, MomentsSettings, NetworkExperiment, Node,
     Parametrization, Point, Precision,
 };
-use fintan_net::{Network, NoiseRule, Placement};
+use fintan_net::{NoiseRule, PlacedNetwork, Placement};
 use rayon::prelude::*;
 
 use crate::inputs::{Batch, InputError, Pool};
@@ -195,7 +195,7 @@ impl<'a> MomentsPlan<'a> {
     /// # Panics
     /// If there is no such layer.
     #[must_use]
-    pub fn network(&self, number: u64, depth: usize, placement: &Placement) -> Network {
+    pub fn network(&self, number: u64, depth: usize, placement: &Placement) -> PlacedNetwork {
         let architecture = self.with_readout(depth);
         let last = architecture.nodes.len() - 1;
         // Which layer of the list each drawn matrix belongs to; the readout's stream is not another layer's.
@@ -205,7 +205,7 @@ impl<'a> MomentsPlan<'a> {
             std::iter::repeat_n(if i == last { u64::MAX } else { i as u64 }, 2 * drawn)
         });
         let mut current: Option<(u64, Normals)> = None;
-        Network::drawn(&architecture, placement, &mut |shape, std| {
+        PlacedNetwork::drawn(&architecture, placement, &mut |shape, std| {
             let owner = owners.next().expect("as many as are drawn");
             if current.as_ref().is_none_or(|(of, _)| *of != owner) {
                 current = Some((owner, Normals::new(self.experiment.settings.seed, number, Drawn::Weights, owner)));
@@ -237,7 +237,8 @@ impl<'a> MomentsPlan<'a> {
         let (mut x, mut dx) = (tensor(&batch.signal), tensor(&batch.noise));
         for (i, node) in network.nodes.iter().enumerate() {
             run.depth = self.depths[i];
-            let piece = Network::drawn(&network.piece(i..i + 1), placement, &mut |shape, std| draw(i, shape, std));
+            let piece =
+                PlacedNetwork::drawn(&network.piece(i..i + 1), placement, &mut |shape, std| draw(i, shape, std));
             (x, dx) = piece.propagate_signal_noise(x, dx, rule, &mut |path, x, dx| {
                 let path: Vec<usize> = [i].into_iter().chain(path[1..].iter().copied()).collect();
                 run.measure(&path, x, dx);

@@ -1,6 +1,6 @@
 //! One network, three rules per layer: forward, pullback, pushforward.
 //!
-//! [`Network`] puts an [`Architecture`](fintan_config::Architecture) on a device. The rules of each layer are written once,
+//! [`PlacedNetwork`] puts an [`Architecture`](fintan_config::Architecture) on a device. The rules of each layer are written once,
 //! in Burn tensor operations. Training takes its gradients from the pullback; kernels use pullback and pushforward. On an
 //! autodiff device the pullback can be differentiated again. The rules are tested against Burn's autodiff.
 
@@ -16,5 +16,5 @@ mod windows;
 
 pub use conv_tail::{ConvLayer, ConvTail, TailInput};
 pub use correlation::{Lowering, channels_first, channels_last};
-pub use network::{Cotangents, LayerProbe, Mode, Network, NoiseRule, Placement, Tape};
+pub use network::{Cotangents, LayerProbe, Mode, NoiseRule, PlacedNetwork, Placement, Tape};
 pub use parameter_use::{ParameterUse, VjpFactors};

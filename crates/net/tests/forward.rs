@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
-use fintan_net::{Mode, Network};
+use fintan_net::{Mode, PlacedNetwork};
 
 use fintan_testing::networks::{
     flex, golden, normal, placements, random_architecture, relative_difference, rng, values,
@@ -27,7 +27,7 @@ fn lowerings_agree_with_native_convolutions() {
         let architecture = random_architecture(seed);
         let mut outputs: Vec<(String, Tensor<4>)> = Vec::new();
         for placement in placements() {
-            let network = Network::init(&architecture, &mut rng(seed), &placement);
+            let network = PlacedNetwork::init(&architecture, &mut rng(seed), &placement);
             let Shape { channels, height, width } = architecture.input;
             let x = normal([2, height, width, channels], &mut rng(1), &placement);
             let (y, _) = network.forward(x, Mode::Train);
@@ -48,7 +48,7 @@ fn running_statistics_average_batches_and_serve_evaluation() {
             .expect("layers");
     let architecture = Architecture::new(Shape::vector(2), &layers, Parametrization::default()).expect("sound");
     let placement = flex();
-    let network = Network::init(&architecture, &mut rng(3), &placement);
+    let network = PlacedNetwork::init(&architecture, &mut rng(3), &placement);
     let x = normal([5, 1, 1, 2], &mut rng(4), &placement);
     let (_, tape) = network.forward(x.clone(), Mode::Train);
     let dense = values(&x.clone().reshape([5, 2]).matmul(network.parameters()[0].clone()));

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, AvgPool, Convolution, Init, Layer, Pair, Parametrization, Shape, Standard};
-use fintan_net::{Mode, Network};
+use fintan_net::{Mode, PlacedNetwork};
 use rand::RngExt as _;
 
 use fintan_testing::networks::{placements, rng, values};
@@ -44,7 +44,7 @@ fn average_pools_are_means_over_their_windows() {
         let Ok(architecture) = Architecture::new(shape, &layers, parametrization) else { continue };
         let map: Vec<f64> = (0..2 * shape.len()).map(|i| (i as f64 * 0.7).sin()).collect();
         for placement in placements() {
-            let network = Network::drawn(&architecture, &placement, &mut |[rows, columns], _| {
+            let network = PlacedNetwork::drawn(&architecture, &placement, &mut |[rows, columns], _| {
                 let diagonal = |i: usize| if rows == columns && i / columns == i % columns { 1.0 } else { 0.0 };
                 TensorData::new((0..rows * columns).map(diagonal).collect::<Vec<f64>>(), [rows, columns])
             });

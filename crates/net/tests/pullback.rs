@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use fintan_config::{Architecture, Layer, Shape};
-use fintan_net::{Lowering, Mode, Network, Placement};
+use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
 
 use fintan_testing::networks::{
     dot, flex, golden, ndarray, normal, placements, random_architecture, relative_difference, rng,
@@ -24,14 +24,14 @@ fn pullback_is_what_autodiff_finds() {
         for (device, lowering) in places {
             let plain = Placement { device, lowering, ..flex() };
             let taped = Placement { device: plain.device.clone().autodiff(), ..flex() };
-            let network = Network::init(&architecture, &mut rng(5), &taped);
+            let network = PlacedNetwork::init(&architecture, &mut rng(5), &taped);
             let tracked = network.with_parameters(network.parameters().into_iter().map(Tensor::require_grad).collect());
             let x = random_input(&architecture, 3, 6, &taped).require_grad();
             let (y, _) = tracked.forward(x.clone(), Mode::Train);
             let dy = normal(y.dims(), &mut rng(7), &taped);
             let gradients = (y * dy).sum().backward();
 
-            let network = Network::init(&architecture, &mut rng(5), &plain);
+            let network = PlacedNetwork::init(&architecture, &mut rng(5), &plain);
             let (y, tape) = network.forward(random_input(&architecture, 3, 6, &plain), Mode::Train);
             let dy = normal(y.dims(), &mut rng(7), &plain);
             let scale = dy.dims().iter().product::<usize>() as f64;
@@ -58,7 +58,7 @@ fn pushforward_is_the_adjoint_of_pullback() {
     for seed in 0..60 {
         let architecture = random_architecture(1000 + seed);
         for placement in placements() {
-            let network = Network::init(&architecture, &mut rng(seed), &placement);
+            let network = PlacedNetwork::init(&architecture, &mut rng(seed), &placement);
             let x = random_input(&architecture, 2, seed, &placement);
             let (y, tape) = network.forward(x.clone(), Mode::Train);
             let mut random = rng(seed + 1);
@@ -88,7 +88,7 @@ fn agree(a: f64, b: f64, seed: u64, what: &str) {
 fn rules_of_evaluation_mode_are_adjoint() {
     for seed in 0..20 {
         let (architecture, placement) = (random_architecture(seed), flex());
-        let network = Network::init(&architecture, &mut rng(seed), &placement);
+        let network = PlacedNetwork::init(&architecture, &mut rng(seed), &placement);
         let x = random_input(&architecture, 2, seed, &placement);
         let (y, tape) = network.forward(x.clone(), Mode::Eval);
         let (dx, dy) = (normal(x.dims(), &mut rng(1), &placement), normal(y.dims(), &mut rng(2), &placement));
@@ -118,7 +118,7 @@ fn second_derivatives_come_from_autodiff_through_the_pullback() {
         let taped = Placement { device: plain.device.clone().autodiff(), ..plain.clone() };
         let (x, direction) = (random_input(&architecture, 2, 3, &plain), random_input(&architecture, 2, 4, &plain));
         let penalty_of = |placement: &Placement, x: Tensor<4>| {
-            let network = Network::init(&architecture, &mut rng(seed), placement);
+            let network = PlacedNetwork::init(&architecture, &mut rng(seed), placement);
             let (y, tape) = network.forward(x, Mode::Train);
             network.pullback(&tape, normal(y.dims(), &mut rng(9), placement)).square().sum()
         };
@@ -142,11 +142,12 @@ fn second_derivatives_come_from_autodiff_through_the_pullback() {
 #[test]
 fn initial_weights_do_not_depend_on_the_device() {
     let architecture = golden().remove(1).architecture;
-    let networks = placements().into_iter().map(|p| Network::init(&architecture, &mut rng(11), &p)).collect::<Vec<_>>();
+    let networks =
+        placements().into_iter().map(|p| PlacedNetwork::init(&architecture, &mut rng(11), &p)).collect::<Vec<_>>();
     let first = networks[0].to_tensors();
     for network in &networks {
         assert_eq!(network.to_tensors(), first);
     }
-    let other = Network::init(&architecture, &mut rng(12), &flex());
+    let other = PlacedNetwork::init(&architecture, &mut rng(12), &flex());
     assert!(relative_difference(&other.parameters()[0], &networks[0].parameters()[0]) > 0.1);
 }

@@ -3,7 +3,7 @@
 use burn::tensor::TensorData;
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::{Tensors, read_safetensors, read_tensor, write_safetensors};
-use fintan_net::{Mode, Network};
+use fintan_net::{Mode, PlacedNetwork};
 
 use fintan_testing::networks::{Case, flex, golden, rng};
 
@@ -23,7 +23,8 @@ fn tensors_survive_a_file_and_a_network() {
         }
         let bytes = write_safetensors(&out);
         assert_eq!(read_safetensors(&bytes).expect("just written"), out);
-        let again = Network::init(&case.architecture, &mut rng(99), &flex()).with_tensors(&out).expect("they fit");
+        let again =
+            PlacedNetwork::init(&case.architecture, &mut rng(99), &flex()).with_tensors(&out).expect("they fit");
         assert_eq!(write_safetensors(&again.to_tensors()), bytes);
     }
 }
@@ -34,7 +35,7 @@ fn what_does_not_fit_is_named() {
     let fails = |change: &dyn Fn(&mut Tensors)| {
         let mut tensors = case.network(&flex()).to_tensors();
         change(&mut tensors);
-        Network::init(&case.architecture, &mut rng(0), &flex())
+        PlacedNetwork::init(&case.architecture, &mut rng(0), &flex())
             .with_tensors(&tensors)
             .expect_err("must not fit")
             .to_string()
@@ -66,7 +67,7 @@ fn what_does_not_fit_is_named() {
 fn tensors_of_other_types_are_read() {
     let layers: Vec<Layer> = serde_json::from_str(r#"[{"dense":{"out":2}},{"batch_norm":{}}]"#).expect("layers");
     let architecture = Architecture::new(Shape::vector(1), &layers, Parametrization::default()).expect("sound");
-    let network = Network::init(&architecture, &mut rng(0), &flex());
+    let network = PlacedNetwork::init(&architecture, &mut rng(0), &flex());
     let header = r#"{"0.weight":{"dtype":"F16","shape":[2,1],"data_offsets":[0,4]},"0.bias":{"dtype":"BF16","shape":[2],"data_offsets":[4,8]},"1.weight":{"dtype":"I32","shape":[2],"data_offsets":[8,16]},"1.bias":{"dtype":"U8","shape":[2],"data_offsets":[16,18]},"1.running_mean":{"dtype":"I8","shape":[2],"data_offsets":[18,20]},"1.running_var":{"dtype":"F32","shape":[2],"data_offsets":[20,28]},"1.num_batches_tracked":{"dtype":"I64","shape":[],"data_offsets":[28,36]}}"#;
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
@@ -158,7 +159,8 @@ fn weights_of_half_precision_are_those_of_their_values() {
         .map(|(name, shape, bytes): &(String, Vec<usize>, Vec<u8>)| (name.as_str(), "BF16", &shape[..], bytes.clone()))
         .collect();
     let network = |tensors: &Tensors| {
-        let network = Network::init(&case.architecture, &mut rng(1), &flex()).with_tensors(tensors).expect("they fit");
+        let network =
+            PlacedNetwork::init(&case.architecture, &mut rng(1), &flex()).with_tensors(tensors).expect("they fit");
         write_safetensors(&network.to_tensors())
     };
     assert_eq!(network(&single), network(&read_safetensors(&file(&half)).expect("read")));

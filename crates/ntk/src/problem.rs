@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::Shape;
-use fintan_net::{Mode, Network, Tape};
+use fintan_net::{Mode, PlacedNetwork, Tape};
 
 use crate::kernel::{Entries, KernelShape};
 use crate::plan;
@@ -15,7 +15,7 @@ use crate::plan;
 /// Forward passes are computed lazily: each side makes its forward pass when a method needs the tape.
 #[derive(Debug, Clone)]
 pub struct KernelRequest {
-    pub(crate) network: Network,
+    pub(crate) network: PlacedNetwork,
     pub(crate) sides: Vec<Side>,
     pub(crate) mode: Mode,
     pub(crate) entries: Entries,
@@ -87,7 +87,7 @@ impl KernelRequest {
     /// # Errors
     /// Outputs that do not exist, no samples, or a batch norm over a single sample.
     pub fn new(
-        network: Network,
+        network: PlacedNetwork,
         x1: Tensor<4>,
         x2: Option<Tensor<4>>,
         mode: Mode,
@@ -224,7 +224,7 @@ impl KernelRequest {
 
     /// The network.
     #[must_use]
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &PlacedNetwork {
         &self.network
     }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::DType;
 use fintan_config::Shape;
-use fintan_net::{Network, Placement};
+use fintan_net::{PlacedNetwork, Placement};
 use fintan_ntk::{Entries, KernelParts, Method};
 
 use crate::support::{backends, compute, difference, far, list, network, problem, random_network};
@@ -120,7 +120,7 @@ fn last_layer_of_a_deconvolution_is_ultrametric() {
     let layers = r#"[{"dense":{"out":48}},{"reshape":{"channels":3,"height":4,"width":4}},{"activation":{"function":"relu"}},
         {"deconv":{"out":1,"kernel":4,"stride":2,"padding":1}}]"#;
     let placement = &backends()[0];
-    let network: Network = network(Shape::vector(5), layers, r#"{"ntk":{"beta":0.2}}"#, placement);
+    let network: PlacedNetwork = network(Shape::vector(5), layers, r#"{"ntk":{"beta":0.2}}"#, placement);
     let x = normal([2, 1, 1, 5], &mut rng(1), placement);
     let kernel = compute(Method::Structured, &problem(&network, &x, None, Entries::Full));
     let [weights, biases] = [&kernel.parts[2], &kernel.parts[3]].map(|part| list(&part.values));

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use fintan_config::{Architecture, Layer, Parametrization, Shape};
-use fintan_net::{Lowering, Mode, Network, Placement};
+use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
 use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, KernelValues, Method};
 
 use fintan_testing::networks::{flex, ndarray, normal, random_architecture, rng};
@@ -16,7 +16,12 @@ pub(crate) fn backends() -> Vec<Placement> {
     vec![on(Device::flex()), on(ndarray())]
 }
 
-pub(crate) fn problem(network: &Network, x1: &Tensor<4>, x2: Option<&Tensor<4>>, entries: Entries) -> KernelRequest {
+pub(crate) fn problem(
+    network: &PlacedNetwork,
+    x1: &Tensor<4>,
+    x2: Option<&Tensor<4>>,
+    entries: Entries,
+) -> KernelRequest {
     KernelRequest::new(network.clone(), x1.clone(), x2.cloned(), Mode::Train, entries, Vec::new())
         .expect("a sound problem")
 }
@@ -50,7 +55,7 @@ pub(crate) fn far(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// A random network small enough for whole Jacobians, with inputs of both sides.
-pub(crate) fn random_network(seed: u64, placement: &Placement) -> (Network, [Tensor<4>; 2]) {
+pub(crate) fn random_network(seed: u64, placement: &Placement) -> (PlacedNetwork, [Tensor<4>; 2]) {
     let mut number = 5000 + seed;
     let architecture = loop {
         let architecture = random_architecture(number);
@@ -59,16 +64,16 @@ pub(crate) fn random_network(seed: u64, placement: &Placement) -> (Network, [Ten
         }
         number += 1000;
     };
-    let network = Network::init(&architecture, &mut rng(seed), placement);
+    let network = PlacedNetwork::init(&architecture, &mut rng(seed), placement);
     let Shape { channels, height, width } = architecture.input;
     let x = [3, 2].map(|n| normal([n, height, width, channels], &mut rng(seed + n as u64), placement));
     (network, x)
 }
 
 /// A network of layers written as JSON.
-pub(crate) fn network(input: Shape, layers: &str, parametrization: &str, placement: &Placement) -> Network {
+pub(crate) fn network(input: Shape, layers: &str, parametrization: &str, placement: &Placement) -> PlacedNetwork {
     let layers: Vec<Layer> = serde_json::from_str(layers).expect("layers");
     let parametrization: Parametrization = serde_json::from_str(parametrization).expect("a parametrization");
     let architecture = Architecture::new(input, &layers, parametrization).expect("a sound network");
-    Network::init(&architecture, &mut rng(3), placement)
+    PlacedNetwork::init(&architecture, &mut rng(3), placement)
 }

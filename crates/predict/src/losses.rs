@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, LayerRates, Shape, Transform};
-use fintan_net::{Mode, Network, Placement, channels_last};
+use fintan_net::{Mode, PlacedNetwork, Placement, channels_last};
 use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest};
 use fintan_theory::{Flow, FlowError, LimitError, NetworkLimit, PositionKernel, Request, Time};
 
@@ -63,7 +63,7 @@ impl LossPrediction {
     /// # Errors
     /// Samples that do not fit the network, or kernels that cannot be computed.
     pub fn new(
-        network: &Network,
+        network: &PlacedNetwork,
         train: &TaskArrays,
         test: &TaskArrays,
         descent: &GradientDescent,
@@ -120,7 +120,7 @@ impl TaskArrays {
 
 /// `Σ_θ rate(θ) ∂f/∂θ ∂f/∂θᵀ` over rows (sample, output), row-major; the columns are those of `second`, if it is given.
 fn effective_kernel(
-    network: &Network,
+    network: &PlacedNetwork,
     first: &TaskArrays,
     second: Option<&TaskArrays>,
     rates: &[f64],

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, ArchitectureError, Layer, Shape};
-use fintan_net::{Mode, Network, Placement, channels_last};
+use fintan_net::{Mode, PlacedNetwork, Placement, channels_last};
 use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest};
 use fintan_theory::{NetworkLimit, Request};
 use rand_chacha::ChaCha20Rng;
@@ -129,7 +129,7 @@ impl WidthStudy {
         &mut self,
         width: usize,
         network: &Architecture,
-        networks: impl IntoIterator<Item = Network>,
+        networks: impl IntoIterator<Item = PlacedNetwork>,
     ) -> Result<WidthPoint, PredictError> {
         let Shape { channels, height, width: columns } = self.architecture.input;
         let request = Request { all_positions: self.outputs.len() > 1, ..Request::default() };

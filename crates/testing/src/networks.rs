@@ -8,7 +8,7 @@ use fintan_config::{
     Subject,
 };
 use fintan_net::weights::Tensors;
-use fintan_net::{Lowering, Mode, Network, Placement};
+use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -111,8 +111,8 @@ impl NetworkCase {
     ///
     /// # Panics
     /// If the parameters do not fit the network.
-    pub fn network(&self, placement: &Placement) -> Network {
-        let network = Network::init(&self.architecture, &mut rng(0), placement);
+    pub fn network(&self, placement: &Placement) -> PlacedNetwork {
+        let network = PlacedNetwork::init(&self.architecture, &mut rng(0), placement);
         let loaded = network.load(&self.tensors).and_then(|loaded| loaded.in_mode(Mode::Train));
         loaded.unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }

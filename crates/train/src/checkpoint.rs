@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use fintan_config::{Architecture, Experiment, SupervisedExperiment};
 use fintan_data::{Images, Order, TaskData};
 use fintan_net::weights::{Tensors, WeightsError, read_safetensors, write_safetensors};
-use fintan_net::{Network, Placement};
+use fintan_net::{PlacedNetwork, Placement};
 use serde::{Deserialize, Serialize};
 
 use crate::gan::Gan;
@@ -179,20 +179,27 @@ pub fn read_network(
     folder: &Path,
     architecture: &Architecture,
     placement: &Placement,
-) -> Result<Network, CheckpointError> {
+) -> Result<PlacedNetwork, CheckpointError> {
     read_state(folder)?;
-    network(folder, "network", &Network::init(architecture, &mut stream(0, Purpose::Generator, 0), placement))
+    network(folder, "network", &PlacedNetwork::init(architecture, &mut stream(0, Purpose::Generator, 0), placement))
 }
 
 /// Reads the network that generates samples from a checkpoint; it needs neither data nor discriminator.
 ///
 /// # Errors
 /// The errors of [`Gan::from_checkpoint`].
-pub fn read_sampler(folder: &Path, experiment: &Experiment, placement: &Placement) -> Result<Network, CheckpointError> {
+pub fn read_sampler(
+    folder: &Path,
+    experiment: &Experiment,
+    placement: &Placement,
+) -> Result<PlacedNetwork, CheckpointError> {
     read_state(folder)?;
     let name = if experiment.settings.train.ema.is_some() { "average" } else { "generator" };
-    let drawn =
-        Network::init(&experiment.generator, &mut stream(experiment.settings.seed, Purpose::Generator, 0), placement);
+    let drawn = PlacedNetwork::init(
+        &experiment.generator,
+        &mut stream(experiment.settings.seed, Purpose::Generator, 0),
+        placement,
+    );
     network(folder, name, &drawn)
 }
 
@@ -204,10 +211,10 @@ pub fn read_discriminator(
     folder: &Path,
     experiment: &Experiment,
     placement: &Placement,
-) -> Result<Network, CheckpointError> {
+) -> Result<PlacedNetwork, CheckpointError> {
     read_state(folder)?;
     let mut rng = stream(experiment.settings.seed, Purpose::Discriminator, 0);
-    network(folder, "discriminator", &Network::init(&experiment.discriminator, &mut rng, placement))
+    network(folder, "discriminator", &PlacedNetwork::init(&experiment.discriminator, &mut rng, placement))
 }
 
 fn read_state(folder: &Path) -> Result<State, CheckpointError> {
@@ -226,7 +233,7 @@ fn read_state(folder: &Path) -> Result<State, CheckpointError> {
     Ok(state)
 }
 
-fn network(folder: &Path, name: &str, like: &Network) -> Result<Network, CheckpointError> {
+fn network(folder: &Path, name: &str, like: &PlacedNetwork) -> Result<PlacedNetwork, CheckpointError> {
     let (tensors, damaged) = tensors(folder, &format!("{name}.safetensors"))?;
     like.with_tensors(&tensors).map_err(damaged)
 }
@@ -235,7 +242,7 @@ fn optimizer(
     folder: &Path,
     name: &str,
     new: Optimizer,
-    of: &Network,
+    of: &PlacedNetwork,
     steps: u64,
 ) -> Result<Optimizer, CheckpointError> {
     let (tensors, damaged) = tensors(folder, &format!("{name}_optimizer.safetensors"))?;

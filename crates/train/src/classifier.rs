@@ -9,7 +9,7 @@ use fintan_config::{
 use fintan_data::{DataError, Images, Order};
 use fintan_metrics::{Features, Samples, Tick};
 use fintan_net::weights::{Tensors, WeightsError, fitting};
-use fintan_net::{Mode, Network, Placement};
+use fintan_net::{Mode, PlacedNetwork, Placement};
 
 use crate::gan::real_samples;
 use crate::optimizer::{Optimizer, rates};
@@ -65,9 +65,9 @@ impl Default for ClassifierSettings {
 
 /// A trained classifier.
 pub struct Classifier {
-    network: Network,
+    network: PlacedNetwork,
     /// The network below its last layer.
-    trunk: Network,
+    trunk: PlacedNetwork,
     placement: Placement,
     /// Labels, in the order of the outputs.
     pub labels: Vec<u8>,
@@ -177,8 +177,9 @@ impl Classifier {
         let shares = labels.iter().map(|&label| counts[usize::from(label)] as f64 / all.len() as f64).collect();
         let image = Shape::image(images.channels, images.size, images.size);
         let [whole, trunk] = architecture(image, settings.features, labels.len());
-        let draw =
-            |architecture| Network::init(architecture, &mut stream(settings.seed, Purpose::Classifier, 0), placement);
+        let draw = |architecture| {
+            PlacedNetwork::init(architecture, &mut stream(settings.seed, Purpose::Classifier, 0), placement)
+        };
         let (network, trunk) = (draw(&whole), draw(&trunk));
         let trained = halves.reference.len();
         let placement = placement.clone();
@@ -253,7 +254,7 @@ fn targets(images: &Images, labels: &[u8]) -> Vec<usize> {
 
 /// Outputs of a network on images, converted to f64, as features.
 #[must_use]
-pub fn features(network: &Network, samples: &Samples, placement: &Placement, tick: Tick) -> Features {
+pub fn features(network: &PlacedNetwork, samples: &Samples, placement: &Placement, tick: Tick) -> Features {
     let len = samples.size * samples.size * samples.channels;
     let mut values = Vec::new();
     for chunk in samples.values.chunks(CHUNK * len) {

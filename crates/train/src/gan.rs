@@ -7,7 +7,7 @@ use fintan_artifact::LogLine;
 use fintan_config::{Experiment, Settings, Train};
 use fintan_data::{DataError, Images, Order};
 use fintan_metrics::{Measures, Samples};
-use fintan_net::{Mode, Network, Placement};
+use fintan_net::{Mode, PlacedNetwork, Placement};
 
 use crate::checkpoint::DataFingerprint;
 use crate::gan_step::StepOutcome;
@@ -27,11 +27,11 @@ const LOGGED_SAMPLES: usize = 128;
 #[derive(Clone)]
 pub struct Gan {
     /// The generator.
-    pub generator: Network,
+    pub generator: PlacedNetwork,
     /// The discriminator, with its effective weights.
-    pub discriminator: Network,
+    pub discriminator: PlacedNetwork,
     /// The generator with averaged weights, if the experiment uses an average.
-    pub average: Option<Network>,
+    pub average: Option<PlacedNetwork>,
     pub(crate) generator_optimizer: Optimizer,
     pub(crate) discriminator_optimizer: Optimizer,
     pub(crate) spectral_norm: Option<SpectralNorm>,
@@ -79,8 +79,9 @@ impl Gan {
     #[must_use]
     pub fn new(experiment: &Experiment, images: usize, placement: &Placement) -> Self {
         let settings = &experiment.settings;
-        let draw =
-            |architecture, purpose| Network::init(architecture, &mut stream(settings.seed, purpose, 0), placement);
+        let draw = |architecture, purpose| {
+            PlacedNetwork::init(architecture, &mut stream(settings.seed, purpose, 0), placement)
+        };
         let generator = draw(&experiment.generator, Purpose::Generator);
         let (g, d) = (&settings.generator, &settings.discriminator);
         let mut discriminator = draw(&experiment.discriminator, Purpose::Discriminator);
@@ -115,7 +116,7 @@ impl Gan {
 
     /// The network that generates samples: the average if there is one, else the generator.
     #[must_use]
-    pub fn sampler(&self) -> &Network {
+    pub fn sampler(&self) -> &PlacedNetwork {
         self.average.as_ref().unwrap_or(&self.generator)
     }
 

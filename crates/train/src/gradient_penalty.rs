@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, GanLoss, GradientPenalty, R1};
-use fintan_net::{Mode, Network, Placement};
+use fintan_net::{Mode, PlacedNetwork, Placement};
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
 
@@ -16,7 +16,7 @@ use fintan_data::{Purpose, stream};
 #[derive(Clone)]
 pub(crate) struct Penalties {
     /// Its parameters are replaced before each use.
-    network: Network,
+    network: PlacedNetwork,
     wgan: Option<GradientPenalty>,
     r1: Option<R1>,
 }
@@ -33,7 +33,7 @@ impl Penalties {
         let wgan = loss.function.properties().slope_penalty;
         let taped = Placement { device: placement.device.clone().autodiff(), ..placement.clone() };
         // The seed is arbitrary: none of these weights is used.
-        let network = || Network::init(discriminator, &mut stream(0, Purpose::Discriminator, 0), &taped);
+        let network = || PlacedNetwork::init(discriminator, &mut stream(0, Purpose::Discriminator, 0), &taped);
         (wgan.is_some() || loss.r1.is_some()).then(|| Self { network: network(), wgan, r1: loss.r1 })
     }
 
@@ -151,7 +151,7 @@ mod tests {
     }
 
     /// The penalties from their formulas, without autodiff.
-    fn formula(loss: &GanLoss, network: &Network, real: &Tensor<4>, generated: &Tensor<4>) -> f64 {
+    fn formula(loss: &GanLoss, network: &PlacedNetwork, real: &Tensor<4>, generated: &Tensor<4>) -> f64 {
         let squares = |x: Tensor<4>| -> Vec<f64> {
             let n = x.dims()[0];
             let (outputs, tape) = network.forward(x, Mode::Train);
@@ -181,7 +181,7 @@ mod tests {
             for lowering in [Lowering::Views, Lowering::Host, Lowering::Native] {
                 let to = Placement { lowering, ..placement() };
                 let mut rng = ChaCha20Rng::seed_from_u64(i as u64);
-                let network = Network::init(architecture, &mut rng, &to);
+                let network = PlacedNetwork::init(architecture, &mut rng, &to);
                 let [real, generated] = [(), ()].map(|()| spread([3, 6, 6, 2], &mut rng, &to));
                 for loss in losses() {
                     let parameters = network.parameters();
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_lazy_penalty_comes_every_so_many_steps() {
         let (architecture, to) = (discriminators().remove(3), placement());
-        let network = Network::init(&architecture, &mut ChaCha20Rng::seed_from_u64(0), &to);
+        let network = PlacedNetwork::init(&architecture, &mut ChaCha20Rng::seed_from_u64(0), &to);
         let real = spread([2, 6, 6, 2], &mut ChaCha20Rng::seed_from_u64(1), &to);
         let loss = GanLoss { function: Adversarial::Hinge, r1: Some(R1 { gamma: 1.0, every: 4 }) };
         let penalties = Penalties::new(&loss, &architecture, &to).expect("it has one");

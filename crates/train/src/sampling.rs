@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fintan_metrics::{Samples, Tick};
-use fintan_net::{Mode, Network};
+use fintan_net::{Mode, PlacedNetwork};
 use rand_distr::{Distribution, StandardNormal};
 
 use fintan_data::{Purpose, stream};
@@ -37,7 +37,7 @@ pub fn draw_latents(seed: u64, count: usize, latent: usize, truncation: Option<f
 /// Generates the images of latents, a chunk at a time. An image depends only on its latent, unless the generator has batch
 /// norms and is in [`Mode::Train`].
 #[must_use]
-pub fn generate(generator: &Network, latents: &[f32], mode: Mode, device: &Device, tick: Tick) -> Samples {
+pub fn generate(generator: &PlacedNetwork, latents: &[f32], mode: Mode, device: &Device, tick: Tick) -> Samples {
     let (latent, shape) = (generator.architecture().input.len(), generator.architecture().output());
     let mut values = Vec::with_capacity(latents.len() / latent * shape.len());
     for chunk in latents.chunks(CHUNK * latent) {
@@ -52,7 +52,7 @@ pub fn generate(generator: &Network, latents: &[f32], mode: Mode, device: &Devic
 
 /// Draws samples from a generator: [`draw_latents`], then [`generate`].
 #[must_use]
-pub fn sample(generator: &Network, seed: u64, count: usize, mode: Mode, device: &Device) -> Samples {
+pub fn sample(generator: &PlacedNetwork, seed: u64, count: usize, mode: Mode, device: &Device) -> Samples {
     let latents = draw_latents(seed, count, generator.architecture().input.len(), None);
     generate(generator, &latents, mode, device, &|_| ())
 }

@@ -1,7 +1,7 @@
 //! Spectral normalization of a discriminator.
 //!
 //! The weight matrix W of each linear layer is replaced by `W / σ`, `σ = uᵀ W v`. The singular vectors u and v are updated
-//! by power iterations in each step (Miyato et al., arXiv 1802.05957). Matrices are those of [`Network::parameters`]; for a
+//! by power iterations in each step (Miyato et al., arXiv 1802.05957). Matrices are those of [`PlacedNetwork::parameters`]; for a
 //! convolution it is `[k_h k_w c_in, c_out]`, the transpose of the matrix in that paper.
 //!
 //! It is a reparametrization outside the network. The network contains the effective weights `W / σ`, so kernels, samples
@@ -9,7 +9,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::Layer;
-use fintan_net::Network;
+use fintan_net::PlacedNetwork;
 use fintan_net::weights::{Tensors, WeightsError, fitting};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -40,7 +40,7 @@ struct Singular {
 
 impl SpectralNorm {
     /// Starts with the weights of `network` as drawn; singular vectors are drawn from `rng`.
-    pub(crate) fn new(network: &Network, iterations: usize, rng: &mut ChaCha20Rng) -> Self {
+    pub(crate) fn new(network: &PlacedNetwork, iterations: usize, rng: &mut ChaCha20Rng) -> Self {
         let raw = network.parameters();
         let linear = |layer: &Layer| layer.properties().is_linear;
         let nodes = network.architecture().flat().into_iter().filter(|node| linear(&node.layer));
@@ -99,7 +99,7 @@ impl SpectralNorm {
     }
 
     /// Raw weights with PyTorch's names and layouts, singular vectors as `{i}.u` and `{i}.v`.
-    pub(crate) fn to_tensors(&self, network: &Network) -> Tensors {
+    pub(crate) fn to_tensors(&self, network: &PlacedNetwork) -> Tensors {
         let mut tensors = network.with_parameters(self.raw()).to_tensors();
         for Singular { parameter, u, v, .. } in &self.layers {
             for (name, vector) in [("u", u), ("v", v)] {
@@ -114,7 +114,7 @@ impl SpectralNorm {
     ///
     /// # Errors
     /// Tensors that are missing or have other shapes.
-    pub(crate) fn with_tensors(mut self, tensors: &Tensors, network: &Network) -> Result<Self, WeightsError> {
+    pub(crate) fn with_tensors(mut self, tensors: &Tensors, network: &PlacedNetwork) -> Result<Self, WeightsError> {
         let mut weights = tensors.clone();
         for Singular { parameter, .. } in &self.layers {
             for name in ["u", "v"] {
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn effective_weights_have_a_largest_singular_value_of_one_and_the_rest_is_left_alone() {
         let mut rng = ChaCha20Rng::seed_from_u64(3);
-        let network = Network::init(&discriminator(), &mut rng, &placement());
+        let network = PlacedNetwork::init(&discriminator(), &mut rng, &placement());
         let norm = SpectralNorm::new(&network, 500, &mut rng);
         let mut followed = norm.clone();
         followed.renew(norm.raw());
@@ -218,7 +218,7 @@ mod tests {
     fn the_gradient_takes_sigma_into_account() {
         let to = placement();
         let mut rng = ChaCha20Rng::seed_from_u64(5);
-        let network = Network::init(&discriminator(), &mut rng, &to);
+        let network = PlacedNetwork::init(&discriminator(), &mut rng, &to);
         let mut norm = SpectralNorm::new(&network, 2000, &mut rng);
         norm.renew(norm.raw());
         let x = spread([3, 6, 6, 2], &mut rng, &to);
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_stored_state_goes_on_exactly_and_a_damaged_one_is_named() {
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let network = Network::init(&discriminator(), &mut rng, &placement());
+        let network = PlacedNetwork::init(&discriminator(), &mut rng, &placement());
         let mut norm = SpectralNorm::new(&network, 1, &mut rng);
         let tensors = norm.to_tensors(&network);
         let drawn = SpectralNorm::new(&network, 1, &mut ChaCha20Rng::seed_from_u64(8));

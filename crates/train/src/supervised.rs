@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use fintan_artifact::SupervisedLine;
 use fintan_config::SupervisedExperiment;
 use fintan_data::{Examples, Order, TaskData};
-use fintan_net::{Mode, Network, Placement};
+use fintan_net::{Mode, PlacedNetwork, Placement};
 
 use crate::checkpoint::DataFingerprint;
 use crate::optimizer::{Optimizer, rates};
@@ -26,7 +26,7 @@ const CHUNK: usize = 1024;
 #[derive(Clone)]
 pub struct Supervised {
     /// The network.
-    pub network: Network,
+    pub network: PlacedNetwork,
     pub(crate) optimizer: Optimizer,
     pub(crate) order: Order,
     /// The fingerprint of the training samples: from the checkpoint, or, if it has none, from the data given to
@@ -66,7 +66,7 @@ impl Supervised {
     pub fn new(experiment: &SupervisedExperiment, placement: &Placement) -> Self {
         let SupervisedExperiment { seed, network, task, .. } = *experiment;
         Self {
-            network: Network::init(network, &mut stream(seed, Purpose::Generator, 0), placement),
+            network: PlacedNetwork::init(network, &mut stream(seed, Purpose::Generator, 0), placement),
             optimizer: Optimizer::new(&task.optimizer, rates(network, &task.optimizer, &task.layer_rates)),
             order: Order::new(seed, task.train, 0),
             data: None,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use fintan_metrics::Samples;
-use fintan_net::Network;
+use fintan_net::PlacedNetwork;
 use fintan_net::weights::Tensors;
 
 use crate::checkpoint::DataFingerprint;
@@ -34,7 +34,7 @@ pub struct TrainedPart<'a> {
     /// Its name in files and messages.
     pub name: &'static str,
     /// The network.
-    pub network: &'a Network,
+    pub network: &'a PlacedNetwork,
     /// Its optimiser; `None` for an average of weights.
     pub optimizer: Option<&'a Optimizer>,
     /// Further state of its training, with its name in files.

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::Rules;
-use crate::network::{Mode, Network, Running};
+use crate::network::{Mode, PlacedNetwork, Running};
 use crate::norm::{BatchStatistics, Normalized, normalize, normalize_by};
 use crate::parameter_use::ParameterUse;
 
@@ -28,7 +28,7 @@ pub(crate) struct Saved {
 impl Rules for BatchNorm {
     type Saved = Saved;
 
-    fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Saved) {
+    fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Saved) {
         let dims = x.dims();
         let rows = x.reshape([dims[0] * dims[1] * dims[2], dims[3]]);
         let (normalized, statistics) = match mode {
@@ -47,7 +47,7 @@ impl Rules for BatchNorm {
 
     fn pullback(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         saved: &Saved,
         dy: Tensor<4>,
         visit: &mut dyn FnMut(ParameterUse),
@@ -58,7 +58,7 @@ impl Rules for BatchNorm {
 
     fn pushforward(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         saved: &Saved,
         dx: Tensor<4>,
         tangents: Option<&[Tensor<2>]>,

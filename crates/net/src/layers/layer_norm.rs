@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use fintan_config::NormAxes;
 
 use super::Rules;
-use crate::network::{Mode, Network};
+use crate::network::{Mode, PlacedNetwork};
 use crate::norm::{Normalized, normalize};
 use crate::parameter_use::ParameterUse;
 
@@ -20,7 +20,7 @@ pub(crate) struct LayerNorm {
 impl Rules for LayerNorm {
     type Saved = Normalized;
 
-    fn forward(&self, network: &Network, x: Tensor<4>, _: Mode) -> (Tensor<4>, Normalized) {
+    fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, Normalized) {
         let dims = x.dims();
         let [n, h, w, c] = dims;
         let rows = match self.over {
@@ -34,7 +34,7 @@ impl Rules for LayerNorm {
 
     fn pullback(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         normalized: &Normalized,
         dy: Tensor<4>,
         visit: &mut dyn FnMut(ParameterUse),
@@ -45,7 +45,7 @@ impl Rules for LayerNorm {
 
     fn pushforward(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         normalized: &Normalized,
         dx: Tensor<4>,
         tangents: Option<&[Tensor<2>]>,

@@ -5,7 +5,7 @@ use fintan_config::{Node, Parametrization, Transform, WeightScale};
 
 use super::Rules;
 use super::rows::plus_rows;
-use crate::network::{Mode, Network, Placement};
+use crate::network::{Mode, PlacedNetwork, Placement};
 use crate::parameter_use::{Kind, Linear, ParameterUse};
 
 /// A dense layer, a convolution or a transposed convolution.
@@ -75,7 +75,7 @@ impl Rules for LinearLayer {
     /// The layer's input.
     type Saved = Tensor<4>;
 
-    fn forward(&self, network: &Network, x: Tensor<4>, _: Mode) -> (Tensor<4>, Tensor<4>) {
+    fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, Tensor<4>) {
         let y = self.scale.apply(self.map.apply(x.clone(), network.parameter(self.parameter)));
         let bias = network.parameter(self.parameter + 1).mul_scalar(self.bias_scale).unsqueeze();
         (plus_rows(y, bias), x)
@@ -83,7 +83,7 @@ impl Rules for LinearLayer {
 
     fn pullback(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         x: &Tensor<4>,
         dy: Tensor<4>,
         visit: &mut dyn FnMut(ParameterUse),
@@ -98,7 +98,7 @@ impl Rules for LinearLayer {
 
     fn pushforward(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         x: &Tensor<4>,
         dx: Tensor<4>,
         tangents: Option<&[Tensor<2>]>,

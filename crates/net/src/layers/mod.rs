@@ -12,7 +12,7 @@ mod rows;
 use burn::tensor::Tensor;
 use fintan_config::{Node, Parametrization, Transform};
 
-use crate::network::{Mode, Network, Placement};
+use crate::network::{Mode, PlacedNetwork, Placement};
 use crate::parameter_use::{Linear, ParameterUse};
 pub(crate) use batch_norm::{BatchNorm, Saved as BatchNormSaved};
 pub(crate) use layer_norm::LayerNorm;
@@ -28,7 +28,7 @@ pub(crate) trait Rules {
     type Saved;
 
     /// y = f(θ, x).
-    fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Self::Saved);
+    fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Self::Saved);
 
     /// dx = (∂f/∂x)ᵀ dy. It may be `None` if `input_wanted` is false and computing dx is costly. `visit` receives the
     /// parameters of the layer with their inputs and cotangents.
@@ -37,7 +37,7 @@ pub(crate) trait Rules {
     /// - `dy`: `[rows · batch, ..]`; returns rows of the input's shape
     fn pullback(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         saved: &Self::Saved,
         dy: Tensor<4>,
         visit: &mut dyn FnMut(ParameterUse),
@@ -50,7 +50,7 @@ pub(crate) trait Rules {
     /// - `dx`: `[rows · batch, ..]`; `tangents`: dθ of the whole network, one tangent for all rows
     fn pushforward(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         saved: &Self::Saved,
         dx: Tensor<4>,
         tangents: Option<&[Tensor<2>]>,
@@ -73,7 +73,7 @@ macro_rules! operations {
         }
 
         impl Operation {
-            pub(crate) fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Entry) {
+            pub(crate) fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Entry) {
                 match self {
                     $(Self::$Operation(layer) => {
                         let (y, saved) = layer.forward(network, x, mode);
@@ -86,7 +86,7 @@ macro_rules! operations {
             /// If the entry belongs to another network.
             pub(crate) fn pullback(
                 &self,
-                network: &Network,
+                network: &PlacedNetwork,
                 entry: &Entry,
                 dy: Tensor<4>,
                 visit: &mut dyn FnMut(ParameterUse),
@@ -104,7 +104,7 @@ macro_rules! operations {
             /// If the entry belongs to another network.
             pub(crate) fn pushforward(
                 &self,
-                network: &Network,
+                network: &PlacedNetwork,
                 entry: &Entry,
                 dx: Tensor<4>,
                 tangents: Option<&[Tensor<2>]>,

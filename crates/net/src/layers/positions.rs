@@ -5,7 +5,7 @@ use fintan_config::{AxisMap, PositionMap};
 
 use super::Rules;
 use crate::correlation::framed;
-use crate::network::{Mode, Network, Placement};
+use crate::network::{Mode, PlacedNetwork, Placement};
 use crate::parameter_use::ParameterUse;
 
 /// A [`PositionMap`] in the form that is cheapest to compute.
@@ -76,13 +76,13 @@ impl Positions {
 impl Rules for Positions {
     type Saved = ();
 
-    fn forward(&self, _: &Network, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
+    fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
         (self.apply(x), ())
     }
 
     fn pullback(
         &self,
-        _: &Network,
+        _: &PlacedNetwork,
         (): &(),
         dy: Tensor<4>,
         _: &mut dyn FnMut(ParameterUse),
@@ -91,7 +91,7 @@ impl Rules for Positions {
         Some(self.adjoint(dy))
     }
 
-    fn pushforward(&self, _: &Network, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+    fn pushforward(&self, _: &PlacedNetwork, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
         self.apply(dx)
     }
 }

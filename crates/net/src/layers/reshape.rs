@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use fintan_config::Shape;
 
 use super::Rules;
-use crate::network::{Mode, Network};
+use crate::network::{Mode, PlacedNetwork};
 use crate::parameter_use::ParameterUse;
 
 /// A change of the shape that keeps the values.
@@ -17,13 +17,13 @@ pub(crate) struct Reshape {
 impl Rules for Reshape {
     type Saved = ();
 
-    fn forward(&self, _: &Network, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
+    fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
         (reshape(x, self.from, self.to), ())
     }
 
     fn pullback(
         &self,
-        _: &Network,
+        _: &PlacedNetwork,
         (): &(),
         dy: Tensor<4>,
         _: &mut dyn FnMut(ParameterUse),
@@ -32,7 +32,7 @@ impl Rules for Reshape {
         Some(reshape(dy, self.to, self.from))
     }
 
-    fn pushforward(&self, _: &Network, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+    fn pushforward(&self, _: &PlacedNetwork, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
         reshape(dx, self.from, self.to)
     }
 }

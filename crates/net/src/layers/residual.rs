@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::{Entry, Operation, Rules};
-use crate::network::{Mode, Network};
+use crate::network::{Mode, PlacedNetwork};
 use crate::parameter_use::ParameterUse;
 
 /// A branch and a shortcut.
@@ -19,7 +19,7 @@ impl Rules for Residual {
     /// Tapes of the branch and of the shortcut.
     type Saved = [Vec<Entry>; 2];
 
-    fn forward(&self, network: &Network, x: Tensor<4>, mode: Mode) -> (Tensor<4>, [Vec<Entry>; 2]) {
+    fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, [Vec<Entry>; 2]) {
         let (through, branch) = network.forward_through(&self.branch, x.clone(), mode);
         let (around, shortcut) = network.forward_through(&self.shortcut, x, mode);
         ((through + around).mul_scalar(self.scale), [branch, shortcut])
@@ -27,7 +27,7 @@ impl Rules for Residual {
 
     fn pullback(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         [through, around]: &[Vec<Entry>; 2],
         dy: Tensor<4>,
         visit: &mut dyn FnMut(ParameterUse),
@@ -42,7 +42,7 @@ impl Rules for Residual {
 
     fn pushforward(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         [through, around]: &[Vec<Entry>; 2],
         dx: Tensor<4>,
         tangents: Option<&[Tensor<2>]>,

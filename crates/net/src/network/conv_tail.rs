@@ -3,12 +3,12 @@
 use burn::tensor::Tensor;
 use fintan_config::Transform;
 
-use super::{Network, Tape};
+use super::{PlacedNetwork, Tape};
 use crate::conv_tail::{ConvLayer, ConvTail, TailInput};
 use crate::layers::{Entry, LinearLayer, Operation};
 use crate::parameter_use::{Linear, ParameterUse};
 
-impl Network {
+impl PlacedNetwork {
     /// The convolutions at the end of the network, at most the last `most` of them; `None` if the network does not end with
     /// any.
     ///

@@ -43,7 +43,7 @@ pub enum Mode {
 /// A network: an [`Architecture`] and its parameters.
 ///
 /// Maps are channels last: inputs and outputs are `[batch, rows, columns, channels]`, vectors `[batch, 1, 1, features]`.
-/// Parameters are matrices in the order of [`Network::parameter_names`].
+/// Parameters are matrices in the order of [`PlacedNetwork::parameter_names`].
 ///
 /// The network has three rules, and so has each layer:
 ///
@@ -56,7 +56,7 @@ pub enum Mode {
 /// Cotangents and tangents may have rows in front of the batch, `[rows · batch, ..]` row-major, so one tape serves any
 /// number of them. The rules are Burn tensor operations: on an autodiff device they can be differentiated again.
 #[derive(Module, Debug)]
-pub struct Network {
+pub struct PlacedNetwork {
     parameters: Vec<Param<Tensor<2>>>,
     #[module(skip)]
     pub(crate) running: Vec<Running>,
@@ -78,7 +78,7 @@ pub struct Tape(Vec<Entry>);
 /// Cotangents of the parameters, in their order.
 pub type Cotangents = Vec<Tensor<2>>;
 
-impl Network {
+impl PlacedNetwork {
     /// Draws a network. Every parameter is drawn from `rng` on the host, in order, so a seed gives the same network on all
     /// devices.
     #[must_use]

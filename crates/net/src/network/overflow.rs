@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 
-use super::{Mode, Network, Tape};
+use super::{Mode, PlacedNetwork, Tape};
 
-impl Network {
+impl PlacedNetwork {
     /// Index of the first layer whose output contains a value that is not finite.
     ///
     /// # Shapes

@@ -2,11 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use super::{Cotangents, Mode, Network, Tape};
+use super::{Cotangents, Mode, PlacedNetwork, Tape};
 use crate::layers::{Entry, Operation};
 use crate::parameter_use::ParameterUse;
 
-impl Network {
+impl PlacedNetwork {
     /// y = f(θ, x), with a tape for [`pullback`](Self::pullback) and [`pushforward`](Self::pushforward).
     ///
     /// # Shapes

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Network, Tape};
+use super::{PlacedNetwork, Tape};
 use crate::layers::{BatchNormSaved, Entry};
 use crate::norm::BatchStatistics;
 
@@ -14,7 +14,7 @@ pub(crate) struct Running {
     pub(crate) momentum: f64,
 }
 
-impl Network {
+impl PlacedNetwork {
     /// Running means and variances of the batch norms, in order, each `[1, channels]`.
     #[must_use]
     pub fn running_statistics(&self) -> Vec<[Tensor<2>; 2]> {

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Mode, Network};
+use super::{Mode, PlacedNetwork};
 use crate::layers::{BatchNormSaved, Entry, Operation, Residual};
 
 /// How a perturbation of the input is propagated through a batch norm.
@@ -10,7 +10,7 @@ use crate::layers::{BatchNormSaved, Entry, Operation, Residual};
 pub enum NoiseRule {
     /// Mean and variance are constants: the derivative in the limit of infinitely many inputs.
     FixedStats,
-    /// Mean and variance depend on the batch, as in [`Network::pushforward`].
+    /// Mean and variance depend on the batch, as in [`PlacedNetwork::pushforward`].
     Full,
 }
 
@@ -19,7 +19,7 @@ pub enum NoiseRule {
 /// The path is the index of the layer in the list of layers, followed, within a residual block, by its index in the branch.
 pub type LayerProbe<'a> = dyn FnMut(&[usize], &Tensor<4>, &Tensor<4>) + 'a;
 
-impl Network {
+impl PlacedNetwork {
     /// Propagates a signal x and a linearised noise dx, `dy = ∂f/∂x dx`, and calls `watch` with both after each layer. Batch
     /// norms use the statistics of the batch.
     ///

@@ -5,7 +5,7 @@ mod host;
 use burn::tensor::Tensor;
 
 use crate::correlation::Lowering;
-use crate::network::Network;
+use crate::network::PlacedNetwork;
 use crate::parameter_use::{Kind, ParameterUse};
 
 /// Data that a normalization stores for its other two rules: `x̂ = (x - mean) / √(var + eps)`, in the shape
@@ -87,7 +87,7 @@ impl Normalized {
     }
 
     /// `w · x̂ + b` with the scales and shifts of the network, which start at parameter `affine`; x̂ if `affine` is `None`.
-    pub(crate) fn scaled_and_shifted(&self, network: &Network, affine: Option<usize>) -> Tensor<2> {
+    pub(crate) fn scaled_and_shifted(&self, network: &PlacedNetwork, affine: Option<usize>) -> Tensor<2> {
         let x_hat = self.x_hat.clone();
         match affine {
             Some(i) => x_hat * network.parameter(i) + network.parameter(i + 1),
@@ -98,7 +98,7 @@ impl Normalized {
     /// The pullback of a norm with its scales and shifts.
     pub(crate) fn pullback(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         affine: Option<usize>,
         dy: Tensor<4>,
         visit: &mut dyn FnMut(ParameterUse),
@@ -117,7 +117,7 @@ impl Normalized {
     /// The pushforward of a norm with its scales and shifts.
     pub(crate) fn pushforward(
         &self,
-        network: &Network,
+        network: &PlacedNetwork,
         affine: Option<usize>,
         dx: Tensor<4>,
         tangents: Option<&[Tensor<2>]>,

@@ -35,12 +35,12 @@ use self::statistics::StatisticsNames;
 use self::torch::{
     bias_from_torch, bias_to_torch, bias_torch_shape, weight_from_torch, weight_to_torch, weight_torch_shape,
 };
-use crate::network::{Mode, Network};
+use crate::network::{Mode, PlacedNetwork};
 
 /// Named tensors on the host.
 pub type Tensors = BTreeMap<String, TensorData>;
 
-impl Network {
+impl PlacedNetwork {
     /// Every parameter and running statistic, in PyTorch's names and layouts.
     #[must_use]
     pub fn to_tensors(&self) -> Tensors {
@@ -148,7 +148,7 @@ impl Network {
 /// A network with tensors from elsewhere, which may have come without running statistics.
 #[derive(Debug)]
 pub struct Loaded {
-    network: Network,
+    network: PlacedNetwork,
     missing: Option<WeightsError>,
     unused: Vec<String>,
 }
@@ -164,7 +164,7 @@ impl Loaded {
     ///
     /// # Errors
     /// [`WeightsError::MissingStatistics`] if the mode needs running statistics that are not there.
-    pub fn in_mode(self, mode: Mode) -> Result<Network, WeightsError> {
+    pub fn in_mode(self, mode: Mode) -> Result<PlacedNetwork, WeightsError> {
         match (mode, self.missing) {
             (Mode::Eval, Some(missing)) => Err(missing),
             (Mode::Eval, None) | (Mode::Train, _) => Ok(self.network),
