@@ -5,9 +5,9 @@ use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::weights::{Tensors, read_safetensors, read_tensor, write_safetensors};
 use fintan_net::{Mode, PlacedNetwork};
 
-use fintan_testing::networks::{Case, flex, golden, rng};
+use fintan_testing::networks::{NetworkCase, flex, golden, rng};
 
-fn case() -> Case {
+fn case() -> NetworkCase {
     golden().into_iter().find(|c| c.name == "norms").expect("a case with every layout")
 }
 
