@@ -66,13 +66,24 @@ pub struct LayerRow {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingCost {
-    /// Seconds of a step, timed.
+    /// Seconds of a step: timed, or in proportion to the batch that was timed.
     pub seconds_per_step: f64,
+    /// Samples of the batch that was timed: fewer than the configuration has where a step takes seconds.
+    pub timed_batch: usize,
+    /// Samples of a batch of the configuration.
+    pub batch: usize,
     /// Bytes that a step holds on the device, counted.
     pub memory_bytes: usize,
     /// Steps of the training.
     pub steps: u64,
 }
+
+/// Multiply-adds of one measurement at most: about half a second on two cores. What is measured is chosen by operations and
+/// not by a clock, so that it is the same on every machine.
+const MEASURED: f64 = 2e10;
+
+/// Untrained samples of a network at most, where nothing else is asked for.
+const SAMPLES: usize = 128;
 
 impl TrainingCost {
     /// Milliseconds of a step.
@@ -133,6 +144,19 @@ impl Network {
                 alone.supervised().map(|experiment| cost_of_task(&experiment, placement)).transpose()
             }
         }
+    }
+
+    /// Untrained samples of each of `seeds` networks that take about a second to draw: 128, or fewer of a large network.
+    ///
+    /// ```
+    /// let net = fintan::Network::parse("network = { input = 4, outputs = 1, fc = { widths = [8] } }")?;
+    /// assert_eq!(net.quick_sample_count(3), 128);
+    /// # Ok::<(), fintan::Error>(())
+    /// ```
+    #[must_use]
+    pub fn quick_sample_count(&self, seeds: u64) -> usize {
+        let each = forward_operations(self.architecture()) * seeds as f64;
+        ((2.0 * MEASURED / each) as usize).clamp(16, SAMPLES)
     }
 
     /// Mean measures of the samples of a generator that nobody trained, before the nonlinearity of the image, which hides what the
@@ -230,37 +254,58 @@ fn time(mut step: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
+/// Multiply-adds of a forward pass of one sample.
+fn forward_operations(architecture: &Architecture) -> f64 {
+    let linear = architecture.flat().into_iter().filter(|node| node.fan_in().is_some());
+    linear.map(|node| (node.weight_count() * node.weight_sites()) as f64).sum()
+}
+
+/// The part of a batch that is timed, with `operations` a sample; at least `least` samples.
+fn timed_part(batch: usize, operations: f64, least: usize) -> usize {
+    ((MEASURED / operations.max(1.0)) as usize).max(least).min(batch)
+}
+
 fn cost_of_gan(experiment: &Experiment, placement: &Placement) -> Result<TrainingCost, Error> {
     let settings = &experiment.settings;
     let batch = settings.train.batch;
-    let shapes = DataSource::Shapes(Shapes { count: 2 * batch, seed: 0 });
+    // The generator forward, back and its weights; the discriminator three times forward, three times back, twice its weights.
+    let operations =
+        3.0 * forward_operations(&experiment.generator) + 8.0 * forward_operations(&experiment.discriminator);
+    let timed_batch = timed_part(batch, operations, 4);
+    let mut timed = experiment.clone();
+    timed.settings.train.batch = timed_batch;
+    let shapes = DataSource::Shapes(Shapes { count: 2 * timed_batch, seed: 0 });
     let images = Images::load(&shapes, &settings.image, None)?;
-    let mut gan = Gan::new(experiment, images.len(), placement);
-    let seconds_per_step = time(|| {
+    let mut gan = Gan::new(&timed, images.len(), placement);
+    let seconds = time(|| {
         let outcome = gan.advance(&images);
         // Reading the losses and the last parameter waits for the device.
         let _ = [outcome.d_loss, outcome.g_loss].map(|loss| loss.into_scalar::<f32>());
         let _ = gan.generator.parameters().pop().map(Tensor::into_data);
     });
     let memory_bytes = bytes(&experiment.generator, batch) + bytes(&experiment.discriminator, 2 * batch);
-    Ok(TrainingCost { seconds_per_step, memory_bytes, steps: settings.train.steps })
+    let seconds_per_step = seconds * batch as f64 / timed_batch as f64;
+    Ok(TrainingCost { seconds_per_step, timed_batch, batch, memory_bytes, steps: settings.train.steps })
 }
 
 fn cost_of_task(experiment: &SupervisedExperiment, placement: &Placement) -> Result<TrainingCost, Error> {
+    let batch = experiment.task.batch();
+    let timed_batch = timed_part(batch, 3.0 * forward_operations(experiment.network), 2);
     let drawn = DataSource::Teacher(Teacher::default());
-    let task = SupervisedTask { test: 1, ..experiment.task.clone() };
-    let experiment = SupervisedExperiment { task: &task, data: &drawn, ..*experiment };
-    let train = TaskData::load(&experiment, free_memory())?.train;
+    let task = SupervisedTask { train: timed_batch, test: 1, batch: None, ..experiment.task.clone() };
+    let timed = SupervisedExperiment { task: &task, data: &drawn, ..*experiment };
+    let train = TaskData::load(&timed, free_memory())?.train;
     let (device, dtype) = (&placement.device, placement.dtype);
     let (inputs, targets) = (train.batch(0..train.len(), device, dtype), train.targets(device, dtype));
-    let mut trainee = Supervised::new(&experiment, placement);
-    let seconds_per_step = time(|| {
+    let mut trainee = Supervised::new(&timed, placement);
+    let seconds = time(|| {
         trainee.advance(&inputs, &targets);
         // Reading the last parameter waits for the device.
         let _ = trainee.network.parameters().pop().map(Tensor::into_data);
     });
-    let memory_bytes = bytes(trainee.network.architecture(), task.batch());
-    Ok(TrainingCost { seconds_per_step, memory_bytes, steps: task.steps })
+    let memory_bytes = bytes(trainee.network.architecture(), batch);
+    let seconds_per_step = seconds * batch as f64 / timed_batch as f64;
+    Ok(TrainingCost { seconds_per_step, timed_batch, batch, memory_bytes, steps: task.steps })
 }
 
 /// Bytes that a training step of a network holds, counted.

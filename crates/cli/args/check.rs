@@ -16,7 +16,7 @@ pub(crate) struct Check {
     /// Untrained networks to measure.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
-    /// Samples of each.
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..=65536))]
-    pub samples: u64,
+    /// Samples of each; by default 128, or as many of a large network as take about a second.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=65536))]
+    pub samples: Option<u64>,
 }

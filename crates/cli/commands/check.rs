@@ -36,7 +36,8 @@ pub(super) fn check(args: &Check) -> Result<(), Failure> {
 
 fn gan(generator: &Network, cost: &TrainingCost, args: &Check) -> Result<(), Failure> {
     let discriminator = generator.clone().discriminator()?;
-    let untrained = generator.untrained_measures(args.seeds, args.samples as usize)?;
+    let samples = args.samples.map_or_else(|| generator.quick_sample_count(args.seeds), |samples| samples as usize);
+    let untrained = generator.untrained_measures(args.seeds, samples)?;
     let [g, d] = [generator, &discriminator].map(Network::architecture);
     let tables = [generator.layer_rows(), discriminator.layer_rows()];
     if args.voice.json {
@@ -44,7 +45,7 @@ fn gan(generator: &Network, cost: &TrainingCost, args: &Check) -> Result<(), Fai
             "generator": rows_json(&tables[0]), "discriminator": rows_json(&tables[1]),
             "regimes": { "generator": overall(g), "discriminator": overall(d) },
             "device": generator.device().name, "seconds_per_step": cost.seconds_per_step,
-            "memory_bytes": cost.memory_bytes, "untrained": untrained,
+            "timed_batch": cost.timed_batch, "memory_bytes": cost.memory_bytes, "untrained": untrained,
         }));
         return Ok(());
     }
@@ -53,8 +54,7 @@ fn gan(generator: &Network, cost: &TrainingCost, args: &Check) -> Result<(), Fai
     answer_cost(&generator.device().name, cost);
     answer!();
     answer!(
-        "untrained generator, {} samples, mean over {} seeds (a property of the start, not a promise)",
-        args.samples,
+        "untrained generator, {samples} samples, mean over {} seeds (a property of the start, not a promise)",
         args.seeds
     );
     answer!("  correlation between samples      {:.2}   1: one image for all latents", untrained.correlation);
@@ -81,7 +81,8 @@ fn task(network: &Network, experiment: &SupervisedExperiment, cost: &TrainingCos
         answer_json(&json!({
             "network": rows_json(&rows), "data": experiment.data, "task": task,
             "regimes": { "network": overall(architecture) }, "device": network.device().name,
-            "seconds_per_step": cost.seconds_per_step, "memory_bytes": cost.memory_bytes,
+            "seconds_per_step": cost.seconds_per_step, "timed_batch": cost.timed_batch,
+            "memory_bytes": cost.memory_bytes,
         }));
         return;
     }
@@ -153,6 +154,9 @@ fn answer_cost(device: &str, cost: &TrainingCost) {
         cost.minutes(),
         cost.megabytes()
     );
+    if cost.timed_batch < cost.batch {
+        answer!("  (a step with {} of {} samples was timed; the time is in proportion)", cost.timed_batch, cost.batch);
+    }
 }
 
 fn rows_json(rows: &[LayerRow]) -> Vec<Value> {
