@@ -18,6 +18,8 @@ pub struct FunctionProperties {
     pub value: fn(f64, f64) -> f64,
     /// f'(x), given x and the slope below zero; at a kink, the derivative from the left.
     pub derivative: fn(f64, f64) -> f64,
+    /// f''(x), given x and the slope below zero; at a kink, 0. `None` of functions that are lines between their kinks.
+    pub second_derivative: Option<fn(f64, f64) -> f64>,
     /// Its slope or scale below zero.
     pub below_zero: BelowZero,
     /// Points where the function is not smooth.
@@ -145,6 +147,7 @@ const RELU: FunctionProperties = FunctionProperties {
     name: "relu",
     value: |x, _| x.max(0.0),
     derivative: |x, _| if x > 0.0 { 1.0 } else { 0.0 },
+    second_derivative: None,
     below_zero: BelowZero::Nothing,
     kinks: &[0.0],
     growth: Growth::Homogeneous,
@@ -157,6 +160,7 @@ const LEAKY_RELU: FunctionProperties = FunctionProperties {
     name: "leaky_relu",
     value: |x, slope| if x > 0.0 { x } else { slope * x },
     derivative: |x, slope| if x > 0.0 { 1.0 } else { slope },
+    second_derivative: None,
     below_zero: BelowZero::Slope { default: 0.2 },
     kinks: &[0.0],
     growth: Growth::Homogeneous,
@@ -169,6 +173,7 @@ const ABS: FunctionProperties = FunctionProperties {
     name: "abs",
     value: |x, _| x.abs(),
     derivative: |x, _| if x > 0.0 { 1.0 } else { -1.0 },
+    second_derivative: None,
     below_zero: BelowZero::Nothing,
     kinks: &[0.0],
     growth: Growth::Homogeneous,
@@ -181,6 +186,7 @@ const TANH: FunctionProperties = FunctionProperties {
     name: "tanh",
     value: |x, _| x.tanh(),
     derivative: |x, _| 1.0 - x.tanh().powi(2),
+    second_derivative: Some(|x, _| -2.0 * x.tanh() * (1.0 - x.tanh().powi(2))),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::Saturating,
@@ -193,6 +199,7 @@ const ERF: FunctionProperties = FunctionProperties {
     name: "erf",
     value: |x, _| libm::erf(x),
     derivative: |x, _| 2.0 / PI.sqrt() * (-x * x).exp(),
+    second_derivative: Some(|x, _| -4.0 / PI.sqrt() * x * (-x * x).exp()),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::Saturating,
@@ -206,6 +213,7 @@ const SIGMOID: FunctionProperties = FunctionProperties {
     name: "sigmoid",
     value: |x, _| sigmoid(x),
     derivative: |x, _| sigmoid(x) * sigmoid(-x),
+    second_derivative: Some(|x, _| sigmoid_second_derivative(x)),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::Saturating,
@@ -218,6 +226,7 @@ const GELU: FunctionProperties = FunctionProperties {
     name: "gelu",
     value: |x, _| x * normal_cdf(x),
     derivative: |x, _| normal_cdf(x) + x * normal_density(x),
+    second_derivative: Some(|x, _| if x.abs() < 1e3 { normal_density(x) * (2.0 - x * x) } else { 0.0 }),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::LineAbove { slope: 1.0 },
@@ -244,6 +253,16 @@ const GELU_TANH: FunctionProperties = FunctionProperties {
         let slope = if u.abs() < 1e4 { 2.0 * GELU_TANH_ROOT * (1.0 + 3.0 * GELU_TANH_CUBE * x * x) } else { 0.0 };
         sigmoid(u) + x * (sigmoid(u) * sigmoid(-u) * slope)
     },
+    second_derivative: Some(|x, _| {
+        if x.abs() > 1e3 {
+            return 0.0;
+        }
+        let u = 2.0 * gelu_tanh_argument(x);
+        let slope = 2.0 * GELU_TANH_ROOT * (1.0 + 3.0 * GELU_TANH_CUBE * x * x);
+        let curve = 12.0 * GELU_TANH_ROOT * GELU_TANH_CUBE * x;
+        let first = sigmoid(u) * sigmoid(-u);
+        2.0 * first * slope + x * (sigmoid_second_derivative(u) * slope * slope + first * curve)
+    }),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::LineAbove { slope: 1.0 },
@@ -267,6 +286,10 @@ const SILU: FunctionProperties = FunctionProperties {
     name: "silu",
     value: |x, _| x * sigmoid(x),
     derivative: |x, _| sigmoid(x) * (1.0 + x * sigmoid(-x)),
+    second_derivative: Some(|x, _| {
+        let first = sigmoid(x) * sigmoid(-x);
+        first * (2.0 + x * (sigmoid(-x) - sigmoid(x)))
+    }),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::LineAbove { slope: 1.0 },
@@ -288,6 +311,13 @@ const MISH: FunctionProperties = FunctionProperties {
         let d = 1.0 + c * c;
         s * (1.0 + c) / d + x * (s * (2.0 * c / d).powi(2))
     },
+    second_derivative: Some(|x, _| {
+        let (s, c) = (sigmoid(x), sigmoid(-x));
+        let d = 1.0 + c * c;
+        // 1 - t² of t = tanh(softplus x), whose derivative is s (1 - t²).
+        let (t, rest) = (s * (1.0 + c) / d, (2.0 * c / d).powi(2));
+        s * rest * (2.0 + x * (c - 2.0 * t * s))
+    }),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::LineAbove { slope: 1.0 },
@@ -309,6 +339,7 @@ const ELU: FunctionProperties = FunctionProperties {
     name: "elu",
     value: |x, slope| if x > 0.0 { x } else { slope * x.exp_m1() },
     derivative: |x, slope| if x > 0.0 { 1.0 } else { slope * x.exp() },
+    second_derivative: Some(|x, slope| if x > 0.0 { 0.0 } else { slope * x.exp() }),
     below_zero: BelowZero::Slope { default: 1.0 },
     kinks: &[0.0],
     growth: Growth::LineAbove { slope: 1.0 },
@@ -333,6 +364,7 @@ const SELU_FUNCTION: FunctionProperties = FunctionProperties {
     name: "selu",
     value: |x, alpha| SELU.1 * if x > 0.0 { x } else { alpha * x.exp_m1() },
     derivative: |x, alpha| SELU.1 * if x > 0.0 { 1.0 } else { alpha * x.exp() },
+    second_derivative: Some(|x, alpha| if x > 0.0 { 0.0 } else { SELU.1 * alpha * x.exp() }),
     below_zero: BelowZero::Constant(SELU.0),
     kinks: &[0.0],
     growth: Growth::LineAbove { slope: SELU.1 },
@@ -354,6 +386,7 @@ const SOFTPLUS: FunctionProperties = FunctionProperties {
     name: "softplus",
     value: |x, _| x.max(0.0) + (-x.abs()).exp().ln_1p(),
     derivative: |x, _| sigmoid(x),
+    second_derivative: Some(|x, _| sigmoid(x) * sigmoid(-x)),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::LineAbove { slope: 1.0 },
@@ -366,6 +399,7 @@ const SIN: FunctionProperties = FunctionProperties {
     name: "sin",
     value: |x, _| x.sin(),
     derivative: |x, _| x.cos(),
+    second_derivative: Some(|x, _| -x.sin()),
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::Periodic,
@@ -378,6 +412,7 @@ const IDENTITY: FunctionProperties = FunctionProperties {
     name: "identity",
     value: |x, _| x,
     derivative: |_, _| 1.0,
+    second_derivative: None,
     below_zero: BelowZero::Nothing,
     kinks: &[],
     growth: Growth::Homogeneous,
@@ -398,6 +433,10 @@ const ARC_COSINE: Citation = Citation::new(
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
+}
+
+fn sigmoid_second_derivative(x: f64) -> f64 {
+    sigmoid(x) * sigmoid(-x) * (sigmoid(-x) - sigmoid(x))
 }
 
 fn normal_cdf(x: f64) -> f64 {
@@ -449,6 +488,27 @@ mod tests {
                     let period = 2.0 * std::f64::consts::PI;
                     assert!(points.iter().all(|&x| (f(x + period) - f(x)).abs() < 1e-14), "{name}");
                 }
+            }
+        }
+    }
+
+    /// Second derivatives against central differences of the first.
+    #[test]
+    fn second_derivatives_are_the_slopes_of_the_first() {
+        for function in Function::ALL {
+            let FunctionProperties { name, derivative, second_derivative, kinks, .. } = function.properties();
+            for x in [-7.3, -2.1, -0.8, -0.05, 0.05, 0.4, 1.7, 3.2, 9.1] {
+                let slope = if *name == "selu" { SELU.0 } else { 0.7 };
+                let differences = (derivative(x + 1e-5, slope) - derivative(x - 1e-5, slope)) / 2e-5;
+                let found = second_derivative.map_or(0.0, |second| second(x, slope));
+                assert!((found - differences).abs() < 1e-9, "{name} at {x}: {found} and {differences}");
+            }
+            match second_derivative {
+                Some(second) => {
+                    let finite = [0.0, 1e3, -1e3, 1e300, -1e300].iter().all(|&x| second(x, 0.7).is_finite());
+                    assert!(finite, "{name}");
+                }
+                None => assert!(function.is_homogeneous() || !kinks.is_empty(), "{name}"),
             }
         }
     }

@@ -89,6 +89,67 @@ impl Pointwise {
         };
         times(slope, self.gain / self.scale)
     }
+
+    /// σ''(x), 0 at a kink; `None` if σ is a line between its kinks.
+    pub(crate) fn second_derivative(&self, x: Tensor<4>) -> Option<Tensor<4>> {
+        self.function.properties().second_derivative?;
+        let x = times(x, self.gain);
+        let second = match self.function {
+            Function::Relu | Function::LeakyRelu | Function::Abs | Function::Identity => return None,
+            Function::Tanh => {
+                let t = x.tanh();
+                t.clone().square().sub_scalar(1.0) * t.mul_scalar(2.0)
+            }
+            Function::Erf => {
+                // Beyond ±40 the first factor is 0, and the second would overflow.
+                let x = x.clamp(-40.0, 40.0);
+                x.clone().square().neg().exp() * x.mul_scalar(-2.0 * std::f64::consts::FRAC_2_SQRT_PI)
+            }
+            Function::Sigmoid => sigmoid_second_derivative(&x),
+            Function::Gelu => {
+                // Beyond ±40 the density is 0, and its factor would overflow.
+                let square = x.clamp(-40.0, 40.0).square();
+                let density =
+                    square.clone().mul_scalar(-0.5).exp().mul_scalar(1.0 / (2.0 * std::f64::consts::PI).sqrt());
+                density * square.neg().add_scalar(2.0)
+            }
+            Function::GeluTanh => {
+                let x = x.clamp(-8.0, 8.0);
+                let u = gelu_tanh_argument(x.clone()).mul_scalar(2.0);
+                let slope = x
+                    .clone()
+                    .square()
+                    .mul_scalar(3.0 * GELU_TANH_CUBE)
+                    .add_scalar(1.0)
+                    .mul_scalar(2.0 * GELU_TANH_ROOT);
+                let curve = x.clone().mul_scalar(12.0 * GELU_TANH_ROOT * GELU_TANH_CUBE);
+                let [s, c] = sides(&u);
+                let first = s * c;
+                first.clone() * slope.clone().mul_scalar(2.0)
+                    + x * (sigmoid_second_derivative(&u) * slope.square() + first * curve)
+            }
+            Function::Silu => {
+                let x = x.clamp(-1e3, 1e3);
+                let [s, c] = sides(&x);
+                s.clone() * c.clone() * (x * (c - s)).add_scalar(2.0)
+            }
+            Function::Mish => {
+                let x = x.clamp(-1e3, 1e3);
+                let [s, c] = sides(&x);
+                let rest = (c.clone().mul_scalar(2.0) / c.clone().square().add_scalar(1.0)).square();
+                let t = mish_factor(s.clone(), c.clone());
+                s.clone() * rest * (x * (c - t * s.mul_scalar(2.0))).add_scalar(2.0)
+            }
+            Function::Elu => exp_below(x).mul_scalar(self.slope),
+            Function::Selu => exp_below(x).mul_scalar(SELU.0 * SELU.1),
+            Function::Softplus => {
+                let [s, c] = sides(&x);
+                s * c
+            }
+            Function::Sin => x.sin().neg(),
+        };
+        Some(times(second, self.gain * self.gain / self.scale))
+    }
 }
 
 fn times(x: Tensor<4>, factor: f64) -> Tensor<4> {
@@ -110,6 +171,17 @@ fn expm1_below(x: Tensor<4>) -> Tensor<4> {
 fn smooth_step(x: Tensor<4>, a: f64) -> Tensor<4> {
     let above = step(x.clone());
     above.clone() + above.neg().add_scalar(1.0) * x.clamp_max(0.0).exp().mul_scalar(a)
+}
+
+/// `exp x` below zero, else 0.
+fn exp_below(x: Tensor<4>) -> Tensor<4> {
+    step(x.clone()).neg().add_scalar(1.0) * x.clamp_max(0.0).exp()
+}
+
+/// The second derivative of the sigmoid, s (1 - s) (1 - 2s).
+fn sigmoid_second_derivative(x: &Tensor<4>) -> Tensor<4> {
+    let [s, c] = sides(x);
+    s.clone() * c.clone() * (c - s)
 }
 
 /// Computed with tanh, which is exact at both ends in every precision.
@@ -168,25 +240,33 @@ mod tests {
                         let data = TensorData::new(xs.to_vec(), [xs.len(), 1, 1, 1]).convert_dtype(dtype);
                         let x: Tensor<4> = Tensor::from_data(data, (&device, dtype));
                         let exact = numbers(x.clone());
-                        (exact, numbers(pointwise.value(x.clone())), numbers(pointwise.derivative(x)))
+                        let second = pointwise.second_derivative(x.clone()).unwrap_or_else(|| x.zeros_like());
+                        (exact, [pointwise.value(x.clone()), pointwise.derivative(x), second].map(numbers))
                     };
-                    let (exact, values, slopes) = at(&near);
-                    for ((&x, got), slope) in exact.iter().zip(values).zip(slopes) {
-                        let (value, derivative) = (activation.raw_value(x), activation.raw_slope(x));
+                    let curve = |x: f64| {
+                        let second = function.properties().second_derivative;
+                        second.map_or(0.0, |second| second(x, activation.negative_slope().unwrap_or_default()))
+                    };
+                    let (exact, found) = at(&near);
+                    for (i, &x) in exact.iter().enumerate() {
+                        let wanted = [activation.raw_value(x), activation.raw_slope(x), curve(x)];
                         // For functions computed as a difference from 1, rounding is relative to 1; mish avoids such
                         // differences.
                         let rounding = if function == Function::Mish && x < -2.0 { 0.0 } else { eps };
-                        for (got, want) in [(got, value), (slope, derivative)] {
+                        for (k, want) in wanted.into_iter().enumerate() {
+                            let got = found[k][i];
+                            // Second derivatives of mish are products of a few such factors.
+                            let eps = if k == 2 { 4.0 * eps } else { eps };
                             let allowed = eps * (4.0 + x.abs()) * want.abs() + rounding * (1.0 + x.abs());
                             let off = (got - want).abs();
-                            assert!(off <= allowed, "{function:?} in {dtype:?} at {x}: {got} and {want}");
+                            assert!(off <= allowed, "{function:?}, rule {k}, in {dtype:?} at {x}: {got} and {want}");
                         }
                     }
                     // Half the largest number, because selu has a slope of 1.05.
                     let far = [0.5 * largest, -0.5 * largest, 1e30, -1e30, 1e3, -1e3, 709.0, -745.0, 104.0, -104.0];
-                    let (_, values, slopes) = at(&far);
-                    let finite = values.iter().chain(&slopes).all(|v| v.is_finite());
-                    assert!(finite, "{function:?} in {dtype:?}: {values:?} {slopes:?}");
+                    let (_, found) = at(&far);
+                    let finite = found.iter().flatten().all(|v| v.is_finite());
+                    assert!(finite, "{function:?} in {dtype:?}: {found:?}");
                 }
             }
         }

@@ -159,7 +159,7 @@ impl Linear {
     }
 
     /// The cotangent of W.
-    fn weights(&self, x: Tensor<4>, dy: Tensor<4>) -> Tensor<2> {
+    pub(crate) fn weights(&self, x: Tensor<4>, dy: Tensor<4>) -> Tensor<2> {
         match self {
             Self::Dense => {
                 let ([n, _, _, features], out) = (x.dims(), dy.dims()[3]);

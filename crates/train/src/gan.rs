@@ -95,7 +95,7 @@ impl Gan {
         Self {
             discriminator,
             spectral_norm,
-            penalties: Penalties::new(&settings.loss, &experiment.discriminator, placement),
+            penalties: Penalties::new(&settings.loss),
             average: settings.train.ema.map(|_| generator.clone()),
             generator_optimizer: Optimizer::new(
                 &g.optimizer,

@@ -110,7 +110,7 @@ impl Gan {
         let penalty = self
             .penalties
             .as_ref()
-            .and_then(|penalties| penalties.of(&network.parameters(), &real, &fake, self.settings.seed, number));
+            .and_then(|penalties| penalties.of(&network, &real, &fake, self.settings.seed, number));
         let distance = (loss.victory() == Victory::Slope).then(|| lengths(real.clone() - fake.clone()).mean());
         let (judgement, gradients, network) = if network.architecture().is_batch_coupled() {
             // Batch norms see real and generated images in separate batches, as is common.

@@ -1,22 +1,19 @@
 //! Penalties on the slope of a discriminator at images, which need second derivatives.
 
 use burn::tensor::{Tensor, TensorData};
-use fintan_config::{Architecture, GanLoss, GradientPenalty, R1};
-use fintan_net::{Mode, PlacedNetwork, Placement};
+use fintan_config::{GanLoss, GradientPenalty, R1};
+use fintan_net::{Mode, PlacedNetwork};
 use rand::RngExt as _;
 use rand_chacha::ChaCha20Rng;
 
 use fintan_data::{Purpose, stream};
 
-/// The penalties of a loss, with the discriminator on the autodiff device.
+/// The penalties of a loss.
 ///
-/// The slope ∇l(x) is computed by the network's own pullback. Its rules are tensor operations, so autodiff can differentiate
-/// them and gives the derivative of a penalty in the parameters. On the autodiff device convolutions use strided views or
-/// Burn's kernels instead of loops over host memory.
+/// The slope ∇l(x) is computed by the network's own pullback, and the derivative of a penalty in the parameters by the tangent of
+/// the pullback ([`PlacedNetwork::slope_cotangents`]).
 #[derive(Clone)]
 pub(crate) struct Penalties {
-    /// Its parameters are replaced before each use.
-    network: PlacedNetwork,
     wgan: Option<GradientPenalty>,
     r1: Option<R1>,
 }
@@ -29,12 +26,9 @@ pub(crate) struct Penalty {
 
 impl Penalties {
     /// The penalties of a loss; `None` if it has none.
-    pub(crate) fn new(loss: &GanLoss, discriminator: &Architecture, placement: &Placement) -> Option<Self> {
+    pub(crate) fn new(loss: &GanLoss) -> Option<Self> {
         let wgan = loss.function.properties().slope_penalty;
-        let taped = Placement { device: placement.device.clone().autodiff(), ..placement.clone() };
-        // The seed is arbitrary: none of these weights is used.
-        let network = || PlacedNetwork::init(discriminator, &mut stream(0, Purpose::Discriminator, 0), &taped);
-        (wgan.is_some() || loss.r1.is_some()).then(|| Self { network: network(), wgan, r1: loss.r1 })
+        (wgan.is_some() || loss.r1.is_some()).then_some(Self { wgan, r1: loss.r1 })
     }
 
     /// The sum of the penalties of discriminator step `number`; `None` if the step has no penalty.
@@ -43,7 +37,7 @@ impl Penalties {
     /// - `real`, `generated`: `[batch, rows, columns, channels]`
     pub(crate) fn of(
         &self,
-        parameters: &[Tensor<2>],
+        network: &PlacedNetwork,
         real: &Tensor<4>,
         generated: &Tensor<4>,
         seed: u64,
@@ -52,13 +46,18 @@ impl Penalties {
         let wgan = self.wgan.map(|GradientPenalty { penalty }| {
             let between = between(real, generated, &mut stream(seed, Purpose::Interpolation, number));
             // The added constant keeps the square root differentiable at 0.
-            self.at(parameters, between, |squares| {
-                squares.add_scalar(1e-12).sqrt().sub_scalar(1.0).square().mul_scalar(penalty)
+            at(network, between, |squares| {
+                let root = squares.add_scalar(1e-12).sqrt();
+                let off = root.clone().sub_scalar(1.0);
+                Height { value: off.clone().square().mul_scalar(penalty), slope: (off / root).mul_scalar(penalty) }
             })
         });
         let r1 = self.r1.filter(|r1| number.is_multiple_of(r1.every)).map(|R1 { gamma, every }| {
             let weight = 0.5 * gamma * every as f64;
-            self.at(parameters, real.clone(), |squares| squares.mul_scalar(weight))
+            at(network, real.clone(), |squares| Height {
+                value: squares.clone().mul_scalar(weight),
+                slope: squares.ones_like().mul_scalar(weight),
+            })
         });
         match (wgan, r1) {
             (Some(a), Some(b)) => Some(Penalty {
@@ -68,24 +67,23 @@ impl Penalties {
             (one, other) => one.or(other),
         }
     }
+}
 
-    /// The penalty `mean height(|∇l(x)|²)`, with its derivatives.
-    fn at(&self, parameters: &[Tensor<2>], x: Tensor<4>, height: impl Fn(Tensor<2>) -> Tensor<2>) -> Penalty {
-        let leaves: Vec<_> = parameters.iter().map(|p| p.clone().autodiff().require_grad()).collect();
-        let network = self.network.with_parameters(leaves.clone());
-        let (outputs, tape) = network.forward(x.autodiff(), Mode::Train);
-        let slopes = network.pullback(&tape, outputs.ones_like());
-        let n = slopes.dims()[0];
-        let value = height(slopes.reshape([n as i32, -1]).square().sum_dim(1)).mean();
-        let mut found = value.backward();
-        let gradients = leaves
-            .iter()
-            .zip(parameters)
-            // The slope does not depend on some parameters, such as the last bias.
-            .map(|(leaf, p)| leaf.grad_remove(&mut found).unwrap_or_else(|| p.zeros_like()))
-            .collect();
-        Penalty { value: value.inner(), gradients }
-    }
+/// A function h of |∇l(x)|² for each image, and its derivative h'.
+struct Height {
+    value: Tensor<2>,
+    slope: Tensor<2>,
+}
+
+/// The penalty `mean h(|∇l(x)|²)`, with its derivatives `∂/∂θ ⟨v, ∇l(x)⟩` for `v = 2 h' ∇l(x) / n`.
+fn at(network: &PlacedNetwork, x: Tensor<4>, height: impl Fn(Tensor<2>) -> Height) -> Penalty {
+    let (outputs, tape) = network.forward(x, Mode::Train);
+    let ones = outputs.ones_like();
+    let slopes = network.pullback(&tape, ones.clone());
+    let n = slopes.dims()[0];
+    let Height { value, slope } = height(slopes.clone().reshape([n as i32, -1]).square().sum_dim(1));
+    let v = slopes * slope.mul_scalar(2.0 / n as f64).reshape([n, 1, 1, 1]);
+    Penalty { value: value.mean(), gradients: network.slope_cotangents(&tape, ones, v) }
 }
 
 /// `ε x + (1 - ε) x'`, with ε uniform in [0, 1) for each pair.
@@ -101,8 +99,8 @@ fn between(real: &Tensor<4>, generated: &Tensor<4>, rng: &mut ChaCha20Rng) -> Te
 mod tests {
     use super::*;
     use crate::differences::{dot, placement, slope_along, spread};
-    use fintan_config::{Adversarial, Layer, Shape};
-    use fintan_net::Lowering;
+    use fintan_config::{Adversarial, Architecture, Layer, Shape};
+    use fintan_net::{Lowering, Placement};
     use rand::SeedableRng as _;
 
     /// Discriminators of 2x6x6 images with every kind of layer that has rules and does not couple images.
@@ -173,8 +171,54 @@ mod tests {
         sum
     }
 
+    /// `∂/∂θ ⟨v, ∇l(x)⟩` by autodiff through the pullback, whose rules are tensor operations.
+    fn by_autodiff(network: &PlacedNetwork, x: &Tensor<4>, v: &Tensor<4>) -> Vec<Tensor<2>> {
+        let to = network.placement();
+        let taped = network.moved(&Placement { device: to.device.autodiff(), ..to });
+        let leaves: Vec<_> = network.parameters().into_iter().map(|p| p.autodiff().require_grad()).collect();
+        let taped = taped.with_parameters(leaves.clone());
+        let (outputs, tape) = taped.forward(x.clone().autodiff(), Mode::Train);
+        let slopes = taped.pullback(&tape, outputs.ones_like());
+        let mut found = (slopes * v.clone().autodiff()).sum().backward();
+        let each = leaves.iter().zip(network.parameters());
+        each.map(|(leaf, p)| leaf.grad_remove(&mut found).unwrap_or_else(|| p.zeros_like())).collect()
+    }
+
+    /// The tangent of the pullback against autodiff through the pullback, in every lowering, with batch norms too.
+    #[test]
+    fn slope_cotangents_are_those_of_autodiff() {
+        let normed = r#"[{"conv":{"out":4,"kernel":3,"padding":1}},{"batch_norm":{"eps":0.01}},{"activation":{"function":"mish"}},
+            {"residual":{"layers":[{"batch_norm":{}},{"activation":{"function":"gelu_tanh"}},{"conv":{"out":4,"kernel":1}}],
+            "shortcut":[{"conv":{"out":4,"kernel":1}}]}},{"avg_pool":{"window":2}},{"flatten":{}},{"dense":{"out":1}}]"#;
+        let layers: Vec<Layer> = serde_json::from_str(normed).expect("layers");
+        let parametrization = serde_json::from_str(r#"{"ntk":{"beta":0.2}}"#).expect("a parametrization");
+        let normed = Architecture::new(Shape::image(2, 6, 6), &layers, parametrization).expect("sound");
+        for (i, architecture) in discriminators().iter().chain([&normed]).enumerate() {
+            // Burn's autodiff keeps 1/n of a mean in single precision.
+            let is_mean = |node: &fintan_config::Node| matches!(node.layer, Layer::GlobalAveragePool(_));
+            let within = if architecture.nodes.iter().any(is_mean) { 1e-8 } else { 1e-10 };
+            for lowering in [Lowering::Views, Lowering::Host, Lowering::Native] {
+                let to = Placement { lowering, ..placement() };
+                let mut rng = ChaCha20Rng::seed_from_u64(i as u64);
+                let network = PlacedNetwork::init(architecture, &mut rng, &to);
+                let scattered = network.parameters().into_iter().map(|p| p.clone() + spread(p.dims(), &mut rng, &to));
+                let network = network.with_parameters(scattered.collect());
+                let [x, v] = [(), ()].map(|()| spread([3, 6, 6, 2], &mut rng, &to));
+                let (outputs, tape) = network.forward(x.clone(), Mode::Train);
+                let found = network.slope_cotangents(&tape, outputs.ones_like(), v.clone());
+                for ((got, want), name) in
+                    found.iter().zip(by_autodiff(&network, &x, &v)).zip(network.parameter_names())
+                {
+                    let largest = want.clone().abs().max().into_scalar::<f64>();
+                    let off = (got.clone() - want).abs().max().into_scalar::<f64>();
+                    assert!(off <= within * largest.max(1.0), "{i} {lowering:?} {name}: {off:e} of {largest:e}");
+                }
+            }
+        }
+    }
+
     /// Compares with central differences of the pullback on the plain device, in f64, in random directions of each
-    /// parameter. The reference uses neither autodiff nor the lowering of the autodiff device.
+    /// parameter.
     #[test]
     fn penalties_have_the_derivatives_that_differences_show() {
         for (i, architecture) in discriminators().iter().enumerate() {
@@ -185,15 +229,14 @@ mod tests {
                 let [real, generated] = [(), ()].map(|()| spread([3, 6, 6, 2], &mut rng, &to));
                 for loss in losses() {
                     let parameters = network.parameters();
-                    let penalties = Penalties::new(&loss, architecture, &to).expect("it has some");
-                    let found = penalties.of(&parameters, &real, &generated, 1, 8).expect("in step 8");
+                    let penalties = Penalties::new(&loss).expect("it has some");
+                    let found = penalties.of(&network, &real, &generated, 1, 8).expect("in step 8");
                     let value = found.value.into_scalar::<f64>();
                     let at = |parameters| formula(&loss, &network.with_parameters(parameters), &real, &generated);
                     let want = at(parameters.clone());
                     // The constant under the root is 1e-12.
                     assert!((value - want).abs() < 1e-6 * want.max(1e-3), "{i} {lowering:?}: {value} and {want}");
                     for (p, (gradient, name)) in found.gradients.iter().zip(network.parameter_names()).enumerate() {
-                        assert!(!gradient.device().is_autodiff());
                         let direction = spread(gradient.dims(), &mut rng, &to);
                         let slope = slope_along(&parameters, p, &direction, at);
                         let exact = dot(gradient, &direction);
@@ -214,10 +257,10 @@ mod tests {
         let network = PlacedNetwork::init(&architecture, &mut ChaCha20Rng::seed_from_u64(0), &to);
         let real = spread([2, 6, 6, 2], &mut ChaCha20Rng::seed_from_u64(1), &to);
         let loss = GanLoss { function: Adversarial::Hinge, r1: Some(R1 { gamma: 1.0, every: 4 }) };
-        let penalties = Penalties::new(&loss, &architecture, &to).expect("it has one");
-        let there = |step| penalties.of(&network.parameters(), &real, &real, 0, step).is_some();
+        let penalties = Penalties::new(&loss).expect("it has one");
+        let there = |step| penalties.of(&network, &real, &real, 0, step).is_some();
         assert_eq!((0..9).filter(|&step| there(step)).collect::<Vec<_>>(), [0, 4, 8]);
         let none = GanLoss { function: Adversarial::Hinge, r1: None };
-        assert!(Penalties::new(&none, &architecture, &to).is_none());
+        assert!(Penalties::new(&none).is_none());
     }
 }

@@ -223,12 +223,12 @@ mod tests {
         norm.renew(norm.raw());
         let x = spread([3, 6, 6, 2], &mut rng, &to);
         let wanted = GanLoss { function: Adversarial::Hinge, r1: Some(R1 { gamma: 2.0, every: 1 }) };
-        let penalties = Penalties::new(&wanted, network.architecture(), &to).expect("it has one");
+        let penalties = Penalties::new(&wanted).expect("it has one");
         let parts = |effective: Vec<Tensor<2>>| {
             let network = network.with_parameters(effective.clone());
             let (outputs, tape) = network.forward(x.clone(), Mode::Train);
             let own = margin(outputs, -1.0);
-            let penalty = penalties.of(&effective, &x, &x, 0, 0).expect("in every step");
+            let penalty = penalties.of(&network, &x, &x, 0, 0).expect("in every step");
             let gradients = network.pullback_parameters(&tape, own.cotangent).into_iter().zip(penalty.gradients);
             let value = (own.value + penalty.value).into_scalar::<f64>();
             (value, gradients.map(|(a, b)| a + b).collect::<Vec<_>>())

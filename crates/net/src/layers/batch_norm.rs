@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::Rules;
+use super::{CotangentPair, Rules};
 use crate::network::{Mode, PlacedNetwork, Running};
 use crate::norm::{BatchStatistics, Normalized, normalize, normalize_by};
 use crate::parameter_use::ParameterUse;
@@ -27,6 +27,9 @@ pub(crate) struct Saved {
 
 impl Rules for BatchNorm {
     type Saved = Saved;
+
+    /// dx
+    type Tangent = Tensor<4>;
 
     fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Saved) {
         let dims = x.dims();
@@ -64,5 +67,21 @@ impl Rules for BatchNorm {
         tangents: Option<&[Tensor<2>]>,
     ) -> Tensor<4> {
         saved.normalized.pushforward(network, self.affine, dx, tangents)
+    }
+
+    fn pushforward_saved(&self, network: &PlacedNetwork, saved: &Saved, dx: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        (saved.normalized.pushforward(network, self.affine, dx.clone(), None), dx)
+    }
+
+    fn pullback_tangent(
+        &self,
+        network: &PlacedNetwork,
+        saved: &Saved,
+        dx: &Tensor<4>,
+        dy: CotangentPair,
+        add: &mut dyn FnMut(usize, Tensor<2>),
+        _: bool,
+    ) -> Option<CotangentPair> {
+        Some(saved.normalized.pullback_tangent(network, self.affine, dx.clone(), dy, add))
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use fintan_config::NormAxes;
 
-use super::Rules;
+use super::{CotangentPair, Rules};
 use crate::network::{Mode, PlacedNetwork};
 use crate::norm::{Normalized, normalize};
 use crate::parameter_use::ParameterUse;
@@ -19,6 +19,9 @@ pub(crate) struct LayerNorm {
 
 impl Rules for LayerNorm {
     type Saved = Normalized;
+
+    /// dx
+    type Tangent = Tensor<4>;
 
     fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, Normalized) {
         let dims = x.dims();
@@ -51,5 +54,26 @@ impl Rules for LayerNorm {
         tangents: Option<&[Tensor<2>]>,
     ) -> Tensor<4> {
         normalized.pushforward(network, self.affine, dx, tangents)
+    }
+
+    fn pushforward_saved(
+        &self,
+        network: &PlacedNetwork,
+        normalized: &Normalized,
+        dx: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        (normalized.pushforward(network, self.affine, dx.clone(), None), dx)
+    }
+
+    fn pullback_tangent(
+        &self,
+        network: &PlacedNetwork,
+        normalized: &Normalized,
+        dx: &Tensor<4>,
+        dy: CotangentPair,
+        add: &mut dyn FnMut(usize, Tensor<2>),
+        _: bool,
+    ) -> Option<CotangentPair> {
+        Some(normalized.pullback_tangent(network, self.affine, dx.clone(), dy, add))
     }
 }

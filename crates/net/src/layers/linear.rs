@@ -3,8 +3,8 @@
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Node, Parametrization, Transform, WeightScale};
 
-use super::Rules;
 use super::rows::plus_rows;
+use super::{CotangentPair, Rules};
 use crate::network::{Mode, PlacedNetwork, Placement};
 use crate::parameter_use::{Kind, Linear, ParameterUse};
 
@@ -75,6 +75,9 @@ impl Rules for LinearLayer {
     /// The layer's input.
     type Saved = Tensor<4>;
 
+    /// dx
+    type Tangent = Tensor<4>;
+
     fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, Tensor<4>) {
         let y = self.scale.apply(self.map.apply(x.clone(), network.parameter(self.parameter)));
         let bias = network.parameter(self.parameter + 1).mul_scalar(self.bias_scale).unsqueeze();
@@ -110,6 +113,32 @@ impl Rules for LinearLayer {
             dy = plus_rows(dy, by_weights + by_biases);
         }
         dy
+    }
+
+    fn pushforward_saved(&self, network: &PlacedNetwork, x: &Tensor<4>, dx: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        (self.pushforward(network, x, dx.clone(), None), dx)
+    }
+
+    fn pullback_tangent(
+        &self,
+        network: &PlacedNetwork,
+        x: &Tensor<4>,
+        dx: &Tensor<4>,
+        CotangentPair { value, tangent }: CotangentPair,
+        add: &mut dyn FnMut(usize, Tensor<2>),
+        input_wanted: bool,
+    ) -> Option<CotangentPair> {
+        let Self { map, parameter, ref scale, bias_scale } = *self;
+        let value = scale.apply(value);
+        add(parameter, map.weights(dx.clone(), value.clone()));
+        let tangent = tangent.map(|tangent| {
+            let [n, h, w, c] = tangent.dims();
+            add(parameter + 1, tangent.clone().reshape([n * h * w, c]).sum_dim(0).mul_scalar(bias_scale));
+            let scaled = scale.apply(tangent);
+            add(parameter, map.weights(x.clone(), scaled.clone()));
+            scaled
+        });
+        input_wanted.then(|| CotangentPair { value, tangent }.map(|d| map.inputs(d, network.parameter(parameter))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The layers on a device, one file for each, with its three rules.
+//! The layers on a device, one file for each, with its rules.
 
 mod batch_norm;
 mod layer_norm;
@@ -22,10 +22,29 @@ pub(crate) use positions::Positions;
 pub(crate) use reshape::Reshape;
 pub(crate) use residual::Residual;
 
-/// The three rules of a layer.
+/// A cotangent δ of a layer's output or input, and its derivative δ̇ along a tangent of the network's input.
+#[derive(Debug, Clone)]
+pub(crate) struct CotangentPair {
+    /// δ, `[batch, ..]`
+    pub(crate) value: Tensor<4>,
+    /// δ̇, `[batch, ..]`; `None` stands for zeros.
+    pub(crate) tangent: Option<Tensor<4>>,
+}
+
+impl CotangentPair {
+    /// The pair after a linear map of both.
+    pub(crate) fn map(self, map: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+        Self { value: map(self.value), tangent: self.tangent.map(map) }
+    }
+}
+
+/// The rules of a layer.
 pub(crate) trait Rules {
-    /// Data that the forward pass stores for the other two rules.
+    /// Data that the forward pass stores for the other rules.
     type Saved;
+
+    /// Data that the pushforward of an input tangent stores for [`Rules::pullback_tangent`].
+    type Tangent;
 
     /// y = f(θ, x).
     fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Self::Saved);
@@ -55,6 +74,29 @@ pub(crate) trait Rules {
         dx: Tensor<4>,
         tangents: Option<&[Tensor<2>]>,
     ) -> Tensor<4>;
+
+    /// dy = ∂f/∂x dx, and what [`Rules::pullback_tangent`] needs of dx.
+    fn pushforward_saved(
+        &self,
+        network: &PlacedNetwork,
+        saved: &Self::Saved,
+        dx: Tensor<4>,
+    ) -> (Tensor<4>, Self::Tangent);
+
+    /// The derivative of the pullback along dx: from (δ, δ̇) of the output to (δ, δ̇) of the input. `add` receives the index of
+    /// a parameter and its part of ∂/∂θ of ⟨δ, ∂f/∂x dx⟩ summed over the layers, which is
+    /// `δ ⊗ dx + δ̇ ⊗ x` for a layer with weights.
+    ///
+    /// It may be `None` if `input_wanted` is false and the maps back are costly.
+    fn pullback_tangent(
+        &self,
+        network: &PlacedNetwork,
+        saved: &Self::Saved,
+        tangent: &Self::Tangent,
+        dy: CotangentPair,
+        add: &mut dyn FnMut(usize, Tensor<2>),
+        input_wanted: bool,
+    ) -> Option<CotangentPair>;
 }
 
 /// Declares the operations and the tape entries: one of each for every kind of computation.
@@ -70,6 +112,12 @@ macro_rules! operations {
         #[derive(Debug, Clone)]
         pub(crate) enum Entry {
             $($Operation(<$Operation as Rules>::Saved),)+
+        }
+
+        /// The entry of an operation for the tangent of the pullback.
+        #[derive(Debug, Clone)]
+        pub(crate) enum TangentEntry {
+            $($Operation(<$Operation as Rules>::Tangent),)+
         }
 
         impl Operation {
@@ -112,6 +160,41 @@ macro_rules! operations {
                 match (self, entry) {
                     $((Self::$Operation(layer), Entry::$Operation(saved)) => {
                         layer.pushforward(network, saved, dx, tangents)
+                    })+
+                    _ => unreachable!("a tape belongs to the network that wrote it"),
+                }
+            }
+
+            /// # Panics
+            /// If the entry belongs to another network.
+            pub(crate) fn pushforward_saved(
+                &self,
+                network: &PlacedNetwork,
+                entry: &Entry,
+                dx: Tensor<4>,
+            ) -> (Tensor<4>, TangentEntry) {
+                match (self, entry) {
+                    $((Self::$Operation(layer), Entry::$Operation(saved)) => {
+                        let (dy, tangent) = layer.pushforward_saved(network, saved, dx);
+                        (dy, TangentEntry::$Operation(tangent))
+                    })+
+                    _ => unreachable!("a tape belongs to the network that wrote it"),
+                }
+            }
+
+            /// # Panics
+            /// If an entry belongs to another network.
+            pub(crate) fn pullback_tangent(
+                &self,
+                network: &PlacedNetwork,
+                (entry, tangent): (&Entry, &TangentEntry),
+                dy: CotangentPair,
+                add: &mut dyn FnMut(usize, Tensor<2>),
+                input_wanted: bool,
+            ) -> Option<CotangentPair> {
+                match (self, entry, tangent) {
+                    $((Self::$Operation(layer), Entry::$Operation(saved), TangentEntry::$Operation(tangent)) => {
+                        layer.pullback_tangent(network, saved, tangent, dy, add, input_wanted)
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
                 }

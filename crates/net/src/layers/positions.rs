@@ -3,7 +3,7 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use fintan_config::{AxisMap, PositionMap};
 
-use super::Rules;
+use super::{CotangentPair, Rules};
 use crate::correlation::framed;
 use crate::network::{Mode, PlacedNetwork, Placement};
 use crate::parameter_use::ParameterUse;
@@ -75,6 +75,7 @@ impl Positions {
 
 impl Rules for Positions {
     type Saved = ();
+    type Tangent = ();
 
     fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
         (self.apply(x), ())
@@ -93,6 +94,22 @@ impl Rules for Positions {
 
     fn pushforward(&self, _: &PlacedNetwork, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
         self.apply(dx)
+    }
+
+    fn pushforward_saved(&self, network: &PlacedNetwork, (): &(), dx: Tensor<4>) -> (Tensor<4>, ()) {
+        (self.pushforward(network, &(), dx, None), ())
+    }
+
+    fn pullback_tangent(
+        &self,
+        _: &PlacedNetwork,
+        (): &(),
+        (): &(),
+        dy: CotangentPair,
+        _: &mut dyn FnMut(usize, Tensor<2>),
+        _: bool,
+    ) -> Option<CotangentPair> {
+        Some(dy.map(|d| self.adjoint(d)))
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use fintan_config::Shape;
 
-use super::Rules;
+use super::{CotangentPair, Rules};
 use crate::network::{Mode, PlacedNetwork};
 use crate::parameter_use::ParameterUse;
 
@@ -16,6 +16,7 @@ pub(crate) struct Reshape {
 
 impl Rules for Reshape {
     type Saved = ();
+    type Tangent = ();
 
     fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
         (reshape(x, self.from, self.to), ())
@@ -34,6 +35,22 @@ impl Rules for Reshape {
 
     fn pushforward(&self, _: &PlacedNetwork, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
         reshape(dx, self.from, self.to)
+    }
+
+    fn pushforward_saved(&self, network: &PlacedNetwork, (): &(), dx: Tensor<4>) -> (Tensor<4>, ()) {
+        (self.pushforward(network, &(), dx, None), ())
+    }
+
+    fn pullback_tangent(
+        &self,
+        _: &PlacedNetwork,
+        (): &(),
+        (): &(),
+        dy: CotangentPair,
+        _: &mut dyn FnMut(usize, Tensor<2>),
+        _: bool,
+    ) -> Option<CotangentPair> {
+        Some(dy.map(|d| reshape(d, self.to, self.from)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Entry, Operation, Rules};
+use super::{CotangentPair, Entry, Operation, Rules, TangentEntry};
 use crate::network::{Mode, PlacedNetwork};
 use crate::parameter_use::ParameterUse;
 
@@ -18,6 +18,9 @@ pub(crate) struct Residual {
 impl Rules for Residual {
     /// Tapes of the branch and of the shortcut.
     type Saved = [Vec<Entry>; 2];
+
+    /// Tangents of the branch and of the shortcut.
+    type Tangent = [Vec<TangentEntry>; 2];
 
     fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, [Vec<Entry>; 2]) {
         let (through, branch) = network.forward_through(&self.branch, x.clone(), mode);
@@ -50,5 +53,39 @@ impl Rules for Residual {
         let left = network.pushforward_through(&self.branch, through, dx.clone(), tangents);
         let right = network.pushforward_through(&self.shortcut, around, dx, tangents);
         (left + right).mul_scalar(self.scale)
+    }
+
+    fn pushforward_saved(
+        &self,
+        network: &PlacedNetwork,
+        [through, around]: &[Vec<Entry>; 2],
+        dx: Tensor<4>,
+    ) -> (Tensor<4>, [Vec<TangentEntry>; 2]) {
+        let (left, branch) = network.pushforward_saved_through(&self.branch, through, dx.clone());
+        let (right, shortcut) = network.pushforward_saved_through(&self.shortcut, around, dx);
+        ((left + right).mul_scalar(self.scale), [branch, shortcut])
+    }
+
+    fn pullback_tangent(
+        &self,
+        network: &PlacedNetwork,
+        [through, around]: &[Vec<Entry>; 2],
+        [along_branch, along_shortcut]: &[Vec<TangentEntry>; 2],
+        dy: CotangentPair,
+        add: &mut dyn FnMut(usize, Tensor<2>),
+        input_wanted: bool,
+    ) -> Option<CotangentPair> {
+        let dy = dy.map(|d| d.mul_scalar(self.scale));
+        let branch = (&self.branch[..], &through[..], &along_branch[..]);
+        let shortcut = (&self.shortcut[..], &around[..], &along_shortcut[..]);
+        let left = network.pullback_tangent_through(branch, dy.clone(), add, input_wanted);
+        let right = network.pullback_tangent_through(shortcut, dy, add, input_wanted);
+        left.zip(right).map(|(a, b)| CotangentPair {
+            value: a.value + b.value,
+            tangent: match (a.tangent, b.tangent) {
+                (Some(a), Some(b)) => Some(a + b),
+                (one, other) => one.or(other),
+            },
+        })
     }
 }

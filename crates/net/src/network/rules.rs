@@ -1,9 +1,9 @@
-//! The three rules of a whole network.
+//! The rules of a whole network.
 
 use burn::tensor::Tensor;
 
 use super::{Cotangents, Mode, PlacedNetwork, Tape};
-use crate::layers::{Entry, Operation};
+use crate::layers::{CotangentPair, Entry, Operation, TangentEntry};
 use crate::parameter_use::ParameterUse;
 
 impl PlacedNetwork {
@@ -67,6 +67,64 @@ impl PlacedNetwork {
     #[must_use]
     pub fn pushforward(&self, tape: &Tape, dx: Tensor<4>, d_parameters: Option<&[Tensor<2>]>) -> Tensor<4> {
         self.pushforward_through(&self.plan.operations, &tape.0, dx, d_parameters)
+    }
+
+    /// ∂/∂θ ⟨v, (∂f/∂x)ᵀ dy⟩ for fixed v and dy: the derivative in the parameters of a slope of the network.
+    ///
+    /// The tangent v of the input is pushed forward, and dy is pulled back together with its derivative along v (the tangent of
+    /// the pullback). A layer with weights contributes `δ ⊗ dx + δ̇ ⊗ x`, with x and dx its input and tangent, δ and δ̇ the
+    /// cotangent of its output and the derivative of it. It costs about two passes forward or back and one or two products for
+    /// the weights, and no graph is kept.
+    ///
+    /// # Shapes
+    /// - `dy`: `[batch, ..]` of the output; `v`: `[batch, ..]` of the input; returns one matrix for each parameter
+    ///
+    /// # Panics
+    /// If the tape belongs to another network.
+    #[must_use]
+    pub fn slope_cotangents(&self, tape: &Tape, dy: Tensor<4>, v: Tensor<4>) -> Cotangents {
+        let operations = &self.plan.operations;
+        let (_, tangents) = self.pushforward_saved_through(operations, &tape.0, v);
+        let mut cotangents: Vec<Option<Tensor<2>>> = vec![None; self.parameters.len()];
+        let mut add = |i: usize, gradient: Tensor<2>| {
+            let sum = cotangents[i].take();
+            cotangents[i] = Some(sum.map_or_else(|| gradient.clone(), |sum| sum + gradient.clone()));
+        };
+        let dy = CotangentPair { value: dy, tangent: None };
+        self.pullback_tangent_through((operations, &tape.0, &tangents), dy, &mut add, false);
+        // A slope does not depend on some parameters, such as the last biases.
+        let each = cotangents.into_iter().zip(&self.parameters);
+        each.map(|(cotangent, parameter)| cotangent.unwrap_or_else(|| parameter.val().zeros_like())).collect()
+    }
+
+    pub(crate) fn pushforward_saved_through(
+        &self,
+        operations: &[Operation],
+        entries: &[Entry],
+        mut dx: Tensor<4>,
+    ) -> (Tensor<4>, Vec<TangentEntry>) {
+        let mut tangents = Vec::with_capacity(operations.len());
+        for (operation, entry) in operations.iter().zip(entries) {
+            let (dy, tangent) = operation.pushforward_saved(self, entry, dx);
+            tangents.push(tangent);
+            dx = dy;
+        }
+        (dx, tangents)
+    }
+
+    pub(crate) fn pullback_tangent_through(
+        &self,
+        (operations, entries, tangents): (&[Operation], &[Entry], &[TangentEntry]),
+        dy: CotangentPair,
+        add: &mut dyn FnMut(usize, Tensor<2>),
+        input_wanted: bool,
+    ) -> Option<CotangentPair> {
+        let mut dy = Some(dy);
+        let saved = entries.iter().zip(tangents);
+        for (i, (operation, saved)) in operations.iter().zip(saved).enumerate().rev() {
+            dy = operation.pullback_tangent(self, saved, dy?, add, input_wanted || i > 0);
+        }
+        dy
     }
 
     pub(crate) fn forward_through(

@@ -5,6 +5,7 @@ mod host;
 use burn::tensor::Tensor;
 
 use crate::correlation::Lowering;
+use crate::layers::CotangentPair;
 use crate::network::PlacedNetwork;
 use crate::parameter_use::{Kind, ParameterUse};
 
@@ -133,5 +134,52 @@ impl Normalized {
             }
         }
         d.reshape(dims)
+    }
+
+    /// The derivative of the pullback along dx. With 1/s the inverse standard deviation, d the cotangent of x̂ and dx̂ the
+    /// tangent of x̂,
+    ///
+    /// `(dx̂ mean(d x̂) + x̂ mean(d dx̂)) / s + mean(x̂ dx) / s · (∂x̂/∂x)ᵀ d`
+    ///
+    /// is taken from `(∂x̂/∂x)ᵀ ḋ`.
+    pub(crate) fn pullback_tangent(
+        &self,
+        network: &PlacedNetwork,
+        affine: Option<usize>,
+        dx: Tensor<4>,
+        dy: CotangentPair,
+        add: &mut dyn FnMut(usize, Tensor<2>),
+    ) -> CotangentPair {
+        let (dims, [outer, inner]) = (dx.dims(), self.x_hat.dims());
+        let flat = |t: Tensor<4>| -> Tensor<3> { t.reshape([1, outer, inner]) };
+        let summed = |t: Tensor<3>| -> Tensor<2> { t.reshape([outer, inner]).sum_dim(0) };
+        let x_hat = self.x_hat.clone().unsqueeze::<3>();
+        let dx = flat(dx);
+        let dx_hat = self.derivative(dx.clone());
+        let (mut d, mut tangent) = (flat(dy.value), dy.tangent.map(flat));
+        if let Some(parameter) = affine {
+            add(parameter, summed(d.clone() * dx_hat.clone()));
+            let scales = network.parameter(parameter).unsqueeze::<3>();
+            tangent = tangent.map(|tangent| {
+                add(parameter, summed(tangent.clone() * x_hat.clone()));
+                add(parameter + 1, summed(tangent.clone()));
+                tangent * scales.clone()
+            });
+            d = d * scales;
+        }
+        let back = self.derivative(d.clone());
+        let mut tangent = tangent.map(|tangent| self.derivative(tangent));
+        if let Some(over) = self.over {
+            let inverse_std = self.inverse_std.clone().unsqueeze::<3>();
+            let mean = |t: Tensor<3>| t.mean_dim(over + 1);
+            let turned = dx_hat.clone() * mean(d.clone() * x_hat.clone()) + x_hat.clone() * mean(d * dx_hat);
+            let scaled = back.clone() * mean(dx * x_hat);
+            let less = (turned + scaled) * inverse_std;
+            tangent = Some(match tangent {
+                Some(tangent) => tangent - less,
+                None => less.neg(),
+            });
+        }
+        CotangentPair { value: back.reshape(dims), tangent: tangent.map(|t| t.reshape(dims)) }
     }
 }
