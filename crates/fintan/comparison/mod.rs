@@ -375,7 +375,7 @@ impl ComparisonPlan {
     /// Takes the folder and the runs that are in it for this process alone.
     ///
     /// # Errors
-    /// A folder or a run that another process has; a folder that has come to hold something else; those of the file system.
+    /// A folder or a run that another process has; a folder that has come to hold something else; errors of the file system.
     pub fn begin(&self) -> Result<ComparisonProgress<'_>, Error> {
         let lock = Lock::exclusive(&self.out)?;
         fits(&self.out, &self.rows)?;
@@ -500,7 +500,7 @@ impl ComparisonProgress<'_> {
     /// Writes the table into the folder, as `compare.json` and `compare.csv`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self) -> Result<Comparison, Error> {
         let comparison = self.comparison();
         comparison.write(&self.plan.out)?;

@@ -87,7 +87,7 @@ impl LargestEigenpairs {
     /// `outputs`, and a picture of the eigenvectors beside them where they are images; its path is returned.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<Option<PathBuf>, Error> {
         let Self { spectrum, trace, samples, outputs, image } = self;
         let (path, found) = (path.as_ref(), spectrum.values.len());

@@ -75,7 +75,7 @@ impl Kernel {
     /// Writes a kernel file (`.npz`), whole or not at all.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let total = self.found.total();
         let arrays = kernel_arrays(&self.found, &total, &self.metadata, &self.inputs);
@@ -87,7 +87,7 @@ impl Kernel {
     /// and sums it up.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<KernelSummary, Error> {
         self.write_within(path, f64::INFINITY, WriteOrder::KernelFirst)
     }
@@ -95,7 +95,7 @@ impl Kernel {
     /// As [`Self::write`], with the bytes that the eigenvalues may take beside the kernel, and what is written first.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write_within(&self, path: impl AsRef<Path>, spare: f64, order: WriteOrder) -> Result<KernelSummary, Error> {
         write_kernel(path.as_ref(), &self.found, &self.metadata, &self.inputs, spare, order)
     }

@@ -327,7 +327,7 @@ impl PreparedKernel {
     /// the same time.
     ///
     /// # Errors
-    /// A folder of something else; those of the file system.
+    /// A folder of something else; errors of the file system.
     pub fn tiles<'p>(&'p self, plan: &'p KernelPlan, folder: impl AsRef<Path>) -> Result<TileStore<'p>, Error> {
         TileStore::make(folder.as_ref().into(), &self.problem, plan, &self.device, &self.metadata)
     }

@@ -283,7 +283,7 @@ impl<'p> TileStore<'p> {
     /// Computes the tiles of these numbers that are not there yet, and calls `on_tile` after each.
     ///
     /// # Errors
-    /// A kernel that is not finite; those of the file system.
+    /// A kernel that is not finite; errors of the file system.
     ///
     /// # Panics
     /// If the plan has no such tiles.
@@ -322,7 +322,7 @@ impl<'p> TileStore<'p> {
     /// Takes the folder away, unless another process still computes tiles there; then it is `false`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn remove(self) -> Result<bool, Error> {
         Ok(self.lock.remove_folder()?)
     }

@@ -129,7 +129,7 @@ pub(crate) fn checkerboard_json(found: &Checkerboard) -> serde_json::Value {
 /// need more they are left out, and the summary says so.
 ///
 /// # Errors
-/// A kernel whose parts are finite but whose sum is not; those of the file system.
+/// A kernel whose parts are finite but whose sum is not; errors of the file system.
 pub(crate) fn write_kernel(
     path: &Path,
     kernel: &KernelParts,
