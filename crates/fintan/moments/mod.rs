@@ -428,7 +428,7 @@ impl MeasuredMoments {
         self.kernels.as_deref()
     }
 
-    /// The realisations whose signal or noise vanished before the last layer.
+    /// The early stops: realisations whose signal or noise became zero or not finite, or whose inputs became equal.
     pub fn deaths(&self) -> impl Iterator<Item = &EarlyStop> {
         self.realisations.iter().filter_map(|realisation| realisation.dead.as_ref())
     }
