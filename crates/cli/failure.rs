@@ -1,4 +1,4 @@
-//! How a command ends badly, and with which exit code.
+//! Errors of commands and their exit codes.
 
 use std::process::ExitCode;
 
@@ -19,26 +19,26 @@ use fintan_net::weights::WeightsError;
 use fintan_theory::TuneError;
 use fintan_train::{CheckpointError, TrainError};
 
-/// Why a command did not end well.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What the user gave cannot be used: exit code 2.
+    /// The input of the user cannot be used: exit code 2.
     Input(miette::Report),
-    /// The work itself failed: exit code 1.
+    /// The work failed: exit code 1.
     Failed(miette::Report),
-    /// Arguments that cannot be used: exit code 2.
+    /// The arguments cannot be used: exit code 2.
     Arguments(clap::Error),
-    /// Stopped by Ctrl-C, state saved: exit code 130.
+    /// Stopped by Ctrl-C, with the state saved: exit code 130.
     Interrupted,
 }
 
 impl Failure {
-    /// Wrong input, in words.
+    /// An error in the input, with this message.
     pub(crate) fn input(message: impl std::fmt::Display) -> Self {
         Self::Input(miette::miette!("{message}"))
     }
 
-    /// Says it on stderr and gives the exit code.
+    /// Prints the error on stderr and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (report, code) = match self {
             Self::Input(report) => (report, 2),
@@ -54,9 +54,9 @@ impl Failure {
     }
 }
 
-/// Says what is wrong with arguments, which the message quotes.
+/// Prints an error about arguments, which the message quotes.
 fn tell_arguments(error: &clap::Error) {
-    // With every character visible they are wrong in the same way, and clap keeps its colours.
+    // Arguments with all characters made visible give the same error, and clap keeps its colours.
     let shown = std::env::args_os().map(|arg| visible(&arg.to_string_lossy()).into_owned());
     match Args::try_parse_from(shown) {
         Err(shown) if shown.use_stderr() => drop(shown.print()),

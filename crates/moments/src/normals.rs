@@ -1,9 +1,8 @@
 //! Fast standard normal numbers, from streams that do not depend on threads or devices.
 //!
-//! A realisation of a deep network draws tens of millions of weights. With a plain generator this costs as much as multiplying
-//! by them. Therefore the numbers are drawn in pairs by the transform of Box and Muller (1958), `√(-2 ln u) (cos, sin)(2π v)`.
-//! It is plain arithmetic without table, branch or library call. Compilers turn it into SIMD, and it gives equal bytes on every
-//! processor.
+//! A realisation of a deep network draws tens of millions of weights, which can cost as much as multiplying by them. Therefore
+//! the numbers are drawn in pairs by the transform of Box and Muller (1958), `√(-2 ln u) (cos, sin)(2π v)`. It is plain
+//! arithmetic without table, branch or library call. Compilers turn it into SIMD, and it gives equal bytes on every processor.
 
 #![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processor")]
 
