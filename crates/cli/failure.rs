@@ -83,7 +83,7 @@ impl From<DeviceError> for Failure {
 }
 
 impl From<fintan::Error> for Failure {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of the library is wrong input unless it stands here")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of the library that is not listed is wrong input")]
     fn from(e: fintan::Error) -> Self {
         use fintan::Error;
         match e {
@@ -152,7 +152,7 @@ impl From<fintan::Error> for Failure {
 }
 
 impl From<TilesError> for Failure {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of tiles needs no help unless it stands here")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of tiles that is not listed needs no help")]
     fn from(e: TilesError) -> Self {
         match e {
             TilesError::NotTiles(_) => Self::input(format!("{e}; choose another --out")),
@@ -169,7 +169,7 @@ impl From<TilesError> for Failure {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "errors without a flag or a help text are shown unchanged")]
 fn of_generator(e: &GeneratorError) -> Failure {
     match e {
         GeneratorError::StepOfExport(_) => {
@@ -185,7 +185,7 @@ fn of_generator(e: &GeneratorError) -> Failure {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "errors without a flag or a help text are shown unchanged")]
 fn of_evaluation(e: &EvaluationError) -> Failure {
     match e {
         EvaluationError::Override(set) => Failure::input(format!("--set of `eval` changes `data.` only, got `{set}`")),
@@ -195,7 +195,7 @@ fn of_evaluation(e: &EvaluationError) -> Failure {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "errors without a flag or a help text are shown unchanged")]
 fn of_comparison(e: &ComparisonError) -> Failure {
     match e {
         ComparisonError::RepeatedSeed(seed) => Failure::input(format!("--seeds has {seed} twice")),

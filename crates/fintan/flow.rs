@@ -38,7 +38,7 @@ pub enum PredictionError {
     #[error("`{}` describes a network without a task", .0.display())]
     NoTask(PathBuf),
     /// The network has batch norms.
-    #[error("`{}`: batch norm has other statistics in training than in these kernels' losses", .0.display())]
+    #[error("`{}`: losses cannot be predicted with batch norm, whose statistics in training differ from those of the kernels", .0.display())]
     BatchNorm(PathBuf),
     /// The loss is not the squared loss.
     #[error("`{}`: the closed form is for the squared loss", .0.display())]

@@ -19,7 +19,7 @@ use crate::training::subject_of_run;
 #[non_exhaustive]
 pub enum ReportError {
     /// A comparison is named together with other runs.
-    #[error("`{}` is a comparison; it has a page to itself", .0.display())]
+    #[error("`{}` is a comparison; a page with a comparison holds no other runs", .0.display())]
     NotAlone(PathBuf),
     /// A run is named twice.
     #[error("`{}` is named twice", .0.display())]

@@ -34,7 +34,7 @@ pub enum GeneratorError {
     #[error("`{}` is a run of a network with a task; only GANs draw samples", .0.display())]
     NotAGan(PathBuf),
     /// A step is requested of an exported folder, which has none.
-    #[error("`{}` is an exported folder: it holds one generator, whose step it does not say", .0.display())]
+    #[error("`{}` is an exported folder; it holds one generator without a step", .0.display())]
     StepOfExport(PathBuf),
     /// An exported folder cannot be exported again.
     #[error("`{}` is an exported folder already; copy it", .0.display())]
@@ -43,7 +43,7 @@ pub enum GeneratorError {
     #[error("`{}` exists already; an export never overwrites anything", .0.display())]
     Exists(PathBuf),
     /// The description of the layers is missing beside the weights. The path is that of the description.
-    #[error("`{}` is missing: weights alone do not say what to do with them", .0.display())]
+    #[error("`{}` is missing; it describes the layers that the weights belong to", .0.display())]
     NoDescription(PathBuf),
     /// A file of an export cannot be read.
     #[error("`{}`: {message}", path.display())]

@@ -90,7 +90,7 @@ fn place(args: &Theory) -> PathBuf {
 }
 
 /// Prints a result.
-#[expect(clippy::wildcard_enum_match_arm, reason = "of what has no arm there is nothing to say")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "findings without an arm print nothing")]
 fn say(finding: &LimitFinding, args: &Theory) {
     if args.voice.json {
         return;

@@ -36,11 +36,11 @@ pub enum ComparisonError {
     #[error("seeds must be at most {LARGEST_SEED}, the largest number of TOML, got {0}")]
     LargeSeed(u64),
     /// The setting cannot be changed for a run that exists.
-    #[error("of runs that are there only settings of `data.` can be changed, got `{0}`")]
+    #[error("only settings of `data.` can be changed in existing runs, got `{0}`")]
     Override(String),
     /// Configurations have different seeds, and no list of seeds is given.
     #[error(
-        "`{}` has seed {} and `{}` has seed {}; what is compared starts from the same seeds", first.0, first.1, other.0, other.1
+        "`{}` has seed {} and `{}` has seed {}; all configurations of a comparison must have the same seed", first.0, first.1, other.0, other.1
     )]
     OtherSeed {
         /// The first configuration and its seed.

@@ -14,10 +14,10 @@ use fintan_moments::InputError;
 #[non_exhaustive]
 pub enum MomentsError {
     /// The configuration has no `[moments]`.
-    #[error("`{}` has no [moments]: it says what is measured, and over what", .0.display())]
+    #[error("`{}` has no [moments], the table that describes the measurement and its inputs", .0.display())]
     NoMoments(PathBuf),
     /// The configuration describes a GAN.
-    #[error("`{}` is a GAN; moments are measured of a [network] with [moments]", .0.display())]
+    #[error("`{}` is a GAN; moments are measured for a [network] with [moments]", .0.display())]
     Gan(PathBuf),
     /// The range contains realisations that the configuration does not have.
     #[error("realisations {from}..{to} must be a part of 0..{all} that is not empty")]

@@ -209,7 +209,7 @@ pub enum TrainingError {
         now: String,
     },
     /// The step of a checkpoint differs from the step in the name of its folder.
-    #[error("`{}` is of step {found}, and its folder of step {step}", state.display())]
+    #[error("`{}` holds step {found}, but its folder is named after step {step}", state.display())]
     Misplaced {
         /// The file that holds the step of the checkpoint.
         state: PathBuf,

@@ -55,7 +55,7 @@ pub enum TuningError {
         path: PathBuf,
     },
     /// The edited file would not describe the tuned network.
-    #[error("the configuration could not be edited so that it reads back as it should; nothing was written")]
+    #[error("the edited configuration reads back as another network than the tuned one; nothing was written")]
     Unreadable,
 }
 

@@ -4,7 +4,7 @@
 //! the numbers are drawn in pairs by the transform of Box and Muller (1958), `√(-2 ln u) (cos, sin)(2π v)`. It is plain
 //! arithmetic without table, branch or library call. Compilers turn it into SIMD, and it gives equal bytes on every processor.
 
-#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processor")]
+#![expect(clippy::inline_always, reason = "functions that are not inlined are compiled for the oldest processor")]
 
 use pulp::{Arch, WithSimd};
 use rand::SeedableRng as _;

@@ -92,7 +92,10 @@ fn half(bytes: &[u8], shape: Vec<usize>, number: impl Fn(u16) -> f32) -> TensorD
 #[must_use]
 pub fn write_safetensors(tensors: &Tensors) -> Vec<u8> {
     let views = tensors.iter().map(|(name, data)| {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "types of a library, of which a network has no others")]
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "a network has no tensors of the other types of the library"
+        )]
         let dtype = match data.dtype() {
             DType::F32 => Dtype::F32,
             DType::F64 => Dtype::F64,
