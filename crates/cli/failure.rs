@@ -1,4 +1,4 @@
-//! How a command ends badly, and with which exit code.
+//! Errors of commands and their exit codes.
 
 use std::process::ExitCode;
 
@@ -19,26 +19,26 @@ use fintan_net::weights::WeightsError;
 use fintan_theory::TuneError;
 use fintan_train::{CheckpointError, TrainError};
 
-/// Why a command did not end well.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What the user gave cannot be used: exit code 2.
+    /// The input of the user cannot be used: exit code 2.
     Input(miette::Report),
-    /// The work itself failed: exit code 1.
+    /// The work failed: exit code 1.
     Failed(miette::Report),
-    /// Arguments that cannot be used: exit code 2.
+    /// The arguments cannot be used: exit code 2.
     Arguments(clap::Error),
-    /// Stopped by Ctrl-C, state saved: exit code 130.
+    /// Stopped by Ctrl-C, with the state saved: exit code 130.
     Interrupted,
 }
 
 impl Failure {
-    /// Wrong input, in words.
+    /// An error in the input, with this message.
     pub(crate) fn input(message: impl std::fmt::Display) -> Self {
         Self::Input(miette::miette!("{message}"))
     }
 
-    /// Says it on stderr and gives the exit code.
+    /// Prints the error on stderr and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (report, code) = match self {
             Self::Input(report) => (report, 2),
@@ -54,9 +54,9 @@ impl Failure {
     }
 }
 
-/// Says what is wrong with arguments, which the message quotes.
+/// Prints an error about arguments, which the message quotes.
 fn tell_arguments(error: &clap::Error) {
-    // With every character visible they are wrong in the same way, and clap keeps its colours.
+    // Arguments with all characters made visible give the same error, and clap keeps its colours.
     let shown = std::env::args_os().map(|arg| visible(&arg.to_string_lossy()).into_owned());
     match Args::try_parse_from(shown) {
         Err(shown) if shown.use_stderr() => drop(shown.print()),
@@ -83,7 +83,7 @@ impl From<DeviceError> for Failure {
 }
 
 impl From<fintan::Error> for Failure {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of the library is wrong input unless it stands here")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of the library that is not listed is wrong input")]
     fn from(e: fintan::Error) -> Self {
         use fintan::Error;
         match e {
@@ -152,7 +152,7 @@ impl From<fintan::Error> for Failure {
 }
 
 impl From<TilesError> for Failure {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of tiles needs no help unless it stands here")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an error of tiles that is not listed needs no help")]
     fn from(e: TilesError) -> Self {
         match e {
             TilesError::NotTiles(_) => Self::input(format!("{e}; choose another --out")),
@@ -169,7 +169,7 @@ impl From<TilesError> for Failure {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "errors without a flag or a help text are shown unchanged")]
 fn of_generator(e: &GeneratorError) -> Failure {
     match e {
         GeneratorError::StepOfExport(_) => {
@@ -185,7 +185,7 @@ fn of_generator(e: &GeneratorError) -> Failure {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "errors without a flag or a help text are shown unchanged")]
 fn of_evaluation(e: &EvaluationError) -> Failure {
     match e {
         EvaluationError::Override(set) => Failure::input(format!("--set of `eval` changes `data.` only, got `{set}`")),
@@ -195,7 +195,7 @@ fn of_evaluation(e: &EvaluationError) -> Failure {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "what has no flag and no help is said as it is")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "errors without a flag or a help text are shown unchanged")]
 fn of_comparison(e: &ComparisonError) -> Failure {
     match e {
         ComparisonError::RepeatedSeed(seed) => Failure::input(format!("--seeds has {seed} twice")),

@@ -1,4 +1,4 @@
-//! What lies at a path that was given, and which command reads it.
+//! Finds out what a given path is, and which command reads it.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use miette::miette;
 use crate::commands::edits_of;
 use crate::failure::Failure;
 
-/// The configuration at a path: the file itself, or of a run directory the one with every default.
+/// The configuration at a path: the file itself, or the resolved configuration of a run directory.
 pub(crate) fn configuration(path: &Path) -> Result<PathBuf, Failure> {
     if !path.is_dir() {
         return Ok(path.into());
@@ -32,7 +32,7 @@ pub(crate) fn configuration(path: &Path) -> Result<PathBuf, Failure> {
     Ok(resolved)
 }
 
-/// A configuration that is to be begun with, which a run directory is not.
+/// Checks that a path is a configuration and not a run directory.
 pub(crate) fn no_run(
     path: &Path,
     help: impl Fn(std::path::Display, std::path::Display) -> String,
@@ -47,7 +47,7 @@ pub(crate) fn no_run(
     }
 }
 
-/// What files made from a configuration are called: like its file, or like the run directory.
+/// The name for files derived from a configuration: that of the file without its ending, or that of the run directory.
 pub(crate) fn name(path: &Path) -> String {
     let canonical = if path.is_dir() { path.canonicalize().ok() } else { None };
     let name = match &canonical {
@@ -57,7 +57,7 @@ pub(crate) fn name(path: &Path) -> String {
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The command that reads what is no run directory, where there is one.
+/// The command that reads a path that is not a run directory, if there is one.
 pub(crate) fn reader(path: &Path) -> Option<&'static str> {
     if path.join("compare.json").is_file() {
         Some("it is a comparison: `fintan report` shows it, and its runs are the folders in it")

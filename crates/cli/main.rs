@@ -1,4 +1,5 @@
-//! fintan: order and chaos in neural networks. The program is a client of the library `fintan`: arguments, progress, words.
+//! fintan: order and chaos in neural networks. The program is a client of the library `fintan`. It handles arguments, progress
+//! and messages.
 
 #![deny(clippy::float_arithmetic, reason = "numbers come from the library; `words.rs` alone formats them")]
 

@@ -1,4 +1,4 @@
-//! What a person sees of a training run: a bar on a terminal, a line now and then elsewhere.
+//! Progress of a training for a person: a bar on a terminal, or a line from time to time.
 
 use std::cell::Cell;
 use std::io::IsTerminal as _;
@@ -13,12 +13,12 @@ use crate::args::OutputArgs;
 use crate::voice::{answer_json, tell};
 use crate::words::{percent, step_times, time_left};
 
-/// A line of a log that can be said in words.
+/// A line of a log that can be shown as text.
 pub(crate) trait Line: Serialize {
-    /// Steps done.
+    /// Number of steps done.
     fn step(&self) -> u64;
 
-    /// The rest.
+    /// The other contents of the line.
     fn words(&self) -> String;
 }
 
@@ -29,7 +29,7 @@ impl Line for LogLine {
 
     fn words(&self) -> String {
         let Self { d_loss, g_loss, d_real, d_fake, std_ratio, correlation, nyquist_ratio, steps_per_second, .. } = self;
-        // Worth a word only where it is worth doing something about.
+        // The wait for data is shown only if it is long enough to matter.
         let wait = if self.data_wait < 0.05 {
             String::new()
         } else {
@@ -58,18 +58,18 @@ impl Line for SupervisedLine {
     }
 }
 
-/// Shows how a run goes on.
+/// Shows the progress of a run.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     voice: OutputArgs,
     start: u64,
     steps: u64,
-    /// When the first step was done: it compiles kernels and is no measure.
+    /// The time of the first step done. The first step compiles kernels, so its duration is not used.
     warm: Cell<Option<Instant>>,
 }
 
 impl Progress {
-    /// A bar from `start` to `steps`, or plain lines off a terminal.
+    /// A bar from `start` to `steps`, or lines if stderr is no terminal.
     pub(crate) fn new(voice: &OutputArgs, start: u64, steps: u64) -> Self {
         let bar = (std::io::stderr().is_terminal() && !voice.quiet && !voice.json).then(|| {
             let bar = ProgressBar::new(steps).with_position(start);
@@ -81,7 +81,7 @@ impl Progress {
         Self { bar, voice: voice.clone(), start, steps, warm: Cell::new(None) }
     }
 
-    /// A step is done.
+    /// Shows that a step is done.
     pub(crate) fn step(&self, step: u64) {
         let done = step - self.start;
         if done == 1 {
@@ -96,7 +96,7 @@ impl Progress {
         }
     }
 
-    /// A line of the log.
+    /// Shows a line of the log.
     pub(crate) fn line(&self, line: &impl Line) {
         if self.voice.json {
             answer_json(&serde_json::json!({ "event": "step", "line": line }));
@@ -109,7 +109,7 @@ impl Progress {
         }
     }
 
-    /// Something that is not about the step alone.
+    /// Shows an event of the log.
     pub(crate) fn event(&self, event: &Event) {
         if self.voice.json {
             answer_json(&serde_json::json!(event));
@@ -118,7 +118,7 @@ impl Progress {
         }
     }
 
-    /// A line for people, above the bar where there is one.
+    /// Shows a line for people, above the bar if there is one.
     fn say(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.println(visible(text));
@@ -136,8 +136,8 @@ impl Drop for Progress {
     }
 }
 
-/// Shows the progress of a piece of work: a bar on a terminal; elsewhere a line after two seconds, and then after ever longer
-/// pauses. Work that ends sooner shows nothing there.
+/// Shows the progress of a piece of work: a bar on a terminal, or lines after two seconds and then at growing intervals. Short
+/// work shows no line.
 pub(crate) struct Work {
     name: String,
     total: usize,
@@ -146,12 +146,12 @@ pub(crate) struct Work {
     begun: Instant,
 }
 
-/// What is done of a piece of work.
+/// The progress of a piece of work.
 struct WorkState {
-    /// Items that were computed, and items that were there already.
+    /// The numbers of items that were computed, and of items that existed already.
     computed: usize,
     found: usize,
-    /// The time since the beginning at which the next line is due; none: no lines.
+    /// The time since the start at which the next line is due; `None` if no lines are shown.
     due: Option<Duration>,
 }
 
@@ -173,7 +173,7 @@ impl Work {
         Self { name: name.to_owned(), total, bar, state, begun: Instant::now() }
     }
 
-    /// So many more items are computed. Can be called from any thread.
+    /// Adds newly computed items. It can be called from any thread.
     pub(crate) fn tick(&self, more: usize) {
         if let Some(bar) = &self.bar {
             bar.inc(more as u64);
@@ -185,7 +185,7 @@ impl Work {
         }
     }
 
-    /// One item was there already, and took no time.
+    /// Adds an item that existed already and took no time.
     pub(crate) fn found(&self) {
         if let Some(bar) = &self.bar {
             bar.inc(1);
@@ -197,7 +197,7 @@ impl Work {
 }
 
 impl WorkState {
-    /// The line for `more` items that are computed at `now`, if one is due and something is left to do.
+    /// The line after `more` items are computed at time `now`, if one is due and work remains.
     fn tick(&mut self, more: usize, now: Duration, total: usize, name: &str) -> Option<String> {
         self.computed += more;
         let done = self.computed + self.found;
@@ -217,10 +217,10 @@ impl Drop for Work {
     }
 }
 
-/// Pieces of work that follow one another, each shown as [`Work`].
+/// A sequence of pieces of work, each shown as [`Work`].
 pub(crate) struct Works<'a> {
     voice: &'a OutputArgs,
-    /// The piece at hand, and how many of its items are done.
+    /// The current piece, and the number of its finished items.
     current: Option<(Work, usize)>,
 }
 
@@ -229,7 +229,7 @@ impl<'a> Works<'a> {
         Self { voice, current: None }
     }
 
-    /// So many items of a piece of work are done; with none it begins, and the one before it has ended.
+    /// Shows the number of finished items of a piece of work. If `done` is 0, the piece begins and the one before has ended.
     pub(crate) fn show(&mut self, name: &str, done: usize, total: usize) {
         if done == 0 {
             self.current = None;

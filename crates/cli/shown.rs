@@ -1,4 +1,4 @@
-//! Errors as a terminal may have them.
+//! Errors in a form that is safe for a terminal.
 
 use std::error::Error;
 use std::fmt::{Display, Formatter};
@@ -7,8 +7,8 @@ use std::ops::Range;
 use fintan_artifact::visible;
 use miette::{Diagnostic, LabeledSpan, NamedSource, Severity, SourceCode};
 
-/// An error with every character of it visible: the message and what caused it, the lines of the file that it quotes, the
-/// name of that file. What miette draws around them, colours too, is its own.
+/// An error with all characters made visible: the message and its causes, the quoted lines of the file, and the name of the
+/// file. Frames and colours come from miette.
 #[derive(Debug)]
 pub(crate) struct Shown {
     message: String,
@@ -45,7 +45,7 @@ impl Shown {
 
     fn new(message: &str, cause: Option<Self>) -> Self {
         let message = visible(message).into_owned();
-        // Most messages end with their cause; it is not said twice.
+        // Most messages end with their cause, which is then not repeated.
         let cause = cause.filter(|cause| !message.ends_with(&cause.message)).map(Box::new);
         Self {
             message,
@@ -61,13 +61,13 @@ impl Shown {
     }
 }
 
-/// The text that an error points into, and where.
+/// The text that an error points into, and the places.
 fn quoted(error: &dyn Diagnostic) -> (Option<NamedSource<String>>, Vec<LabeledSpan>) {
-    // All of it, so that lines keep their numbers.
+    // The whole text is kept, so that line numbers stay right.
     let whole = error.source_code().and_then(|code| {
         let whole = code.read_span(&(0, 0).into(), 0, usize::MAX).ok()?;
         let text = String::from_utf8_lossy(whole.data()).into_owned();
-        // A name can belong to the text, and to what holds the text.
+        // The name may come from the text or from the value that holds the text.
         Some((whole.name().unwrap_or_default().to_owned(), text))
     });
     let Some((name, text)) = whole else { return (None, Vec::new()) };
@@ -90,10 +90,11 @@ fn quoted(error: &dyn Diagnostic) -> (Option<NamedSource<String>>, Vec<LabeledSp
     (Some(NamedSource::new(visible(&name), lines(&text))), labels)
 }
 
-/// Bytes of a line that are shown: a terminal has no more room for them, and miette none beyond 65535 columns.
+/// Largest number of bytes of a line that are shown. A terminal cannot show more, and miette fails beyond 65535 columns.
 const LONGEST: usize = 400;
 
-/// A text whose long lines are cut to what is round a place that is pointed at, or to their beginning, and what was left out.
+/// Shortens long lines of a text to the part around a place that an error points at, or to their start. Returns the ranges that
+/// were left out too.
 fn shortened(text: &str, places: &[usize]) -> (String, Vec<Range<usize>>) {
     let mut left_out = Vec::new();
     let mut start = 0;
@@ -117,7 +118,7 @@ fn shortened(text: &str, places: &[usize]) -> (String, Vec<Range<usize>>) {
     (kept, left_out)
 }
 
-/// Text of several lines, whose line breaks and tabs are its own.
+/// A text of several lines with all characters visible but its own line breaks and tabs.
 fn lines(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {

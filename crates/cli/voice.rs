@@ -1,8 +1,8 @@
-//! What the program says: results to stdout, words to stderr. Nothing else writes to either.
+//! The output of the program: results go to stdout, messages for people to stderr. No other module writes to either.
 //!
-//! A line is shown with every character visible, since names in it come from files, archives and arguments. What stdout
-//! does not take is remembered and ends the program with exit code 1, after the work is done and saved: a full disk behind
-//! `>` must cost no training run. A pipe that nobody reads any more is silence. What stderr does not take is lost.
+//! All characters of a line are made visible, since names in it come from files, archives and arguments. If stdout cannot be
+//! written, the error is remembered and the program ends with exit code 1 after the work is done and saved. A full disk behind
+//! `>` must not cost a training run. A closed pipe is no error. Errors of stderr are ignored.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write as _};
@@ -13,23 +13,23 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// A line of results, to stdout.
+/// Writes a line of results to stdout.
 macro_rules! answer {
     () => { answer!("") };
     ($($text:tt)*) => { $crate::voice::answer_line(format_args!($($text)*)) };
 }
 
-/// A line for people, to stderr.
+/// Writes a line for people to stderr.
 macro_rules! tell {
     ($($text:tt)*) => { $crate::voice::tell_line(format_args!($($text)*)) };
 }
 
 pub(crate) use {answer, tell};
 
-/// Whether stdout still takes what it is given.
+/// Whether stdout can still be written.
 enum Stdout {
     Open,
-    /// Nobody reads it any more.
+    /// The reader of the pipe has closed it.
     Closed,
     Failed(std::io::Error),
 }
@@ -50,7 +50,7 @@ fn answer_bytes(line: &str) {
     note(|| write(line.as_bytes()));
 }
 
-/// Writes to stdout unless that went wrong before, and remembers if it goes wrong.
+/// Runs a write to stdout unless an earlier one failed, and remembers an error.
 pub(crate) fn note(write: impl FnOnce() -> std::io::Result<()>) {
     let mut stdout = STDOUT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Stdout::Open = *stdout
@@ -60,7 +60,7 @@ pub(crate) fn note(write: impl FnOnce() -> std::io::Result<()>) {
     }
 }
 
-/// The standard library's own handle takes a stdout that is open for reading alone for one that wants nothing.
+/// The handle of the standard library ignores errors if stdout is open only for reading, so a copy of the file is used.
 #[cfg(unix)]
 fn write(bytes: &[u8]) -> std::io::Result<()> {
     use std::os::fd::AsFd as _;
@@ -86,7 +86,7 @@ pub(crate) fn tell_line(text: Arguments) {
     tell_raw(&format!("{}\n", visible(&text.to_string())));
 }
 
-/// Writes text to stderr that holds colours and line breaks of our own, and in which everything else is visible already.
+/// Writes text to stderr that contains colours and line breaks of the program. All other characters are visible already.
 pub(crate) fn tell_raw(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! Numbers as people read them. No other module of the binary computes with floating-point numbers.
+//! Formats numbers for people. No other module of the binary computes with floating-point numbers.
 
 #![allow(clippy::float_arithmetic, reason = "formatting: percent, digits and units of time")]
 
@@ -9,7 +9,7 @@ pub(crate) fn percent(share: f64) -> f64 {
     100.0 * share
 }
 
-/// Four digits; of counts, all.
+/// A number with four digits; a whole number with all digits.
 pub(crate) fn short(x: f64) -> String {
     if x.fract() == 0.0 {
         return format!("{x:.0}");
@@ -21,7 +21,7 @@ pub(crate) fn short(x: f64) -> String {
     }
 }
 
-/// The time that `left` pieces take where `done` pieces took so long: `40 s`, `12 min` or `2.5 h`.
+/// The estimated time for `left` pieces if `done` pieces took `taken`: `40 s`, `12 min` or `2.5 h`.
 pub(crate) fn time_left(taken: Duration, done: usize, left: usize) -> String {
     let seconds = taken.as_secs_f64() / done.max(1) as f64 * left as f64;
     match seconds {
@@ -31,7 +31,7 @@ pub(crate) fn time_left(taken: Duration, done: usize, left: usize) -> String {
     }
 }
 
-/// Milliseconds of one of `count` steps that took so long, and minutes of `left` more.
+/// Milliseconds a step if `count` steps took `taken`, and minutes for `left` more steps.
 pub(crate) fn step_times(taken: Duration, count: u32, left: u64) -> (f64, f64) {
     let seconds = taken.as_secs_f64() / f64::from(count);
     (1e3 * seconds, seconds * left as f64 / 60.0)

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-/// Numbers under a head.
+/// A table of numbers with a header line, as CSV.
 pub(crate) fn numbers(head: &str, rows: impl Iterator<Item = Vec<f64>>) -> String {
     cells(head, rows.map(|row| row.iter().map(f64::to_string).collect()))
 }
 
-/// Cells under a head.
+/// A table of strings with a header line, as CSV.
 pub(crate) fn cells(head: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut text = format!("{head}\n");
     for row in rows {

@@ -1,4 +1,4 @@
-//! A data set by itself: what lies at a path, its classes, and some of its images.
+//! A data set without a network: which images a path holds, their classes, and a preview.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use fintan_report::grid_png;
 
 use crate::error::Error;
 
-/// Why there are no images at a path.
+/// Why no images were found at a path.
 ///
 /// ```
 /// let error = fintan::parts::find_images("nowhere".as_ref(), 32, 3).unwrap_err();
@@ -18,35 +18,35 @@ use crate::error::Error;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataSetError {
-    /// Nothing is there.
+    /// The path does not exist.
     #[error("`{}` does not exist", .0.display())]
     Missing(PathBuf),
-    /// A configuration of a network without data.
+    /// The configuration describes a network without data.
     #[error("`{}` has no images as data", .0.display())]
     NoImages(PathBuf),
-    /// A configuration whose data are no images.
+    /// The data of the configuration are not images.
     #[error("`{}`: {reason}", path.display())]
     OtherData {
         /// The configuration.
         path: PathBuf,
-        /// What its data are.
+        /// What the data are.
         reason: String,
     },
-    /// Images of a form that they cannot be brought to.
+    /// Images cannot be brought to the requested form.
     #[error("images have 1 or 3 channels, and 1 to 4096 rows")]
     Form,
 }
 
-/// The source of images at a path, and the form they are brought to: `size` rows and columns and `channels` channels, or what a
-/// configuration (`.toml`) or a run directory at the path says.
+/// The source of images at a path, and their form after loading. The form is `size` rows and columns and `channels` channels,
+/// unless the path is a configuration (`.toml`) or a run directory, which has its own form.
 ///
 /// # Errors
-/// A path where nothing is; a configuration that is wrong or has no images as data; a form that images cannot have.
+/// Fails if nothing is at the path, if the configuration is wrong or has no images as data, or if images cannot have this form.
 pub fn find_images(path: &Path, size: usize, channels: usize) -> Result<(DataSource, Image), Error> {
     if !path.exists() {
         return Err(DataSetError::Missing(path.into()).into());
     }
-    // A run directory has pictures in it, but is asked for the data that it was trained on.
+    // A run directory holds pictures too, but the data set of a run is the one that it was trained on.
     let path = RunDir::open(path).map_or_else(|_| path.to_owned(), |run| run.resolved_config());
     if path.extension().is_some_and(|e| e == "toml") {
         return match Subject::load(&path, &[])? {
@@ -65,7 +65,7 @@ pub fn find_images(path: &Path, size: usize, channels: usize) -> Result<(DataSou
     let image = Image { size, channels, fit: Fit::Resize, background: 255, flip: false };
     let is = |extension: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension));
     let data = if path.is_dir() && holds_batches(&path) || is("bin") {
-        // The names of CIFAR-100's fine labels tell its records from those of CIFAR-10.
+        // The names of CIFAR-100's fine labels show whether its records are those of CIFAR-10.
         let labels = if path.join("fine_label_names.txt").is_file() { 2 } else { 1 };
         DataSource::Cifar(Cifar { files: vec![path], labels })
     } else if path.is_dir() {
@@ -84,12 +84,12 @@ pub fn find_images(path: &Path, size: usize, channels: usize) -> Result<(DataSou
     Ok((data, image))
 }
 
-/// Whether a file is called `.tar` and then something, such as `.tar.gz`.
+/// Whether a file name ends in `.tar` and one more ending, such as `.tar.gz`.
 fn is_packed_tar(path: &Path) -> bool {
     path.file_stem().is_some_and(|stem| Path::new(stem).extension().is_some_and(|e| e.eq_ignore_ascii_case("tar")))
 }
 
-/// Images of each class, from label 0 to the largest one there is; none of data without labels.
+/// The number of images of each class, from label 0 to the largest label; empty for data without labels.
 #[must_use]
 pub fn class_counts(images: &Images) -> Option<Vec<usize>> {
     let labels = images.labels.as_ref()?;
@@ -100,7 +100,7 @@ pub fn class_counts(images: &Images) -> Option<Vec<usize>> {
     Some(counts)
 }
 
-/// A PNG of `n` images at most, as training sees them, chosen by a fixed shuffle.
+/// A PNG of at most `n` images as training sees them, chosen by a fixed shuffle.
 ///
 /// # Errors
 /// A picture that cannot be encoded.

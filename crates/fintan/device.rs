@@ -1,4 +1,4 @@
-//! Which device computes, and how it is opened.
+//! Selects and opens the device that computes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,25 +9,25 @@ use fintan_net::{Lowering, Placement};
 
 use crate::memory::free_memory;
 
-/// Which device is wanted, as a name: `auto`, `flex`, `ndarray`, `wgpu` or `wgpu:N`.
+/// The name of a requested device: `auto`, `flex`, `ndarray`, `wgpu` or `wgpu:N`.
 ///
 /// ```
 /// assert_eq!("wgpu:1".parse(), Ok(fintan::DeviceChoice::Wgpu(Some(1))));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// A real GPU if there is one, else flex.
+    /// A hardware GPU if there is one, else flex.
     Auto,
     /// Burn's fast CPU backend.
     Flex,
     /// The CPU backend on the ndarray crate.
     NdArray,
-    /// A GPU through wgpu: the first real one, or the n-th of the list.
+    /// A GPU through wgpu: the first hardware GPU, or the n-th of the list.
     Wgpu(Option<usize>),
 }
 
 impl DeviceChoice {
-    /// What networks may take of the host's memory.
+    /// The part of the host's memory that networks may take.
     #[must_use]
     pub fn bound(self, held: Held) -> MemoryBound {
         let on_gpu = match self {
@@ -39,7 +39,7 @@ impl DeviceChoice {
     }
 }
 
-/// On a GPU networks stay elsewhere; only what is drawn passes through the host.
+/// With a GPU, networks are in its memory; the host holds only one layer while its weights are drawn.
 fn bound(held: Held, on_gpu: bool) -> MemoryBound {
     MemoryBound { held: if on_gpu { Held::Layer } else { held }, free: free_memory() }
 }
@@ -68,31 +68,31 @@ pub enum DeviceError {
     /// The name is unknown.
     #[error("allowed are auto, flex, ndarray, wgpu and wgpu:N")]
     Name,
-    /// The program has no GPU backend.
+    /// The program was built without a GPU backend.
     #[error("this program was built without wgpu; take the device flex, or build it with the `wgpu` feature")]
     NotBuilt,
-    /// The machine has no GPU that wgpu finds.
+    /// wgpu finds no GPU on the machine.
     #[error("wgpu finds no graphics adapter on this machine; take the device flex, or install a Vulkan driver")]
     NoAdapter,
-    /// The machine has fewer GPUs.
+    /// There is no GPU with this number.
     #[error("there is no wgpu:{number}; `fintan devices` lists wgpu:0 to wgpu:{last}")]
     NoSuchAdapter {
-        /// The number asked for.
+        /// The requested number.
         number: usize,
-        /// The largest number there is.
+        /// The largest number.
         last: usize,
     },
-    /// The driver refused.
+    /// The driver cannot open the GPU.
     #[error("wgpu cannot open wgpu:{number} ({adapter}): {message}")]
     NotOpened {
         /// The number of the GPU.
         number: usize,
-        /// What the GPU is.
+        /// The description of the GPU.
         adapter: String,
-        /// What the driver said.
+        /// The message of the driver.
         message: String,
     },
-    /// Double precision on a GPU.
+    /// Double precision is requested on a GPU, which does not support it.
     #[error("wgpu computes in single precision; take the device flex or ndarray for double precision")]
     NoDoublePrecision,
 }
@@ -106,31 +106,31 @@ pub enum DeviceError {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Device {
-    /// The Burn device with its precision and its way of computing convolutions: for programs that use the other crates too.
+    /// The Burn device with its precision and its method for convolutions, for programs that also use the other crates.
     pub placement: Placement,
-    /// The name, for people and manifests.
+    /// The name of the device, for messages and manifests.
     pub name: String,
 }
 
 impl Device {
-    /// Opens the first real GPU, or the CPU where there is none.
+    /// Opens the first hardware GPU, or the CPU if there is none.
     ///
     /// # Errors
-    /// [`DeviceError::NotOpened`] if there is a GPU and its driver refuses.
+    /// [`DeviceError::NotOpened`] if there is a GPU whose driver fails.
     pub fn auto() -> Result<Self, DeviceError> {
         Self::open(DeviceChoice::Auto)
     }
 
-    /// The CPU, by Burn's fast backend.
+    /// The CPU, with Burn's flex backend.
     #[must_use]
     pub fn cpu() -> Self {
         Self::on_cpu(BurnDevice::flex(), "flex")
     }
 
-    /// Opens the GPU of this index; `fintan devices` lists them, and so does [`adapters`].
+    /// Opens the GPU of this index. `fintan devices` and [`adapters`] list the GPUs.
     ///
     /// # Errors
-    /// There is no such GPU, or its driver refuses.
+    /// Fails if there is no such GPU, or its driver fails.
     pub fn gpu(index: usize) -> Result<Self, DeviceError> {
         Self::open(DeviceChoice::Wgpu(Some(index)))
     }
@@ -138,15 +138,15 @@ impl Device {
     /// Opens a device by its name: `auto`, `flex`, `ndarray`, `wgpu` or `wgpu:N`.
     ///
     /// # Errors
-    /// An unknown name, no such GPU, or a driver that refuses.
+    /// Fails if the name is unknown, there is no such GPU, or its driver fails.
     pub fn by_name(name: &str) -> Result<Self, DeviceError> {
         Self::open(name.parse()?)
     }
 
-    /// Opens what was asked for. `auto` falls back to the CPU; nothing else falls back.
+    /// Opens the requested device. Only `auto` falls back to the CPU.
     ///
     /// # Errors
-    /// As [`Self::by_name`].
+    /// The errors of [`Self::by_name`].
     pub fn open(choice: DeviceChoice) -> Result<Self, DeviceError> {
         match choice {
             DeviceChoice::Flex => Ok(Self::cpu()),
@@ -190,21 +190,21 @@ impl Device {
         Ok(self)
     }
 
-    /// What networks may take of the host's memory.
+    /// The part of the host's memory that networks may take.
     #[must_use]
     pub fn bound(&self, held: Held) -> MemoryBound {
         bound(held, self.is_gpu())
     }
 }
 
-/// A device that the program opened by itself.
+/// Makes a [`Device`] of a Burn device that the program opened by itself.
 impl From<Placement> for Device {
     fn from(placement: Placement) -> Self {
         Self { name: format!("{:?}", placement.device), placement }
     }
 }
 
-/// What a GPU is, as far as choosing one goes.
+/// The properties of a GPU that decide which one is chosen.
 ///
 /// ```
 /// let gpu = fintan::Adapter { kind: "discrete GPU 0".into(), software: false };
@@ -212,9 +212,9 @@ impl From<Placement> for Device {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
-    /// `discrete GPU 0`, ..
+    /// The kind and number, such as `discrete GPU 0`.
     pub kind: String,
-    /// Whether it is software on the CPU.
+    /// Whether it is an emulation in software on the CPU.
     pub software: bool,
 }
 
@@ -224,7 +224,7 @@ impl fmt::Display for Adapter {
     }
 }
 
-/// Threads that the CPU backends use.
+/// Number of threads of the CPU backends.
 ///
 /// ```
 /// assert!(fintan::threads() >= 1);
@@ -245,7 +245,7 @@ fn open_wgpu(_: Option<usize>) -> Result<Device, DeviceError> {
     Err(DeviceError::NotBuilt)
 }
 
-/// GPUs, the best kind first.
+/// The GPUs, best kind first.
 #[cfg(not(feature = "wgpu"))]
 #[must_use]
 pub fn adapters() -> Vec<Adapter> {
@@ -259,9 +259,9 @@ mod wgpu {
 
     use super::{Adapter, Device, DeviceError};
 
-    /// The kinds that Burn can be asked for, in the order of preference.
+    /// The kinds that Burn can open, in order of preference.
     fn found() -> Vec<(DeviceKind, Adapter)> {
-        // Burn names the adapters of a machine by kind and number, in the debug form of its device alone.
+        // Burn gives the kind and number of an adapter only in the debug form of its device.
         let devices: Vec<String> =
             BurnDevice::enumerate(DeviceType::Wgpu).into_iter().map(|d| format!("{d:?}")).collect();
         let count = |kind: &str| devices.iter().filter(|d| d.contains(&format!("kind: {kind}"))).count();
@@ -277,7 +277,7 @@ mod wgpu {
         all
     }
 
-    /// GPUs, the best kind first; `gpu(i)` of [`Device`] opens number i.
+    /// The GPUs, best kind first; [`Device::gpu`] opens the one with index i.
     ///
     /// ```
     /// assert!(fintan::adapters().iter().all(|adapter| !adapter.kind.is_empty()));
@@ -296,7 +296,7 @@ mod wgpu {
                 count => DeviceError::NoSuchAdapter { number, last: count - 1 },
             });
         };
-        // Only the fallible constructor tells of a driver that fails; the others panic in a thread of their own.
+        // Only the fallible constructor reports a driver that fails. The other constructors panic in a separate thread.
         let (device, setup) = BurnDevice::wgpu_options()
             .device_kind(kind.clone())
             .init_with_setup()

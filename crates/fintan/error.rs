@@ -1,4 +1,4 @@
-//! Everything that can go wrong behind the front door.
+//! Every error of this crate.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ use crate::samples::GeneratorError;
 use crate::training::TrainingError;
 use crate::tuning::TuningError;
 
-/// Why something could not be done.
+/// Why an operation failed.
 ///
 /// ```
 /// let error = fintan::Network::load("nowhere.toml").unwrap_err();
@@ -41,7 +41,7 @@ pub enum Error {
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// An amount of memory cannot be read.
+    /// A text does not name an amount of memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The run directory cannot be used.
@@ -56,10 +56,10 @@ pub enum Error {
     /// A file of arrays cannot be read.
     #[error(transparent)]
     Arrays(#[from] ArrayError),
-    /// The file system refused.
+    /// The file system reports an error.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The kernel that was asked for does not exist.
+    /// The requested kernel does not exist.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The kernel does not fit into memory.
@@ -71,7 +71,7 @@ pub enum Error {
     /// The network has no limit of infinite width.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// The goal is not reached.
+    /// The knob does not reach the goal.
     #[error(transparent)]
     Tune(#[from] TuneError),
     /// A configuration file cannot be tuned.
@@ -80,7 +80,7 @@ pub enum Error {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// A generator cannot be used, or draws no samples.
+    /// A generator cannot be used, or cannot draw samples.
     #[error(transparent)]
     Generator(#[from] GeneratorError),
     /// Samples cannot be measured.
@@ -89,7 +89,7 @@ pub enum Error {
     /// Trainings cannot be compared.
     #[error(transparent)]
     Comparison(#[from] ComparisonError),
-    /// Runs have no page.
+    /// No page can be made of the runs.
     #[error(transparent)]
     Report(#[from] ReportError),
     /// A path holds no images.
@@ -101,30 +101,30 @@ pub enum Error {
     /// A plot of curves cannot be drawn.
     #[error(transparent)]
     Plot(#[from] PlotError),
-    /// A GAN collapsed and was to stop then.
+    /// A GAN collapsed, and its configuration stops training then.
     #[error("stopped after step {step}: {message}")]
     Collapsed {
         /// The step of the last checkpoint.
         step: u64,
-        /// What was seen.
+        /// Which signs of collapse were seen.
         message: String,
     },
-    /// A configuration with `observe` tables.
+    /// The configuration has `observe` tables.
     #[error("`observe` is measured by the program `fintan train` alone; leave it out of the configuration")]
     Observed,
-    /// A network without a task.
+    /// The configuration describes a network without a task.
     #[error("the configuration describes a network without a task; [task.supervised] says what it is trained for")]
     Untrainable,
-    /// A training did not come to its end, or cannot go on.
+    /// A training stopped before its last step, or cannot be resumed.
     #[error(transparent)]
     Training(#[from] TrainingError),
-    /// A network that makes no images.
+    /// The network is not a generator, so that it makes no images.
     #[error("samples are drawn from the generator of a GAN; this is a {0}")]
     NoSamples(&'static str),
-    /// A path that a run cannot keep.
+    /// The path of the data is not Unicode, so that a run cannot store it.
     #[error("`{}` is no Unicode: a run keeps the path of its data in `config.resolved.toml`, which is UTF-8", .0.display())]
     NotUnicode(PathBuf),
-    /// A source of data that is not taken.
+    /// The source of data is not supported here.
     #[error("{0}")]
     Source(String),
     /// Moments cannot be measured.
@@ -136,7 +136,7 @@ pub enum Error {
     /// Losses cannot be predicted.
     #[error(transparent)]
     Prediction(#[from] PredictionError),
-    /// A finite network cannot be held beside its limit.
+    /// A finite network cannot be compared with its limit.
     #[error(transparent)]
     Predict(#[from] PredictError),
     /// A file of weights does not fit the network.
@@ -167,24 +167,24 @@ pub enum Error {
         /// The value.
         value: f64,
     },
-    /// More inputs are wanted than there are.
+    /// There are fewer inputs than requested.
     #[error("{of} has {found}, but {wanted} inputs are asked for")]
     TooFewSamples {
         /// `the task` or `the data set`.
         of: &'static str,
-        /// How many there are, with their noun.
+        /// The number that exists, with its noun.
         found: String,
-        /// How many are wanted.
+        /// The number that is requested.
         wanted: usize,
     },
     /// Inputs do not fit into memory.
     #[error("{wanted} inputs need at least {needed} of memory, but {free} is free")]
     InputMemory {
-        /// How many are wanted.
+        /// The number that is requested.
         wanted: usize,
-        /// What they need.
+        /// The memory that they need.
         needed: Bytes,
-        /// What there is.
+        /// The memory that is free.
         free: Bytes,
     },
     /// The network has no task.
@@ -193,27 +193,27 @@ pub enum Error {
         /// The name of the samples.
         name: &'static str,
     },
-    /// A network that does not exist in this configuration.
+    /// The configuration describes a network alone, which has no generator or discriminator.
     #[error("the configuration describes a network by itself; only a GAN has a {0}")]
     NotAGan(&'static str),
     /// Tiles of a kernel cannot be used.
     #[error(transparent)]
     Tiles(#[from] TilesError),
-    /// Too little memory for the vectors of an iteration.
+    /// There is too little memory for the vectors of an iteration.
     #[error("{source}; more vectors do not fit into {memory}")]
     FewVectors {
-        /// How far the iteration came.
+        /// The progress of the iteration.
         source: SpectrumError,
-        /// The memory that it may take.
+        /// The memory that the iteration may take.
         memory: Bytes,
     },
-    /// The kernel overflows.
+    /// The kernel is not finite, because it overflows.
     #[error("{0}")]
     Overflow(Overflow),
-    /// The sum of finite parts overflows.
+    /// The sum of finite parts of a kernel overflows.
     #[error("the parts of the kernel are finite, but their sum overflows f32; double precision keeps it")]
     SumOverflow,
-    /// A kernel file lacks something, or holds something else.
+    /// A kernel file lacks an array, or an array has other contents than expected.
     #[error("kernel file `{}`: {message}", path.display())]
     KernelFile {
         /// The file.

@@ -1,4 +1,4 @@
-//! What a configuration will do: regimes and rates by layer, the cost of a step, untrained samples.
+//! Estimates before training: regimes and rates of layers, the cost of a step, untrained samples.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -17,7 +17,8 @@ use crate::error::Error;
 use crate::memory::free_memory;
 use crate::network::{Network, Role};
 
-/// A layer with parameters, or a residual block, whose layers follow; [`Network::layer_rows`] makes it.
+/// One row of a table of layers: a layer with parameters, or a residual block, which is followed by its layers.
+/// [`Network::layer_rows`] makes the rows.
 ///
 /// ```
 /// let net = fintan::Network::parse("network = { input = 4, outputs = 1, fc = { widths = [8] } }")?;
@@ -28,29 +29,29 @@ use crate::network::{Network, Role};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerRow {
-    /// The index among layers with parameters; of a block, that of its first.
+    /// The index among layers with parameters; for a residual block, the index of its first layer.
     pub index: usize,
-    /// Of a residual block, the indices inside.
+    /// The indices of the layers inside a residual block; `None` for other layers.
     pub block: Option<Range<usize>>,
-    /// Whether it stands inside a block.
+    /// Whether the layer is inside a residual block.
     pub is_inside: bool,
     /// The kind of layer.
     pub layer: &'static str,
-    /// The shape of what it gives.
+    /// The shape of the output.
     pub output: String,
-    /// Its parameters.
+    /// The number of parameters.
     pub parameters: usize,
-    /// Inputs of each of its outputs; none of layers without weights.
+    /// The number of inputs of each output (fan-in); `None` for layers without weights.
     pub fan_in: Option<f64>,
-    /// The characteristic value r, where it is known.
+    /// The characteristic value r, if it is known.
     pub r: Option<f64>,
-    /// Whether it stands behind a batch norm, which r does not see.
+    /// Whether a batch norm comes before the layer; r does not take it into account.
     pub behind_batch_norm: bool,
-    /// Learning rates of weights and biases, where the network is trained.
+    /// Learning rates of weights and biases, if the network is trained.
     pub rates: Option<[f64; 2]>,
 }
 
-/// What the training of a network costs; [`Network::training_cost`] measures it.
+/// The cost of training a network; [`Network::training_cost`] measures it.
 ///
 /// ```
 /// let net = fintan::Network::parse("
@@ -66,15 +67,15 @@ pub struct LayerRow {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainingCost {
-    /// Seconds of a step: timed, or in proportion to the batch that was timed.
+    /// Measured seconds of a step, in proportion to the batch where only a part of it was timed.
     pub seconds_per_step: f64,
-    /// Samples of the batch that was timed: fewer than the configuration has where a step takes seconds.
+    /// Number of samples in the timed batch: fewer than in a batch of the configuration where a step takes seconds.
     pub timed_batch: usize,
-    /// Samples of a batch of the configuration.
+    /// Number of samples in a batch of the configuration.
     pub batch: usize,
-    /// Bytes that a step holds on the device, counted.
+    /// Counted bytes that a step holds on the device.
     pub memory_bytes: usize,
-    /// Steps of the training.
+    /// Number of steps of the training.
     pub steps: u64,
 }
 
@@ -106,7 +107,8 @@ impl TrainingCost {
 }
 
 impl Network {
-    /// The layers with parameters, with the regimes of initialisation and, where the network is trained, their learning rates.
+    /// The layers with parameters, with their regimes at initialisation. If the network is trained, the rows have its learning
+    /// rates.
     #[must_use]
     pub fn layer_rows(&self) -> Vec<LayerRow> {
         let architecture = self.architecture();
@@ -131,11 +133,11 @@ impl Network {
         rows
     }
 
-    /// Times a step of the training that the configuration describes, of both networks of a GAN, on drawn data; none without a
-    /// task. The data set is not opened.
+    /// Measures the time of a training step as the configuration describes it, on random data; for a GAN, of both networks. The
+    /// result is `None` for a network without a task. The data set is not opened.
     ///
     /// # Errors
-    /// Data that cannot be drawn.
+    /// Fails if the data cannot be drawn.
     pub fn training_cost(&self) -> Result<Option<TrainingCost>, Error> {
         let placement = &self.device().placement;
         match self.subject() {
@@ -146,7 +148,8 @@ impl Network {
         }
     }
 
-    /// Untrained samples of each of `seeds` networks that take about a second to draw: 128, or fewer of a large network.
+    /// Number of untrained samples of each of `seeds` networks that can be drawn in about a second: 128, or fewer for a large
+    /// network.
     ///
     /// ```
     /// let net = fintan::Network::parse("network = { input = 4, outputs = 1, fc = { widths = [8] } }")?;
@@ -159,8 +162,9 @@ impl Network {
         ((2.0 * MEASURED / each) as usize).clamp(16, SAMPLES)
     }
 
-    /// Mean measures of the samples of a generator that nobody trained, before the nonlinearity of the image, which hides what the
-    /// layers did. `seeds`: networks, drawn with seeds from that of the configuration on; `count`: samples of each.
+    /// Mean measures of the samples of untrained generators, before the output nonlinearity, which would hide the effect of the
+    /// layers. `seeds` is the number of networks, with consecutive seeds from that of the configuration; `count` is the number
+    /// of samples of each.
     ///
     /// ```
     /// let gan = fintan::Network::parse("
@@ -176,7 +180,7 @@ impl Network {
     /// ```
     ///
     /// # Errors
-    /// A network that is no generator.
+    /// Fails if the network is not a generator.
     pub fn untrained_measures(&self, seeds: u64, count: usize) -> Result<Measures, Error> {
         if self.role() != Role::Generator {
             return Err(Error::NoSamples(self.role().name()));
@@ -204,7 +208,7 @@ impl Network {
     }
 }
 
-/// The rows of a layer: of a residual block its own first.
+/// Adds the rows of a layer. The row of a residual block comes before those of its layers.
 fn fill(node: &Node, is_inside: bool, regimes: &[PieceRegime], rates: Option<&[f64]>, rows: &mut Vec<LayerRow>) {
     let inner: Vec<&Node> = node.branch.iter().chain(&node.shortcut).collect();
     let mut own = LayerRow {
@@ -231,7 +235,7 @@ fn fill(node: &Node, is_inside: bool, regimes: &[PieceRegime], rates: Option<&[f
         for node in inner {
             fill(node, true, regimes, rates, &mut inside);
         }
-        // Norms with parameters may come first: a block is known by any of its layers.
+        // A norm with parameters may come first in a block, so the block is found by any of its layers.
         if let Some(first) = inside.iter().map(|row| row.index).min() {
             let piece = regimes.iter().find(|piece| piece.is_block && piece.indices.contains(&first));
             let last = inside.iter().map(|row| row.index).max().unwrap_or(first);
@@ -246,7 +250,7 @@ fn fill(node: &Node, is_inside: bool, regimes: &[PieceRegime], rates: Option<&[f
     }
 }
 
-/// Seconds of the second step: the first pays for compiled kernels and the optimiser's state.
+/// Seconds of the second step. The first step also compiles kernels and makes the optimiser's state.
 fn time(mut step: impl FnMut()) -> f64 {
     step();
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! A generator for other programs, and networks that come from them.
+//! Exports a generator for other programs, and reads networks that come from other programs.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ use crate::error::Error;
 use crate::memory::free_memory;
 use crate::samples::{GeneratorError, TrainedGenerator};
 
-/// What rebuilds the generator elsewhere.
+/// The file that rebuilds the generator elsewhere.
 const LOADER: &str = include_str!("generator.py");
 
-/// Samples to check a loader by.
+/// Number of samples in `samples.npz`, to check a loader.
 const CHECKED: usize = 16;
 
-/// Writes a folder with the generator of a checkpoint, by default the newest, for other programs.
+/// Writes a folder with the generator of a checkpoint (by default the newest one) for other programs.
 ///
-/// The folder holds `generator.safetensors` (parameters in PyTorch's layouts), `generator.json` (the layers with every constant),
-/// `generator.py` (a loader for NumPy and PyTorch) and `samples.npz` (16 latents with their images, to check a loader by). It
-/// appears whole or not at all.
+/// The folder holds `generator.safetensors` (parameters in PyTorch's layouts), `generator.json` (the layers with every
+/// constant), `generator.py` (a loader for NumPy and PyTorch) and `samples.npz` (16 latents with their images, to check a
+/// loader). The folder appears complete or not at all.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -47,7 +47,7 @@ const CHECKED: usize = 16;
 /// ```
 ///
 /// # Errors
-/// A folder that is there already; as [`TrainedGenerator::open`]; those of the file system.
+/// Fails if the folder exists, with the errors of [`TrainedGenerator::open`], or with errors of the file system.
 pub fn export(
     run: impl AsRef<Path>,
     step: Option<u64>,
@@ -84,7 +84,7 @@ pub fn is_export(path: &Path) -> bool {
     path.join("generator.json").is_file() && path.join("generator.safetensors").is_file()
 }
 
-/// A network from a safetensors file with its description as JSON beside it.
+/// Reads a network from a safetensors file with its description as JSON beside it.
 pub(crate) fn read_exported(weights: &Path, device: &Device) -> Result<PlacedNetwork, Error> {
     let beside = weights.with_extension("json");
     let bytes = fs_err::read(weights)?;

@@ -1,4 +1,4 @@
-//! Losses of a supervised run, predicted from kernels.
+//! Predicts the losses of a supervised run from kernels.
 
 use std::path::{Path, PathBuf};
 
@@ -28,25 +28,25 @@ use crate::training::task_data_file;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictionError {
-    /// A device without double precision.
+    /// The device does not support double precision.
     #[error("predictions are computed in f64: take the device flex or ndarray")]
     Precision,
-    /// A run of a GAN.
+    /// The run is of a GAN.
     #[error("`{}`: losses can be predicted for a network with a task, not for a GAN", .0.display())]
     Gan(PathBuf),
-    /// A network without a task.
+    /// The network has no task.
     #[error("`{}` describes a network without a task", .0.display())]
     NoTask(PathBuf),
-    /// A network with batch norm.
-    #[error("`{}`: batch norm has other statistics in training than in these kernels' losses", .0.display())]
+    /// The network has batch norms.
+    #[error("`{}`: losses cannot be predicted with batch norm, whose statistics in training differ from those of the kernels", .0.display())]
     BatchNorm(PathBuf),
-    /// Another loss than the squared one.
+    /// The loss is not the squared loss.
     #[error("`{}`: the closed form is for the squared loss", .0.display())]
     Loss(PathBuf),
-    /// A learning rate with a schedule.
+    /// The learning rate has a schedule.
     #[error("`{}`: the closed form is for a learning rate that does not change; leave `schedule` out", .0.display())]
     Schedule(PathBuf),
-    /// Another optimizer than gradient descent.
+    /// The optimizer is not plain gradient descent.
     #[error(
         "`{}`: the closed form is for gradient descent: sgd without momentum, on all samples a step", .0.display()
     )]
@@ -67,7 +67,7 @@ pub enum PredictionError {
     Flow {
         /// The run.
         run: PathBuf,
-        /// Why not.
+        /// The reason.
         source: FlowError,
     },
 }
@@ -104,7 +104,8 @@ impl PredictedRun {
     /// Reads a run directory and predicts its losses, in double precision.
     ///
     /// # Errors
-    /// A run of something else than gradient descent on the squared loss; a run that is damaged; a device without double precision.
+    /// Fails if the run is not gradient descent on the squared loss, if the run is damaged, or if the device lacks double
+    /// precision.
     pub fn of(run: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let path = run.as_ref();
         let placement = device.clone().double_precision().map_err(|_| PredictionError::Precision)?.placement;
@@ -141,23 +142,24 @@ impl PredictedRun {
         self.losses.flow.largest_rate()
     }
 
-    /// The number of steps over which the error shrinks e-fold along the fastest and along the slowest eigenvector.
+    /// The numbers of steps in which the error shrinks by a factor e, along the fastest and along the slowest eigenvector.
     #[must_use]
     pub fn e_fold_steps(&self) -> [f64; 2] {
         let times = self.losses.e_fold_steps(self.rate);
         [times.iter().copied().fold(f64::INFINITY, f64::min), times.into_iter().fold(0.0, f64::max)]
     }
 
-    /// The largest |log(training loss / its prediction)| over the lines of the log, by the kernel of the network.
+    /// The largest |log(training loss / prediction)| over the lines of the log. The prediction uses the kernel of the network.
     #[must_use]
     pub fn largest_log_error(&self) -> f64 {
         self.log_error(&self.losses.empirical)
     }
 
-    /// The largest |log(training loss / its prediction)| by the kernel of infinite width.
+    /// The largest |log(training loss / prediction)| over the lines of the log. The prediction uses the kernel of infinite
+    /// width.
     ///
     /// # Errors
-    /// A network without a limit.
+    /// Fails if the network has no limit of infinite width.
     pub fn largest_log_error_of_limit(&self) -> Result<f64, &LimitError> {
         self.losses.limit.as_ref().map(|limit| self.log_error(limit))
     }
@@ -167,7 +169,7 @@ impl PredictedRun {
         errors.fold(0.0_f64, f64::max)
     }
 
-    /// The last line of the log, and the training and the test loss predicted for its step.
+    /// The last line of the log, and the predicted training and test losses at its step.
     #[must_use]
     pub fn last(&self) -> Option<(&SupervisedLine, [f64; 2])> {
         let (line, at) = self.lines.last().zip(self.losses.empirical.last())?;
@@ -177,7 +179,7 @@ impl PredictedRun {
     /// Writes `losses.csv` and `modes.csv` into the folder `flow` of the run.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write_tables(&self) -> Result<(), Error> {
         let folder = self.run.join("flow");
         fs_err::create_dir_all(&folder)?;
@@ -200,7 +202,7 @@ impl PredictedRun {
     fn curves(&self) -> Vec<Curve> {
         let path = &self.run;
         let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        // What f64 cannot tell from zero would stretch the plot.
+        // Losses at the rounding error of f64 would stretch the plot.
         let least = self.lines.first().map_or(0.0, |line| 1e-16 * line.train_loss);
         let curve = |word: &str, mark, of: &dyn Fn(usize) -> f64| Curve {
             name: format!("{name}, {word}"),
@@ -225,7 +227,7 @@ impl PredictedRun {
     }
 }
 
-/// The learning rate of gradient descent whose losses have a closed form.
+/// The learning rate of plain gradient descent, whose losses have a closed form.
 fn followed_rate(network: &NetworkExperiment, run: &Path) -> Result<f64, PredictionError> {
     let task = network.supervised().ok_or_else(|| PredictionError::NoTask(run.into()))?.task;
     if network.network.is_batch_coupled() {
@@ -243,8 +245,8 @@ fn followed_rate(network: &NetworkExperiment, run: &Path) -> Result<f64, Predict
     }
 }
 
-/// Draws the losses of runs beside their predictions, as SVG: trained as dots, by the kernel of the start as lines, at infinite width
-/// dashed.
+/// Draws the losses of runs and their predictions as SVG. Trained losses are dots, predictions from the initial kernel are
+/// lines, and predictions at infinite width are dashed lines.
 ///
 /// ```
 /// let svg = fintan::plot_losses(&[])?;
@@ -253,7 +255,7 @@ fn followed_rate(network: &NetworkExperiment, run: &Path) -> Result<f64, Predict
 /// ```
 ///
 /// # Errors
-/// Losses that cannot be drawn.
+/// Fails if the losses cannot be drawn.
 pub fn plot_losses(runs: &[PredictedRun]) -> Result<String, Error> {
     let curves: Vec<Curve> = runs.iter().flat_map(PredictedRun::curves).collect();
     let axes = Axes {
@@ -267,7 +269,7 @@ pub fn plot_losses(runs: &[PredictedRun]) -> Result<String, Error> {
     Ok(curves_svg(&axes, &curves)?)
 }
 
-/// Training and test samples of a network with these shapes: inputs, targets and first outputs.
+/// Reads training and test samples of a network with these shapes: inputs, targets and initial outputs.
 fn read_samples(run: &RunDir, architecture: &Architecture) -> Result<[TaskArrays; 2], PredictionError> {
     let wrong = |message: &str| PredictionError::Data { run: run.root().into(), message: message.into() };
     let (len, outputs) = (architecture.input.len(), architecture.output().len());

@@ -1,4 +1,4 @@
-//! Inputs of a network: from arrays, files and tasks, or drawn.
+//! Inputs of a network: read from arrays, files and tasks, or drawn at random.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::memory::free_memory;
 use crate::network::{Network, Role};
 
-/// Inputs where neither a file nor a task gives them.
+/// Number of inputs by default, if neither a file nor a task fixes it.
 const DRAWN: usize = 16;
 
 /// Which samples of a task.
@@ -25,14 +25,14 @@ const DRAWN: usize = 16;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskSamples {
-    /// Those it is trained on.
+    /// The training samples.
     Train,
-    /// Those it is tested on.
+    /// The test samples.
     Test,
 }
 
 impl TaskSamples {
-    /// The samples of this name, `train` or `test`.
+    /// The samples with this name, `train` or `test`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name {
@@ -62,11 +62,11 @@ impl TaskSamples {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Inputs {
-    /// So many as the network draws: latents of a generator, images of the data set for a discriminator, and draws on the sphere
-    /// |x|² = features for a network by itself. Of a network with a task, the first of its training samples. Without a number,
-    /// 16 or all samples of the task.
+    /// This number of inputs, of the kind that the network takes: latents of a generator, images of the data set for a
+    /// discriminator, draws on the sphere |x|² = features for a network without a task, or the first training samples of a
+    /// network with a task. Without a number: 16, or all training samples of the task.
     Drawn(Option<usize>),
-    /// The first samples of the network's task; without a number, all.
+    /// The first samples of the network's task; all of them if no number is given.
     Task(TaskSamples, Option<usize>),
     /// A file: `x.npy`, `x.npz` with one array, `x.npz:NAME` or `x.safetensors:NAME`.
     File(String),
@@ -75,7 +75,7 @@ pub enum Inputs {
 }
 
 impl Inputs {
-    /// So many inputs, drawn with the seed of the network.
+    /// This number of inputs, drawn with the seed of the network.
     #[must_use]
     pub fn drawn(n: usize) -> Self {
         Self::Drawn(Some(n))
@@ -96,7 +96,7 @@ impl Inputs {
     /// The inputs for a network as an array, `[N, features]` or `[N, channels, rows, columns]`.
     ///
     /// # Errors
-    /// Files and data that cannot be read, or do not fit the network.
+    /// Fails if files or data cannot be read, or do not fit the network.
     pub fn of(&self, network: &Network) -> Result<Array<'static>, Error> {
         let x = self.placed(network, &network.device().placement)?;
         Ok(array_of(&x, network.architecture().input))
@@ -105,7 +105,7 @@ impl Inputs {
     /// The inputs as a channels-last tensor.
     ///
     /// # Errors
-    /// As [`Self::of`].
+    /// The errors of [`Self::of`].
     pub fn placed(&self, network: &Network, placement: &Placement) -> Result<Tensor<4>, Error> {
         let shape = network.architecture().input;
         match (self, task(network)) {
@@ -139,7 +139,7 @@ impl From<Vec<Vec<f64>>> for Inputs {
     }
 }
 
-/// Rows as an array; of rows of different lengths, one whose shape fits no network.
+/// Rows as an array. If their lengths differ, the array gets a shape that fits no network.
 pub(crate) fn array_of_rows(rows: &[Vec<f64>]) -> Array<'static> {
     let features = rows.first().map_or(0, Vec::len);
     let even = rows.iter().all(|row| row.len() == features);
@@ -152,14 +152,14 @@ pub(crate) fn check_shape(found: &[usize], values: &[f64], shape: Shape) -> Resu
     check(found, values, shape).map_err(|message| wrong("array", message))
 }
 
-/// A file of arrays.
+/// Reads a file of arrays.
 impl From<&str> for Inputs {
     fn from(file: &str) -> Self {
         Self::File(file.into())
     }
 }
 
-/// The network with its task, where it has one.
+/// The network with its task, if it has one.
 fn task(network: &Network) -> Option<&NetworkExperiment> {
     match network.subject() {
         Subject::Network(alone) => alone.supervised().is_some().then_some(alone),
@@ -167,7 +167,7 @@ fn task(network: &Network) -> Option<&NetworkExperiment> {
     }
 }
 
-/// The first n inputs of a task's samples, or all.
+/// The first n inputs of a task's samples, or all inputs.
 fn task_inputs(
     network: &NetworkExperiment,
     which: TaskSamples,
@@ -197,7 +197,7 @@ fn check_memory(wanted: usize, shape: Shape) -> Result<(), Error> {
     }
 }
 
-/// Latents, images, or draws on the sphere.
+/// Draws n inputs: latents of a generator, images for a discriminator, or points of the sphere for another network.
 fn draw(network: &Network, n: usize, placement: &Placement) -> Result<Tensor<4>, Error> {
     let (shape, seed) = (network.architecture().input, network.seed());
     check_memory(n, shape)?;
@@ -235,7 +235,7 @@ fn wrong(name: &str, message: String) -> Error {
     Error::Inputs { name: name.into(), message }
 }
 
-/// Values as channels-last samples, unless single precision cannot hold them.
+/// Places values on the device as channels-last samples. Fails if a value is too large for single precision.
 fn place_values(name: &str, values: Vec<f64>, shape: Shape, placement: &Placement) -> Result<Tensor<4>, Error> {
     let single = placement.dtype == DType::F32;
     if let Some(at) = values.iter().position(|&v| single && !(v as f32).is_finite()) {
@@ -255,7 +255,7 @@ fn place_values(name: &str, values: Vec<f64>, shape: Shape, placement: &Placemen
 /// ```
 ///
 /// # Errors
-/// A file that cannot be read, another shape, no sample, values that are not finite.
+/// Fails if the file cannot be read, has another shape, has no samples, or has values that are not finite.
 pub fn read_samples(file: &str, shape: Shape) -> Result<Vec<f64>, Error> {
     let wrong = |message: String| wrong(file, message);
     let (found, values) = if let Some((path, name)) = file.rsplit_once(".safetensors:") {

@@ -1,7 +1,7 @@
 //! Tangent kernels, infinite width, training and samples of neural networks, from one crate.
 //!
-//! [`Network::load`] reads a configuration file or a run directory, [`Device`] says where it is computed, and [`Kernel::of`]
-//! computes the empirical neural tangent kernel of it:
+//! [`Network::load`] reads a configuration file or a run directory, [`Device`] is where computations run, and [`Kernel::of`]
+//! computes the empirical neural tangent kernel of a network:
 //!
 //! ```
 //! let file = r#"
@@ -19,7 +19,7 @@
 //! # Ok::<(), fintan::Error>(())
 //! ```
 //!
-//! Arrays and files go in, and arrays come out ([`Array`]: a shape and its numbers). Every error is an [`Error`].
+//! Inputs and results are arrays ([`Array`]: a shape and its numbers) or files. Every error is an [`Error`].
 
 mod comparison;
 mod csv;
@@ -74,9 +74,9 @@ pub use training::{
 };
 pub use tuning::{KnobState, TunableFile, TunedFile, TuningError, tune};
 
-/// The pieces behind the short paths, for programs that use the other crates of the project too, as the binary does.
+/// The lower-level parts behind the API of this crate, for programs that also use the other crates of the project.
 ///
-/// They take and return types of those crates.
+/// Their arguments and results have types of those crates.
 pub mod parts {
     pub use crate::data_set::{class_counts, find_images, preview_png};
     pub use crate::evaluation::images_of_each;

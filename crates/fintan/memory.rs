@@ -1,4 +1,4 @@
-//! How much memory there is, and amounts of it in words.
+//! Amounts of memory: how much is free, and how a text names them.
 
 /// Why an amount of memory cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -6,7 +6,7 @@ pub enum MemoryError {
     /// The unit is unknown.
     #[error("the unit must be B, kB, MB, GB or TB")]
     Unit,
-    /// The number is none, or not above 0.
+    /// The text is not a number above 0.
     #[error("it must be a number greater than 0 with a unit, such as 4GB")]
     Number,
 }
@@ -19,7 +19,7 @@ pub enum MemoryError {
 /// ```
 ///
 /// # Errors
-/// An unknown unit, or a number that is not above 0.
+/// Fails if the unit is unknown or the number is not above 0.
 pub fn parse_memory(text: &str) -> Result<f64, MemoryError> {
     let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -37,8 +37,8 @@ pub fn parse_memory(text: &str) -> Result<f64, MemoryError> {
     }
 }
 
-/// Bytes that this process may still take, where the system says so: the least of what is free on the machine, in its
-/// control group, and below its limit on address space (`ulimit -v`).
+/// Bytes that this process can still allocate, or `None` if the system does not report it. It is the minimum of the free memory
+/// of the machine, of the control group, and of the limit on address space (`ulimit -v`).
 ///
 /// ```
 /// // Systems that do not say give `None`.
@@ -49,7 +49,7 @@ pub fn free_memory() -> Option<f64> {
     [free_on_machine(), free_in_group(), free_below_limit()].into_iter().flatten().reduce(f64::min)
 }
 
-/// The first number behind `name` in a text of lines.
+/// The first number after `name` in a text of lines.
 fn number(text: &str, name: &str) -> Option<f64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
@@ -59,7 +59,7 @@ fn free_on_machine() -> Option<f64> {
     Some(number(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024.0)
 }
 
-/// Of control groups in their second version; a container sees its own at the root.
+/// Free bytes of the control group (version 2). Inside a container its own group is the root.
 fn free_in_group() -> Option<f64> {
     let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = group.lines().find_map(|line| line.strip_prefix("0::/"))?.trim_end();
@@ -67,7 +67,7 @@ fn free_in_group() -> Option<f64> {
         let file = std::path::Path::new("/sys/fs/cgroup").join(path).join(name);
         std::fs::read_to_string(file).ok()?.trim().parse().ok()
     };
-    // File caches count as used, but give way.
+    // File caches count as used, but the kernel releases them when needed.
     let file = std::path::Path::new("/sys/fs/cgroup").join(path).join("memory.stat");
     let caches = std::fs::read_to_string(file).ok().and_then(|stat| number(&stat, "inactive_file ")).unwrap_or(0.0);
     Some((bytes("memory.max")? - bytes("memory.current")? + caches).max(0.0))

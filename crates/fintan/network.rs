@@ -1,4 +1,4 @@
-//! A network out of a configuration file or a run directory.
+//! Networks from configuration files and run directories.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
 
-/// What a network is to its configuration.
+/// The role of a network in its configuration.
 ///
 /// ```
 /// assert_eq!(fintan::Role::Generator.name(), "generator");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// A `[network]` by itself.
+    /// The network of a configuration with `[network]`, which is not part of a GAN.
     Network,
-    /// The generator of a GAN, or its average, where weights are averaged.
+    /// The generator of a GAN, or the average of its weights if the configuration averages them.
     Generator,
     /// The discriminator of a GAN.
     Discriminator,
 }
 
 impl Role {
-    /// The word for it in file names.
+    /// The name of the role in file names.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -41,9 +41,9 @@ impl Role {
     }
 }
 
-/// A network on a device: drawn as its configuration says, or with the weights of a checkpoint or of a file.
+/// A network on a device. Its weights are drawn as its configuration says, or come from a checkpoint or a file.
 ///
-/// Weights are drawn or read when a result needs them, so that this is cheap to make and to copy.
+/// Weights are drawn or read when a result needs them, so that a `Network` is cheap to make and to clone.
 ///
 /// ```
 /// let file = "[network]\ninput = 4\nlayers = [{ dense = { out = 3 } }]";
@@ -61,7 +61,7 @@ pub struct Network {
     device: Device,
 }
 
-/// Where trained weights are.
+/// Where trained weights come from.
 #[derive(Debug, Clone)]
 struct Checkpoint {
     run: PathBuf,
@@ -76,7 +76,7 @@ struct Weights {
     tensors: Arc<Tensors>,
 }
 
-/// How a network is loaded; [`Network::open`] makes it.
+/// Options for loading a network; [`Network::open`] makes them.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -102,13 +102,13 @@ impl NetworkLoader {
         self
     }
 
-    /// Takes this seed for weights and inputs.
+    /// Uses this seed for weights and inputs.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.set(&format!("seed={seed}"))
     }
 
-    /// Takes the checkpoint of this step of a run; by default the newest.
+    /// Uses the checkpoint of this step of a run; by default the newest one.
     #[must_use]
     pub fn step(mut self, step: u64) -> Self {
         self.step = Some(step);
@@ -122,17 +122,17 @@ impl NetworkLoader {
         self
     }
 
-    /// Reads the configuration, or that of the run and the place of its checkpoint.
+    /// Reads the configuration file, or the configuration of the run and the place of its checkpoint.
     ///
     /// # Errors
-    /// A configuration that is wrong, a folder that is no run, a run without such a checkpoint.
+    /// Fails if the configuration is wrong, the folder is no run, or the run has no such checkpoint.
     pub fn load(self) -> Result<Network, Error> {
         let Self { path, overrides, step, bound } = self;
         if !path.is_dir() {
             return Ok(Network::of(Subject::load_within(&path, &overrides, bound)?, None));
         }
         let run = RunDir::open(&path)?;
-        // Not the file: somebody may have edited it, and checkpoints are of networks as they were trained.
+        // The file is not used: it may have been edited, and the checkpoints belong to the network as it was trained.
         let name = run.resolved_config().display().to_string();
         let subject = Subject::parse_within(&name, &run.configuration()?, &overrides, bound)?;
         let step = run.find_checkpoint(step)?;
@@ -141,15 +141,15 @@ impl NetworkLoader {
 }
 
 impl Network {
-    /// Loads a configuration file (`.toml`), or the newest checkpoint of a run directory. Of a GAN it is the generator.
+    /// Loads a configuration file (`.toml`), or the newest checkpoint of a run directory. From a GAN it takes the generator.
     ///
     /// # Errors
-    /// A configuration that is wrong, a folder that is no run, a run without checkpoints.
+    /// Fails if the configuration is wrong, the folder is no run, or the run has no checkpoint.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::open(path).load()
     }
 
-    /// As [`Self::load`], with settings to choose before.
+    /// Begins to load a network with options, such as overrides of settings; see [`Self::load`].
     #[must_use]
     pub fn open(path: impl AsRef<Path>) -> NetworkLoader {
         NetworkLoader {
@@ -160,10 +160,10 @@ impl Network {
         }
     }
 
-    /// Reads a configuration from a text.
+    /// Reads a configuration from a string.
     ///
     /// # Errors
-    /// A configuration that is wrong.
+    /// Fails if the configuration is wrong.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let bound = MemoryBound { held: Held::Parameters, free: free_memory() };
         Ok(Self::of(Subject::parse_within("configuration", text, &[], bound)?, None))
@@ -237,10 +237,10 @@ impl Network {
         self
     }
 
-    /// Takes the weights of a safetensors file, in PyTorch's layouts, named `{i}.weight` and `{i}.bias`.
+    /// Loads the weights of a safetensors file in PyTorch's layouts, with the names `{i}.weight` and `{i}.bias`.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// Fails if the file cannot be read.
     pub fn weights(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
         let bytes = fs_err::read(&path)?;
@@ -271,13 +271,13 @@ impl Network {
         self.before_output.as_ref().unwrap_or_else(|| self.whole())
     }
 
-    /// What the network is to its configuration.
+    /// The role of the network in its configuration.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The seed of weights and inputs.
+    /// The seed for weights and inputs.
     #[must_use]
     pub fn seed(&self) -> u64 {
         match &self.subject {
@@ -286,13 +286,13 @@ impl Network {
         }
     }
 
-    /// The step of the checkpoint; none where weights are drawn.
+    /// The step of the checkpoint, or `None` if the weights do not come from a checkpoint.
     #[must_use]
     pub fn step(&self) -> Option<u64> {
         self.checkpoint.as_ref().map(|checkpoint| checkpoint.step)
     }
 
-    /// The run directory; none of a configuration file.
+    /// The run directory, or `None` for a configuration file.
     #[must_use]
     pub fn run(&self) -> Option<&Path> {
         self.checkpoint.as_ref().map(|checkpoint| checkpoint.run.as_path())
@@ -313,10 +313,10 @@ impl Network {
     /// The network with its weights in place, for programs that use `fintan_net`, and the names of tensors in the file of
     /// weights that belong to no layer.
     ///
-    /// `mode`: batch norms in evaluation mode need running statistics.
+    /// In evaluation `mode` a batch norm uses running statistics, which the file of weights must then contain.
     ///
     /// # Errors
-    /// Weights that cannot be read, or are of another network.
+    /// Fails if the weights cannot be read, or belong to another network.
     pub fn placed(&self, placement: &Placement, mode: Mode) -> Result<(fintan_net::PlacedNetwork, Vec<String>), Error> {
         let mut network = match (&self.checkpoint, &self.subject) {
             (None, _) => {
@@ -344,7 +344,7 @@ impl Network {
             network = loaded.in_mode(mode).map_err(wrong)?;
         }
         if let Some(before) = &self.before_output {
-            // Which weights are drawn here does not matter: the network's take their place.
+            // The values drawn here do not matter: the weights of the network replace them.
             let cut = fintan_net::PlacedNetwork::init(before, &mut stream(0, Purpose::Generator, 0), placement);
             network = cut.with_parameters(network.parameters()).with_running_statistics(network.running_statistics());
         }

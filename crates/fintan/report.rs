@@ -1,4 +1,4 @@
-//! Runs on one page of HTML.
+//! A report of runs as one page of HTML.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use fintan_theory::{Regime, regimes};
 use crate::error::Error;
 use crate::training::subject_of_run;
 
-/// Why there is no page of runs.
+/// Why no page can be made of runs.
 ///
 /// ```
 /// assert_eq!(fintan::ReportError::Repeated("a".into()).to_string(), "`a` is named twice");
@@ -18,18 +18,18 @@ use crate::training::subject_of_run;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// A comparison beside other runs.
-    #[error("`{}` is a comparison; it has a page to itself", .0.display())]
+    /// A comparison is named together with other runs.
+    #[error("`{}` is a comparison; a page with a comparison holds no other runs", .0.display())]
     NotAlone(PathBuf),
-    /// One run under two names.
+    /// A run is named twice.
     #[error("`{}` is named twice", .0.display())]
     Repeated(PathBuf),
-    /// A curve that cannot be drawn.
+    /// A curve cannot be drawn.
     #[error(transparent)]
     Plot(#[from] PlotError),
 }
 
-/// Runs that are to stand on one page of HTML, which needs no other file.
+/// Runs to be shown on one page of HTML, which needs no other file.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -53,10 +53,10 @@ pub struct ReportPage {
 }
 
 impl ReportPage {
-    /// Of run directories of any kind, or of the folder of one comparison.
+    /// Takes run directories of any kind, or the folder of one comparison.
     ///
     /// # Errors
-    /// A comparison beside other runs, or one that cannot be read.
+    /// Fails if a comparison is named with other runs, or cannot be read.
     pub fn of(paths: impl IntoIterator<Item: AsRef<Path>>) -> Result<Self, Error> {
         let paths: Vec<PathBuf> = paths.into_iter().map(|path| path.as_ref().into()).collect();
         match (paths.iter().find(|path| path.join("compare.json").is_file()), paths.len()) {
@@ -66,7 +66,7 @@ impl ReportPage {
         }
     }
 
-    /// Of a comparison in a folder. Its runs are below the folder, or where its user said.
+    /// Takes the runs of a comparison: those below its folder, and those elsewhere that it names.
     #[must_use]
     pub fn of_comparison(comparison: Comparison, folder: &Path) -> Self {
         let runs = comparison.rows.iter().flat_map(|row| &row.runs);
@@ -83,7 +83,7 @@ impl ReportPage {
     /// Writes the page.
     ///
     /// # Errors
-    /// Folders that are no runs, or are damaged; a run that is named twice; those of the file system.
+    /// Fails if a folder is no run or is damaged, or if a run is named twice, or with errors of the file system.
     pub fn write(&self, out: &Path) -> Result<(), Error> {
         let mut seen: Vec<PathBuf> = Vec::new();
         let mut shown = Vec::new();

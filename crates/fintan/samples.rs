@@ -1,4 +1,4 @@
-//! Samples of a trained generator: drawn from latents, or along walks between latents.
+//! Samples of a trained generator: from independent latents, or along paths between latents.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +15,13 @@ use crate::error::Error;
 use crate::export::{is_export, read_exported};
 use crate::training::{channels_first, subject_of_run};
 
-/// Hundredths of a second that a frame is shown.
+/// Display time of a frame of a GIF, in hundredths of a second.
 const FRAME: u16 = 5;
 
-/// The least truncation of latents: below it nearly every draw is thrown away.
+/// The smallest truncation of latents. Below it nearly every draw would be rejected.
 const LEAST_TRUNCATION: f64 = 0.001;
 
-/// Why a generator cannot be used, or draws no samples.
+/// Why a generator cannot be used, or cannot draw samples.
 ///
 /// ```
 /// let error = fintan::GeneratorError::NotAGan("runs/fc".into());
@@ -30,22 +30,22 @@ const LEAST_TRUNCATION: f64 = 0.001;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GeneratorError {
-    /// A run of a network with a task.
+    /// The run is of a network with a task, not of a GAN.
     #[error("`{}` is a run of a network with a task; only GANs draw samples", .0.display())]
     NotAGan(PathBuf),
-    /// A step of an exported folder.
-    #[error("`{}` is an exported folder: it holds one generator, whose step it does not say", .0.display())]
+    /// A step is requested of an exported folder, which has none.
+    #[error("`{}` is an exported folder; it holds one generator without a step", .0.display())]
     StepOfExport(PathBuf),
-    /// An exported folder that is to be exported.
+    /// An exported folder cannot be exported again.
     #[error("`{}` is an exported folder already; copy it", .0.display())]
     AlreadyExported(PathBuf),
-    /// The folder of an export is there already.
+    /// The folder of an export exists already.
     #[error("`{}` exists already; an export never overwrites anything", .0.display())]
     Exists(PathBuf),
-    /// Weights without a description of their layers. The path is that of the description.
-    #[error("`{}` is missing: weights alone do not say what to do with them", .0.display())]
+    /// The description of the layers is missing beside the weights. The path is that of the description.
+    #[error("`{}` is missing; it describes the layers that the weights belong to", .0.display())]
     NoDescription(PathBuf),
-    /// A file of an export that cannot be read.
+    /// A file of an export cannot be read.
     #[error("`{}`: {message}", path.display())]
     File {
         /// The file.
@@ -53,15 +53,15 @@ pub enum GeneratorError {
         /// What is wrong with it.
         message: String,
     },
-    /// A truncation that leaves no latents.
+    /// The truncation is so small that it leaves no latents.
     #[error("the truncation of latents must be at least {LEAST_TRUNCATION}, got {0}")]
     Truncation(f64),
-    /// Walks of one latent, or of none.
+    /// A walk has fewer than 2 frames.
     #[error("a walk between two latents has at least 2 frames, got {0}")]
     Frames(usize),
 }
 
-/// Statistics of a batch-normalized generator while it draws samples.
+/// The statistics that batch norms of a generator use while it draws samples.
 ///
 /// ```
 /// assert_eq!(fintan::BatchNormStatistics::default(), fintan::BatchNormStatistics::Running);
@@ -71,7 +71,7 @@ pub enum BatchNormStatistics {
     /// Running averages of training: a sample depends on its latent only.
     #[default]
     Running,
-    /// The statistics of the batch at hand, as in training.
+    /// The statistics of the current batch, as in training.
     Batch,
 }
 
@@ -84,7 +84,7 @@ impl BatchNormStatistics {
     }
 }
 
-/// A generator with its weights: of a checkpoint of a GAN, or of a folder that [`export`](crate::export()) wrote.
+/// A generator with its weights, from a checkpoint of a GAN or from a folder that [`export`](crate::export()) wrote.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -115,12 +115,12 @@ pub struct TrainedGenerator {
 }
 
 impl TrainedGenerator {
-    /// Reads the generator of a run directory at a step, by default at its newest checkpoint, or that of an exported folder.
-    /// Where weights are averaged, it is their average.
+    /// Reads the generator of a run directory at a step (by default its newest checkpoint), or of an exported folder. If
+    /// training averages weights, the generator is the average.
     ///
     /// # Errors
-    /// A folder that is neither; a run of a network with a task, or without such a checkpoint; files that are damaged; a step of an
-    /// exported folder.
+    /// Fails if the folder is neither a run nor an export, if the run has no GAN or no such checkpoint, if files are damaged,
+    /// or if a step is requested of an exported folder.
     pub fn open(path: impl AsRef<Path>, step: Option<u64>, device: &Device) -> Result<Self, Error> {
         let path = path.as_ref();
         if is_export(path) {
@@ -137,7 +137,7 @@ impl TrainedGenerator {
         Self::of_run(&run, &experiment, step, device)
     }
 
-    /// The generator of a checkpoint, by default the newest.
+    /// Reads the generator of a checkpoint, by default of the newest one.
     pub(crate) fn of_run(
         run: &RunDir,
         experiment: &Experiment,
@@ -149,13 +149,13 @@ impl TrainedGenerator {
         Ok(Self { network, device: device.clone(), step: Some(step), seed: experiment.settings.seed })
     }
 
-    /// The step of its checkpoint; an exported folder does not say.
+    /// The step of the checkpoint, or `None` for an exported folder.
     #[must_use]
     pub fn step(&self) -> Option<u64> {
         self.step
     }
 
-    /// The seed that latents are drawn with by default: that of its run, or 0 for an exported folder.
+    /// The default seed for latents: that of the run, or 0 for an exported folder.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
@@ -167,7 +167,7 @@ impl TrainedGenerator {
         self.network.architecture()
     }
 
-    /// The statistics that its batch norms take, in a word: `none`, `running` or `batch`.
+    /// The name of the statistics that batch norms use: `none`, `running` or `batch`.
     #[must_use]
     pub fn batch_norm(&self, statistics: BatchNormStatistics) -> &'static str {
         match (self.architecture().is_batch_coupled(), statistics) {
@@ -177,7 +177,7 @@ impl TrainedGenerator {
         }
     }
 
-    /// So many samples, or so many walks between two samples each; [`SampleBuilder::draw`] draws them.
+    /// Begins to draw this number of samples, or of walks between two latents; [`SampleBuilder::draw`] draws them.
     #[must_use]
     pub fn samples(&self, count: usize) -> SampleBuilder<'_> {
         SampleBuilder {
@@ -192,9 +192,10 @@ impl TrainedGenerator {
     }
 }
 
-/// Which samples of a generator are wanted; [`TrainedGenerator::samples`] makes it.
+/// Options for drawing samples; [`TrainedGenerator::samples`] makes them.
 ///
-/// By default latents are drawn from the seed of the run, each value N(0, 1), and batch norms take their running statistics.
+/// By default latents are drawn from the seed of the run, each value from N(0, 1), and batch norms use their running
+/// statistics.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -234,39 +235,39 @@ impl<'a> SampleBuilder<'a> {
         self
     }
 
-    /// Draws latent values beyond ±ψ again until they are within: less variety for more typical images.
+    /// Redraws latent values outside ±ψ until they are inside. The images are more typical and less varied.
     #[must_use]
     pub fn truncation(mut self, psi: f64) -> Self {
         self.truncation = Some(psi);
         self
     }
 
-    /// Takes these statistics of batch norms.
+    /// Uses these statistics in batch norms.
     #[must_use]
     pub fn batch_norm(mut self, statistics: BatchNormStatistics) -> Self {
         self.statistics = statistics;
         self
     }
 
-    /// Walks between two latents by spherical interpolation, in this number of frames, both ends included. There is one walk for each
-    /// sample that is asked for.
+    /// Interpolates spherically between two latents, in this number of frames including both ends. Each requested sample
+    /// becomes one such walk.
     #[must_use]
     pub fn walk(mut self, frames: usize) -> Self {
         self.frames = Some(frames);
         self
     }
 
-    /// Calls `on_images(done, all)` after each batch of images.
+    /// Calls `on_images(done, total)` after each batch of images.
     #[must_use]
     pub fn on_images(mut self, on_images: impl FnMut(usize, usize) + Send + 'a) -> Self {
         self.on_images = Box::new(on_images);
         self
     }
 
-    /// Draws latents, and their images.
+    /// Draws latents and computes their images.
     ///
     /// # Errors
-    /// A truncation below 0.001; walks of fewer than 2 frames.
+    /// Fails if the truncation is below 0.001, or a walk has fewer than 2 frames.
     pub fn draw(self) -> Result<DrawnSamples, Error> {
         let Self { generator, count, seed, truncation, statistics, frames, on_images } = self;
         if let Some(psi) = truncation.filter(|psi| !(psi.is_finite() && *psi >= LEAST_TRUNCATION)) {
@@ -291,13 +292,13 @@ impl<'a> SampleBuilder<'a> {
     }
 }
 
-/// `frames` latents from each even one to the one after it.
+/// Interpolates from each latent of even index to the next one, in `frames` steps.
 fn walks(ends: &[f32], latent: usize, frames: usize) -> Vec<f32> {
     let pairs = ends.chunks_exact(2 * latent).map(|pair| pair.split_at(latent));
     pairs.flat_map(|(a, b)| (0..frames).flat_map(|i| slerp(a, b, i as f64 / (frames - 1) as f64))).collect()
 }
 
-/// Images from a generator with their latents, or walks of them; [`SampleBuilder::draw`] draws them.
+/// Images of a generator with their latents, or walks between latents; [`SampleBuilder::draw`] draws them.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -338,7 +339,7 @@ impl DrawnSamples {
         self.len() == 0
     }
 
-    /// `[N]`, or `[N, frames]` for walks, and then `rest`.
+    /// `[N]`, or `[N, frames]` for walks, followed by `rest`.
     fn shape(&self, rest: &[usize]) -> Vec<usize> {
         [self.count].into_iter().chain(self.frames).chain(rest.iter().copied()).collect()
     }
@@ -356,7 +357,7 @@ impl DrawnSamples {
         Array::f32(&self.shape(&[self.latents.len() / self.len().max(1)]), self.latents.clone())
     }
 
-    /// Numbers that tell collapse and checkerboards from varied samples.
+    /// Measures that distinguish collapse and checkerboards from varied samples.
     #[must_use]
     pub fn measures(&self) -> Measures {
         self.images.measure()
@@ -368,11 +369,11 @@ impl DrawnSamples {
         &self.images.values[i * len..(i + 1) * len]
     }
 
-    /// Writes the images as a PNG, `columns` in a row. Of walks each row is one walk and shows so many of its images, the ends among
-    /// them.
+    /// Writes the images as a PNG with `columns` images a row. Of walks each row shows one walk, as `columns` of its frames
+    /// that include both ends.
     ///
     /// # Errors
-    /// No images; those of the file system.
+    /// Fails if there are no images, or with errors of the file system.
     pub fn write_png(&self, path: &Path, columns: usize) -> Result<(), Error> {
         let Samples { values, size, channels } = &self.images;
         let png = match self.frames {
@@ -388,10 +389,10 @@ impl DrawnSamples {
         Ok(write_whole(path, &png)?)
     }
 
-    /// Writes all walks side by side as an animated GIF, forth and back. Samples that are no walks make one frame.
+    /// Writes all walks side by side as an animated GIF, forward and back. Samples that are not walks make one frame.
     ///
     /// # Errors
-    /// More images than a GIF has room for; those of the file system.
+    /// Fails if there are more images than a GIF can hold, or with errors of the file system.
     pub fn write_gif(&self, path: &Path) -> Result<(), Error> {
         let frames = self.frames.unwrap_or(1);
         let frame = |i| (0..self.count).flat_map(|row| self.image(row * frames + i)).copied().collect();
@@ -403,15 +404,16 @@ impl DrawnSamples {
     /// Writes [`Self::images`] and [`Self::latents`] as an `.npz` file with these names.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write_npz(&self, path: &Path) -> Result<(), Error> {
         Ok(write_npz(path, &[("images", self.images()), ("latents", self.latents())])?)
     }
 
-    /// Writes each image as a PNG into a folder, named by its number: `000012.png`; of walks by walk and frame: `000003_0012.png`.
+    /// Writes each image as a PNG into a folder. Names are the number of the image (`000012.png`), or of walk and frame
+    /// (`000003_0012.png`).
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write_each(&self, folder: &Path) -> Result<(), Error> {
         for i in 0..self.len() {
             let name = match self.frames {

@@ -13,10 +13,10 @@ pub(crate) struct Check {
     pub on: DeviceArgs,
     #[command(flatten)]
     pub voice: OutputArgs,
-    /// Untrained networks to measure.
+    /// Number of untrained networks to measure.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
-    /// Samples of each; by default 128, or as many of a large network as take about a second.
+    /// Number of samples of each network; by default 128, or fewer for a large network, so that it takes about a second.
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=65536))]
     pub samples: Option<u64>,
 }

@@ -20,16 +20,18 @@ pub(crate) struct Compare {
     /// by default the one that the configurations have.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub seeds: Vec<SeedRange>,
-    /// Change a setting of all configurations; of runs, where the data are (`data.`). Can be given many times.
+    /// Change a setting of all configurations. For runs, only the place of the data (`data.`) can change. Can be given many
+    /// times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// The folder for runs, table and report. What is there already is not done again. By default in `runs/`.
+    /// The folder for runs, table and report; by default a folder in `runs/`. Existing results there are kept and not computed
+    /// again.
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Images of each set, as in `eval`.
     #[arg(long, short, default_value_t = 2048, value_parser = clap::value_parser!(u64).range(4..=100_000))]
     pub n: u64,
-    /// What to measure, separated by commas, as in `eval`; by default what needs no classifier.
+    /// The metrics to compute, separated by commas, as in `eval`; by default those that need no classifier.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "correlation,ms_ssim,std,swd,patch_swd,nyquist")]
     pub metrics: Vec<MetricChoice>,
     /// Statistics of batch norms.

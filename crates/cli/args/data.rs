@@ -11,11 +11,11 @@ use super::OutputArgs;
 pub(crate) enum DataCommand {
     /// Count, size, channels, classes and what could not be read.
     Info(DataArgs),
-    /// What `info` says, and a PNG of some images as training sees them.
+    /// Show what `info` shows, and write a PNG of some images as training sees them.
     Preview(Preview),
 }
 
-/// Which data.
+/// The path of the data.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DataArgs {
     /// A folder of images, a .tar or .zip of images, an .npy or .npz array, an IDX file, CIFAR .bin batches (file or folder),

@@ -7,13 +7,13 @@ use fintan_artifact::Metric;
 
 use super::{BatchNormMode, DeviceArgs, OutputArgs};
 
-/// A metric of samples, or a few that come together.
+/// A metric of samples, or a group of metrics that are computed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum MetricChoice {
-    /// All of them.
+    /// All metrics.
     All,
-    /// Mean correlation of two samples' pixels: 1 where every latent gives one image.
+    /// Mean correlation of two samples' pixels. It is 1 if every latent gives one image.
     Correlation,
     /// Mean structural similarity of two samples over several scales.
     MsSsim,
@@ -42,7 +42,7 @@ pub(crate) enum MetricChoice {
 }
 
 impl MetricChoice {
-    /// The metrics that it stands for.
+    /// The metrics of the choice.
     pub(crate) const fn metrics(self) -> &'static [Metric] {
         match self {
             Self::All => Metric::ALL,
@@ -72,7 +72,8 @@ pub(crate) struct Eval {
     pub on: DeviceArgs,
     #[command(flatten)]
     pub voice: OutputArgs,
-    /// Images of each set: samples, reference half and held-out half of the data. Fewer where half the data are fewer.
+    /// Images of each set: samples, reference half and held-out half of the data. If half of the data has fewer, that number is
+    /// used.
     #[arg(long, short, default_value_t = 2048, value_parser = clap::value_parser!(u64).range(4..=100_000))]
     pub n: u64,
     /// Seed of the latents; by default the run's.
@@ -84,14 +85,14 @@ pub(crate) struct Eval {
     /// Statistics of batch norms.
     #[arg(long, value_enum, default_value_t = BatchNormMode::Running)]
     pub bn: BatchNormMode,
-    /// What to measure, separated by commas.
+    /// The metrics to compute, separated by commas.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     pub metrics: Vec<MetricChoice>,
-    /// Features from this network rather than from a classifier trained on the data: a safetensors file with its
-    /// architecture as JSON beside it, as `fintan export` writes them. It takes images in [-1, 1] and ends with a vector.
+    /// Compute features with this network instead of a classifier trained on the data: a safetensors file with its architecture
+    /// as JSON beside it, as `fintan export` writes them. It takes images in [-1, 1] and ends with a vector.
     #[arg(long, value_name = "FILE.safetensors")]
     pub features: Option<PathBuf>,
-    /// Change where the data are, such as `data.idx.labels=train-labels-idx1-ubyte.gz`. Can be given many times.
+    /// Change the place of the data, such as `data.idx.labels=train-labels-idx1-ubyte.gz`. Can be given many times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Steps of the classifier's training.

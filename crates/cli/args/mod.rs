@@ -55,17 +55,17 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Say what a configuration will do: regime of each layer, learning rates, cost, and untrained samples. Needs no data.
+    /// Show what a configuration will do: regime of each layer, learning rates, cost, and untrained samples. Needs no data.
     Check(Check),
     /// Train a GAN, or a network with a task, into a new run directory.
     Train(Train),
-    /// Go on with a run exactly where it stopped.
+    /// Continue a run exactly where it stopped.
     Resume(Resume),
     /// Draw images from a checkpoint: grids, single files, arrays, interpolations. Needs neither data nor configuration.
     Sample(Sample),
-    /// Measure the samples of a checkpoint beside the data's own images.
+    /// Measure the samples of a checkpoint and compare them with images of the data.
     Eval(Eval),
-    /// Hold configurations and runs side by side: trains what is missing with the same seeds, measures all alike.
+    /// Compare configurations and runs: train what is missing with the same seeds, and measure all with the same metrics.
     Compare(Compare),
     /// Put runs on one page of HTML that needs no server, no network and no other file.
     Report(Report),
@@ -77,7 +77,7 @@ pub(crate) enum Command {
     Theory(Theory),
     /// Measure signal and noise through the depth of random networks: sensitivity, effective ranks, fits.
     Moments(Box<MomentsCommand>),
-    /// Predict the losses of supervised runs from kernels, beside those they had.
+    /// Predict the losses of supervised runs from kernels, and compare them with the actual losses.
     Flow(Flow),
     /// Solve for one knob that moves a network to a goal, such as `regime=chaos`, and write the tuned configuration.
     Tune(Tune),
@@ -93,21 +93,21 @@ pub(crate) enum Command {
     Devices(Devices),
 }
 
-/// How a command speaks.
+/// The form of a command's output.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct OutputArgs {
     /// Print results as JSON on stdout.
     #[arg(long)]
     pub json: bool,
-    /// Say nothing on stderr but errors.
+    /// Print nothing on stderr but errors.
     #[arg(long, short)]
     pub quiet: bool,
 }
 
-/// Which configuration, and what to change in it.
+/// The configuration of a command, and overrides of its settings.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Config {
-    /// The configuration, a TOML file; where nothing is trained, a run directory stands for its own.
+    /// The configuration, a TOML file. Commands that do not train also accept a run directory, for its configuration.
     #[arg(value_name = "CONFIG")]
     pub path: PathBuf,
     /// Change a setting, such as `train.steps=200` or `data.idx.images=train-images.gz`. Can be given many times.
@@ -119,13 +119,13 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// All changes in the order they apply.
+    /// All overrides, in the order in which they apply.
     pub(crate) fn overrides(&self) -> Vec<String> {
         self.set.iter().cloned().chain(self.seed.map(|seed| format!("seed={seed}"))).collect()
     }
 }
 
-/// Where to compute.
+/// The device of a command.
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct DeviceArgs {
     /// auto (a GPU if there is one, else flex), flex, ndarray, wgpu, or wgpu:N with N from `fintan devices`.

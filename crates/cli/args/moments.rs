@@ -10,17 +10,17 @@ use super::{DeviceArgs, OutputArgs};
 #[derive(Debug, ClapArgs)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct MomentsCommand {
-    /// What else can be done.
+    /// Other commands for moments.
     #[command(subcommand)]
     pub command: Option<MomentsSubcommand>,
     #[command(flatten)]
     pub measure: Moments,
 }
 
-/// What else can be done with moments.
+/// Other commands for moments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MomentsSubcommand {
-    /// Put runs of different realisations of one configuration together.
+    /// Merge runs with different realisations of one configuration.
     Merge(MergeMoments),
 }
 
@@ -58,10 +58,10 @@ pub(crate) struct Moments {
     /// The run directory; it must not exist. By default `runs/` and the configuration's name, numbered where that exists.
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Go on in the directory of --out: realisations that are there are not done again.
+    /// Continue in the directory of --out. Realisations that exist there are not measured again.
     #[arg(long, requires = "out")]
     pub resume: bool,
-    /// Realisations A to B (B left out) instead of all; the parts are put together by `fintan moments merge`.
+    /// Measure only realisations A to B - 1. `fintan moments merge` merges the parts.
     #[arg(long, value_name = "A..B")]
     pub range: Option<String>,
 }

@@ -33,28 +33,28 @@ pub(crate) enum MethodChoice {
     JacobianContraction,
 }
 
-/// Which checkpoints of a run.
+/// The checkpoints of a run to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Steps {
-    /// All that were kept.
+    /// All checkpoints in the run.
     All,
 }
 
-/// `fintan ntk` and what else can be done with kernels.
+/// `fintan ntk` and other commands for kernels.
 #[derive(Debug, ClapArgs)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct NtkCommand {
-    /// What else can be done.
+    /// Other commands for kernels.
     #[command(subcommand)]
     pub command: Option<KernelCommand>,
     #[command(flatten)]
     pub compute: Ntk,
 }
 
-/// What else can be done with kernels.
+/// Other commands for kernels.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KernelCommand {
-    /// Put the tiles together that several processes computed with `--tiles`.
+    /// Merge the tiles that several processes computed with `--tiles`.
     Merge(Merge),
 }
 
@@ -94,8 +94,8 @@ pub(crate) struct Ntk {
     /// The checkpoint of this step of a run; by default the newest.
     #[arg(long)]
     pub step: Option<u64>,
-    /// The kernel of every checkpoint of a run, on the same inputs, and how far it has moved: a table of the relative change in
-    /// the Frobenius norm and of the alignment of the leading eigenvector with the first checkpoint's.
+    /// Compute the kernel of every checkpoint of a run on the same inputs, and print a table of its drift: the relative change
+    /// in the Frobenius norm, and the alignment of the leading eigenvector with that of the first checkpoint.
     #[arg(long, value_enum, conflicts_with_all = ["step", "weights", "out", "tiles", "top", "plan"])]
     pub steps: Option<Steps>,
     /// Weights from a safetensors file, in PyTorch's layouts, named `{i}.weight` and `{i}.bias`, i counting the layers that hold
@@ -106,15 +106,15 @@ pub(crate) struct Ntk {
     /// or `train` or `test`: the samples of the network's task.
     #[arg(long, value_name = "FILE")]
     pub inputs: Option<String>,
-    /// Inputs of the other side, for a kernel between two sets, such as `--inputs test --inputs2 train`.
+    /// Inputs of the other side for a kernel between two sets, such as `--inputs test --inputs2 train`.
     #[arg(long, value_name = "FILE")]
     pub inputs2: Option<String>,
-    /// Number of inputs where no file gives them, by default 16: latents of a generator, images of the data set for a
-    /// discriminator, and draws on the sphere |x|² = features for a `[network]`. Of a network with a task, the first N of
-    /// its samples, by default all.
+    /// Number of inputs if no file gives them, by default 16: latents of a generator, images of the data set for a
+    /// discriminator, or draws on the sphere |x|² = features for a `[network]`. For a network with a task, the first N of its
+    /// samples, by default all.
     #[arg(long, short, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub n: Option<u64>,
-    /// Which entries.
+    /// The entries of the kernel to compute.
     #[arg(long, value_enum, default_value_t = EntriesChoice::Traced)]
     pub entries: EntriesChoice,
     /// Divide a traced kernel by the number of outputs.
@@ -129,22 +129,22 @@ pub(crate) struct Ntk {
     /// Every K-th row and column of an image only.
     #[arg(long, value_name = "K", conflicts_with = "outputs", value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub grid: Option<u64>,
-    /// Leave the output nonlinearity off: at infinite width its slopes stay random, and this kernel does not.
+    /// Leave out the output nonlinearity. At infinite width its slopes stay random, and the kernel before it becomes constant.
     #[arg(long)]
     pub before_output: bool,
-    /// How to compute.
+    /// The method of computation.
     #[arg(long, value_enum, default_value_t = MethodChoice::Auto)]
     pub method: MethodChoice,
     /// Compute in f64 rather than f32.
     #[arg(long)]
     pub f64: bool,
-    /// Keep only the kernel, not each parameter's part of it: less memory.
+    /// Keep only the kernel, without the part of each parameter. This needs less memory.
     #[arg(long)]
     pub no_parts: bool,
     /// Memory that may be used, such as 4GB or 500MB; by default half of what is free.
     #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
     pub memory: Option<f64>,
-    /// Print method, tiles, memory and operations, and compute nothing.
+    /// Print method, tiles, memory and operations, without computing the kernel.
     #[arg(long)]
     pub plan: bool,
     /// Samples a side of a tile; by default chosen so that tiles fit and the least work is done twice.
@@ -153,13 +153,13 @@ pub(crate) struct Ntk {
     /// Outputs a side of a tile; by default as many as fit.
     #[arg(long, value_name = "N")]
     pub tile_outputs: Option<usize>,
-    /// Compute these tiles of the plan only and leave them beside the kernel's place, for `fintan ntk merge`.
+    /// Compute only these tiles of the plan, and store them beside the path of the kernel for `fintan ntk merge`.
     #[arg(long, value_name = "A..B")]
     pub tiles: Option<String>,
     /// The K largest eigenpairs of the full kernel without forming it, by Lanczos; writes eigenimages of a generator.
     #[arg(long, value_name = "K", conflicts_with_all = ["entries", "tiles", "tile_samples", "tile_outputs", "plan", "method", "mean"], value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub top: Option<u64>,
-    /// Statistics of batch norms: those of the batch couple its samples, and the kernel takes that into account.
+    /// Statistics of batch norms. Statistics of the batch couple its samples; the kernel takes this into account.
     #[arg(long, value_enum, default_value_t = BatchNormMode::Batch)]
     pub bn: BatchNormMode,
     /// The .npz file; by default in the run's `ntk/`, or named after the configuration.

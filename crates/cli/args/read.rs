@@ -1,4 +1,4 @@
-//! Arguments from the command line.
+//! Reads the command line.
 
 use clap::Parser as _;
 
@@ -6,7 +6,7 @@ use super::Args;
 use crate::failure::Failure;
 use crate::voice::note;
 
-/// The arguments; none where help or the version was asked for, and given.
+/// The arguments, or `None` after help or the version was printed.
 pub(crate) fn read() -> Result<Option<Args>, Failure> {
     match Args::try_parse() {
         Ok(args) => Ok(Some(args)),

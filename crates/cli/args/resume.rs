@@ -15,17 +15,18 @@ pub(crate) struct Resume {
     pub on: DeviceArgs,
     #[command(flatten)]
     pub voice: OutputArgs,
-    /// Train to this step, or `+N` for N more than the run was meant to have.
+    /// Train to this step, or with `+N` to N steps beyond the previous last step of the run.
     #[arg(long, value_name = "N or +N")]
     pub steps: Option<String>,
-    /// Go back to the checkpoint of this step. What came after it is removed.
+    /// Go back to the checkpoint of this step. Later checkpoints and lines of the log are removed.
     #[arg(long, value_name = "STEP")]
     pub from: Option<u64>,
-    /// Change a setting of the run from here on: rates, schedules, steps, how often something is logged, drawn or kept, where
-    /// the data lie. Such as `generator.optimizer.adam.rate=1e-4`. Can be given many times, and is noted in `env.json`.
+    /// Change a setting of the run from here on: rates, schedules, steps, intervals of logging, drawing and keeping, and the
+    /// place of the data. For example `generator.optimizer.adam.rate=1e-4`. Can be given many times; `env.json` records the
+    /// changes.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Go on although the data are not those that the run was trained on. It is noted in `env.json`.
+    /// Continue even if the data differ from those that the run was trained on. `env.json` records the change.
     #[arg(long)]
     pub data_changed: bool,
 }

@@ -11,7 +11,7 @@ use super::{DeviceArgs, OutputArgs};
 pub(crate) enum BatchNormMode {
     /// Running averages of training: a sample depends on its latent only.
     Running,
-    /// Those of the batch at hand, as in training.
+    /// The statistics of the current batch, as in training.
     Batch,
 }
 
@@ -45,7 +45,7 @@ impl std::str::FromStr for GridShape {
 
 /// The truncation of latents.
 fn truncation(text: &str) -> Result<f64, String> {
-    // Below, nearly every draw is thrown away.
+    // With a smaller value, nearly every draw would be rejected.
     match text.parse::<f64>() {
         Ok(bound) if bound >= 0.001 && bound.is_finite() => Ok(bound),
         _ => Err("it must be at least 0.001, such as 0.7".into()),
@@ -79,7 +79,7 @@ pub(crate) struct Sample {
     /// Statistics of batch norms.
     #[arg(long, value_enum, default_value_t = BatchNormMode::Running)]
     pub bn: BatchNormMode,
-    /// Draw latent values beyond +-PSI again until they are within: less variety, more typical images.
+    /// Redraw latent values outside +-PSI until they are inside. Images become more typical and less varied.
     #[arg(long, value_name = "PSI", value_parser = truncation, allow_negative_numbers = true)]
     pub truncation: Option<f64>,
     /// Also write each image as a PNG of its own, in a folder named after the grid.
@@ -88,16 +88,17 @@ pub(crate) struct Sample {
     /// Also write images [n, channels, rows, columns] in [-1, 1] and latents [n, latent] as an .npz file.
     #[arg(long)]
     pub npz: bool,
-    /// Walk between pairs of latents: one walk a row, of which the picture shows as many images as it has columns.
+    /// Interpolate between pairs of latents: one interpolation a row, of which the picture shows as many images as it has
+    /// columns.
     #[arg(long, value_enum)]
     pub interpolate: Option<Interpolation>,
-    /// Latents along a walk, its ends included.
+    /// Number of latents of an interpolation, both ends included.
     #[arg(long, default_value_t = 60, requires = "interpolate", value_parser = clap::value_parser!(u64).range(2..=10_000))]
     pub frames: u64,
-    /// Also write all walks as an animated GIF, forth and back.
+    /// Also write all interpolations as an animated GIF, forward and back.
     #[arg(long, requires = "interpolate")]
     pub gif: bool,
-    /// The PNG file, after which the others are named; by default in the run's `samples/`.
+    /// The PNG file; names of the other files are derived from its name. By default it is in the run's `samples/`.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-/// Seeds that a configuration can be trained with by one command: far more than anyone trains, and no slip of the keyboard.
+/// Largest number of seeds in a list. It is far more than anyone trains, so a larger number is a typing error.
 const MOST: u64 = 10_000;
 
-/// A piece of a list of seeds: one, or `A..B` with B left out, as other ranges of the command line are.
+/// An item of a list of seeds: one seed, or `A..B` for A to B - 1, like other ranges of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SeedRange {
     from: u64,
@@ -13,7 +13,7 @@ pub(crate) struct SeedRange {
 }
 
 impl SeedRange {
-    /// Its seeds, in order.
+    /// The seeds of the item, in order.
     pub(crate) fn seeds(self) -> impl Iterator<Item = u64> {
         (0..self.count).map(move |i| self.from + i)
     }

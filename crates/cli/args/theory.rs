@@ -9,7 +9,7 @@ use super::{Config, DeviceArgs, OutputArgs};
 /// Which network of a GAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
-    /// The generator (its average, where weights are averaged).
+    /// The generator (or the average of its weights, if the configuration averages them).
     Generator,
     /// The discriminator.
     Discriminator,
@@ -27,18 +27,18 @@ pub(crate) struct Theory {
     /// Which network of a GAN.
     #[arg(long, value_enum, default_value_t = Which::Generator)]
     pub network: Which,
-    /// Number of orthogonal inputs of expected condition numbers.
+    /// Number of orthogonal inputs for condition numbers.
     #[arg(long, short, default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..=1_000_000_000))]
     pub n: u64,
-    /// Write both kernels of the limit at these inputs, arrays `nngp` and `ntk` of `kernels.npz` (before an output
-    /// nonlinearity): `FILE.npy`, `FILE.npz[:ARRAY]` or `FILE.safetensors:TENSOR`, as `fintan ntk --inputs`. With `--out FILE.npz`
-    /// that file alone.
+    /// Write NNGP and NTK of the limit at these inputs, as arrays `nngp` and `ntk` of `kernels.npz` (before an output
+    /// nonlinearity): `FILE.npy`, `FILE.npz[:ARRAY]` or `FILE.safetensors:TENSOR`, like `fintan ntk --inputs`. With `--out
+    /// FILE.npz`, write only that file.
     #[arg(long, value_name = "FILE")]
     pub inputs: Option<String>,
-    /// Between `--inputs` and these.
+    /// Write the kernels between the inputs of `--inputs` and these.
     #[arg(long, value_name = "FILE", requires = "inputs")]
     pub inputs2: Option<String>,
-    /// A kernel that `fintan ntk` wrote for this network: say how far it is from its limit.
+    /// Compare a kernel that `fintan ntk` wrote for this network with the limit.
     #[arg(long, value_name = "KERNEL.npz")]
     pub compare: Option<PathBuf>,
     /// Write kernels between all pairs of pixels of an image, borders included (16 bytes a pair).

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::given::configuration;
 use crate::voice::{answer, answer_json};
 
-/// Says what a configuration will do.
+/// Shows what a configuration will do.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
     let mut loader = Network::open(configuration(&args.config.path)?).bound(args.on.device.bound(Held::Training));
     for change in args.config.overrides() {
@@ -64,7 +64,7 @@ fn gan(generator: &Network, cost: &TrainingCost, args: &Check) -> Result<(), Fai
     Ok(())
 }
 
-/// A network without a task.
+/// Shows a network without a task.
 fn alone(network: &Network, args: &Check) {
     let (architecture, rows) = (network.architecture(), network.layer_rows());
     if args.voice.json {
@@ -74,7 +74,7 @@ fn alone(network: &Network, args: &Check) {
     }
 }
 
-/// A network with a task.
+/// Shows a network with a task.
 fn task(network: &Network, experiment: &SupervisedExperiment, cost: &TrainingCost, args: &Check) {
     let (architecture, rows, task) = (network.architecture(), network.layer_rows(), experiment.task);
     if args.voice.json {
@@ -104,7 +104,7 @@ fn task(network: &Network, experiment: &SupervisedExperiment, cost: &TrainingCos
     answer_cost(&network.device().name, cost);
 }
 
-/// The layers of a network with their regimes.
+/// Prints the layers of a network with their regimes.
 fn answer_table(name: &str, architecture: &Architecture, rows: &[LayerRow]) {
     let rated = rows.iter().any(|row| row.rates.is_some());
     answer!(

@@ -8,7 +8,7 @@ use crate::args::{DataArgs, DataCommand};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json};
 
-/// Loads a data set and says what it is.
+/// Loads a data set and prints a description.
 pub(super) fn data(command: &DataCommand) -> Result<(), Failure> {
     match command {
         DataCommand::Info(args) => {

@@ -5,7 +5,7 @@ use fintan::{Device, DeviceChoice, adapters, threads};
 use crate::args::Devices;
 use crate::voice::{answer, answer_json};
 
-/// Lists what there is. GPUs are opened, so that what is listed also works.
+/// Lists the devices. GPUs are opened, so that every listed GPU works.
 pub(super) fn devices(args: &Devices) {
     let adapters = adapters();
     let mut rows: Vec<(String, String)> =

@@ -32,7 +32,7 @@ pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What `eval` and `compare` ask alike.
+/// The options that `eval` and `compare` share.
 pub(super) struct Measuring<'a> {
     pub(super) n: u64,
     pub(super) bn: BatchNormMode,
@@ -45,7 +45,7 @@ impl<'a> Measuring<'a> {
         Self { n: args.n, bn: args.bn, metrics: &args.metrics, classifier_steps: args.classifier_steps }
     }
 
-    /// Asks it of an evaluation, which says how it goes on.
+    /// Applies the options to an evaluation, and shows its progress.
     pub(super) fn request<'v>(
         &self,
         evaluation: EvaluationBuilder<'v>,
@@ -94,7 +94,7 @@ fn say(evaluation: &Evaluation, run: &RunDir, voice: &OutputArgs) {
         let each: Vec<String> = evaluation.classes.iter().map(|c| format!("{} {}", c.class, c.samples)).collect();
         answer!("samples by class: {}", each.join(", "));
     }
-    // Metrics that one reason keeps away are named together.
+    // Metrics that are missing for the same reason are named together.
     let mut reasons: Vec<&str> = evaluation.refused.iter().map(|refused| refused.reason.as_str()).collect();
     reasons.dedup();
     for reason in reasons {

@@ -11,7 +11,7 @@ use crate::args::{Flow, OutputArgs};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
 
-/// Predicts the losses of finished runs from kernels, beside the losses they had.
+/// Predicts the losses of finished runs from kernels, and compares them with the actual losses.
 pub(super) fn flow(args: &Flow) -> Result<(), Failure> {
     let opened = Device::open(args.on.device)?;
     if !opened.supports_f64() {
@@ -44,7 +44,7 @@ pub(super) fn flow(args: &Flow) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what is predicted; returns it as JSON.
+/// Prints the prediction, and returns it as JSON.
 fn say(predicted: &PredictedRun, voice: &OutputArgs) -> Value {
     let (rate, largest, [fast, slow]) = (predicted.rate, predicted.largest_rate(), predicted.e_fold_steps());
     let of_limit = predicted.largest_log_error_of_limit();

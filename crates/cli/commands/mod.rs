@@ -1,4 +1,4 @@
-//! One file a command: configuration in, run directory or answer out.
+//! One file for each command: it reads the arguments, calls the library and shows the result.
 
 mod check;
 mod cite;
@@ -24,7 +24,7 @@ use crate::args::{Args, Command, OutputArgs};
 use crate::failure::Failure;
 use crate::voice::tell;
 
-/// Carries a command out.
+/// Runs a command.
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Check(args) => check::check(&args),
@@ -49,7 +49,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Says that a folder may not be this process' alone.
+/// Warns that another process may use a folder too.
 fn warn_of_lock(warning: Option<&LockWarning>, voice: &OutputArgs) {
     if let (Some(warning), false) = (warning, voice.quiet) {
         tell!("warning   {warning}");

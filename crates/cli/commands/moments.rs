@@ -20,7 +20,7 @@ pub(super) fn command(args: &MomentsCommand) -> Result<(), Failure> {
     }
 }
 
-/// Measures realisations into a run directory.
+/// Measures realisations and writes them to a run directory.
 fn measure(args: &Moments) -> Result<(), Failure> {
     let path = args.path.as_ref().expect("clap asks for it");
     no_run(path, |run, resolved| {
@@ -42,7 +42,7 @@ fn measure(args: &Moments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts parts together.
+/// Merges parts of a measurement.
 fn merge(args: &MergeMoments) -> Result<(), Failure> {
     let mut told = Told::new(&args.voice);
     let device = Device::open(args.on.device)?;
@@ -50,7 +50,7 @@ fn merge(args: &MergeMoments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `A..B`, or all.
+/// The range `A..B`, or all realisations.
 fn range(text: Option<&str>, all: u64) -> Result<Range<u64>, Failure> {
     let Some(text) = text else { return Ok(0..all) };
     let ends = text.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
@@ -62,7 +62,7 @@ fn range(text: Option<&str>, all: u64) -> Result<Range<u64>, Failure> {
     }
 }
 
-/// Says how a measurement goes on.
+/// Shows the progress of a measurement.
 struct Told<'a> {
     voice: &'a OutputArgs,
     work: Option<Work>,
@@ -101,7 +101,7 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Says what was found.
+/// Prints the results.
 fn say(measured: &MeasuredMoments, voice: &OutputArgs) {
     let root = measured.root().expect("written");
     let (all, dead) = (measured.realisations().len(), measured.deaths().count());

@@ -10,7 +10,7 @@ use crate::args::Report;
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json};
 
-/// Puts runs on one page.
+/// Writes the report of runs as one page.
 pub(super) fn report(args: &Report) -> Result<(), Failure> {
     let report = ReportPage::of(&args.runs)?;
     let out = args.out.clone().unwrap_or_else(|| match &args.runs[..] {

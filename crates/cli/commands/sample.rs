@@ -13,7 +13,7 @@ use crate::progress::Works;
 use crate::voice::{answer, answer_json, tell};
 
 impl BatchNormMode {
-    /// The statistics that it stands for.
+    /// The statistics that the argument stands for.
     pub(super) fn statistics(self) -> BatchNormStatistics {
         match self {
             Self::Running => BatchNormStatistics::Running,
@@ -88,7 +88,7 @@ pub(super) fn sample(args: &Sample) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes whatever was asked for beside the picture: what it is and where it lies.
+/// Writes the other requested files. Returns the kind and the path of each.
 fn write(args: &Sample, picture: &Path, drawn: &DrawnSamples) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
     let mut written = Vec::new();
     if args.gif {

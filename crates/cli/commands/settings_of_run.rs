@@ -1,4 +1,4 @@
-//! The settings that a run was trained with, however its files were edited since.
+//! The settings of a run, and later edits of its files.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -10,18 +10,18 @@ use fintan_artifact::{Environment, RunDir};
 use crate::failure::Failure;
 use crate::voice::tell;
 
-/// Settings of the resolved configuration of a run that were edited by hand.
+/// The settings of a run's resolved configuration that were edited by hand.
 pub(crate) fn edits_of(run: &RunDir) -> Result<Option<String>, Failure> {
     Ok(edits(run, &run.environment()?, false).pop().map(|edit| edit.changes))
 }
 
-/// Says which settings of a run were edited by hand: in the resolved configuration, and, where that is wanted, in the one that
-/// the run was begun with.
+/// Prints which settings of a run were edited by hand in the resolved configuration. If `of_both` is set, edits of the original
+/// configuration are included.
 pub(super) fn say_edits(run: &RunDir, environment: &Environment, of_both: bool) {
     edits(run, environment, of_both).iter().for_each(say_edit);
 }
 
-/// Says which settings were edited by hand, once a file.
+/// Prints which settings were edited by hand, once for each file.
 pub(super) fn say_edit(edit: &SettingsEdit) {
     static SAID: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
     let SettingsEdit { file, changes } = edit;

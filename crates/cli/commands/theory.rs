@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::given::{self, configuration};
 use crate::voice::{answer, answer_json, tell};
 
-/// The infinite-width side of a network.
+/// Computes the limit of a network at infinite width.
 pub(super) fn theory(args: &Theory) -> Result<(), Failure> {
     let network = network(args)?;
     let place = place(args);
@@ -51,7 +51,7 @@ fn exists(place: &Path) -> Failure {
     Failure::input(format!("`{}` exists already; name another with --out", place.display()))
 }
 
-/// Writes the kernels at given inputs as a file of their own, which must not exist.
+/// Writes the kernels at given inputs into a separate file, which must not exist.
 fn kernels(args: &Theory, study: &LimitStudy, path: &Path) -> Result<(), Failure> {
     for (flag, given) in [("--compare", args.compare.is_some()), ("--widths", !args.widths.is_empty())] {
         if given {
@@ -70,7 +70,7 @@ fn kernels(args: &Theory, study: &LimitStudy, path: &Path) -> Result<(), Failure
     Ok(())
 }
 
-/// The network that was asked for.
+/// The requested network.
 fn network(args: &Theory) -> Result<Network, Failure> {
     let mut loader = Network::open(configuration(&args.config.path)?).bound(MemoryBound::none());
     for change in args.config.overrides() {
@@ -89,8 +89,8 @@ fn place(args: &Theory) -> PathBuf {
     })
 }
 
-/// Says what was found.
-#[expect(clippy::wildcard_enum_match_arm, reason = "of what has no arm there is nothing to say")]
+/// Prints a result.
+#[expect(clippy::wildcard_enum_match_arm, reason = "findings without an arm print nothing")]
 fn say(finding: &LimitFinding, args: &Theory) {
     if args.voice.json {
         return;
@@ -131,7 +131,7 @@ fn say(finding: &LimitFinding, args: &Theory) {
     }
 }
 
-/// The regime of each linear layer and residual block.
+/// Prints the regime of each linear layer and residual block.
 fn say_layers(layers: &[PieceRegime]) {
     let named = |piece: &PieceRegime| match piece.indices.clone() {
         range if piece.is_block && range.len() > 1 => format!("{}-{}", range.start, range.end - 1),
@@ -181,7 +181,7 @@ fn say_kernel(LimitCurves { layers, inputs, .. }: &LimitCurves, relation: &Relat
     }
 }
 
-/// Where variances and correlations go as the block is repeated.
+/// Prints the limits of variances and correlations as the block is repeated.
 fn say_family(FamilyCurves { family, fixed_point, .. }: &FamilyCurves) {
     answer!("as a member of its family: {}, {} times here", family.words(), family.repeats());
     let Some((field, law)) = fixed_point else {
@@ -189,7 +189,7 @@ fn say_family(FamilyCurves { family, fixed_point, .. }: &FamilyCurves) {
         return;
     };
     let [unit, units] = if family.counts_layers() { ["layer", "layers"] } else { ["block", "blocks"] };
-    // Repeated for ever, whatever stands before and behind it.
+    // This is the limit of many repetitions, whatever the layers before and after the block.
     answer!("  r = {:.6} a {unit}: {} with depth; {}", field.chi, Regime::of(field.chi).word(), law.words());
     match field.fate {
         Fate::Tends => answer!("  variance tends to {:.6}, correlations to {:.6}", field.q, field.c),
@@ -208,7 +208,7 @@ fn say_family(FamilyCurves { family, fixed_point, .. }: &FamilyCurves) {
     }
 }
 
-/// Eigenspaces over the pixels of an image.
+/// Prints the eigenspaces over the pixels of an image.
 fn say_spectrum(PositionSpectrum { spaces, rates, .. }: &PositionSpectrum) {
     answer!("kernel between pixels of one input, away from borders");
     let heads = ["eigenspace", "multiplicity", "scaled", "λ/λ_min", "of the trace"];

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::given::{self, configuration};
 use crate::voice::{answer, answer_json, tell};
 
-/// Solves for a knob and writes the tuned configuration.
+/// Tunes a knob and writes the tuned configuration.
 pub(super) fn tune(args: &Tune) -> Result<(), Failure> {
     let path = configuration(&args.config.path)?;
     let goal = goal(args)?;
@@ -36,7 +36,7 @@ pub(super) fn tune(args: &Tune) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The goal that the flags name.
+/// The goal in the arguments.
 fn goal(args: &Tune) -> Result<TuneGoal, Failure> {
     let unknown = || {
         Failure::input(format!(
@@ -80,7 +80,7 @@ fn knob(choice: KnobChoice) -> Knob {
     }
 }
 
-/// The command as it was given, in one line.
+/// The command line of this call, on one line.
 fn comment() -> String {
     let quoted = |arg: String| {
         let plain = |c: char| c.is_alphanumeric() || "-_=./,+:".contains(c);
@@ -92,7 +92,7 @@ fn comment() -> String {
     format!("Made by `fintan {}`", given.join(" "))
 }
 
-/// A network before or after, as JSON.
+/// The state of a network before or after tuning, as JSON.
 fn state_json(state: &KnobState) -> Value {
     let Standing { r, scaled, condition, inputs, blocks, border } = &state.standing;
     let value = state.knob.number().map_or_else(|| json!(state.knob.to_string()), |x| json!(x));
@@ -108,14 +108,14 @@ fn state_json(state: &KnobState) -> Value {
         "knob": value, "r": r, "regime": state.standing.regime().map(Regime::word), "scaled": scaled,
         "condition": condition, "inputs": inputs, "border": border, "blocks": blocks, "no_blocks": refused,
     });
-    // JSON has no infinity.
+    // JSON cannot represent infinity.
     if condition.is_infinite() {
         state["condition_above"] = json!(condition_bound(*inputs));
     }
     state
 }
 
-/// Says what was tuned, before and after.
+/// Prints the tuned network before and after.
 fn say(args: &Tune, file: &TunableFile, goal: &TuneGoal, tuned: &TunedFile, out: &Path) {
     let (network, was_reached) = (file.role().name(), tuned.tuned.setting.is_none());
     if args.voice.json {
@@ -170,7 +170,7 @@ fn table(args: &Tune, network: &str, goal: &TuneGoal, TunedFile { before, after,
     }
 }
 
-/// What may surprise.
+/// Prints notes about results that may be unexpected.
 fn notes(before: &Architecture, tuned: &Tuned) {
     let raw = before.flat().iter().zip(tuned.network.flat()).any(|(old, new)| {
         old.layer != new.layer && matches!(&old.layer, Layer::Activation(a) if a.scaling == Scaling::Raw)

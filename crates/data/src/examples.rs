@@ -1,4 +1,4 @@
-//! Inputs with targets, on the host: what a supervised task trains and tests on.
+//! The training and test samples of a supervised task on the host: inputs with targets.
 
 use std::ops::Range;
 
@@ -14,28 +14,28 @@ use crate::teacher;
 /// Inputs with targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Examples {
-    /// `[count, values of an input]`, row-major; images in channel, row, column order.
+    /// `[count, values of an input]`, row-major. Images are in channel, row, column order.
     pub inputs: Vec<f32>,
     /// `[count, outputs]`, row-major.
     pub targets: Vec<f32>,
-    /// Shape of an input.
+    /// Shape of one input.
     pub input: Shape,
-    /// Values of a target.
+    /// Number of values of one target.
     pub outputs: usize,
 }
 
 /// Training and test samples of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskData {
-    /// What is trained on.
+    /// The training samples.
     pub train: Examples,
-    /// What is tested on; no sample is in both.
+    /// The test samples; none of them is a training sample.
     pub test: Examples,
-    /// Where they come from, in words.
+    /// A description of the source.
     pub source: String,
-    /// What a user should know of the files; see [`Images::remarks`].
+    /// Notes for the user about the files; see [`Images::remarks`].
     pub remarks: Vec<String>,
-    /// The label of each class, in the order of the outputs; none for regression.
+    /// The label of each class, in the order of the outputs; empty for regression.
     pub classes: Vec<u8>,
 }
 
@@ -46,19 +46,19 @@ impl Examples {
         self.inputs.len() / self.input.len()
     }
 
-    /// Whether there is no sample; [`TaskData::load`] never returns that.
+    /// Whether there is no sample. [`TaskData::load`] never returns an empty set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inputs.is_empty()
     }
 
-    /// Inputs of some samples, as networks take them.
+    /// The inputs of a range of samples, in the form that networks take.
     ///
     /// # Shapes
     /// - returns `[rows, height, width, channels]`
     ///
     /// # Panics
-    /// If there are not as many samples.
+    /// Panics if there are fewer samples.
     #[must_use]
     pub fn batch(&self, rows: Range<usize>, device: &Device, dtype: DType) -> Tensor<4> {
         let (n, Shape { channels, height, width }) = (rows.len(), self.input);
@@ -67,7 +67,7 @@ impl Examples {
         Tensor::<4>::from_data(data, (device, dtype)).permute([0, 2, 3, 1])
     }
 
-    /// All targets, as networks give outputs.
+    /// All targets, in the form of a network's outputs.
     ///
     /// # Shapes
     /// - returns `[count, 1, 1, outputs]`
@@ -79,7 +79,7 @@ impl Examples {
 }
 
 impl TaskData {
-    /// A number that tells samples apart, of inputs and targets as training takes them; see [`fingerprint`].
+    /// A fingerprint of inputs and targets as training uses them; see [`fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
@@ -88,14 +88,15 @@ impl TaskData {
         fingerprint(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// Reads or draws the samples of a task: a subset that depends on the seed, the training samples from the front of one
-    /// shuffled order and the test samples from its end, so that the number of one does not move the other.
+    /// Reads or draws the samples of a task. They are a subset that depends on the seed: training samples come from the start
+    /// of a shuffled order, test samples from its end. Thus neither set depends on the size of the other.
     ///
     /// # Errors
-    /// Those of [`Images::load`]; labels that are missing or do not fit the outputs; fewer samples than asked for.
+    /// The errors of [`Images::load`]. Also fails if labels are missing or do not fit the outputs, or if there are fewer
+    /// samples than requested.
     ///
     /// # Panics
-    /// Never: the experiment was checked.
+    /// Never panics for an experiment that was checked.
     pub fn load(experiment: &SupervisedExperiment, free: Option<f64>) -> Result<Self, DataError> {
         let input = experiment.network.input;
         let data = experiment.data;
@@ -117,7 +118,7 @@ impl TaskData {
     }
 }
 
-/// The subset of labelled images that a task asks for.
+/// The subset of labelled images for a task.
 fn labelled(images: &Images, how: &str, experiment: &SupervisedExperiment) -> Result<TaskData, DataError> {
     let SupervisedExperiment { seed, network, task, .. } = *experiment;
     let outputs = network.output().len();
@@ -180,7 +181,7 @@ fn labelled(images: &Images, how: &str, experiment: &SupervisedExperiment) -> Re
     })
 }
 
-/// Image `i` as an input, channels first.
+/// Image `i` as an input, in channel, row, column order.
 fn input(images: &Images, i: usize, centre: bool, scale: InputScale) -> Vec<f32> {
     let (bytes, channels) = (images.bytes(i), images.channels);
     let plane = |c: usize| bytes.iter().skip(c).step_by(channels).map(|&byte| f64::from(byte) / 127.5 - 1.0);
@@ -197,7 +198,7 @@ fn input(images: &Images, i: usize, centre: bool, scale: InputScale) -> Vec<f32>
     x.into_iter().map(|v| v as f32).collect()
 }
 
-/// Stretches x to `|x| = √n_0`. An image of one grey has no direction once it is centred and stays at zero.
+/// Scales x to `|x| = √n_0`. A constant image is zero after centring and stays zero.
 pub(crate) fn onto_sphere(x: &mut [f64]) {
     let norm = (x.iter().map(|v| v * v).sum::<f64>() / x.len() as f64).sqrt();
     if norm > 1e-12 {
@@ -207,7 +208,7 @@ pub(crate) fn onto_sphere(x: &mut [f64]) {
     }
 }
 
-/// One output: -1 for the first class, 1 for the second. k outputs: one-hot less 1/k.
+/// The targets of a class. For one output: -1 for the first class, 1 for the second. For k outputs: one-hot less 1/k.
 pub(crate) fn class_target(class: usize, outputs: usize) -> Vec<f32> {
     if outputs == 1 {
         return vec![if class == 0 { -1.0 } else { 1.0 }];
@@ -276,7 +277,7 @@ mod tests {
         let data = load(&shapes("[3, 4, 4]", "classes = [0, 1]", 2, [10, 10], "inputs = \"raw\"")).expect("loads");
         let flat = load(&shapes("48", "classes = [0, 1]", 2, [10, 10], "inputs = \"raw\"")).expect("loads");
         assert_eq!(data.train.inputs, flat.train.inputs);
-        // In a plane, neighbours are alike; between planes they are not.
+        // Neighbouring values are similar inside a channel, and not between channels.
         let wanted = fintan_config::Image { size: 4, channels: 3, ..fintan_config::Image::default() };
         let images = Images::load(&DataSource::Shapes(fintan_config::Shapes { count: 1, seed: 0 }), &wanted, None);
         let images = images.expect("drawn");

@@ -1,18 +1,19 @@
-//! Independent streams of random numbers, drawn on the host.
+//! Independent streams of random numbers on the host.
 //!
-//! A stream is named by the experiment's seed, a purpose and a number (a step, say). It carries no state from one draw to
-//! the next, so a resumed run draws what an uninterrupted one would have.
+//! A stream is identified by the experiment's seed, a purpose and a number (for example a step). A stream keeps no state
+//! between draws, so a resumed run draws the numbers of an uninterrupted one.
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
-/// What random numbers are for. With one stream for two purposes, the directions of a teacher would be its first inputs.
+/// The purpose of a stream of random numbers. If two purposes shared a stream, the directions of a teacher would equal its
+/// first inputs.
 ///
-/// The numbers are part of what a seed means: they never change.
+/// The numbers of the variants define what a seed means, so they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Purpose {
-    /// Weights of the generator, or of a network by itself.
+    /// Weights of the generator, or of a network that is not part of a GAN.
     Generator = 1,
     /// Weights of the discriminator.
     Discriminator = 2,
@@ -20,22 +21,22 @@ pub enum Purpose {
     Latents = 3,
     /// Mirroring of training images.
     Flips = 4,
-    /// The fixed latents of grids and measures.
+    /// The fixed latents of grids and of measures.
     Samples = 5,
-    /// Latents drawn again under truncation.
+    /// Latents that are redrawn under truncation.
     Redraws = 6,
     /// Weights of a classifier of samples.
     Classifier = 7,
-    /// Places between real and generated images at which a gradient penalty looks.
+    /// Points between real and generated images, at which a gradient penalty is computed.
     Interpolation = 8,
-    /// First singular vectors of a spectral norm.
+    /// Initial singular vectors of a spectral norm.
     SingularVectors = 9,
-    /// Latents on which something is measured beside training.
+    /// The latents of measurements during training.
     Probe = 10,
-    /// Which images a task has, and which of them it is tested on.
+    /// The choice of the images of a task, and of its test images.
     TaskSubset = 128,
-    /// Inputs of a teacher's training samples. Test samples have a stream of their own, so that neither set moves when the
-    /// other grows.
+    /// Inputs of a teacher's training samples. Test samples have a separate stream, so that neither set depends on the size of
+    /// the other.
     TrainInputs = 129,
     /// Inputs of a teacher's test samples.
     TestInputs = 130,

@@ -1,4 +1,4 @@
-//! Inputs on the sphere with targets from a drawn polynomial, so that a task needs no file.
+//! Inputs on the sphere with targets from a random polynomial, for tasks that need no file.
 
 use fintan_config::{SupervisedExperiment, TaskGoal, Teacher};
 use rand_chacha::ChaCha20Rng;
@@ -40,16 +40,16 @@ pub(crate) fn draw(settings: &Teacher, experiment: &SupervisedExperiment) -> Tas
     }
 }
 
-/// A point of the sphere `|x| = √n`.
+/// A random point of the sphere `|x| = √n`.
 fn direction(n: usize, rng: &mut ChaCha20Rng) -> Vec<f64> {
     let mut x: Vec<f64> = (0..n).map(|_| StandardNormal.sample(rng)).collect();
     onto_sphere(&mut x);
     x
 }
 
-/// `y_o = D^-1/2 Σ_d h_d(u_od · x)`
+/// The function `y_o = D^-1/2 Σ_d h_d(u_od · x)`.
 struct Function {
-    /// The directions of each output, by degree, of length 1.
+    /// The unit directions u_od, by output o and degree d.
     directions: Vec<Vec<Vec<f64>>>,
 }
 
@@ -72,7 +72,7 @@ impl Function {
     }
 }
 
-/// `h_d(z) = He_d(z) / √d!`, orthonormal for z ~ N(0, 1); by `√d h_d = z h_{d-1} - √(d-1) h_{d-2}`.
+/// `h_d(z) = He_d(z) / √d!`, orthonormal for z ~ N(0, 1), by the recurrence `√d h_d = z h_{d-1} - √(d-1) h_{d-2}`.
 fn hermite(degree: u32, z: f64) -> f64 {
     let (mut before, mut h) = (0.0, 1.0);
     for d in 1..=degree {

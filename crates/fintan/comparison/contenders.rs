@@ -1,4 +1,4 @@
-//! What is compared: configurations with their seeds, and runs that are there.
+//! The contenders of a comparison: configurations with their seeds, and existing runs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::evaluation::{EvaluationBuilder, evaluate};
 use crate::training::make_absolute;
 use crate::training::subject_of_run;
 
-/// A configuration with all its runs: a row of the table.
+/// A row of the table: one configuration with all its runs.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -32,19 +32,19 @@ use crate::training::subject_of_run;
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContenderRow {
     pub(super) name: String,
-    /// Its settings but for the seed.
+    /// The settings, without the seed.
     pub(super) settings: FlatSettings,
     pub(super) runs: Vec<Contender>,
 }
 
 impl ContenderRow {
-    /// What the row is called, which no other row is.
+    /// The unique name of the row.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its runs, in the order in which their seeds were named.
+    /// The runs, in the order in which the seeds were given.
     #[must_use]
     pub fn runs(&self) -> &[Contender] {
         &self.runs
@@ -81,17 +81,18 @@ impl ContenderRow {
 pub struct Contender {
     pub(super) name: String,
     pub(super) experiment: Experiment,
-    /// The file that it is to be trained from in the folder of the comparison; none: it is a run of the user's.
+    /// The configuration file, for a run to be trained in the folder of the comparison; `None` for an existing run that the
+    /// user named.
     pub(super) config: Option<PathBuf>,
     pub(super) root: PathBuf,
     pub(super) row: usize,
     pub(super) run: usize,
-    /// Where the data of a run of the user's are.
+    /// Overrides for the place of the data, for an existing run.
     overrides: Vec<String>,
 }
 
 impl Contender {
-    /// A training that is in no row yet.
+    /// A training that is not in a row yet.
     fn new(experiment: Experiment, config: Option<PathBuf>, root: PathBuf, overrides: Vec<String>) -> Self {
         Self { name: String::new(), experiment, config, root, row: 0, run: 0, overrides }
     }
@@ -108,31 +109,31 @@ impl Contender {
         self.experiment.settings.seed
     }
 
-    /// The configuration with this seed.
+    /// The experiment of the configuration with this seed.
     #[must_use]
     pub fn experiment(&self) -> &Experiment {
         &self.experiment
     }
 
-    /// The configuration file that it is trained from; none of a run that was named and is measured as it is.
+    /// The configuration file that the run is trained from, or `None` for an existing run, which is measured as it is.
     #[must_use]
     pub fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
-    /// Its run directory, which may not be there yet.
+    /// The run directory, which may not exist yet.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Its evaluation, with the data where the comparison says they are.
+    /// Begins the evaluation of the run, with the data at the place that the comparison gives.
     #[must_use]
     pub fn evaluate<'a>(&self) -> EvaluationBuilder<'a> {
         self.overrides.iter().fold(evaluate(&self.root), |evaluation, set| evaluation.set(set))
     }
 
-    /// What to call it in messages.
+    /// The name of the training in messages.
     fn said(&self) -> String {
         match &self.config {
             Some(config) => format!("`{}` with seed {}", config.display(), self.seed()),
@@ -141,7 +142,7 @@ impl Contender {
     }
 }
 
-/// Letters and digits of a name, for files.
+/// The letters and digits of a name, for file names.
 pub(super) fn slug(name: &str) -> String {
     let mut slug = String::new();
     for c in name.chars() {
@@ -154,7 +155,7 @@ pub(super) fn slug(name: &str) -> String {
     slug.trim_matches(['_', '.']).to_owned()
 }
 
-/// Everything that is to be compared, equal settings in one row. Runs that are to be trained have no root yet.
+/// Reads everything to be compared, and puts equal settings into one row. Runs to be trained have no directory yet.
 pub(super) fn read(asked: &ComparisonBuilder) -> Result<Vec<ContenderRow>, Error> {
     let wanted = &asked.seeds;
     let mut seen = BTreeSet::new();
@@ -166,7 +167,7 @@ pub(super) fn read(asked: &ComparisonBuilder) -> Result<Vec<ContenderRow>, Error
     }
     let bound = asked.device.bound(Held::Training);
     let mut rows = Vec::new();
-    // Configurations without seeds of their own, and the one each has.
+    // Configurations that use their own seed because no list of seeds is given, with that seed.
     let mut unsaid: Vec<(String, u64)> = Vec::new();
     for path in &asked.paths {
         if path.is_dir() {
@@ -233,7 +234,7 @@ fn read_run(path: &Path, asked: &ComparisonBuilder, rows: &mut Vec<ContenderRow>
     add(rows, name, Contender::new(*experiment, None, path.into(), overrides))
 }
 
-/// Puts a training into the row of its settings.
+/// Puts a training into the row with its settings.
 fn add(rows: &mut Vec<ContenderRow>, name: &str, mut contender: Contender) -> Result<(), Error> {
     let mut settings = settings_of(&contender.experiment.settings.to_toml()).map_err(ComparisonError::Settings)?;
     settings.remove("seed");

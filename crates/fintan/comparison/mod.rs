@@ -1,4 +1,4 @@
-//! GANs side by side: what is compared, where its runs go, in which order the work is done, and the table of it.
+//! Comparisons of GANs: their runs, the folder, the order of the work, and the table of results.
 
 mod contenders;
 mod table;
@@ -17,7 +17,7 @@ use crate::error::Error;
 
 pub use self::contenders::{Contender, ContenderRow};
 
-/// The largest number of TOML.
+/// The largest integer of TOML.
 const LARGEST_SEED: i64 = i64::MAX;
 
 /// Why trainings cannot be compared.
@@ -29,62 +29,62 @@ const LARGEST_SEED: i64 = i64::MAX;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComparisonError {
-    /// A seed that is named twice.
+    /// A seed is given twice.
     #[error("the seeds have {0} twice")]
     RepeatedSeed(u64),
-    /// A seed that no configuration can have.
+    /// The seed is too large for a configuration.
     #[error("seeds must be at most {LARGEST_SEED}, the largest number of TOML, got {0}")]
     LargeSeed(u64),
-    /// A setting of runs that are there already.
-    #[error("of runs that are there only settings of `data.` can be changed, got `{0}`")]
+    /// The setting cannot be changed for a run that exists.
+    #[error("only settings of `data.` can be changed in existing runs, got `{0}`")]
     Override(String),
-    /// Configurations with seeds of their own that differ.
+    /// Configurations have different seeds, and no list of seeds is given.
     #[error(
-        "`{}` has seed {} and `{}` has seed {}; what is compared starts from the same seeds", first.0, first.1, other.0, other.1
+        "`{}` has seed {} and `{}` has seed {}; all configurations of a comparison must have the same seed", first.0, first.1, other.0, other.1
     )]
     OtherSeed {
         /// The first configuration and its seed.
         first: (String, u64),
-        /// One with another seed.
+        /// Another configuration and its seed.
         other: (String, u64),
     },
-    /// Nothing to compare with.
+    /// There is only one run, so that nothing can be compared.
     #[error("there is one run to compare; name another configuration, run, or seed")]
     Alone,
-    /// A network with a task, or a run of one.
+    /// The path names a network with a task, or a run of one.
     #[error("`{}` describes a network; `compare` measures samples of GANs", .0.display())]
     NotAGan(PathBuf),
-    /// One training under two names.
+    /// One training is named twice.
     #[error("{} and {} are the same training: same settings and seed {seed}", names[0], names[1])]
     Twins {
-        /// Both names.
+        /// The two names.
         names: [String; 2],
         /// Their seed.
         seed: u64,
     },
-    /// Settings that cannot be read as keys and values.
+    /// The settings cannot be read as keys and values.
     #[error("{0}")]
     Settings(String),
-    /// A run in the folder of the comparison is another one.
+    /// A run in the folder of the comparison has other settings.
     #[error("`{}` was trained with {key} = {found}, and {name} is to have {wanted}", root.display())]
     OtherRun {
         /// The run.
         root: PathBuf,
-        /// The row that it would belong to.
+        /// The row that the run would belong to.
         name: String,
-        /// The first key that differs.
+        /// The first key whose values differ.
         key: String,
-        /// What the run has.
+        /// The value in the run.
         found: String,
-        /// What the configuration has.
+        /// The value in the configuration.
         wanted: String,
     },
-    /// A folder of something else.
+    /// The folder exists and holds no comparison.
     #[error("`{}` exists already and holds no comparison; name another folder", .0.display())]
     NoComparison(PathBuf),
 }
 
-/// A difference between rows that should be alike, which makes them harder to compare.
+/// A difference between rows that should agree, which makes them harder to compare.
 ///
 /// ```
 /// let unlike = fintan::Unlike::Steps { run: "a".into(), step: 5, planned: 9 };
@@ -93,14 +93,14 @@ pub enum ComparisonError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unlike {
-    /// Rows with other seeds: their latents and the order of their data differ.
+    /// Rows have different seeds, so that their latents and the order of their data differ.
     Seeds {
-        /// The names of the first row and of the first row that differs.
+        /// The names of the first row and of the first row with other seeds.
         names: [String; 2],
         /// The seeds of both.
         seeds: [Vec<u64>; 2],
     },
-    /// A run that stopped before its last step and is measured where it stopped.
+    /// A run stopped before its last step, and is measured at its newest checkpoint.
     Steps {
         /// The run.
         run: PathBuf,
@@ -111,7 +111,7 @@ pub enum Unlike {
     },
 }
 
-/// What is to be compared; [`compare`] makes it.
+/// Options of a comparison; [`compare`] makes them.
 ///
 /// ```
 /// let error = fintan::compare(["a.toml"]).seeds([1, 1]).plan().unwrap_err();
@@ -126,10 +126,10 @@ pub struct ComparisonBuilder {
     device: DeviceChoice,
 }
 
-/// Holds trainings side by side: configurations of GANs, files with `[compare]`, and run directories, in any mixture.
+/// Compares trainings: configurations of GANs, files with `[compare]`, and run directories, in any mixture.
 ///
-/// Every configuration is trained with the same seeds, in one folder, and every run is measured alike. A comparison that was
-/// stopped goes on from what is in its folder. How a run is trained and measured is the caller's choice:
+/// All configurations are trained with the same seeds in one folder, and all runs are measured with the same metrics. A
+/// comparison that was stopped continues from the files in its folder. The caller decides how runs are trained and measured:
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -178,40 +178,41 @@ pub fn compare(paths: impl IntoIterator<Item: AsRef<Path>>) -> ComparisonBuilder
 }
 
 impl ComparisonBuilder {
-    /// Trains every configuration with these seeds; by default with those of the comparison file, or else with its own one.
+    /// Trains every configuration with these seeds. By default the seeds come from the comparison file, or else from each
+    /// configuration.
     #[must_use]
     pub fn seeds(mut self, seeds: impl IntoIterator<Item = u64>) -> Self {
         self.seeds = seeds.into_iter().collect();
         self
     }
 
-    /// Changes a setting of all configurations: `key=value`. Of run directories it changes where the data are (`data.`), and
-    /// nothing else.
+    /// Changes a setting of all configurations: `key=value`. For run directories only the place of the data (`data.`) can
+    /// change.
     #[must_use]
     pub fn set(mut self, key_and_value: &str) -> Self {
         self.overrides.push(key_and_value.into());
         self
     }
 
-    /// Puts runs and table into this folder; by default into one in `runs/` that is named after what is compared.
+    /// Writes runs and table to this folder. By default it is a folder in `runs/`, named after what is compared.
     #[must_use]
     pub fn out(mut self, folder: impl AsRef<Path>) -> Self {
         self.out = Some(folder.as_ref().into());
         self
     }
 
-    /// Refuses networks that a training on this device has no memory for.
+    /// Sets the device whose memory bounds the size of networks.
     #[must_use]
     pub fn device(mut self, device: DeviceChoice) -> Self {
         self.device = device;
         self
     }
 
-    /// Reads everything that is compared and finds the folder. Nothing is written.
+    /// Reads all configurations and runs, and chooses the folder. Nothing is written.
     ///
     /// # Errors
-    /// Configurations that are wrong or describe no GAN; folders that are no runs; seeds that are repeated or differ; a single
-    /// training; a folder that holds something else.
+    /// Fails if a configuration is wrong or describes no GAN, a folder is no run, or seeds are repeated or differ. Also if
+    /// there is only one training, or if the folder holds something else.
     pub fn plan(self) -> Result<ComparisonPlan, Error> {
         let mut rows = read(&self)?;
         let trains_nothing = rows.iter().flat_map(|row| &row.runs).all(|run| run.config.is_none());
@@ -232,7 +233,7 @@ impl ComparisonBuilder {
     }
 }
 
-/// Where the comparison goes by default: a new folder, or one whose runs are of these configurations.
+/// The default folder: a new one, or one whose runs are of these configurations.
 fn free_folder(paths: &[PathBuf], rows: &mut [ContenderRow]) -> PathBuf {
     let name = if let [one] = paths {
         slug(&one.file_stem().unwrap_or_default().to_string_lossy())
@@ -252,7 +253,7 @@ fn free_folder(paths: &[PathBuf], rows: &mut [ContenderRow]) -> PathBuf {
     }
 }
 
-/// Gives a place to the runs that are to be trained.
+/// Sets the directories of the runs to be trained.
 fn settle(rows: &mut [ContenderRow], out: &Path) {
     for ContenderRow { name, runs, .. } in rows {
         for run in runs.iter_mut().filter(|run| run.config.is_some()) {
@@ -261,7 +262,7 @@ fn settle(rows: &mut [ContenderRow], out: &Path) {
     }
 }
 
-/// Whether a folder is free, or holds this comparison or a part of it.
+/// Checks that a folder is free, or holds this comparison or a part of it.
 fn fits(out: &Path, rows: &[ContenderRow]) -> Result<(), Error> {
     if is_free(out)? {
         return Ok(());
@@ -286,7 +287,7 @@ fn fits(out: &Path, rows: &[ContenderRow]) -> Result<(), Error> {
     if known { Ok(()) } else { Err(ComparisonError::NoComparison(out.into()).into()) }
 }
 
-/// What is compared, read and checked; [`ComparisonBuilder::plan`] makes it.
+/// A comparison that has been read and checked; [`ComparisonBuilder::plan`] makes it.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -319,7 +320,7 @@ impl ComparisonPlan {
         &self.rows
     }
 
-    /// The folder for runs, table and report.
+    /// The folder of runs, table and report.
     #[must_use]
     pub fn out(&self) -> &Path {
         &self.out
@@ -330,14 +331,14 @@ impl ComparisonPlan {
         self.rows.iter().flat_map(|row| &row.runs)
     }
 
-    /// All trainings in the order in which they are to be done: one seed of every row before the next seed, so that
-    /// what is there after a while says the most.
+    /// All trainings in the order in which they should be done: one seed of every row before the next seed. Thus an unfinished
+    /// comparison is as informative as possible.
     pub fn in_order(&self) -> impl Iterator<Item = &Contender> {
         let longest = self.rows.iter().map(|row| row.runs.len()).max().unwrap_or(0);
         (0..longest).flat_map(|run| self.rows.iter().filter_map(move |row| row.runs.get(run)))
     }
 
-    /// Where rows are not alike in what they share by default.
+    /// The differences between rows that should agree.
     #[must_use]
     pub fn unlike(&self) -> Vec<Unlike> {
         let mut found = Vec::new();
@@ -356,10 +357,10 @@ impl ComparisonPlan {
         found
     }
 
-    /// Loads each data set once by `load`.
+    /// Loads each distinct data set once, with `load`.
     ///
     /// # Errors
-    /// Those of `load`.
+    /// The errors of `load`.
     pub fn load<E>(&self, mut load: impl FnMut(&Experiment) -> Result<Images, E>) -> Result<ComparedImages, E> {
         let mut loaded = ComparedImages { all: Vec::new() };
         for run in self.contenders() {
@@ -372,10 +373,11 @@ impl ComparisonPlan {
         Ok(loaded)
     }
 
-    /// Takes the folder and the runs that are in it for this process alone.
+    /// Locks the folder and its runs for this process.
     ///
     /// # Errors
-    /// A folder or a run that another process has; a folder that has come to hold something else; those of the file system.
+    /// Fails if another process holds the lock of the folder or of a run, if the folder now holds something else, or with
+    /// errors of the file system.
     pub fn begin(&self) -> Result<ComparisonProgress<'_>, Error> {
         let lock = Lock::exclusive(&self.out)?;
         fits(&self.out, &self.rows)?;
@@ -423,19 +425,19 @@ impl ComparedImages {
         found.map(|(_, images)| images)
     }
 
-    /// The images that a training of the comparison is of.
+    /// The images of the data set of a training.
     ///
     /// # Panics
-    /// If the training is of another comparison.
+    /// Panics if the training belongs to another comparison.
     #[must_use]
     pub fn of(&self, contender: &Contender) -> &Images {
         self.find(contender).expect("every data set of the comparison was loaded")
     }
 }
 
-/// A comparison that is being made, whose folder and runs this process holds; [`ComparisonPlan::begin`] makes it.
+/// A comparison in progress, whose folder and runs are locked by this process; [`ComparisonPlan::begin`] makes it.
 ///
-/// The example at [`compare`] makes a whole comparison; one of nothing is empty:
+/// The example at [`compare`] shows a whole comparison. A comparison without results is empty:
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -456,22 +458,22 @@ impl ComparedImages {
 pub struct ComparisonProgress<'a> {
     plan: &'a ComparisonPlan,
     lock: Lock,
-    /// Runs in the folder by row and place in it; nobody else trains them meanwhile.
+    /// The existing runs in the folder, by row and index in the row. They are locked by this process.
     runs: BTreeMap<(usize, usize), RunDir>,
     measured: Vec<Measured>,
 }
 
 impl ComparisonProgress<'_> {
-    /// Why the folder or a run in it may not be this process' alone.
+    /// Warnings that the lock of the folder or of a run may not be reliable.
     pub fn lock_warnings(&self) -> impl Iterator<Item = &LockWarning> {
         self.lock.warning().into_iter().chain(self.runs.values().filter_map(RunDir::lock_warning))
     }
 
-    /// Brings a training to its last step by `train(config, found)`, which is given the configuration file and the run that is there
-    /// already, if there is one, and gives back the run. A run that was named itself is left as it is.
+    /// Trains a contender to its last step with `train(config, found)`, which returns the run. Its arguments are the
+    /// configuration file and the existing run, if there is one. A run that the user named is not changed.
     ///
     /// # Errors
-    /// Those of `train`.
+    /// The errors of `train`.
     pub fn complete<E>(
         &mut self,
         contender: &Contender,
@@ -485,22 +487,22 @@ impl ComparisonProgress<'_> {
         Ok(())
     }
 
-    /// Adds what was measured of a training beside these images.
+    /// Adds the evaluation of a training, measured against these images.
     pub fn add(&mut self, contender: &Contender, images: &Images, evaluation: Evaluation) {
         let (row, run, data) = (contender.row, contender.run, images.fingerprint());
         self.measured.push(Measured { row, run, data, evaluation });
     }
 
-    /// The table of everything that was added, runs in the order of their rows and seeds.
+    /// The table of all evaluations so far. Runs are in the order of their rows and seeds.
     #[must_use]
     pub fn comparison(&self) -> Comparison {
         table(&self.plan.rows, &self.measured, &self.plan.out)
     }
 
-    /// Writes the table into the folder, as `compare.json` and `compare.csv`.
+    /// Writes the table to the folder, as `compare.json` and `compare.csv`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self) -> Result<Comparison, Error> {
         let comparison = self.comparison();
         comparison.write(&self.plan.out)?;

@@ -1,4 +1,4 @@
-//! Measured trainings as a table.
+//! The table of evaluated trainings.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use fintan_metrics::mean_and_spread;
 
 use super::ContenderRow;
 
-/// A training that was measured, with what tells its data set from others.
+/// The evaluation of a training, with the fingerprint of its data set.
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) row: usize,
@@ -16,7 +16,7 @@ pub(super) struct Measured {
     pub(super) evaluation: Evaluation,
 }
 
-/// The comparison of everything that was measured, runs in the order of their rows and seeds as they were named.
+/// Makes the table of all evaluations. Runs are in the order of their rows, and of the seeds as they were given.
 pub(super) fn table(rows: &[ContenderRow], measured: &[Measured], out: &Path) -> Comparison {
     let mut all: Vec<&Measured> = measured.iter().collect();
     all.sort_by_key(|measured| (measured.row, measured.run));
@@ -77,7 +77,7 @@ pub(super) fn table(rows: &[ContenderRow], measured: &[Measured], out: &Path) ->
     Comparison { metrics, data, rows, refused }
 }
 
-/// Keeps the first of each.
+/// Removes duplicates and keeps the first of equal entries.
 fn unique<T: PartialEq + Clone>(all: &mut Vec<T>) {
     let mut found: Vec<T> = Vec::new();
     for one in all.iter() {

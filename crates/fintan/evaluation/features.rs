@@ -1,5 +1,5 @@
-//! Features of samples and data: of a classifier trained on the data, or of a network that the user brings. Both are kept in
-//! a folder beside the run, so that the next evaluation on the same data is quick.
+//! Features of samples and data, from a classifier that is trained on the data or from a network that the user provides. Both
+//! are kept in a folder beside the run, so that the next evaluation on the same data is fast.
 
 use std::path::{Path, PathBuf};
 
@@ -17,24 +17,24 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::export::read_exported;
 
-/// Changes when classifiers are trained in another way.
+/// Increased whenever classifiers are trained in another way.
 const VERSION: u32 = 1;
 
-/// What is kept between evaluations.
+/// The files that are kept between evaluations.
 pub(super) struct Cache<'a> {
     folder: PathBuf,
     listener: Listener<'a>,
 }
 
 impl<'a> Cache<'a> {
-    /// The folder beside a run.
+    /// The cache in the folder beside a run.
     pub(super) fn beside(run: &Path, listener: Listener<'a>) -> Self {
         let run = fs_err::canonicalize(run).unwrap_or_else(|_| run.into());
         Self { folder: run.parent().unwrap_or(&run).join(".fintan-cache"), listener }
     }
 
     fn read(&self, name: &str) -> Option<Tensors> {
-        // What is missing or damaged is computed again.
+        // A file that is missing or damaged is computed again.
         fs_err::read(self.folder.join(name)).ok().and_then(|bytes| read_safetensors(&bytes).ok())
     }
 
@@ -45,7 +45,7 @@ impl<'a> Cache<'a> {
     }
 }
 
-/// A classifier of the data with its record.
+/// A classifier of the data, and its record.
 pub(super) struct Trained {
     pub(super) classifier: Classifier,
     pub(super) record: ClassifierRecord,
@@ -89,7 +89,7 @@ impl Trained {
     }
 }
 
-/// A network that the user brings.
+/// A network of features that the user provides.
 pub(super) struct Brought {
     network: PlacedNetwork,
     name: String,
@@ -97,7 +97,7 @@ pub(super) struct Brought {
 }
 
 impl Brought {
-    /// Reads it and sees whether it takes such images.
+    /// Reads the network and checks that it accepts images of this shape.
     pub(super) fn read(path: &Path, image: Shape, device: &Device) -> Result<Self, Error> {
         let network = read_exported(path, device)?;
         let (input, output) = (network.architecture().input, network.architecture().output());
@@ -114,17 +114,17 @@ impl Brought {
     }
 }
 
-/// Where features come from.
+/// The network that computes features.
 pub(super) enum Extractor {
     Trained(Trained),
     Brought(Brought),
 }
 
-/// Features and, of a classifier, classes.
+/// Features, and the classes if a classifier computes them.
 pub(super) type Seen = (Features, Vec<usize>);
 
 impl Extractor {
-    /// What it is, beside a number.
+    /// A description of the source, shown beside each number.
     pub(super) fn name(&self, width: usize) -> String {
         match self {
             Self::Trained(Trained { record, .. }) => {
@@ -147,7 +147,7 @@ impl Extractor {
         }
     }
 
-    /// Features of the two halves of the data, which are kept.
+    /// Features of the two halves of the data, which are cached.
     pub(super) fn see_data(
         &self,
         [reference, held_out]: [&Samples; 2],
@@ -185,7 +185,7 @@ impl Extractor {
     }
 }
 
-/// What was kept of `count` images; none if it is damaged, and then it is computed again.
+/// The cached features of `count` images, or `None` if the file is damaged. Then they are computed again.
 fn unpack(tensors: &Tensors, name: &str, count: usize, has_classes: bool) -> Option<Seen> {
     let features = tensors.get(&format!("{name}.features"))?;
     let [found, width] = features.shape().to_vec().try_into().ok()?;

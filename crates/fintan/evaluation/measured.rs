@@ -1,4 +1,4 @@
-//! The metrics themselves, of samples and of held-out data, as records.
+//! Computes the metrics of samples and of held-out data as records.
 
 use fintan_artifact::{ClassRecord, Metric, MetricBasis, MetricRecord, RefusedMetric};
 use fintan_metrics::{
@@ -9,26 +9,26 @@ use fintan_metrics::{
 use super::Listener;
 use super::features::{Extractor, Seen};
 
-/// Directions of sliced distances.
+/// Number of random directions of sliced distances.
 const DIRECTIONS: usize = 256;
 
-/// Patches of a set.
+/// Number of patches from each set.
 const PATCHES: usize = 16_384;
 
-/// Seed of directions and places of patches: the same for all runs, so that runs can be compared.
+/// Seed for directions and for the places of patches. All runs use it, so that they can be compared.
 const SEED: u64 = 0;
 
-/// The three sets, of one size.
+/// The three sets of images, of equal size.
 pub(super) struct Sets {
-    /// One half of the data.
+    /// The reference half of the data.
     pub(super) reference: Samples,
-    /// The other half.
+    /// The held-out half of the data.
     pub(super) held_out: Samples,
-    /// What the generator draws.
+    /// Samples of the generator.
     pub(super) samples: Samples,
 }
 
-/// What was measured so far.
+/// The records so far.
 pub(super) struct Measured<'a> {
     pub(super) listener: Listener<'a>,
     pub(super) wanted: Vec<Metric>,
@@ -37,7 +37,7 @@ pub(super) struct Measured<'a> {
     pub(super) refused: Vec<RefusedMetric>,
 }
 
-/// What a record says beside its two numbers.
+/// The fields of a record beside its two numbers.
 struct Said<'a> {
     count: usize,
     of: &'a str,
@@ -49,7 +49,7 @@ impl Measured<'_> {
         self.wanted.contains(&metric)
     }
 
-    /// Whether a metric is wanted that looks at this.
+    /// Whether a requested metric has this basis.
     pub(super) fn wants_any(&self, basis: MetricBasis) -> bool {
         self.wanted.iter().any(|metric| metric.basis() == basis)
     }
@@ -71,7 +71,7 @@ impl Measured<'_> {
         self.refused.push(RefusedMetric { metric: metric.name().into(), reason: reason.to_string() });
     }
 
-    /// Two numbers as a record, or why there are none.
+    /// Stores two numbers as a record, or the reason why they are missing.
     fn take(&mut self, metric: Metric, found: Result<[f64; 2], MetricError>, said: &Said) {
         match found {
             Ok(pair) => self.push(metric, pair, said),
@@ -79,7 +79,7 @@ impl Measured<'_> {
         }
     }
 
-    /// What pixels show.
+    /// Metrics of pixels.
     pub(super) fn pixels(&mut self, sets: &Sets) {
         use Metric::{Border, Correlation, MsSsim, Nyquist, PatchSwd, Phase2, Phase8, Std, Swd};
         let Sets { reference, held_out, samples } = sets;
@@ -139,7 +139,7 @@ impl Measured<'_> {
         }
     }
 
-    /// What features show.
+    /// Metrics of features.
     pub(super) fn features(&mut self, extractor: &Extractor, data: &[Seen; 2], samples: &Seen) {
         let [(reference, _), (held_out, _)] = data;
         let scale = Scale::of(reference);
@@ -173,7 +173,7 @@ impl Measured<'_> {
         }
     }
 
-    /// What classes show; `names` are those of the classes.
+    /// Metrics of classes; `names` are the names of the classes.
     pub(super) fn modes(&mut self, source: &str, shares: &[f64], names: &[String], [data, samples]: [&[usize]; 2]) {
         let [a, b] = [data, samples].map(|classes| modes(classes, shares));
         let said = Said { count: samples.len(), of: "images", source };

@@ -1,4 +1,4 @@
-//! Metrics of the samples of a checkpoint, beside the same metrics of the data.
+//! Metrics of the samples of a checkpoint, compared with the same metrics of the data.
 
 mod features;
 mod measured;
@@ -19,13 +19,13 @@ use crate::memory::free_memory;
 use crate::samples::{BatchNormStatistics, GeneratorError, TrainedGenerator};
 use crate::training::subject_of_run;
 
-/// Images of each set by default.
+/// Default number of images of each set.
 const COUNT: usize = 2048;
 
-/// Steps of the classifier's training by default.
+/// Default number of steps of the classifier's training.
 const CLASSIFIER_STEPS: u64 = 500;
 
-/// Images of a half of the data, at least.
+/// Smallest number of images in a half of the data.
 const LEAST: usize = 4;
 
 /// Why samples cannot be measured.
@@ -37,49 +37,49 @@ const LEAST: usize = 4;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluationError {
-    /// A setting that an evaluation does not change.
+    /// The setting cannot be changed by an evaluation.
     #[error("an evaluation changes settings of `data.` only, got `{0}`")]
     Override(String),
-    /// Too few images.
+    /// The data have too few images.
     #[error("{data} has {found} images; halves of at least {LEAST} are needed")]
     TooFewImages {
-        /// Where the data come from, in words.
+        /// A description of the data's source.
         data: String,
-        /// How many there are.
+        /// The number of images.
         found: usize,
     },
-    /// A network of features that takes other images.
+    /// The network of features takes images of another shape.
     #[error("`{}` takes {input}, but the images of this run are {image}", path.display())]
     FeatureInput {
         /// The file of its weights.
         path: PathBuf,
-        /// What it takes.
+        /// The shape that the network takes.
         input: Shape,
-        /// What the run has.
+        /// The shape of the run's images.
         image: Shape,
     },
-    /// A network of features that ends with an image.
+    /// The network of features ends with an image, not with a vector.
     #[error("`{}` ends with an image of {output}; features are a vector", path.display())]
     FeatureOutput {
         /// The file of its weights.
         path: PathBuf,
-        /// What it ends with.
+        /// The shape of its output.
         output: Shape,
     },
-    /// The generator overflows.
+    /// The generator's values overflow.
     #[error("the generator gives values that are not finite")]
     NotFinite,
-    /// None of the metrics has a value.
+    /// No metric could be computed.
     #[error("nothing could be measured: {metric}: {reason}")]
     NothingMeasured {
-        /// The first of them.
+        /// The first metric.
         metric: String,
-        /// Why it has none.
+        /// Why this metric has no value.
         reason: String,
     },
 }
 
-/// What happens during an evaluation.
+/// An event during an evaluation.
 ///
 /// ```
 /// let event = fintan::EvaluationEvent::Work { what: "samples", done: 64, total: 128 };
@@ -88,32 +88,32 @@ pub enum EvaluationError {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum EvaluationEvent<'a> {
-    /// A piece of work begins, with `done` of 0, or goes on. `done` never falls while it does.
+    /// A piece of work begins (`done` is 0) or makes progress. Within a piece of work `done` never decreases.
     Work {
-        /// What is counted, in a word or two: `samples`, `features`.
+        /// The name of the items: `samples`, `features`.
         what: &'static str,
-        /// Items done.
+        /// Number of finished items.
         done: usize,
-        /// All items.
+        /// Total number of items.
         total: usize,
     },
-    /// Fewer images are compared than were asked for: half of the data are fewer.
+    /// The sets have fewer images than requested, because half of the data has fewer.
     FewerImages {
-        /// Images of each set.
+        /// Number of images of each set.
         count: usize,
-        /// What was asked for.
+        /// The requested number.
         wanted: usize,
     },
-    /// Features or a classifier could not be kept for the next evaluation. The results are not affected.
+    /// Features or a classifier could not be cached for the next evaluation. The results are not affected.
     NotKept {
-        /// Why.
+        /// The reason.
         reason: &'a RunError,
     },
 }
 
 type OnEvent<'a> = dyn FnMut(EvaluationEvent<'_>) + Send + 'a;
 
-/// Who is told of events, from any thread.
+/// Receives events from any thread.
 #[derive(Clone, Copy)]
 struct Listener<'a>(&'a (dyn Fn(EvaluationEvent<'_>) + Sync));
 
@@ -122,7 +122,7 @@ impl<'a> Listener<'a> {
         (self.0)(event);
     }
 
-    /// Begins a piece of work; what is given back is told how many more items are done.
+    /// Begins a piece of work. The closure that it returns takes the number of newly finished items.
     fn work(self, what: &'static str, total: usize) -> impl Fn(usize) + Sync + 'a {
         self.tell(EvaluationEvent::Work { what, done: 0, total });
         let done = Mutex::new(0);
@@ -134,10 +134,10 @@ impl<'a> Listener<'a> {
     }
 }
 
-/// What is measured of a run; [`evaluate`] makes it.
+/// Options of an evaluation; [`evaluate`] makes them.
 ///
-/// By default all metrics are measured, of 2048 samples of the newest checkpoint with the seed of the run and running statistics of
-/// batch norms.
+/// By default all metrics are computed, on 2048 samples of the newest checkpoint, with the seed of the run and the running
+/// statistics of batch norms.
 ///
 /// ```
 /// let evaluation = fintan::evaluate("nowhere").metrics([fintan::Metric::Std]).count(64).device(fintan::Device::cpu());
@@ -157,11 +157,12 @@ pub struct EvaluationBuilder<'a> {
     on_event: Box<OnEvent<'a>>,
 }
 
-/// Measures the samples of a GAN beside the images of its data.
+/// Computes metrics of the samples of a GAN and of the images of its data.
 ///
-/// The data are cut in two halves. Distances of samples are taken from one half, the reference, and so are those of the other half,
-/// which shows what the data themselves would score. Features and classes are those of a classifier that is trained on the
-/// reference half; it is kept in the folder `.fintan-cache` beside the run. The result is kept in the run's `metrics.json`.
+/// The data are cut in two halves: a reference and a held-out half. Distances are measured from the samples to the reference,
+/// and from the held-out half to the reference; the latter shows the score of the data themselves. Features and classes come
+/// from a classifier trained on the reference half, which is kept in the folder `.fintan-cache` beside the run. The result is
+/// stored in the run's `metrics.json`.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -200,14 +201,14 @@ pub fn evaluate<'a>(run: impl AsRef<Path>) -> EvaluationBuilder<'a> {
 }
 
 impl<'a> EvaluationBuilder<'a> {
-    /// Measures these metrics. Records stand in the order of [`Metric::ALL`].
+    /// Computes these metrics. Records are in the order of [`Metric::ALL`].
     #[must_use]
     pub fn metrics(mut self, metrics: impl IntoIterator<Item = Metric>) -> Self {
         self.metrics = metrics.into_iter().collect();
         self
     }
 
-    /// Takes so many images of each set: samples, reference and held-out data. Where half of the data are fewer, it takes those.
+    /// Uses this number of images of each set (samples, reference, held-out data), or half of the data if that is fewer.
     #[must_use]
     pub fn count(mut self, count: usize) -> Self {
         self.count = count;
@@ -221,30 +222,30 @@ impl<'a> EvaluationBuilder<'a> {
         self
     }
 
-    /// Measures the checkpoint of this step.
+    /// Evaluates the checkpoint of this step.
     #[must_use]
     pub fn step(mut self, step: u64) -> Self {
         self.step = Some(step);
         self
     }
 
-    /// Takes these statistics of batch norms.
+    /// Uses these statistics in batch norms.
     #[must_use]
     pub fn batch_norm(mut self, statistics: BatchNormStatistics) -> Self {
         self.statistics = statistics;
         self
     }
 
-    /// Takes features from this network, where the default is a classifier trained on the data: a safetensors file with its
-    /// description as JSON beside it, as [`export`](crate::export()) writes them. The network takes images in [-1, 1] and ends with a
-    /// vector.
+    /// Computes features with this network instead of a classifier trained on the data. The path is that of a safetensors file
+    /// with its description as JSON beside it, as [`export`](crate::export()) writes them. The network takes images in [-1, 1]
+    /// and ends with a vector.
     #[must_use]
     pub fn features(mut self, weights: impl AsRef<Path>) -> Self {
         self.features = Some(weights.as_ref().into());
         self
     }
 
-    /// Changes where the data are: `key=value`, such as `data.idx.labels=train-labels-idx1-ubyte.gz`.
+    /// Changes the place of the data: `key=value`, such as `data.idx.labels=train-labels-idx1-ubyte.gz`.
     #[must_use]
     pub fn set(mut self, key_and_value: &str) -> Self {
         self.overrides.push(key_and_value.into());
@@ -272,11 +273,11 @@ impl<'a> EvaluationBuilder<'a> {
         self
     }
 
-    /// Reads the run, its generator and the network of features, and refuses what can be wrong with them.
+    /// Reads the run, its generator and the network of features, and checks them.
     ///
     /// # Errors
-    /// A folder that is no run of a GAN, or has no such checkpoint; a `metrics.json` that is damaged; overrides of other settings
-    /// than `data`; a network of features that does not fit.
+    /// Fails if the folder is no run of a GAN or has no such checkpoint, if `metrics.json` is damaged, if an override changes
+    /// another setting than `data`, or if the network of features does not fit.
     pub fn prepare(mut self) -> Result<PreparedEvaluation<'a>, Error> {
         let run = RunDir::open(&self.root)?;
         if let Some(other) = self.overrides.iter().find(|set| !set.trim_start().starts_with("data.")) {
@@ -296,10 +297,10 @@ impl<'a> EvaluationBuilder<'a> {
         Ok(PreparedEvaluation { request: self, run, experiment, generator, brought })
     }
 
-    /// Measures, and keeps the result in the run's `metrics.json`.
+    /// Computes the metrics and stores the result in the run's `metrics.json`.
     ///
     /// # Errors
-    /// As [`Self::prepare`] and [`PreparedEvaluation::measure`]; data that cannot be read.
+    /// The errors of [`Self::prepare`] and [`PreparedEvaluation::measure`], and data that cannot be read.
     pub fn run(self) -> Result<Evaluation, Error> {
         let prepared = self.prepare()?;
         let settings = &prepared.experiment.settings;
@@ -308,7 +309,7 @@ impl<'a> EvaluationBuilder<'a> {
     }
 }
 
-/// An evaluation whose run was read; [`EvaluationBuilder::prepare`] makes it, for programs that load the data themselves.
+/// An evaluation whose run has been read, for programs that load the data themselves; [`EvaluationBuilder::prepare`] makes it.
 ///
 /// ```
 /// assert!(fintan::evaluate("nowhere").prepare().is_err());
@@ -322,17 +323,18 @@ pub struct PreparedEvaluation<'a> {
 }
 
 impl PreparedEvaluation<'_> {
-    /// The configuration of the run, with the data as overrides name them.
+    /// The configuration of the run, with the data that the overrides name.
     #[must_use]
     pub fn experiment(&self) -> &Experiment {
         &self.experiment
     }
 
-    /// Measures beside these images, and keeps the result in the run's `metrics.json`. An earlier result of the same samples
-    /// is completed.
+    /// Computes the metrics against these images and stores the result in the run's `metrics.json`. An earlier result of the
+    /// same samples is completed.
     ///
     /// # Errors
-    /// Fewer than 8 images; a generator that overflows; metrics none of which has a value; those of the file system.
+    /// Fails if there are fewer than 8 images, the generator overflows, or no metric has a value, or with errors of the file
+    /// system.
     pub fn measure(self, images: &Images) -> Result<Evaluation, Error> {
         let Self { request, run, experiment, generator, brought } = self;
         let on_event = Mutex::new(request.on_event);
@@ -389,10 +391,10 @@ impl PreparedEvaluation<'_> {
     }
 }
 
-/// Images of each set that is compared: `wanted` at most, and half of the data at most.
+/// The number of images of each set that is compared: at most `wanted`, and at most half of the data.
 ///
 /// # Errors
-/// [`EvaluationError::TooFewImages`] for fewer than 4.
+/// [`EvaluationError::TooFewImages`] if there are fewer than 4.
 pub fn images_of_each(wanted: usize, images: &Images) -> Result<usize, Error> {
     let count = wanted.min(Halves::of(images.len()).reference.len());
     if count < LEAST {
@@ -401,7 +403,7 @@ pub fn images_of_each(wanted: usize, images: &Images) -> Result<usize, Error> {
     Ok(count)
 }
 
-/// What features and classes are seen in, and how.
+/// The images and settings from which features and classes are computed.
 struct Source<'a> {
     images: &'a Images,
     halves: &'a Halves,
@@ -412,7 +414,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// What networks see in the sets; the record of the classifier, where one was needed.
+    /// Features and classes of the sets, and the record of the classifier if one was used.
     fn features_and_classes(
         &self,
         sets: &Sets,

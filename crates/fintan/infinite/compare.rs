@@ -1,4 +1,4 @@
-//! An empirical kernel beside its limit.
+//! Compares an empirical kernel with its limit.
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use fintan_predict::{FiniteKernel, KernelComparison, PredictError};
 use super::LimitStudyError;
 use crate::error::Error;
 
-/// The file's kernel against the limit at the file's inputs; whether it has the slopes of an output nonlinearity.
+/// Compares the kernel of a file with the limit at the inputs of the file. The second result tells whether the kernel contains
+/// the slopes of an output nonlinearity.
 pub(super) fn compare(
     path: &Path,
     architecture: &Architecture,

@@ -1,4 +1,4 @@
-//! What depth does to a network: angles, depth sweeps, the phase diagram.
+//! The effect of depth on a network: curves over angles and depth, and the phase diagram.
 
 use std::f64::consts::PI;
 use std::path::Path;
@@ -16,10 +16,10 @@ use super::LimitFinding;
 use crate::csv;
 use crate::error::Error;
 
-/// Values of all angles of the circle that are worked out at most; networks with large maps have fewer angles.
+/// Largest number of computed values for all angles of the circle. Networks with large maps have fewer angles.
 const ENTRIES: usize = 1 << 24;
 
-/// The kernel of orthogonal inputs of a network, and the family of networks that it belongs to.
+/// The kernel of orthogonal inputs of a network, and the family of networks that the network belongs to.
 ///
 /// ```
 /// let net = fintan::Network::parse("network = { input = 4, outputs = 1, fc = { widths = [8, 8] } }")?;
@@ -34,21 +34,22 @@ const ENTRIES: usize = 1 << 24;
 /// ```
 #[derive(Debug, Clone)]
 pub struct LimitCurves {
-    /// Linear layers L.
+    /// The number L of linear layers.
     pub layers: usize,
-    /// The geometric mean of r over the depth; none of a network of one layer.
+    /// The geometric mean of r over the depth; `None` for a network with one layer.
     pub r: Option<f64>,
-    /// Orthogonal inputs of the condition number.
+    /// The number of orthogonal inputs for the condition number.
     pub inputs: usize,
-    /// Two orthogonal inputs behind the network.
+    /// Variance, covariance and kernel of two orthogonal inputs after the last layer.
     pub orthogonal: Relation,
-    /// Two orthogonal inputs behind the network in the `ntk` parametrization, where layers count alike; none where it is in it.
+    /// The relation of two orthogonal inputs in the `ntk` parametrization, where layers have equal weight; `None` if the
+    /// network is in that parametrization or in `graph`.
     pub scaled_parameters: Option<Relation>,
-    /// The networks that repeat its hidden block; none without hidden layers.
+    /// The networks that repeat the hidden block of this one; `None` without hidden layers.
     pub family: Option<FamilyCurves>,
 }
 
-/// Where depth takes a family of networks, and where it stands in the plane of order and chaos.
+/// Limits of a family of networks as depth grows, and the place of the network in the phase diagram.
 ///
 /// ```
 /// let net = fintan::Network::parse(r#"
@@ -69,21 +70,21 @@ pub struct LimitCurves {
 pub struct FamilyCurves {
     /// The family.
     pub family: Family,
-    /// The fixed point of variances and correlations, and the law that the kernel follows there; none where the variance
-    /// vanishes or grows without bound.
+    /// The fixed point of variances and correlations, and the law of the kernel there; `None` if the variance vanishes or grows
+    /// without bound.
     pub fixed_point: Option<(MeanField, Law)>,
-    /// The variances of the network's weights (times the fan-in) and of its biases; or why there is no plane.
+    /// The variances of the network's weights (times the fan-in) and of its biases, or why there is no phase diagram.
     pub phases: Result<(f64, f64), &'static str>,
 }
 
-/// Numbers and curves of the limit of a network; `dots`: angles and scaled kernels of an empirical kernel.
+/// Computes numbers and curves of the limit of a network. `dots` are angles and scaled kernels of an empirical kernel.
 pub(super) fn limit(
     architecture: &Architecture,
     inputs: usize,
     folder: &Path,
     dots: Vec<(f64, f64)>,
 ) -> Result<LimitFinding, Error> {
-    // Some refusals depend on what enters a layer.
+    // Whether a layer has a limit can depend on its inputs.
     let orthogonal = match NetworkLimit::new(architecture).and_then(|limit| limit.relation_at(0.0)) {
         Ok(Some(relation)) => relation,
         Ok(None) => return Ok(LimitFinding::ParallelInputs),
@@ -110,7 +111,7 @@ pub(super) fn limit(
 }
 
 impl LimitCurves {
-    /// As `theory.json` has it.
+    /// The numbers in the form of `theory.json`.
     pub(super) fn json(&self) -> Value {
         let mut numbers = json!({ "layers": self.layers, "r": self.r, "regime": self.r.map(|r| Regime::of(r).word()) });
         self.kernel(&mut numbers, &self.orthogonal);
@@ -156,15 +157,15 @@ impl LimitCurves {
     }
 }
 
-/// Scaled kernel against the angle between inputs on a circle, for the network's depth and powers of two.
+/// Draws the scaled kernel against the angle between inputs on a circle, for the network's depth and for powers of two.
 fn circle(family: &Family, folder: &Path, dots: Vec<(f64, f64)>) -> Result<(), Error> {
     let own = family.repeats();
-    // Multiples of 2 degrees, or fewer.
+    // Multiples of 2 degrees, or a coarser grid.
     let steps = (ENTRIES / (family.entries().max(1) * own.max(32))).clamp(6, 90);
     let angles: Vec<f64> = (0..=steps).map(|i| PI * i as f64 / steps as f64).collect();
     let is_large = family.entries() > 1 << 12;
     let Some(sweep) = family.sweep(&angles, if is_large { own } else { 32 })? else { return Ok(()) };
-    // By linear layers, or by blocks where those have several.
+    // Depth counts linear layers, or blocks if a block has several linear layers.
     let counted = if family.counts_layers() { &sweep.layers } else { &sweep.repeats };
     let shown: Vec<usize> = (0..sweep.repeats.len())
         .filter(|&i| sweep.repeats[i] == own || counted[i] > 1 && counted[i] <= 32 && counted[i].is_power_of_two())
@@ -214,7 +215,7 @@ pub(super) fn circle_inputs(folder: &Path, features: usize) -> Result<(), Error>
     Ok(write_npz(&folder.join("circle_inputs.npz"), &[("inputs", Array::f64(&[19, features], inputs))])?)
 }
 
-/// Scaled kernel and conditioning of orthogonal inputs against depth.
+/// Draws the scaled kernel and the condition number of orthogonal inputs against depth.
 fn depths(family: &Family, inputs: usize, folder: &Path) -> Result<(), Error> {
     let Some(Sweep { repeats, layers, relations }) = family.sweep(&[0.5 * PI], 64)? else { return Ok(()) };
     let found = &relations[0];
@@ -255,7 +256,8 @@ fn depths(family: &Family, inputs: usize, folder: &Path) -> Result<(), Error> {
     Ok(write_whole(&folder.join("condition.svg"), conditioning.as_bytes())?)
 }
 
-/// The critical line r = 1 over variances of weights and biases of the block, and the network's place; or why there is none.
+/// Draws the critical line r = 1 in the plane of the block's variances of weights and biases, with the place of the network.
+/// The inner error says why there is no line.
 fn phases(family: &Family, folder: &Path) -> Result<Result<(f64, f64), &'static str>, Error> {
     let Some((weights, biases)) = family.variances() else {
         return Ok(Err("linear layers of the block have weights or biases of different variances"));
@@ -284,7 +286,7 @@ fn phases(family: &Family, folder: &Path) -> Result<Result<(f64, f64), &'static 
     Ok(Ok((weights, biases)))
 }
 
-/// A number of a table, of whatever size.
+/// A number of a table, which may be outside the range of f64.
 fn cell(number: Wide) -> String {
     if number.is_in_range() { number.value().to_string() } else { number.to_string() }
 }

@@ -1,4 +1,4 @@
-//! Both kernels of the limit at given inputs.
+//! NNGP and NTK of the limit at given inputs.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use fintan_theory::{NetworkLimit, PositionKernel as PairKernel, Request};
 use crate::error::Error;
 use crate::inputs::read_samples;
 
-/// Both kernels between inputs: Σ and Θ of one output position `[N, N2]`; of images each position with itself, `[N, N2, P]`, or
-/// all pairs, `[N, N2, P, P]`.
+/// Computes Σ and Θ between inputs: `[N, N2]` for one output position. For images the shape is `[N, N2, P]` (each position with
+/// itself) or `[N, N2, P, P]` (all pairs).
 pub(super) fn between(
     limit: &NetworkLimit,
     first: &[&[f64]],
@@ -33,7 +33,7 @@ pub(super) fn between(
     Ok([Array::f64(&sizes, nngp), Array::f64(&sizes, ntk)])
 }
 
-/// Writes NNGP and NTK of the inputs of files, before an output nonlinearity.
+/// Writes NNGP and NTK at the inputs of files, before an output nonlinearity.
 pub(super) fn write(
     architecture: &Architecture,
     inputs: &str,

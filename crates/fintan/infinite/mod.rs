@@ -1,4 +1,4 @@
-//! Infinite width.
+//! Networks at infinite width.
 
 mod compare;
 mod curves;
@@ -19,7 +19,7 @@ use crate::inputs::check_shape;
 
 /// A network at infinite width: its kernels, its characteristic value r and its regime.
 ///
-/// An output nonlinearity is left off, since at infinite width its slopes stay random.
+/// An output nonlinearity is left out, because its slopes stay random at infinite width.
 ///
 /// ```
 /// let net = fintan::Network::parse(r#"
@@ -83,12 +83,12 @@ impl Limit {
     /// The limit of an architecture as it is initialised.
     ///
     /// # Errors
-    /// The first layer without a limit, such as a batch norm.
+    /// Fails for a network with a layer that has no limit, such as batch norm.
     pub fn of(architecture: &Architecture) -> Result<Self, Error> {
         Ok(Self { limit: fintan_theory::NetworkLimit::new(architecture)?, architecture: architecture.clone() })
     }
 
-    /// The geometric mean of the characteristic value r over layers and residual blocks; none of a network of one layer.
+    /// The geometric mean of the characteristic value r over layers and residual blocks; `None` for a network with one layer.
     #[must_use]
     pub fn r(&self) -> Option<f64> {
         mean_r(&regimes(&self.architecture))
@@ -103,7 +103,7 @@ impl Limit {
     /// NNGP and NTK between all inputs of an array, `[N, features]` or `[N, channels, rows, columns]`.
     ///
     /// # Errors
-    /// Inputs of another shape, a quadrature that does not converge.
+    /// Fails if the inputs have another shape, or if a quadrature does not converge.
     pub fn kernel(&self, inputs: &LimitInputs) -> Result<LimitKernel, Error> {
         let shape: Shape = self.architecture.input;
         let values = inputs.0.to_f64();
@@ -113,10 +113,10 @@ impl Limit {
         Ok(LimitKernel { nngp, ntk })
     }
 
-    /// r, the kernel of orthogonal inputs, its condition number for `inputs` of them, and what becomes of images.
+    /// Computes r, the kernel of orthogonal inputs, its condition number for `inputs` of them, and properties of output images.
     ///
     /// # Errors
-    /// A network whose inputs are single numbers.
+    /// Fails if the inputs of the network are single numbers.
     pub fn summary(&self, inputs: usize) -> Result<NetworkSummary, Error> {
         Ok(NetworkSummary::of(&self.architecture, inputs)?)
     }

@@ -1,4 +1,4 @@
-//! What an image-making network does to its pixels: checkerboards, borders, layer-dependent rates.
+//! The limit between the pixels of an output image: checkerboards, borders, layer-dependent rates.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::csv;
 use crate::error::Error;
 
-/// Eigenspaces of the kernel between the pixels of one input with |x|² = its length, away from borders, in closed form.
+/// Eigenspaces of the kernel between the pixels of one input with |x|² = features, away from borders, in closed form.
 ///
 /// ```
 /// let net = fintan::Network::parse("network = { input = 4, layers = [
@@ -30,11 +30,11 @@ use crate::error::Error;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PositionSpectrum {
-    /// The kernel, over blocks of positions that share their parents.
+    /// The kernel over blocks of positions that share their parents.
     pub kernel: Ultrametric,
     /// The eigenspaces, constant images first.
     pub spaces: Vec<PositionEigenspace>,
-    /// λ/λ_min of each eigenspace under layer-dependent rates `(|I_0|/|I_l|)^γ` of gradient descent, by the name of γ.
+    /// λ/λ_min of each eigenspace for gradient descent with layer-dependent rates `(|I_0|/|I_l|)^γ`, with γ as name.
     pub rates: Vec<(&'static str, Vec<f64>)>,
 }
 
@@ -48,21 +48,22 @@ pub struct PositionSpectrum {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PositionEigenspace {
-    /// Which images it holds: `constant image`, `period 2`, .., `everything else`.
+    /// The images in the eigenspace: `constant image`, `period 2`, .., `everything else`.
     pub pattern: String,
-    /// Its dimension.
+    /// The dimension.
     pub multiplicity: usize,
-    /// The kernel between two pixels that differ so, over that of a pixel with itself.
+    /// The kernel between two pixels that differ at this level, divided by the kernel of a pixel with itself.
     pub scaled: f64,
-    /// Its eigenvalue.
+    /// The eigenvalue.
     pub eigenvalue: f64,
-    /// Its eigenvalue over the smallest.
+    /// The eigenvalue over the smallest eigenvalue.
     pub ratio: f64,
-    /// Its share of the trace.
+    /// The share of the trace.
     pub trace_share: f64,
 }
 
-/// Borders of an image at infinite width: the two outermost frames of pixels over all others; 1 is no artefact.
+/// Borders of an image at infinite width: the mean over the two outermost frames of pixels over the mean of all other pixels.
+/// The value 1 means no border artefact.
 ///
 /// ```
 /// let border = fintan::PixelLimit { border_variance: Some(1.0), border_ntk: None };
@@ -70,13 +71,13 @@ pub struct PositionEigenspace {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PixelLimit {
-    /// Of variances; none of images without an interior.
+    /// The ratio of variances; `None` for images without an interior.
     pub border_variance: Option<f64>,
-    /// Of the kernel of each pixel with itself.
+    /// The ratio of the kernel of each pixel with itself.
     pub border_ntk: Option<f64>,
 }
 
-/// Eigenspaces of the position kernel; or the layer that has none in closed form, and why.
+/// Computes the eigenspaces of the position kernel. The inner error is the layer without a closed form, and why.
 pub(super) fn blocks(
     architecture: &Architecture,
     own: &LayerRates,
@@ -115,7 +116,7 @@ pub(super) fn blocks(
     let table = csv::numbers("block,multiplicity,ntk,scaled_ntk,eigenvalue,ratio,trace_share", rows);
     write_whole(&folder.join("blocks.csv"), table.as_bytes())?;
 
-    // The presets of layer-dependent rates, and the network's own.
+    // The presets of layer-dependent rates, and the rates of the network.
     let exponents = |weights, biases| LayerRates::Exponents(Exponents { weights, biases });
     let mut rules = vec![
         ("off", LayerRates::Off),
@@ -135,7 +136,7 @@ pub(super) fn blocks(
 }
 
 impl PositionSpectrum {
-    /// As `theory.json` has it.
+    /// The numbers in the form of `theory.json`.
     pub(super) fn json(&self) -> Value {
         let column = |of: fn(&PositionEigenspace) -> f64| self.spaces.iter().map(of).collect::<Vec<_>>();
         let kernel = &self.kernel;
@@ -155,13 +156,14 @@ impl PositionSpectrum {
 }
 
 impl PixelLimit {
-    /// As `theory.json` has it.
+    /// The numbers in the form of `theory.json`.
     pub(super) fn json(&self) -> Value {
         json!({ "border_variance": self.border_variance, "border_ntk": self.border_ntk })
     }
 }
 
-/// Variance and kernel of each pixel, and on request the kernel of all pairs; or the layer without a limit, and why.
+/// Computes variance and kernel of each pixel, and if requested the kernel of all pairs. The inner error is the layer without a
+/// limit, and why.
 pub(super) fn pixels(
     architecture: &Architecture,
     folder: &Path,

@@ -1,4 +1,4 @@
-//! What is known of a network at infinite width, as numbers and as a folder of files.
+//! A study of a network at infinite width, as numbers and as a folder of files.
 
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,8 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::network::{Network, Role};
 
-/// A study of a network at infinite width: its regimes, its kernel against the angle between inputs and against depth, the plane of
-/// order and chaos, checkerboards and borders of images; on request finite networks beside their limit.
+/// A study of a network at infinite width: its regimes, its kernel against the angle between inputs and against depth, the
+/// phase diagram, checkerboards and borders of images. If requested, finite networks are compared with their limit.
 ///
 /// [`Self::write`] computes it and writes the folder of `fintan theory`: curves as `.svg` and `.csv`, arrays as `.npz`, and the
 /// numbers in `theory.json`.
@@ -44,7 +44,7 @@ pub struct LimitStudy<'a> {
     on_finding: Box<dyn FnMut(&LimitFinding) + 'a>,
 }
 
-/// Something that a [`LimitStudy`] found.
+/// A result of a [`LimitStudy`].
 ///
 /// ```
 /// let net = fintan::Network::parse("network = { input = 4, layers = [{ dense = { out = 1 } }] }")?;
@@ -60,7 +60,7 @@ pub struct LimitStudy<'a> {
 pub enum LimitFinding {
     /// The regime of each linear layer and residual block.
     Layers(Vec<PieceRegime>),
-    /// A finite kernel beside the limit.
+    /// A finite kernel compared with the limit.
     Compared {
         /// The file of the kernel.
         kernel: PathBuf,
@@ -69,25 +69,25 @@ pub enum LimitFinding {
         /// Whether the kernel has the slopes of an output nonlinearity, which stay random at any width.
         with_output_slopes: bool,
     },
-    /// Both kernels of the limit at given inputs are in this file.
+    /// NNGP and NTK of the limit at given inputs were written to this file.
     Kernels(PathBuf),
-    /// The network has no limit, and why: there are no curves.
+    /// The network has no limit, for this reason. There are no curves.
     NoLimit(String),
-    /// Inputs are single values, which are all parallel: there are no curves.
+    /// Inputs are single numbers, which are all parallel. There are no curves.
     ParallelInputs,
     /// The kernel of orthogonal inputs, and curves over angles and depth.
     Curves(Box<LimitCurves>),
-    /// Eigenspaces of the kernel between pixels; none where it has no closed form: the layer, and why.
+    /// Eigenspaces of the kernel between pixels. The inner error is the layer without a closed form, and why.
     Blocks(Result<PositionSpectrum, (&'static str, &'static str)>),
-    /// Variance and kernel of each pixel; none where the network has no limit: the layer, and why.
+    /// Variance and kernel of each pixel. The inner error is the layer without a limit, and why.
     Pixels(Result<PixelLimit, (&'static str, &'static str)>),
     /// The error of finite networks of one width.
     Width(WidthPoint),
-    /// The errors of all widths, and the exponent of `error ~ width^exponent`.
+    /// The errors of all widths, and the exponent in `error ~ width^exponent`.
     Widths {
-        /// In the order that was asked for.
+        /// The widths in the requested order.
         points: Vec<WidthPoint>,
-        /// By least squares of logarithms; -1/2 is expected.
+        /// Fitted by least squares of logarithms. The expected value is -1/2.
         exponent: f64,
     },
 }
@@ -115,27 +115,27 @@ pub enum LimitStudyError {
         /// What is wrong with it.
         message: String,
     },
-    /// A single width, which shows no law.
+    /// There is a single width, which shows no law.
     #[error("a study of widths needs at least two, such as 32, 64 and 128")]
     OneWidth,
-    /// Residual blocks, whose ends must have one width.
+    /// The network has residual blocks, whose ends must have the same width.
     #[error("residual blocks cannot be widened")]
     Residual,
     /// The wider layers do not fit each other.
     #[error(transparent)]
     Wider(#[from] ArchitectureError),
-    /// Networks of a width that do not fit into memory.
+    /// Networks of a width do not fit into memory.
     #[error("the width {width}: {message}")]
     WidthMemory {
         /// The width.
         width: usize,
-        /// What they need.
+        /// The memory that they need.
         message: String,
     },
 }
 
 impl<'a> LimitStudy<'a> {
-    /// Of a network as it is initialised, with the layer-dependent rates of its configuration.
+    /// Studies a network as it is initialised, with the layer-dependent rates of its configuration.
     #[must_use]
     pub fn of(network: &Network) -> Self {
         let rates = match (network.subject(), network.role()) {
@@ -158,36 +158,37 @@ impl<'a> LimitStudy<'a> {
         }
     }
 
-    /// Gives condition numbers of so many orthogonal inputs, at least 2; by default 64.
+    /// Computes condition numbers for this number of orthogonal inputs, at least 2. The default is 64.
     #[must_use]
     pub fn orthogonal_inputs(mut self, count: usize) -> Self {
         self.orthogonal = count;
         self
     }
 
-    /// Writes kernels between all pairs of pixels of an image, at 16 bytes a pair.
+    /// Writes kernels between all pairs of pixels of an image. A pair takes 16 bytes.
     #[must_use]
     pub fn all_positions(mut self, all: bool) -> Self {
         self.all_positions = all;
         self
     }
 
-    /// Writes both kernels of the limit at the inputs of a file, or between them and those of a second file. Files are as
-    /// [`crate::read_samples`] reads them.
+    /// Writes NNGP and NTK of the limit at the inputs of a file, or between them and the inputs of a second file. The formats
+    /// are those of [`crate::read_samples`].
     #[must_use]
     pub fn kernels_at(mut self, inputs: &str, inputs2: Option<&str>) -> Self {
         self.kernel_inputs = Some((inputs.into(), inputs2.map(str::to_owned)));
         self
     }
 
-    /// Compares the kernel of a file of `fintan ntk` with the limit.
+    /// Compares a kernel that `fintan ntk` wrote with the limit.
     #[must_use]
     pub fn compare(mut self, kernel: &Path) -> Self {
         self.finite_kernel = Some(kernel.into());
         self
     }
 
-    /// Compares finite networks of these hidden widths with the limit: `networks` of each width, drawn and computed on a device.
+    /// Compares finite networks of these hidden widths with the limit. `networks` is the number of random networks of each
+    /// width; they are computed on `device`.
     #[must_use]
     pub fn widths(mut self, widths: &[usize], networks: u64, device: Device) -> Self {
         (self.widths, self.networks, self.device) = (widths.into(), networks, device);
@@ -204,11 +205,11 @@ impl<'a> LimitStudy<'a> {
     /// Computes the study and writes it into a folder, which must not exist.
     ///
     /// # Errors
-    /// A folder that is there already; files that do not fit the network; widths that cannot be compared; quadrature that does
-    /// not converge.
+    /// Fails if the folder exists, if files do not fit the network, if widths cannot be compared, or if a quadrature does not
+    /// converge.
     pub fn write(mut self, folder: &Path) -> Result<WrittenLimitStudy, Error> {
         widths::check(&self.architecture, &self.widths)?;
-        // The folder appears whole or not at all.
+        // The folder appears complete or not at all.
         let draft = Draft::at(folder)?;
         let mut written = WrittenLimitStudy {
             folder: folder.into(),
@@ -223,11 +224,11 @@ impl<'a> LimitStudy<'a> {
         Ok(written)
     }
 
-    /// Writes both kernels of the limit at the inputs of [`Self::kernels_at`] into an `.npz` file, and nothing else: arrays `nngp`
-    /// and `ntk`, of one output position `[N, N2]`, of images `[N, N2, P]` or `[N, N2, P, P]`.
+    /// Writes NNGP and NTK of the limit at the inputs of [`Self::kernels_at`] into an `.npz` file, and no other file. The
+    /// arrays `nngp` and `ntk` have shape `[N, N2]` for one output position, and `[N, N2, P]` or `[N, N2, P, P]` for images.
     ///
     /// # Errors
-    /// Inputs that cannot be read or do not fit, a network without a limit.
+    /// Fails if inputs cannot be read or do not fit, or if the network has no limit.
     pub fn write_kernels(&self, file: &Path) -> Result<(), Error> {
         let Some((inputs, inputs2)) = &self.kernel_inputs else { return Ok(()) };
         kernels::write(&self.architecture, inputs, inputs2.as_deref(), self.all_positions, file)
@@ -273,7 +274,7 @@ impl<'a> LimitStudy<'a> {
     }
 }
 
-/// A [`LimitStudy`] that was written into a folder.
+/// The results of a [`LimitStudy`], written into a folder.
 ///
 /// ```
 /// let net = fintan::Network::parse("network = { input = 4, layers = [{ dense = { out = 1 } }] }")?;
@@ -291,19 +292,19 @@ pub struct WrittenLimitStudy {
 }
 
 impl WrittenLimitStudy {
-    /// The folder.
+    /// The path of the folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What was found, in the order in which it was found.
+    /// The findings, in the order in which they were computed.
     #[must_use]
     pub fn findings(&self) -> &[LimitFinding] {
         &self.findings
     }
 
-    /// The numbers of `theory.json`.
+    /// The contents of `theory.json`.
     #[must_use]
     pub fn json(&self) -> Value {
         let mut numbers = json!({ "folder": self.folder.display().to_string(), "parameters": self.parameters });
@@ -331,7 +332,7 @@ impl WrittenLimitStudy {
                 }
             };
             if key == "limit" && self.is_dense {
-                // What these numbers of dense networks were called first, for programs that read them there.
+                // The earlier key of these numbers for dense networks, kept for programs that read it.
                 numbers["dense"] = value.clone();
             }
             numbers[key] = value;
@@ -340,7 +341,7 @@ impl WrittenLimitStudy {
     }
 }
 
-/// The regime of a layer or block, as JSON.
+/// The regime of a layer or block as JSON.
 fn layer_json(piece: &PieceRegime) -> Value {
     let in_range = piece.variance.filter(|q| q.is_in_range()).map(Wide::value);
     let mut row = json!({

@@ -1,4 +1,4 @@
-//! How fast finite networks come to their limit.
+//! Compares finite networks of growing width with their limit.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
 
-/// Refuses widths that cannot be compared, or whose networks do not fit into memory, before anything is computed.
+/// Checks before any computation that widths can be compared and that their networks fit into memory.
 pub(super) fn check(architecture: &Architecture, widths: &[usize]) -> Result<(), LimitStudyError> {
     let Some(first) = widths.first() else { return Ok(()) };
     if widths.iter().all(|width| width == first) {
@@ -35,14 +35,15 @@ fn refused(error: WidthError) -> LimitStudyError {
     }
 }
 
-/// Hidden widths, networks of each, and the seed that draws them.
+/// The hidden widths, the number of networks of each width, and their seed.
 pub(super) struct Asked<'a> {
     pub(super) widths: &'a [usize],
     pub(super) networks: u64,
     pub(super) seed: u64,
 }
 
-/// The errors of networks whose hidden layers all have the given widths, as a table and a plot; and their exponent.
+/// Computes the errors of networks whose hidden layers all have the given widths, and their exponent. Writes a table and a
+/// plot.
 pub(super) fn widths(
     architecture: &Architecture,
     &Asked { widths, networks, seed }: &Asked,

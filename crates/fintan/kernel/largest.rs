@@ -9,18 +9,18 @@ use fintan_report::grid_png;
 
 use crate::error::Error;
 
-/// Residual that the pairs must reach, of the largest eigenvalue.
+/// Tolerance of the residuals |Θ v - λ v|, relative to the largest eigenvalue.
 const TOLERANCE: f64 = 1e-4;
-/// Products with the kernel after which it is given up.
+/// Largest number of products with the kernel before the iteration stops with an error.
 const PRODUCTS: usize = 2000;
-/// Rows (samples times outputs) up to which the trace is exact: each is a row of cotangents, about as much work as a product
-/// with the kernel for every sample.
+/// Largest number of rows (samples times outputs) for which the trace is exact. Each row needs its cotangents, which cost about
+/// as much as a product with the kernel for every sample.
 const EXACT_ROWS: usize = 16_384;
-/// Random vectors behind an estimate of the trace.
+/// Number of random vectors for an estimate of the trace.
 const DRAWS: usize = 16;
 
-/// The largest eigenpairs of a full kernel over samples and outputs, which is never formed;
-/// [`PreparedKernel::largest`](super::PreparedKernel::largest) finds them.
+/// The largest eigenpairs of a full kernel over samples and outputs. The kernel is never formed;
+/// [`PreparedKernel::largest`](super::PreparedKernel::largest) computes them.
 ///
 /// ```
 /// let net = fintan::Network::parse("
@@ -38,20 +38,20 @@ const DRAWS: usize = 16;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LargestEigenpairs {
-    /// The pairs, the largest first; eigenvectors run over samples, then outputs.
+    /// The eigenpairs, largest first. An eigenvector is indexed by sample, then by output.
     pub spectrum: Spectrum,
     /// The trace of the whole kernel: exact, or an estimate with its standard error.
     pub trace: Trace,
     samples: usize,
     outputs: Vec<usize>,
-    /// Of a network whose outputs are one image of square shape in grey or colour.
+    /// The shape of the output, if the network gives one square image in grey or colour.
     image: Option<Shape>,
 }
 
 impl LargestEigenpairs {
-    /// Random vectors behind an estimate of the trace.
+    /// Number of random vectors for an estimate of the trace.
     pub const TRACE_DRAWS: usize = DRAWS;
-    /// Rows of a kernel up to which its trace is computed exactly, if memory allows.
+    /// Largest number of rows of a kernel for which the trace is exact, if memory allows.
     pub const EXACT_TRACE_ROWS: usize = EXACT_ROWS;
 
     pub(super) fn find(problem: &KernelRequest, count: usize, memory: f64, seed: u64) -> Result<Self, Error> {
@@ -84,10 +84,10 @@ impl LargestEigenpairs {
     }
 
     /// Writes the arrays `eigenvalues`, `eigenvectors` `[K, N, O]`, `residuals`, `trace` (value, standard error), `shares` and
-    /// `outputs`, and a picture of the eigenvectors beside them where they are images; its path is returned.
+    /// `outputs`. If eigenvectors are images, it also writes a picture of them and returns its path.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<Option<PathBuf>, Error> {
         let Self { spectrum, trace, samples, outputs, image } = self;
         let (path, found) = (path.as_ref(), spectrum.values.len());
@@ -107,9 +107,9 @@ impl LargestEigenpairs {
         Ok(Some(picture))
     }
 
-    /// Eigenvectors as images, a row of samples each.
+    /// Draws eigenvectors as images, one row of samples for each eigenvector.
     fn images(&self, shape: Shape) -> Result<Vec<u8>, Error> {
-        // Each eigenvector on its own scale, zero in the middle: its sign and length mean nothing.
+        // Each eigenvector has its own scale, with zero in the middle, because its sign and length are arbitrary.
         let mut values = Vec::with_capacity(self.spectrum.values.len() * self.samples * shape.len());
         for vector in &self.spectrum.vectors {
             let largest = vector.iter().fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()));
@@ -122,10 +122,11 @@ impl LargestEigenpairs {
     }
 }
 
-/// The trace: exact where all eigenvalues are known or the kernel has few rows, and their cotangents fit into memory.
+/// Computes the trace exactly if all eigenvalues are known, or if the kernel has few rows whose cotangents fit into memory.
+/// Otherwise it is estimated.
 fn trace(problem: &KernelRequest, operator: &Operator, found: &Spectrum, memory: f64, seed: u64) -> Trace {
     let exact = operator.rows() <= EXACT_ROWS || found.values.len() == operator.rows();
-    // Beside the eigenvectors and what is written of them.
+    // Memory left beside the eigenvectors and their output arrays.
     let left = memory - 4.0 * 8.0 * (found.values.len() * operator.rows()) as f64;
     let exact = exact.then(|| Trace::exact(problem, found, left).ok()).flatten();
     exact.unwrap_or_else(|| Trace::estimate(operator, found, DRAWS, seed))

@@ -47,13 +47,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Begins the request for a kernel of a network.
+    /// Begins a request for a kernel of a network.
     #[must_use]
     pub fn of(network: &Network) -> KernelBuilder<'_> {
         KernelBuilder::new(network)
     }
 
-    /// Reads a kernel file (`.npz`), as [`Self::save`] and `fintan ntk` write it.
+    /// Reads a kernel file (`.npz`) of [`Self::save`] or `fintan ntk`.
     ///
     /// ```
     /// let folder = tempfile::tempdir()?;
@@ -66,16 +66,16 @@ impl Kernel {
     /// ```
     ///
     /// # Errors
-    /// A file that cannot be read, or lacks an array of a kernel.
+    /// Fails if the file cannot be read, or lacks an array.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (kernel, metadata, inputs) = stored::read(path.as_ref())?;
         Ok(Self { found: kernel, metadata, inputs })
     }
 
-    /// Writes a kernel file (`.npz`), whole or not at all.
+    /// Writes a kernel file (`.npz`). The file appears complete or not at all.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let total = self.found.total();
         let arrays = kernel_arrays(&self.found, &total, &self.metadata, &self.inputs);
@@ -83,32 +83,33 @@ impl Kernel {
         Ok(write_npz(path.as_ref(), &arrays)?)
     }
 
-    /// Writes a kernel file as [`Self::save`] does, its eigenvalues and pictures (a heat map, a plot of the spectrum) with it,
-    /// and sums it up.
+    /// Writes a kernel file as [`Self::save`] does, together with its eigenvalues and pictures (a heat map, a plot of the
+    /// spectrum). Returns a summary.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<KernelSummary, Error> {
         self.write_within(path, f64::INFINITY, WriteOrder::KernelFirst)
     }
 
-    /// As [`Self::write`], with the bytes that the eigenvalues may take beside the kernel, and what is written first.
+    /// Does what [`Self::write`] does, with a bound on the bytes for the eigenvalues and a choice of what is written first.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn write_within(&self, path: impl AsRef<Path>, spare: f64, order: WriteOrder) -> Result<KernelSummary, Error> {
         write_kernel(path.as_ref(), &self.found, &self.metadata, &self.inputs, spare, order)
     }
 
-    /// Puts the tiles together that several processes computed, each in a folder of its own or in one that they shared.
+    /// Merges the tiles that several processes computed, each in its own folder or in a shared one.
     ///
     /// # Errors
-    /// Folders that hold tiles of different kernels, or not all of one; a tile that is damaged.
+    /// Fails if folders hold tiles of different kernels, if tiles are missing, or if a tile is damaged.
     pub fn merge(folders: &[impl AsRef<Path>]) -> Result<Self, Error> {
         tiles::merge(folders)
     }
 
-    /// The kernel that was computed, unless it is not finite; divided by its outputs where that was asked for.
+    /// Makes a kernel of computed parts. It fails if the kernel is not finite, and divides by the number of outputs if
+    /// requested.
     fn finish(
         mut found: fintan_ntk::KernelParts,
         metadata: KernelMetadata,
@@ -123,7 +124,7 @@ impl Kernel {
         Ok(Self { found, metadata, inputs })
     }
 
-    /// The shape and the numbers of the kernel, row by row.
+    /// The kernel as an array in row-major order.
     #[must_use]
     pub fn values(&self) -> Array<'_> {
         let shape = self.found.shape();
@@ -134,19 +135,19 @@ impl Kernel {
         }
     }
 
-    /// Each parameter's part of the kernel, with its name; they add up to the kernel.
+    /// Each parameter's part of the kernel, with the parameter's name. The parts add up to the kernel.
     pub fn parts(&self) -> impl ExactSizeIterator<Item = (&str, Array<'_>)> {
         let shape = self.found.shape();
         self.found.parts.iter().map(move |part| (part.name.as_str(), stored::values_array(&part.values, &shape)))
     }
 
-    /// Lengths of the axes: `[N, N2]`, `[N, N2, O]` or `[N, N2, O, O]`.
+    /// The shape: `[N, N2]`, `[N, N2, O]` or `[N, N2, O, O]`.
     #[must_use]
     pub fn shape(&self) -> Vec<usize> {
         self.found.shape()
     }
 
-    /// Inputs of one side, or of both.
+    /// The inputs of both sides; one array if both sides are the same.
     #[must_use]
     pub fn inputs(&self) -> &[Array<'static>] {
         &self.inputs
@@ -164,7 +165,7 @@ impl Kernel {
         self.found.trace(&self.found.total())
     }
 
-    /// Θ[n, n'] / (Θ[n, n] Θ[n', n'])^½ of a traced kernel of inputs with themselves; none of other kernels.
+    /// Θ[n, n'] / (Θ[n, n] Θ[n', n'])^½ for a traced kernel whose two sides are the same inputs; `None` for other kernels.
     ///
     /// ```
     /// let net = fintan::Network::parse("[network]\ninput = 2\nlayers = [{ dense = { out = 3 } }]")?;
@@ -178,7 +179,7 @@ impl Kernel {
         stored::scaled(&self.found, &self.found.total(), &self.metadata)
     }
 
-    /// How far this kernel is from `first`, which becomes this kernel where it is none.
+    /// The change of this kernel from `first`. If `first` is `None`, it is set to this kernel.
     ///
     /// ```
     /// let net = fintan::Network::parse("[network]\ninput = 2\nlayers = [{ dense = { out = 3 } }]")?;
@@ -189,22 +190,22 @@ impl Kernel {
     /// ```
     ///
     /// # Errors
-    /// A kernel between two sets, or a diagonal one.
+    /// Fails for a kernel between two sets of inputs, and for a diagonal kernel.
     pub fn drift(&self, first: &mut Option<KernelReference>) -> Result<KernelDrift, Error> {
         let (total, spectrum) = (self.found.total(), self.spectrum()?);
         Ok(first.get_or_insert_with(|| KernelReference::new(&total, &spectrum)).drift(&total, &spectrum))
     }
 
-    /// Which entries of the kernel it holds.
+    /// The choice of entries that the kernel holds.
     #[must_use]
     pub fn entries(&self) -> Entries {
         self.found.entries
     }
 
-    /// All eigenpairs of a traced or full kernel of inputs with themselves, the largest first.
+    /// All eigenpairs, largest first, of a traced or full kernel whose two sides are the same inputs.
     ///
     /// # Errors
-    /// A kernel between two sets, or a diagonal one.
+    /// Fails for a kernel between two sets of inputs, and for a diagonal kernel.
     pub fn spectrum(&self) -> Result<Spectrum, Error> {
         if !self.metadata.symmetric {
             return Err(fintan_ntk::SpectrumError::NotSymmetric.into());

@@ -1,4 +1,4 @@
-//! Which kernel is wanted, and how it is computed.
+//! The request for a kernel, and its computation.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::inputs::Inputs;
 use crate::memory::{free_memory, parse_memory};
 use crate::network::Network;
 
-/// Half of the memory that is free, or 4 GB where the system does not say: what a kernel may take by default.
+/// The default bound on memory for a kernel: half of the free memory, or 4 GB if the system does not report it.
 ///
 /// ```
 /// assert!(fintan::parts::half_of_free_memory() > 0.0);
@@ -25,10 +25,10 @@ pub fn half_of_free_memory() -> f64 {
     free_memory().map_or(4e9, |bytes| bytes / 2.0)
 }
 
-/// Which kernel of a network is wanted; [`Kernel::of`] makes it.
+/// Options of a kernel; [`Kernel::of`] makes them.
 ///
-/// By default it is the traced kernel on drawn inputs, over all outputs, in the device's precision, with the statistics of the
-/// batch in batch norms, and within half of the memory that is free.
+/// By default the kernel is traced, over drawn inputs and all outputs, in the precision of the device. Batch norms use the
+/// statistics of the batch, and memory is bounded by half of what is free.
 ///
 /// ```
 /// let net = fintan::Network::parse("
@@ -68,12 +68,12 @@ pub struct KernelBuilder<'a> {
     on_tile: Option<Box<dyn FnMut(TileProgress) + 'a>>,
 }
 
-/// The memory that a kernel may take.
+/// A bound on the memory of a kernel.
 enum Memory {
-    /// Half of what is free.
+    /// Half of the free memory.
     Half,
     Bytes(f64),
-    /// Such as `4GB`.
+    /// An amount as text, such as `4GB`.
     Text(String),
 }
 
@@ -96,28 +96,28 @@ impl<'a> KernelBuilder<'a> {
         }
     }
 
-    /// Takes these inputs: an array, a file, the samples of a task, or so many as the network draws.
+    /// Uses these inputs: an array, a file, the samples of a task, or a number of drawn inputs.
     #[must_use]
     pub fn inputs(mut self, inputs: impl Into<Inputs>) -> Self {
         self.inputs = inputs.into();
         self
     }
 
-    /// Takes other inputs for the second side: the kernel is then one between two sets.
+    /// Uses other inputs for the second side, so that the kernel is between two sets.
     #[must_use]
     pub fn inputs2(mut self, inputs: impl Into<Inputs>) -> Self {
         self.inputs2 = Some(inputs.into());
         self
     }
 
-    /// Computes the entries of this choice.
+    /// Computes this choice of entries.
     #[must_use]
     pub fn entries(mut self, entries: Entries) -> Self {
         self.entries = entries;
         self
     }
 
-    /// Sums over equal outputs: `[N, N2]`. This is the default.
+    /// Sums over equal outputs, o = o': `[N, N2]`. This is the default.
     #[must_use]
     pub fn traced(self) -> Self {
         self.entries(Entries::Traced)
@@ -129,7 +129,7 @@ impl<'a> KernelBuilder<'a> {
         self.entries(Entries::Full)
     }
 
-    /// Computes the entries of equal outputs: `[N, N2, O]`.
+    /// Computes the entries with equal outputs, o = o': `[N, N2, O]`.
     #[must_use]
     pub fn diagonal(self) -> Self {
         self.entries(Entries::Diagonal)
@@ -142,63 +142,65 @@ impl<'a> KernelBuilder<'a> {
         self
     }
 
-    /// Takes these outputs, counted in channel, row, column order; none stands for all.
+    /// Restricts the kernel to these outputs, counted in channel, row, column order. An empty list means all outputs.
     #[must_use]
     pub fn outputs(mut self, outputs: impl IntoIterator<Item = usize>) -> Self {
         self.outputs = outputs.into_iter().collect();
         self
     }
 
-    /// Keeps each parameter's part of the kernel, which takes more memory.
+    /// Keeps each parameter's part of the kernel. This takes more memory.
     #[must_use]
     pub fn by_parameter(mut self) -> Self {
         self.by_parameter = true;
         self
     }
 
-    /// Computes in f64, on a device that supports it.
+    /// Computes in f64. The device must support it.
     #[must_use]
     pub fn double_precision(mut self) -> Self {
         self.double_precision = true;
         self
     }
 
-    /// Takes the running statistics of batch norms, where the default is those of the batch, which couple its samples.
+    /// Uses the running statistics of batch norms. By default batch norms use the statistics of the batch, which couple its
+    /// samples.
     #[must_use]
     pub fn running_statistics(mut self) -> Self {
         self.mode = Mode::Eval;
         self
     }
 
-    /// Computes by this method, where the default is the fastest.
+    /// Uses this method. By default the fastest one is chosen.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = Some(method);
         self
     }
 
-    /// Takes at most so much memory, such as `4GB` or `500MB`.
+    /// Uses at most this amount of memory, such as `4GB` or `500MB`.
     #[must_use]
     pub fn memory(mut self, amount: &str) -> Self {
         self.memory = Memory::Text(amount.into());
         self
     }
 
-    /// Takes at most so many bytes of memory.
+    /// Uses at most this number of bytes of memory.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: f64) -> Self {
         self.memory = Memory::Bytes(bytes);
         self
     }
 
-    /// Cuts the kernel into tiles of at most so many samples a side; by default tiles fit into memory and cost the least.
+    /// Cuts the kernel into tiles of at most this number of samples a side. By default tiles fit into memory and cost the
+    /// least.
     #[must_use]
     pub fn tile_samples(mut self, samples: usize) -> Self {
         self.tile.samples = Some(samples);
         self
     }
 
-    /// Cuts the kernel into tiles of at most so many outputs a side.
+    /// Cuts the kernel into tiles of at most this number of outputs a side.
     #[must_use]
     pub fn tile_outputs(mut self, outputs: usize) -> Self {
         self.tile.outputs = Some(outputs);
@@ -212,10 +214,10 @@ impl<'a> KernelBuilder<'a> {
         self
     }
 
-    /// Reads weights and inputs and places them on the device; what is computed of them is asked for afterwards.
+    /// Reads weights and inputs and places them on the device. The methods of the result compute kernels and eigenpairs.
     ///
     /// # Errors
-    /// Weights or inputs that do not fit, outputs that are not there, an amount of memory that cannot be read.
+    /// Fails if weights or inputs do not fit, an output does not exist, or the amount of memory cannot be read.
     pub fn prepare(&self) -> Result<PreparedKernel, Error> {
         let device = self.network.device();
         let mut placement: Placement = device.placement.clone();
@@ -254,7 +256,7 @@ impl<'a> KernelBuilder<'a> {
     /// Computes the kernel.
     ///
     /// # Errors
-    /// Weights or inputs that do not fit, outputs that are not there, too little memory, a kernel that is not finite.
+    /// Fails if weights or inputs do not fit, an output does not exist, memory does not suffice, or the kernel is not finite.
     pub fn compute(mut self) -> Result<Kernel, Error> {
         let prepared = self.prepare()?;
         let mut on_tile = self.on_tile.take().unwrap_or_else(|| Box::new(|_| ()));
@@ -289,19 +291,19 @@ impl PreparedKernel {
     /// How the kernel is computed: method, tiles, memory, operations.
     ///
     /// # Errors
-    /// Too little memory; a method that cannot compute this kernel.
+    /// Fails if memory does not suffice, or the method cannot compute this kernel.
     pub fn plan(&self) -> Result<KernelPlan, Error> {
         Ok(KernelPlan::in_tiles(&self.problem, self.method, self.memory, self.tile)?)
     }
 
-    /// The plan with tiles of the size of those in a folder, where none was asked for: free memory, and so the size that is
-    /// chosen by default, may be another now.
+    /// The plan for continuing the tiles of a folder: unless tile sizes are requested, it uses the sizes of the tiles there.
+    /// The default sizes depend on free memory, which may have changed.
     ///
     /// # Errors
-    /// As [`Self::plan`].
+    /// The errors of [`Self::plan`].
     pub fn plan_beside(&self, folder: &Path) -> Result<KernelPlan, Error> {
         let begun = TileStore::tile_size(folder);
-        // Tiles of another kernel may be larger than this one; that they are another's is said later.
+        // Tiles of another kernel may be larger than this kernel. A later check refuses them.
         let (samples, outputs) = (self.problem.samples().into_iter().max(), self.problem.outputs().len());
         let tile = TileSize {
             samples: self.tile.samples.or(begun.samples.filter(|&n| Some(n) <= samples)),
@@ -313,7 +315,7 @@ impl PreparedKernel {
     /// Computes the kernel in memory, and calls `on_tile` after each tile.
     ///
     /// # Errors
-    /// A kernel that is not finite.
+    /// Fails if the kernel is not finite.
     pub fn compute(&self, plan: &KernelPlan, mut on_tile: impl FnMut(TileProgress)) -> Result<Kernel, Error> {
         let mut on_tile = |done, all| on_tile(TileProgress { done, all, computed: true });
         let kernel = fintan_ntk::KernelParts::compute_watched(&self.problem, plan, &mut on_tile);
@@ -323,24 +325,24 @@ impl PreparedKernel {
         Kernel::finish(kernel, self.metadata.clone(), input_arrays(&self.problem))
     }
 
-    /// A folder for the tiles of the kernel: new, or one that holds tiles of this kernel, which other processes may compute at
+    /// Opens the folder of the kernel's tiles. It is new, or holds tiles of this kernel, which other processes may compute at
     /// the same time.
     ///
     /// # Errors
-    /// A folder of something else; those of the file system.
+    /// Fails if the folder holds something else, or with errors of the file system.
     pub fn tiles<'p>(&'p self, plan: &'p KernelPlan, folder: impl AsRef<Path>) -> Result<TileStore<'p>, Error> {
         TileStore::make(folder.as_ref().into(), &self.problem, plan, &self.device, &self.metadata)
     }
 
-    /// The `count` largest eigenpairs of the full kernel, by Lanczos iterations with products that never form it.
+    /// The `count` largest eigenpairs of the full kernel, by Lanczos iteration. The kernel is never formed.
     ///
     /// # Errors
-    /// A kernel that is not full, or between two sets; too little memory; pairs that do not converge.
+    /// Fails if the kernel is not full or is between two sets, if memory does not suffice, or if the pairs do not converge.
     pub fn largest(&self, count: usize) -> Result<LargestEigenpairs, Error> {
         LargestEigenpairs::find(&self.problem, count, self.memory, self.seed)
     }
 
-    /// Samples of both sides.
+    /// The numbers of samples of both sides.
     #[must_use]
     pub fn samples(&self) -> [usize; 2] {
         self.problem.samples()
@@ -358,13 +360,13 @@ impl PreparedKernel {
         self.problem.is_coupled()
     }
 
-    /// Whether it is computed in f64.
+    /// Whether the kernel is computed in f64.
     #[must_use]
     pub fn is_double_precision(&self) -> bool {
         self.problem.is_double_precision()
     }
 
-    /// Bytes that it may take.
+    /// The bound on memory, in bytes.
     #[must_use]
     pub fn memory(&self) -> f64 {
         self.memory
@@ -377,7 +379,7 @@ impl PreparedKernel {
     }
 }
 
-/// A tile of a kernel is done.
+/// Progress of a kernel: one more tile is done.
 ///
 /// ```
 /// let tile = fintan::TileProgress { done: 1, all: 3, computed: true };
@@ -385,10 +387,10 @@ impl PreparedKernel {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TileProgress {
-    /// Tiles that are done.
+    /// The number of tiles that are done.
     pub done: usize,
-    /// Tiles that were asked for.
+    /// The number of requested tiles.
     pub all: usize,
-    /// Whether it was computed now; else it was there.
+    /// Whether the tile was computed now. Otherwise it existed already.
     pub computed: bool,
 }

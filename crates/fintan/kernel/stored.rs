@@ -1,4 +1,4 @@
-//! What a kernel file holds.
+//! The contents of a kernel file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::inputs::array_of;
 
-/// The name of a choice of entries.
+/// The name of a choice of entries in files.
 #[must_use]
 pub(crate) fn entries_name(entries: Entries) -> &'static str {
     match entries {
@@ -21,7 +21,7 @@ pub(crate) fn entries_name(entries: Entries) -> &'static str {
     }
 }
 
-/// Which of several conventions a kernel follows.
+/// The conventions that a kernel follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Convention {
     /// Whether a traced kernel is divided by the number of outputs.
@@ -30,7 +30,7 @@ pub(crate) struct Convention {
     pub before_output: bool,
 }
 
-/// What belongs to a kernel beside its entries.
+/// Metadata of a kernel, stored beside its entries.
 ///
 /// ```
 /// let net = fintan::Network::parse("[network]\ninput = 2\nlayers = [{ dense = { out = 3 } }]")?;
@@ -48,18 +48,18 @@ pub struct KernelMetadata {
     pub mean: bool,
     /// Whether the output nonlinearity was left off.
     pub before_output: bool,
-    /// Of a network that makes images: their shape, the up-sampling stride and how often it is applied.
+    /// The shape of the images, the up-sampling stride and the number of up-samplings, if the network makes images.
     image: Option<(Shape, usize, u32)>,
 }
 
 impl KernelMetadata {
-    /// Of the kernel of `problem` in a convention.
+    /// The metadata of the kernel of `problem` in a convention.
     #[must_use]
     pub(crate) fn of(problem: &KernelRequest, Convention { mean, before_output }: Convention) -> Self {
         Self { mean, before_output, ..Self::plain(problem) }
     }
 
-    /// Of the kernel of a whole network, not divided.
+    /// The metadata of a kernel of a whole network that is not divided by the number of outputs.
     #[must_use]
     pub(crate) fn plain(problem: &KernelRequest) -> Self {
         let architecture = problem.network().architecture();
@@ -81,14 +81,14 @@ impl KernelMetadata {
     }
 }
 
-/// Inputs of either side, `[N, features]` or `[N, channels, rows, columns]`.
+/// The inputs of each side, `[N, features]` or `[N, channels, rows, columns]`.
 #[must_use]
 pub(crate) fn input_arrays(problem: &KernelRequest) -> Vec<Array<'static>> {
     let shape = problem.network().architecture().input;
     problem.inputs().map(|x| array_of(x, shape)).collect()
 }
 
-/// Checkerboards of a full kernel over every pixel of its channels: means over samples and channels.
+/// Checkerboards of a full kernel over all pixels of its channels, averaged over samples and channels.
 #[must_use]
 pub(crate) fn pixel_checkerboard(
     kernel: &KernelParts,
@@ -125,8 +125,8 @@ pub(crate) fn pixel_checkerboard(
     })
 }
 
-/// The arrays of a kernel file: `ntk`, its `parts/NAME`, `outputs`, `mean`, `before_output`, `inputs`, `inputs2`, and `scaled`
-/// of a traced kernel of samples with themselves.
+/// The arrays of a kernel file: `ntk`, `parts/NAME`, `outputs`, `mean`, `before_output`, `inputs` and `inputs2`. A traced
+/// kernel of samples with themselves also has `scaled`.
 ///
 /// `total` is the sum of the kernel's parts.
 #[must_use]
@@ -153,7 +153,7 @@ pub(crate) fn kernel_arrays<'a>(
     arrays
 }
 
-/// Θ[n, n'] / (Θ[n, n] Θ[n', n'])^½ of a traced kernel of samples with themselves.
+/// Θ[n, n'] / (Θ[n, n] Θ[n', n'])^½ for a traced kernel whose two sides are the same samples.
 pub(crate) fn scaled(kernel: &KernelParts, total: &KernelValues, metadata: &KernelMetadata) -> Option<Array<'static>> {
     if kernel.entries != Entries::Traced || !metadata.symmetric {
         return None;
@@ -164,7 +164,7 @@ pub(crate) fn scaled(kernel: &KernelParts, total: &KernelValues, metadata: &Kern
     Some(Array::f64(&[n, n], scaled))
 }
 
-/// Values of a kernel as an array, not copied.
+/// The values of a kernel as an array, without a copy.
 #[must_use]
 pub(crate) fn values_array<'a>(values: &'a KernelValues, shape: &[usize]) -> Array<'a> {
     match values {
@@ -173,7 +173,7 @@ pub(crate) fn values_array<'a>(values: &'a KernelValues, shape: &[usize]) -> Arr
     }
 }
 
-/// Reads a kernel file: the kernel, what belongs to it, and its inputs.
+/// Reads a kernel file: the kernel, its metadata and its inputs.
 pub(crate) fn read(path: &Path) -> Result<(KernelParts, KernelMetadata, Vec<Array<'static>>), Error> {
     let wrong = |message: String| Error::KernelFile { path: path.into(), message };
     let stored = read_arrays(path)?;

@@ -1,4 +1,5 @@
-//! Tiles of a kernel on disk: written whole as they finish, so that a stopped run goes on and processes can share one.
+//! Tiles of a kernel on disk. Each tile is written as soon as it is done, so that a stopped computation can continue and
+//! processes can share one.
 //!
 //! ```text
 //! KERNEL.npz.tiles/  plan.json  inputs.npz  000000.npz  000001.npz ..
@@ -20,16 +21,16 @@ use super::TileProgress;
 use super::stored::{KernelMetadata, entries_name, input_arrays, values_array};
 use crate::error::Error;
 
-/// What the tiles belong to; a folder without it holds none.
+/// The manifest of the tiles. A folder without it holds no tiles.
 const PLAN: &str = "plan.json";
 
-/// The inputs, which a merged kernel keeps too.
+/// The inputs, which a merged kernel stores too.
 const INPUTS: &str = "inputs.npz";
 
-/// The kernel that the tiles of a folder belong to: all that a merge needs to know.
+/// The kernel that the tiles of a folder belong to, with everything that a merge needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct TileManifest {
-    /// Of the program, the network with its weights, the inputs, the precision and the plan.
+    /// A fingerprint of the program, the network with its weights, the inputs, the precision and the plan.
     fingerprint: String,
     #[serde(serialize_with = "write_entries", deserialize_with = "read_entries")]
     entries: Entries,
@@ -37,7 +38,7 @@ struct TileManifest {
     parts: Vec<String>,
     double: bool,
     about: KernelMetadata,
-    /// Samples of rows and of columns, then outputs of rows and of columns: first and one after the last.
+    /// For each tile the ranges (start, end) of rows' samples, columns' samples, rows' outputs and columns' outputs.
     tiles: Vec<[[usize; 2]; 4]>,
 }
 
@@ -52,7 +53,7 @@ impl TileManifest {
             problem.outputs(),
             problem.is_coupled()
         );
-        // Shapes stand before bytes, so that no two kernels have the same bytes in a row.
+        // The shape comes before the bytes, so that different kernels cannot give the same sequence of bytes.
         let named = problem.network().to_tensors().into_iter();
         let given = problem.inputs().map(|x| ("inputs".to_owned(), Tensor::clone(x).into_data()));
         let tensors: Vec<(String, TensorData)> =
@@ -75,8 +76,8 @@ impl TileManifest {
         Tile { samples: [a, b], outputs: [o, p] }
     }
 
-    /// Whether the tiles are those of a kernel of these samples and outputs, cut as the first one is; the error says what is
-    /// not so.
+    /// Checks that the tiles have the samples and outputs of this kernel, and are cut like the first one. The error names the
+    /// difference.
     fn check(&self) -> Result<(), String> {
         let (entries, samples, outputs) = (self.entries, self.samples, self.about.outputs.len());
         let numbers = entries.shape(samples, outputs).into_iter().try_fold(self.parts.len(), usize::checked_mul);
@@ -111,12 +112,12 @@ fn read_entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D
     found.ok_or_else(|| D::Error::custom(format!("`entries` must be full, traced or diagonal, got {name:?}")))
 }
 
-/// Samples of rows and of columns, then outputs of rows and of columns: first and one after the last.
+/// The ranges (start, end) of rows' samples, columns' samples, rows' outputs and columns' outputs.
 fn corners(Tile { samples: [a, b], outputs: [o, p] }: &Tile) -> [[usize; 2]; 4] {
     [a, b, o, p].map(|range: &Range<usize>| [range.start, range.end])
 }
 
-/// Why tiles of a kernel cannot be used.
+/// Why the tiles of a kernel cannot be used.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -127,20 +128,20 @@ fn corners(Tile { samples: [a, b], outputs: [o, p] }: &Tile) -> [[usize; 2]; 4] 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TilesError {
-    /// A folder of something else.
+    /// The folder exists and holds no tiles.
     #[error("`{}` exists already and holds no tiles (`{PLAN}` is missing)", .0.display())]
     NotTiles(PathBuf),
-    /// Tiles of another kernel than the one that is computed.
+    /// The folder holds tiles of another kernel than the requested one.
     #[error("`{}` holds tiles of another kernel (fingerprint {found}, this one is {wanted})", folder.display())]
     OtherKernel {
         /// The folder.
         folder: PathBuf,
         /// The fingerprint of its tiles.
         found: String,
-        /// The fingerprint of the kernel that is computed.
+        /// The fingerprint of the requested kernel.
         wanted: String,
     },
-    /// Folders that hold tiles of different kernels.
+    /// Folders hold tiles of different kernels.
     #[error(
         "`{}` holds tiles of another kernel than `{}`: fingerprint {found} against {wanted}",
         folder.display(), first.display()
@@ -148,27 +149,27 @@ pub enum TilesError {
     Different {
         /// The folder.
         folder: PathBuf,
-        /// The folder before it.
+        /// An earlier folder.
         first: PathBuf,
         /// The fingerprint of its tiles.
         found: String,
-        /// The fingerprint of the other.
+        /// The fingerprint of the tiles in the earlier folder.
         wanted: String,
     },
-    /// Tiles that nobody has computed yet.
+    /// Some tiles are not computed yet.
     #[error("{missing} of {all} tiles are missing, the first is tile {first}")]
     Missing {
-        /// How many are missing.
+        /// The number of missing tiles.
         missing: usize,
-        /// How many there are in all.
+        /// The number of all tiles.
         all: usize,
-        /// The number of the first that is missing, from 0.
+        /// The number of the first missing tile, counted from 0.
         first: usize,
     },
-    /// Folders, or a plan, without a tile.
+    /// The folders, or a plan, contain no tile.
     #[error("there are no tiles")]
     Empty,
-    /// A plan that cannot be read.
+    /// A plan cannot be read.
     #[error("`{}` is damaged, or of another version of fintan: {message}", path.display())]
     Plan {
         /// The file.
@@ -176,7 +177,7 @@ pub enum TilesError {
         /// What is wrong with it.
         message: String,
     },
-    /// A tile or inputs that cannot be used.
+    /// A file of a tile or of inputs cannot be used.
     #[error("`{}`: {message}", path.display())]
     Damaged {
         /// The file.
@@ -186,7 +187,7 @@ pub enum TilesError {
     },
 }
 
-/// A folder with the tiles of a kernel, which several processes may share; [`PreparedKernel::tiles`](super::PreparedKernel::tiles)
+/// A folder with the tiles of a kernel. Several processes may share it; [`PreparedKernel::tiles`](super::PreparedKernel::tiles)
 /// makes it.
 ///
 /// ```
@@ -209,12 +210,12 @@ pub struct TileStore<'p> {
     manifest: TileManifest,
     problem: &'p KernelRequest,
     plan: &'p KernelPlan,
-    /// Shared with all who compute tiles.
+    /// A lock that is shared by all processes that compute tiles.
     lock: Lock,
 }
 
 impl<'p> TileStore<'p> {
-    /// Where the tiles of a kernel file go.
+    /// The folder of the tiles of a kernel file.
     ///
     /// ```
     /// assert_eq!(fintan::TileStore::beside("k.npz".as_ref()), std::path::Path::new("k.npz.tiles"));
@@ -226,7 +227,7 @@ impl<'p> TileStore<'p> {
         name.into()
     }
 
-    /// The size of the tiles in a folder, if there are any. The first tile is a largest one.
+    /// The size of the tiles in a folder, if there are any. The first tile has the largest size.
     #[must_use]
     pub fn tile_size(folder: &Path) -> TileSize {
         let manifest = read_manifest(&folder.join(PLAN)).ok();
@@ -237,8 +238,8 @@ impl<'p> TileStore<'p> {
         TileSize { samples: Some(len(a).max(len(b))), outputs: Some(len(o)) }
     }
 
-    /// Makes the folder, or goes on with one that holds tiles of this kernel. Of several processes that make it at once
-    /// one succeeds, and the others go on with that one's.
+    /// Makes the folder, or continues with one that holds tiles of this kernel. If several processes make it at once, one
+    /// succeeds and the others use its folder.
     pub(super) fn make(
         root: PathBuf,
         problem: &'p KernelRequest,
@@ -251,7 +252,7 @@ impl<'p> TileStore<'p> {
         let lock = loop {
             if !path.is_file() {
                 match begin(&root, &manifest, problem) {
-                    // Another process is quicker, or what lies there are no tiles.
+                    // Another process was faster, or the folder holds something else. The code below decides which.
                     Ok(()) | Err(RunError::Exists(_) | RunError::Held { .. }) => {}
                     Err(e) => return Err(e.into()),
                 }
@@ -261,7 +262,7 @@ impl<'p> TileStore<'p> {
                 break lock;
             }
             drop(lock);
-            // Who was done with the folder has taken it away meanwhile; else it is another's.
+            // Another process may have finished and removed the folder. Otherwise the folder holds something else.
             if !is_free(&root)? {
                 return Err(TilesError::NotTiles(root).into());
             }
@@ -274,19 +275,19 @@ impl<'p> TileStore<'p> {
         Ok(Self { root, manifest, problem, plan, lock })
     }
 
-    /// The folder.
+    /// The path of the folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.root
     }
 
-    /// Computes the tiles of these numbers that are not there yet, and calls `on_tile` after each.
+    /// Computes the missing tiles in this range of numbers, and calls `on_tile` after each.
     ///
     /// # Errors
-    /// A kernel that is not finite; those of the file system.
+    /// Fails if the kernel is not finite, or with errors of the file system.
     ///
     /// # Panics
-    /// If the plan has no such tiles.
+    /// Panics if a number is not that of a tile of the plan.
     pub fn compute(&self, range: Range<usize>, mut on_tile: impl FnMut(TileProgress)) -> Result<(), Error> {
         let (all, mut tiles) = (range.len(), Tiles::new(self.problem, self.plan));
         for (done, i) in (1..).zip(range) {
@@ -299,10 +300,10 @@ impl<'p> TileStore<'p> {
         Ok(())
     }
 
-    /// The kernel of all tiles: reads what is there, computes what is not.
+    /// The kernel of all tiles. Existing tiles are read, missing ones are computed.
     ///
     /// # Errors
-    /// A tile that is damaged; as [`Self::compute`].
+    /// Fails if a tile is damaged, and with the errors of [`Self::compute`].
     pub fn kernel(&self, mut on_tile: impl FnMut(TileProgress)) -> Result<super::Kernel, Error> {
         let (all, mut tiles) = (self.plan.tiles.len(), Tiles::new(self.problem, self.plan));
         let mut kernel = KernelParts::of(self.problem);
@@ -319,10 +320,11 @@ impl<'p> TileStore<'p> {
         super::Kernel::finish(kernel, self.manifest.about.clone(), input_arrays(self.problem))
     }
 
-    /// Takes the folder away, unless another process still computes tiles there; then it is `false`.
+    /// Removes the folder and returns `true`. If another process still computes tiles there, it stays and the result is
+    /// `false`.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Errors of the file system.
     pub fn remove(self) -> Result<bool, Error> {
         Ok(self.lock.remove_folder()?)
     }
@@ -338,7 +340,7 @@ impl<'p> TileStore<'p> {
         write_npz(&self.file(i), &arrays)
     }
 
-    /// A block, unless it overflowed: what is not finite is never kept.
+    /// Returns the block, or an error if it overflowed. Blocks that are not finite are never stored.
     fn finite(&self, block: Block) -> Result<Block, Error> {
         if block.is_finite() { Ok(block) } else { Err(Error::Overflow(Overflow::of(self.problem, None))) }
     }
@@ -353,7 +355,7 @@ fn begin(root: &Path, manifest: &TileManifest, problem: &KernelRequest) -> Resul
     Ok(())
 }
 
-/// Puts the tiles of several folders together.
+/// Merges the tiles of several folders.
 pub(super) fn merge(folders: &[impl AsRef<Path>]) -> Result<super::Kernel, Error> {
     let mut manifests = Vec::new();
     for folder in folders {
@@ -386,7 +388,7 @@ pub(super) fn merge(folders: &[impl AsRef<Path>]) -> Result<super::Kernel, Error
     let mut kernel: Option<KernelParts> = None;
     for (i, path) in found.into_iter().flatten().enumerate() {
         let block = read_block(&path, &manifest, i)?;
-        // Not before a tile was there: a damaged plan may ask for any size.
+        // Memory is allocated only after a tile has been read, since a damaged plan may ask for any size.
         let zeros = || KernelParts::zeros(entries, manifest.samples, outputs, &manifest.parts, manifest.double);
         kernel.get_or_insert_with(zeros).insert(&manifest.tile(i), &block, manifest.about.symmetric);
     }
@@ -402,7 +404,7 @@ fn read_manifest(path: &Path) -> Result<TileManifest, Error> {
     Ok(manifest)
 }
 
-/// Inputs of either side, which must be as many as the plan says.
+/// Reads the inputs of each side, and checks their number against the plan.
 fn read_inputs(path: &Path, manifest: &TileManifest) -> Result<Vec<Array<'static>>, Error> {
     let arrays = read_arrays(path)?;
     let names: Vec<&str> = arrays.iter().map(|(name, _)| name.as_str()).collect();
@@ -425,7 +427,7 @@ fn damaged(path: &Path, message: &str) -> Error {
     TilesError::Damaged { path: path.into(), message: message.into() }.into()
 }
 
-/// Tile i of a plan: the plan's parts, each as many finite numbers of the plan's type as the tile has.
+/// Reads tile i of a plan. It must hold the parts of the plan, with finite numbers of the right type and count.
 fn read_block(path: &Path, manifest: &TileManifest, i: usize) -> Result<Block, Error> {
     let arrays = read_arrays(path)?;
     let names: Vec<&str> = arrays.iter().map(|(name, _)| name.as_str()).collect();
@@ -434,7 +436,7 @@ fn read_block(path: &Path, manifest: &TileManifest, i: usize) -> Result<Block, E
     }
     let (entries, tile, double) = (manifest.entries, manifest.tile(i), manifest.double);
     let len = entries.block_len(&tile);
-    // Samples with themselves: a part of a trace is a sum of squares there.
+    // On the diagonal of samples with themselves, a part of a traced kernel is a sum of squares.
     let squares = manifest.about.symmetric && entries == Entries::Traced && tile.is_diagonal();
     let n = tile.samples[0].len();
     let part = |(name, array): (String, Array<'static>)| {

@@ -1,4 +1,4 @@
-//! A kernel file with its pictures.
+//! Writes a kernel file with its pictures.
 
 use std::path::{Path, PathBuf};
 
@@ -10,21 +10,21 @@ use serde::{Serialize, Serializer};
 use super::stored::{KernelMetadata, entries_name, kernel_arrays, pixel_checkerboard};
 use crate::error::Error;
 
-/// Rows up to which all eigenvalues are computed along with the kernel: a few seconds.
+/// Largest number of rows for which all eigenvalues are computed with the kernel; it takes a few seconds.
 const SPECTRUM_ROWS: usize = 2048;
 
-/// What is written first. A kill or a full disk may come between a kernel and its pictures.
+/// What is written first. A kill or a full disk may happen between the kernel and its pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteOrder {
-    /// The kernel: it may be hours of work, and pictures can be made again.
+    /// The kernel is first: it may have taken hours, and pictures can be made again.
     KernelFirst,
-    /// The pictures: the kernel can be made again as long as it is not there, and says that everything is.
+    /// The pictures are first: if the kernel file exists, all files exist. Otherwise the kernel is computed again.
     KernelLast,
 }
 
-/// What was written of a kernel, and the numbers that sum it up.
+/// A written kernel: its files, and numbers that summarise it.
 ///
-/// As JSON it is what `fintan ntk --json` prints.
+/// Serialised as JSON it is the output of `fintan ntk --json`.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -48,30 +48,30 @@ pub struct KernelSummary {
     /// The kernel file.
     #[serde(serialize_with = "path_text")]
     pub kernel: PathBuf,
-    /// Which entries: `full`, `traced` or `diagonal`.
+    /// The entries: `full`, `traced` or `diagonal`.
     pub entries: &'static str,
-    /// Lengths of the axes.
+    /// The shape of the kernel.
     pub shape: Vec<usize>,
     /// Σ Θ[(n, o), (n, o)] over samples and outputs.
     pub trace: f64,
-    /// Each parameter's share of the trace, with its name.
+    /// Each parameter's share of the trace, with the parameter's name.
     #[serde(serialize_with = "as_map")]
     pub parts: Vec<(String, f64)>,
-    /// A picture of the kernel; none of a diagonal one.
+    /// A picture of the kernel; `None` for a diagonal kernel.
     #[serde(serialize_with = "path_text_of", skip_serializing_if = "Option::is_none")]
     pub heat_map: Option<PathBuf>,
-    /// Bytes that the eigenvalues need, where they were left out because there is less.
+    /// The bytes that the eigenvalues would need, if they were left out for lack of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eigenvalues_need_bytes: Option<f64>,
-    /// The eigenvalues in short; none of a diagonal or a large kernel, or one between two sets.
+    /// A summary of the eigenvalues; `None` for a diagonal or large kernel, and for a kernel between two sets.
     #[serde(flatten)]
     pub eigenvalues: Option<EigenvalueSummary>,
-    /// Checkerboards of a full kernel over every pixel of its channels.
+    /// Checkerboards of a full kernel over all pixels of its channels.
     #[serde(serialize_with = "checkerboard", skip_serializing_if = "Option::is_none")]
     pub checkerboard: Option<Checkerboard>,
 }
 
-/// The eigenvalues of a kernel in short, and their plots.
+/// A summary of a kernel's eigenvalues, and their plots.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -87,9 +87,9 @@ pub struct KernelSummary {
 pub struct EigenvalueSummary {
     /// λ_max
     pub largest_eigenvalue: f64,
-    /// λ_max / λ_min; none of a singular kernel.
+    /// λ_max / λ_min; `None` for a singular kernel.
     pub condition_number: Option<f64>,
-    /// As [`Spectrum::effective_rank`](crate::Spectrum::effective_rank).
+    /// Effective rank, as defined at [`Spectrum::effective_rank`](crate::Spectrum::effective_rank).
     pub effective_rank: f64,
     /// A plot of the eigenvalues (SVG).
     #[serde(serialize_with = "path_text")]
@@ -117,7 +117,7 @@ fn checkerboard<S: Serializer>(found: &Option<Checkerboard>, serializer: S) -> R
     found.as_ref().map(checkerboard_json).serialize(serializer)
 }
 
-/// Checkerboards as they stand in summaries and logs.
+/// Checkerboards in the form of summaries and logs.
 pub(crate) fn checkerboard_json(found: &Checkerboard) -> serde_json::Value {
     let Checkerboard { trace_shares, eigenvalue_ratios, border_ratio } = found;
     serde_json::json!({
@@ -125,11 +125,11 @@ pub(crate) fn checkerboard_json(found: &Checkerboard) -> serde_json::Value {
     })
 }
 
-/// Writes a kernel, its spectrum and its pictures, and sums it up. `spare`: bytes that the eigenvalues may take; where they
-/// need more they are left out, and the summary says so.
+/// Writes a kernel, its spectrum and its pictures, and returns a summary. `spare` is a bound on the bytes for eigenvalues. If
+/// they need more they are left out, and the summary says so.
 ///
 /// # Errors
-/// A kernel whose parts are finite but whose sum is not; those of the file system.
+/// Fails if the sum of the finite parts is not finite, or with errors of the file system.
 pub(crate) fn write_kernel(
     path: &Path,
     kernel: &KernelParts,

@@ -1,10 +1,10 @@
-//! Why moments cannot be measured.
+//! Errors of measuring moments.
 
 use std::path::PathBuf;
 
 use fintan_moments::InputError;
 
-/// Why the moments of random networks cannot be measured, or their runs not be put together.
+/// Why the moments of random networks cannot be measured, or their runs cannot be merged.
 ///
 /// ```
 /// let error = fintan::MomentsError::Range { from: 3, to: 9, all: 4 };
@@ -13,32 +13,32 @@ use fintan_moments::InputError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MomentsError {
-    /// A network without `[moments]`.
-    #[error("`{}` has no [moments]: it says what is measured, and over what", .0.display())]
+    /// The configuration has no `[moments]`.
+    #[error("`{}` has no [moments], the table that describes the measurement and its inputs", .0.display())]
     NoMoments(PathBuf),
-    /// A configuration of a GAN.
-    #[error("`{}` is a GAN; moments are measured of a [network] with [moments]", .0.display())]
+    /// The configuration describes a GAN.
+    #[error("`{}` is a GAN; moments are measured for a [network] with [moments]", .0.display())]
     Gan(PathBuf),
-    /// Realisations that the configuration does not have.
+    /// The range contains realisations that the configuration does not have.
     #[error("realisations {from}..{to} must be a part of 0..{all} that is not empty")]
     Range {
-        /// The first.
+        /// The first number.
         from: u64,
-        /// The first that is left out.
+        /// The number after the last.
         to: u64,
-        /// How many there are.
+        /// The number of realisations.
         all: u64,
     },
-    /// `moments.dtype = "f64"` on a GPU.
+    /// `moments.dtype` is `"f64"`, but the device is a GPU.
     #[error("`moments.dtype = \"f64\"` needs a CPU device: flex or ndarray")]
     Precision,
-    /// `moments.ntk` on a GPU.
+    /// `moments.ntk` needs f64, but the device is a GPU.
     #[error("`moments.ntk` is computed in f64: take the device flex or ndarray")]
     KernelPrecision,
-    /// Inputs whose moments cannot be measured.
+    /// The inputs cannot be drawn or standardized.
     #[error(transparent)]
     Draw(#[from] InputError),
-    /// A file of inputs that does not fit the network.
+    /// A file of inputs does not fit the network.
     #[error("`{}` {message}", path.display())]
     Inputs {
         /// The file.
@@ -46,17 +46,17 @@ pub enum MomentsError {
         /// What is wrong with it.
         message: String,
     },
-    /// Random networks that do not fit into memory.
+    /// The random networks do not fit into memory.
     #[error(
         "one realisation needs about {needed:.1} GB, and {free:.1} GB are free; take a smaller `moments.batch` or network"
     )]
     Memory {
-        /// GB that are needed.
+        /// The needed memory in GB.
         needed: f64,
-        /// GB that are free.
+        /// The free memory in GB.
         free: f64,
     },
-    /// A log that does not hold what its configuration describes.
+    /// The log does not match its configuration.
     #[error("`{}` is damaged: {message}", log.display())]
     Damaged {
         /// The log.
@@ -64,49 +64,49 @@ pub enum MomentsError {
         /// What is wrong with it.
         message: String,
     },
-    /// Runs of different configurations.
+    /// Runs have different configurations.
     #[error(
         "`{}` and {other} are of different configurations; only `moments.realisations`, `moments.ntk` and the place of files \
          may differ",
         run.display()
     )]
     Configurations {
-        /// A run.
+        /// One run.
         run: PathBuf,
-        /// The other one, by its name.
+        /// The name of the other run.
         other: String,
     },
-    /// Runs over different data.
+    /// Runs have different data.
     #[error("`{}` and {other} measure different data: {found} and {others}", run.display())]
     Data {
-        /// A run.
+        /// One run.
         run: PathBuf,
-        /// The other one, by its name.
+        /// The name of the other run.
         other: String,
-        /// What the run measured.
+        /// The data of the run.
         found: String,
-        /// What the other one measured.
+        /// The data of the other run.
         others: String,
     },
-    /// A run with more realisations than are wanted.
+    /// The run has more realisations than requested.
     #[error("`{}` holds realisation {number}, and `moments.realisations` is {wanted}", run.display())]
     Beyond {
         /// The run.
         run: PathBuf,
-        /// The number of a realisation that is not wanted.
+        /// The number of a realisation that is not requested.
         number: u64,
-        /// How many are wanted.
+        /// The requested number of realisations.
         wanted: u64,
     },
-    /// A realisation that stands in two runs.
+    /// A realisation is in two runs.
     #[error("realisation {number} stands in two of the runs, the second time in `{}`", run.display())]
     Twice {
-        /// Its number.
+        /// The number of the realisation.
         number: u64,
         /// The second run.
         run: PathBuf,
     },
-    /// Runs that ask for different kernels.
+    /// Runs have different `moments.ntk`.
     #[error("`{}` has another `moments.ntk` than the runs before it", .0.display())]
     Kernels(PathBuf),
 }

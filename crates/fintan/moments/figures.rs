@@ -1,4 +1,4 @@
-//! The figures: distributions, increments, sensitivity, ranks, tails, correlations, kernels; theory dashed on each.
+//! Draws the figures: distributions, increments, sensitivity, ranks, tails, correlations, kernels. Theory is dashed.
 
 use fintan_artifact::RunDir;
 use fintan_config::{Activation, Function, NetworkExperiment, Unit};
@@ -10,9 +10,9 @@ use super::theory::MomentsTheory;
 use super::{KernelStatistics, MeasuredMoments};
 use crate::error::Error;
 
-/// Bins of a distribution, at most.
+/// Largest number of bins of a distribution.
 const BINS: usize = 50;
-/// Distributions that are drawn.
+/// Number of depths whose distributions are drawn.
 const DISTRIBUTIONS: usize = 4;
 
 struct Figures<'a> {
@@ -21,7 +21,7 @@ struct Figures<'a> {
     written: Vec<(&'static str, &'static str)>,
 }
 
-/// Draws what there is; returns files and captions.
+/// Draws the figures for which there are data. Returns files and captions.
 pub(super) fn draw(
     run: &RunDir,
     plan: &MomentsPlan,
@@ -77,7 +77,7 @@ pub(super) fn draw(
             let name = if unit == Unit::Vanilla { "largest there is" } else { "δ_φ of Gaussian values" };
             curves.push(level(name, increment));
         }
-        // Of ReLUs behind batch norm, whatever the distribution: δ_φ² ≈ 1 / (1 - ν₁(|z|)²/2).
+        // For ReLUs after batch norm, whatever the distribution: δ_φ² ≈ 1 / (1 - ν₁(|z|)²/2).
         let normed = figures.normed(unit);
         if deep.activation == Activation::raw(Function::Relu) && !normed.is_empty() {
             let rows = rows.iter().filter(|row| row.loc == normed && row.quantity == "nu1_abs");
@@ -121,7 +121,7 @@ pub(super) fn draw(
     curves.extend(figures.band("r_eff(dx)", ranked, "reff_noise"));
     if !curves.is_empty() {
         if let Some((_, deep)) = preset {
-            // Of N channels and as many rows, one of which the mean takes.
+            // The rank is at most N (channels) and the number of rows less 1, since the mean is subtracted.
             let rows = plan.settings().batch * plan.positions_at_the_end();
             curves.push(level("largest possible", deep.width.min(rows - 1) as f64));
             curves.push(level("one-dimensional", 1.0));
@@ -161,7 +161,7 @@ pub(super) fn draw(
     Ok(figures.written)
 }
 
-/// δχ of infinite width, layer by layer.
+/// The increments δχ at infinite width for each layer.
 fn increments_at_infinite_width(theory: &MomentsTheory) -> Option<Curve> {
     let points: Vec<(f64, f64)> = theory
         .infinite
@@ -172,7 +172,7 @@ fn increments_at_infinite_width(theory: &MomentsTheory) -> Option<Curve> {
 }
 
 impl Figures<'_> {
-    /// The point behind a unit's first batch norm; empty where there is none, or where it is not measured.
+    /// The measured point after the first batch norm of a unit; empty if there is none, or if it is not measured.
     fn normed(&self, unit: Unit) -> &'static str {
         let loc = match unit {
             Unit::Vanilla => "",
@@ -196,7 +196,7 @@ impl Figures<'_> {
         Ok(())
     }
 
-    /// The mean, and the 16th and 84th percentile.
+    /// The mean with the 16th and 84th percentiles.
     fn band(&self, name: &str, loc: &str, quantity: &str) -> Vec<Curve> {
         let rows: Vec<&Row> =
             self.rows.iter().filter(|row| row.depth > 0 && row.loc == loc && row.quantity == quantity).collect();
@@ -215,7 +215,7 @@ impl Figures<'_> {
         ]
     }
 
-    /// Densities at some depths; Gaussians of the predicted mean and variance dashed.
+    /// Densities at some depths. Dashed curves are Gaussians with the predicted mean and variance.
     fn distributions(
         &mut self,
         file: &'static str,

@@ -15,12 +15,13 @@ use super::{MomentsError, MomentsEvent};
 use crate::device::Device;
 use crate::error::Error;
 
-/// Inputs of a kernel, where nothing is said.
+/// Default number of inputs of a kernel.
 const INPUTS: usize = 16;
-/// Networks, where nothing is said.
+/// Default number of networks.
 const NETWORKS: usize = 8;
 
-/// Tangent kernels at one depth, over random networks with a readout of one output behind it.
+/// Statistics of tangent kernels at one depth over random networks. Each network ends with a readout of one output after that
+/// depth.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -37,19 +38,20 @@ const NETWORKS: usize = 8;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct KernelStatistics {
-    /// The layer that the readout stands behind.
+    /// The depth: the readout follows this layer.
     pub depth: usize,
-    /// Mean of the diagonal.
+    /// The mean of the diagonal.
     pub diagonal: Statistics,
-    /// Mean of Θ(x, y) / √(Θ(x, x) Θ(y, y)) over pairs.
+    /// The mean of Θ(x, y) / √(Θ(x, x) Θ(y, y)) over pairs.
     pub scaled: Statistics,
-    /// log10 of the largest over the smallest eigenvalue.
+    /// log10 of the largest eigenvalue over the smallest.
     pub log10_condition: Statistics,
-    /// These three at infinite width, over the inputs of the first realisation; none under batch norm.
+    /// These three numbers at infinite width, over the inputs of the first realisation; `None` for networks with batch norm.
     pub limit: Option<[f64; 3]>,
 }
 
-/// Kernels between the first inputs of each realisation's batch; none where none are asked for, or the data are not there.
+/// Computes the kernels between the first inputs of each realisation's batch. The result is `None` if no kernels are requested,
+/// or if the data are not available.
 pub(super) fn measure(
     plan: &MomentsPlan,
     experiment: &NetworkExperiment,
@@ -89,7 +91,7 @@ pub(super) fn measure(
             let kernel = KernelParts::compute(&problem, &KernelPlan::new(&problem, None, 1e12)?);
             let (matrix, [n, _]) = kernel.matrix(&kernel.total())?;
             found.push(of(&matrix, n)?);
-            // At infinite width only the inputs differ between realisations: one batch will do.
+            // At infinite width, realisations differ only in their inputs, so one batch is enough.
             if let (Some(limit), true) = (&limit, at_infinite_width.is_none()) {
                 let channels_first: Vec<Vec<f64>> = inputs
                     .permute([0, 3, 1, 2])
@@ -120,7 +122,7 @@ pub(super) fn measure(
     Ok(Some(at))
 }
 
-/// Mean of the diagonal, mean scaled entry off it, log10 of the condition number.
+/// The mean of the diagonal, the mean scaled entry outside it, and log10 of the condition number.
 fn of(matrix: &[f64], n: usize) -> Result<[f64; 3], Error> {
     let at = |i: usize, j: usize| matrix[i * n + j];
     let diagonal = (0..n).map(|i| at(i, i)).sum::<f64>() / n as f64;
@@ -128,12 +130,12 @@ fn of(matrix: &[f64], n: usize) -> Result<[f64; 3], Error> {
     let scaled: f64 = pairs.map(|(i, j)| at(i, j) / (at(i, i) * at(j, j)).sqrt()).sum();
     let values = Spectrum::of(matrix, n)?.values;
     let (largest, smallest) = (values[0], values[n - 1]);
-    // What lies below rounding is not resolved.
+    // Eigenvalues below rounding are not resolved.
     let condition = largest / smallest.max(largest * f64::EPSILON * n as f64);
     Ok([diagonal, scaled / (n * (n - 1) / 2) as f64, condition.log10()])
 }
 
-/// `ntk.csv`
+/// Writes `ntk.csv`.
 pub(super) fn table(kernels: &[KernelStatistics]) -> String {
     let mut text = String::from(
         "depth,n,diagonal,diagonal_std,scaled,scaled_std,log10_condition,log10_condition_std,limit_diagonal,limit_scaled,limit_log10_condition\n",

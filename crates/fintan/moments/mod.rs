@@ -31,8 +31,8 @@ use crate::training::make_absolute;
 
 /// A measurement of the moments of random networks, as the `[moments]` of a configuration describe it.
 ///
-/// [`Self::measure`] returns numbers alone; [`Self::run`] writes the run directory of `fintan moments` too, [`Self::resume`] goes on
-/// with one, and [`merge_moments`] puts several together.
+/// [`Self::measure`] returns numbers without writing files. [`Self::run`] also writes the run directory of `fintan moments`,
+/// [`Self::resume`] continues one, and [`merge_moments`] merges several.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -57,7 +57,7 @@ pub struct Moments<'a> {
     on_event: Box<dyn FnMut(&MomentsEvent) + 'a>,
 }
 
-/// How a measurement goes on, and what may surprise about it.
+/// Progress of a measurement, and notes about unexpected results.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -76,33 +76,33 @@ pub struct Moments<'a> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum MomentsEvent {
-    /// Layers whose units are all off may be drawn: how many are expected a realisation.
+    /// Layers whose units are all zero may occur: the expected number in a realisation.
     DeadLayers(f64),
-    /// The run directory may not be this process' alone: why.
+    /// Another process may write into the run directory too: the reason.
     Unlocked(String),
-    /// Realisations are measured; once with none done at the beginning.
+    /// Progress of the realisations. The first event has `done` 0.
     Realisations {
-        /// Done so far.
+        /// The number of finished realisations.
         done: usize,
-        /// To be done.
+        /// The number of realisations to be measured.
         all: usize,
     },
-    /// There are no curves of infinite width: why.
+    /// The curves of infinite width cannot be computed: the reason.
     NoCurves(String),
-    /// Kernels are computed; once with none done at the beginning.
+    /// Progress of the kernels. The first event has `done` 0.
     Kernels {
-        /// Done so far.
+        /// The number of finished kernels.
         done: usize,
-        /// To be done.
+        /// The number of kernels to be computed.
         all: usize,
     },
-    /// There are no kernels, for their inputs are not at hand.
+    /// Kernels are left out because their inputs are not available.
     NoDataForKernels,
-    /// There are no kernels, for no network lived.
+    /// Kernels are left out because the signal or noise vanished in every network.
     NoLivingNetwork,
 }
 
-/// The realisations of a measurement, and what follows from them; [`Moments::measure`] makes it.
+/// The realisations of a measurement and their statistics; [`Moments::measure`] makes it.
 ///
 /// ```
 /// let none = fintan::MeasuredMoments::of(Vec::new(), None);
@@ -118,7 +118,7 @@ pub struct MeasuredMoments {
     kernels: Option<Vec<KernelStatistics>>,
 }
 
-/// What is measured: a configuration, its data and the device.
+/// The configuration, the data and the device of a measurement.
 struct Measurement<'a> {
     experiment: &'a NetworkExperiment,
     plan: MomentsPlan<'a>,
@@ -127,18 +127,18 @@ struct Measurement<'a> {
 }
 
 impl<'a> Moments<'a> {
-    /// Of a configuration file.
+    /// Reads a configuration file.
     ///
     /// # Errors
-    /// A configuration that is wrong, or has no `[moments]`.
+    /// Fails if the configuration is wrong or has no `[moments]`.
     pub fn of(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::within(path, &[], Device::cpu().bound(Held::Layer))
     }
 
-    /// Of a configuration file with these changes, whose networks must fit into this bound on memory.
+    /// Reads a configuration file with overrides. Its networks must fit into this bound on memory.
     ///
     /// # Errors
-    /// As [`Self::of`]; a path of data that is not Unicode.
+    /// The errors of [`Self::of`]; also a path of data that is not Unicode.
     pub fn within(path: impl AsRef<Path>, overrides: &[String], bound: MemoryBound) -> Result<Self, Error> {
         let mut moments = Self {
             path: path.as_ref().into(),
@@ -166,7 +166,7 @@ impl<'a> Moments<'a> {
         self.set(&format!("moments.realisations={count}"))
     }
 
-    /// Measures these realisations alone; their numbers decide what is drawn.
+    /// Measures only the realisations with these numbers. The number of a realisation determines its random draws.
     #[must_use]
     pub fn range(mut self, range: Range<u64>) -> Self {
         self.range = Some(range);
@@ -180,14 +180,14 @@ impl<'a> Moments<'a> {
         self
     }
 
-    /// Calls `on_event(event)` as the measurement goes on.
+    /// Calls `on_event(event)` with each event of the measurement.
     #[must_use]
     pub fn on_event(mut self, on_event: impl FnMut(&MomentsEvent) + 'a) -> Self {
         self.on_event = Box::new(on_event);
         self
     }
 
-    /// How many realisations the configuration file asks for.
+    /// The number of realisations in the configuration file.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
@@ -202,28 +202,29 @@ impl<'a> Moments<'a> {
     /// Draws the networks and measures them. Nothing is written.
     ///
     /// # Errors
-    /// A device without double precision where it is asked for; inputs that cannot be read or drawn; too little memory.
+    /// Fails if the device lacks a requested double precision, if inputs cannot be read or drawn, or if memory does not
+    /// suffice.
     pub fn measure(self) -> Result<MeasuredMoments, Error> {
         self.carry_out(|_, _, _| Ok((None, Vec::new())))
     }
 
-    /// Measures into a new run directory, at `out` or numbered after the configuration in `runs`.
+    /// Measures into a new run directory: `out`, or by default a numbered directory in `runs`, named after the configuration.
     ///
     /// # Errors
-    /// As [`Self::measure`]; a folder that is there already.
+    /// The errors of [`Self::measure`]; also a directory that exists.
     pub fn run(self, out: Option<&Path>) -> Result<MeasuredMoments, Error> {
         let path = self.path.clone();
         self.carry_out(|measurement, first, data| {
-            // What cannot be drawn leaves nothing behind.
+            // A configuration that cannot be drawn leaves no directory behind.
             measurement.plan.check_inputs(first, measurement.pool).map_err(MomentsError::Draw)?;
             Ok((Some(runs::begin(&path, out, measurement.experiment, data)?), Vec::new()))
         })
     }
 
-    /// Goes on in a run directory: realisations that are there are not done again.
+    /// Continues in a run directory. Existing realisations are not measured again.
     ///
     /// # Errors
-    /// As [`Self::measure`]; a run of another configuration or of other data.
+    /// The errors of [`Self::measure`]; also a run of another configuration or of other data.
     pub fn resume(self, out: &Path) -> Result<MeasuredMoments, Error> {
         self.carry_out(|measurement, _, data| {
             let (run, done) = runs::resume(out, measurement.experiment, data)?;
@@ -231,7 +232,8 @@ impl<'a> Moments<'a> {
         })
     }
 
-    /// `begin(measurement, first realisation, fingerprint of the data)` gives the run directory and what is there.
+    /// `begin(measurement, first realisation, fingerprint of the data)` returns the run directory and the existing
+    /// realisations.
     fn carry_out(
         mut self,
         begin: impl FnOnce(&Measurement, u64, Option<&str>) -> Result<(Option<RunDir>, Vec<Realisation>), Error>,
@@ -281,7 +283,7 @@ impl<'a> Moments<'a> {
     }
 }
 
-/// Puts runs of different realisations of one configuration together, in a new run directory at `out`.
+/// Merges runs with different realisations of one configuration into a new run directory at `out`.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -299,7 +301,7 @@ impl<'a> Moments<'a> {
 /// ```
 ///
 /// # Errors
-/// Runs of different configurations or data; a realisation that stands in two; a folder that is there already.
+/// Fails if the runs have different configurations or data, if a realisation is in two runs, or if the directory exists.
 pub fn merge_moments(
     parts: &[PathBuf],
     out: &Path,
@@ -308,7 +310,7 @@ pub fn merge_moments(
 ) -> Result<MeasuredMoments, Error> {
     let merged = Merged::read(parts)?;
     let device = prepared(device, &merged.experiment)?;
-    // Realisations are measured already; data are for theory and kernels beside them.
+    // The realisations are measured already. The data are needed only for theory and kernels.
     let pool = read_pool(&merged.experiment).ok().flatten();
     let pool = pool.filter(|pool| merged.fingerprint.as_ref().is_none_or(|known| *known == fingerprint(pool)));
     let draft = merged.begin(out)?;
@@ -319,7 +321,7 @@ pub fn merge_moments(
     Ok(MeasuredMoments { root: Some(draft.publish()?), ..measured })
 }
 
-/// The device in the precision of the configuration.
+/// The device with the precision of the configuration.
 fn prepared(device: Device, experiment: &NetworkExperiment) -> Result<Device, MomentsError> {
     let settings = experiment.settings.moments.as_ref();
     if settings.is_some_and(|settings| settings.ntk.is_some()) && !device.supports_f64() {
@@ -331,7 +333,7 @@ fn prepared(device: Device, experiment: &NetworkExperiment) -> Result<Device, Mo
     }
 }
 
-/// Once a signal has become one-dimensional, all N units of a ReLU layer are off with probability 2^-N.
+/// Once the signal is one-dimensional, all N units of a ReLU layer are zero with probability 2^-N.
 fn expected_dead_layers(experiment: &NetworkExperiment) -> Option<f64> {
     let Some((Unit::Vanilla, deep)) = experiment.settings.network.deep_preset() else { return None };
     let expected = deep.depth as f64 * 2.0_f64.powi(-(deep.width.min(1000) as i32));
@@ -339,7 +341,7 @@ fn expected_dead_layers(experiment: &NetworkExperiment) -> Option<f64> {
 }
 
 impl Measurement<'_> {
-    /// Everything that follows from realisations, written into the run where there is one.
+    /// Computes the results of the realisations, and writes them into the run if there is one.
     fn finish(
         &self,
         mut done: Vec<Realisation>,
@@ -382,7 +384,7 @@ impl Measurement<'_> {
 }
 
 impl MeasuredMoments {
-    /// Statistics over realisations; fits need the deep preset of the configuration.
+    /// Computes statistics over realisations. Fits are computed if the configuration uses a deep preset.
     #[must_use]
     pub fn of(realisations: Vec<Realisation>, experiment: Option<&NetworkExperiment>) -> Self {
         let preset = experiment.and_then(|experiment| experiment.settings.network.deep_preset());
@@ -391,13 +393,13 @@ impl MeasuredMoments {
         Self { root: None, realisations, rows, fits, theory: MomentsTheory::default(), kernels: None }
     }
 
-    /// The realisations, in order.
+    /// The realisations, ordered by number.
     #[must_use]
     pub fn realisations(&self) -> &[Realisation] {
         &self.realisations
     }
 
-    /// Every quantity at every point, with its statistics over realisations.
+    /// The statistics over realisations of every quantity at every point.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
@@ -409,42 +411,42 @@ impl MeasuredMoments {
         self.rows.iter().find(|row| (row.depth, row.loc.as_str(), row.quantity) == (depth, loc, quantity))
     }
 
-    /// Laws fitted to depth, of the presets `vanilla`, `bn_ff` and `bn_res`.
+    /// The laws fitted to depth, for the presets `vanilla`, `bn_ff` and `bn_res`.
     #[must_use]
     pub fn fits(&self) -> Option<&Fits> {
         self.fits.as_ref()
     }
-    /// What theory says of the same networks.
+    /// Predictions of theory for the same networks.
     #[must_use]
     pub fn theory(&self) -> &MomentsTheory {
         &self.theory
     }
 
-    /// Tangent kernels of the networks, one entry a depth of `moments.ntk`; none where none were asked for.
+    /// Tangent kernels of the networks, one entry for each depth of `moments.ntk`; `None` if no kernels are requested.
     #[must_use]
     pub fn kernels(&self) -> Option<&[KernelStatistics]> {
         self.kernels.as_deref()
     }
 
-    /// The realisations whose signal or noise died on the way.
+    /// The early stops: realisations whose signal or noise became zero or not finite, or whose inputs became equal.
     pub fn deaths(&self) -> impl Iterator<Item = &EarlyStop> {
         self.realisations.iter().filter_map(|realisation| realisation.dead.as_ref())
     }
 
-    /// The fitted laws beside those of theory, as the lines of `report.md`.
+    /// The fitted laws beside those of theory, as lines of `report.md`.
     #[must_use]
     pub fn headline(&self) -> Vec<String> {
         tables::headline(self)
     }
 
-    /// The run directory; none where nothing was written.
+    /// The run directory, or `None` if nothing was written.
     #[must_use]
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref()
     }
 }
 
-/// Realisations side by side: one a thread as far as memory reaches, and one after another on a GPU.
+/// The number of realisations that run in parallel: on a CPU one a thread within the bound on memory, on a GPU one.
 fn realisations_at_a_time(plan: &MomentsPlan, device: &Device) -> Result<usize, MomentsError> {
     if device.is_gpu() {
         return Ok(1);

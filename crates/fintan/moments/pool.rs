@@ -1,4 +1,4 @@
-//! The data that batches of random networks are chosen from.
+//! The data sets from which the batches of random networks are drawn.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::MomentsError;
 use crate::error::Error;
 use crate::memory::free_memory;
 
-/// Whether inputs come from files or drawings that are held in memory.
+/// Whether the inputs are a data set in memory, from files or drawings.
 pub(super) fn needs_pool(settings: &MomentsSettings) -> bool {
     match settings.inputs {
         DataSource::Shapes(_)
@@ -26,15 +26,15 @@ pub(super) fn needs_pool(settings: &MomentsSettings) -> bool {
     }
 }
 
-/// Number of inputs and a fingerprint of their values: where the files lie does not matter, what they hold does.
+/// The number of inputs and a fingerprint of their values. It does not depend on the place of the files.
 pub(super) fn fingerprint(pool: &Pool) -> String {
     format!("{} inputs, {:016x}\n", pool.count(), fingerprint_of_values(&pool.values))
 }
 
-/// The data set that batches are chosen from, where there is one.
+/// Reads the data set from which batches are drawn, if the inputs are one.
 ///
 /// # Errors
-/// Files that cannot be read or do not fit the network.
+/// Fails if files cannot be read or do not fit the network.
 pub(super) fn read_pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, Error> {
     let Some(settings) = &experiment.settings.moments else { return Ok(None) };
     let shape = experiment.network.input;
@@ -54,7 +54,7 @@ pub(super) fn read_pool(experiment: &NetworkExperiment) -> Result<Option<Pool>, 
     array(path, name, shape).map(Some)
 }
 
-/// Inputs of an array file, by the name of the array or the only one.
+/// Reads inputs from an array file, which has an array of this name or a single array.
 fn array(file: &Path, name: Option<&str>, shape: Shape) -> Result<Pool, Error> {
     let wrong = |message: String| Error::from(MomentsError::Inputs { path: file.into(), message });
     let mut arrays = ArrayFile::open(file)?;
@@ -87,11 +87,11 @@ fn array(file: &Path, name: Option<&str>, shape: Shape) -> Result<Pool, Error> {
     Ok(Pool { values, shape })
 }
 
-/// Inputs of a source of images.
+/// Reads inputs from a source of images.
 fn images(source: &DataSource, shape: Shape) -> Result<Pool, Error> {
     let wanted = image_of(shape).expect("checked to be square images");
     let images = Images::load(source, &wanted, free_memory())?;
-    // Channels, rows, columns: the order in which an image is a vector.
+    // The values of an image are in channel, row, column order.
     let positions = images.size * images.size;
     let value =
         |image: &[u8], at: usize| f32::from(image[at % positions * images.channels + at / positions]) / 127.5 - 1.0;

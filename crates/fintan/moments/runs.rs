@@ -1,4 +1,4 @@
-//! Run directories of moments: how they begin, go on, and are put together.
+//! Run directories of moments: new ones, resumed ones, and merges.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use fintan_moments::{MomentsPlan, Realisation};
 use super::MomentsError;
 use crate::error::Error;
 
-/// File with the fingerprint of a data set.
+/// The file with the fingerprint of the data set.
 const FINGERPRINT: &str = "inputs.fingerprint";
 
-/// The part of a configuration that is needed.
+/// The network of a configuration with `[moments]`.
 pub(super) fn with_moments(subject: Subject, path: &Path) -> Result<NetworkExperiment, MomentsError> {
     match subject {
         Subject::Network(network) if network.settings.moments.is_some() => Ok(network),
@@ -22,7 +22,7 @@ pub(super) fn with_moments(subject: Subject, path: &Path) -> Result<NetworkExper
     }
 }
 
-/// A new run directory, at `out` or numbered after the configuration in `runs`.
+/// Makes a run directory: `out`, or by default a numbered one in `runs`, named after the configuration.
 pub(super) fn begin(
     config: &Path,
     out: Option<&Path>,
@@ -39,14 +39,14 @@ pub(super) fn begin(
     Ok(draft.publish_run()?)
 }
 
-/// Writes what every run has from its beginning.
+/// Writes the files that every run has from the start.
 fn fill(draft: &Draft, written: &[u8], experiment: &NetworkExperiment, fingerprint: Option<&str>) -> Result<(), Error> {
     draft.write("config.toml", written)?;
     draft.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
     Ok(fingerprint.map_or(Ok(()), |fingerprint| draft.write(FINGERPRINT, fingerprint.as_bytes()))?)
 }
 
-/// A run of moments as it lies there.
+/// A run of moments as it was read from disk.
 struct Part {
     run: RunDir,
     done: Vec<Realisation>,
@@ -69,7 +69,7 @@ impl Part {
             } else if realisation.dead.is_none() && realisation.records.len() != points.len() {
                 format!("realisation {number} has {} of {} records", realisation.records.len(), points.len())
             } else {
-                // In any other order a record would be taken for one of another point.
+                // The order is checked because records are identified by it.
                 let mut places = realisation.records.iter().zip(&points);
                 match places.find(|(record, point)| (record.depth, &record.loc) != (point.depth, &point.loc)) {
                     None => continue,
@@ -85,7 +85,7 @@ impl Part {
         Ok(Self { run, done, experiment, fingerprint })
     }
 
-    /// Refuses another measurement than this one.
+    /// Fails if the run is of another measurement.
     fn agrees(&self, other: &NetworkExperiment, fingerprint: Option<&str>, name: &str) -> Result<(), MomentsError> {
         let (run, other_name) = (self.run.root().to_path_buf(), name.to_owned());
         if alike(&self.experiment) != alike(other) {
@@ -103,7 +103,7 @@ impl Part {
     }
 }
 
-/// A directory that holds some realisations of the same configuration.
+/// Opens a run with some realisations of this configuration to continue it.
 pub(super) fn resume(
     out: &Path,
     experiment: &NetworkExperiment,
@@ -115,13 +115,13 @@ pub(super) fn resume(
     if let Some(beyond) = part.done.iter().find(|realisation| realisation.number >= wanted) {
         return Err(MomentsError::Beyond { run: out.into(), number: beyond.number, wanted }.into());
     }
-    // Without a last line that was cut short.
+    // This drops a last line that was cut short.
     write_log(&part.run, &part.done)?;
     part.run.write("config.resolved.toml", experiment.settings.to_toml().as_bytes())?;
     Ok((part.run, part.done))
 }
 
-/// Writes a log whole.
+/// Writes the complete log.
 fn write_log(run: &RunDir, done: &[Realisation]) -> Result<(), Error> {
     let mut text = String::new();
     for realisation in done {
@@ -131,7 +131,7 @@ fn write_log(run: &RunDir, done: &[Realisation]) -> Result<(), Error> {
     Ok(run.write("log.jsonl", text.as_bytes())?)
 }
 
-/// What two parts of one measurement have in common.
+/// The settings that parts of one measurement must have in common, as text.
 fn alike(experiment: &NetworkExperiment) -> String {
     let mut settings = experiment.settings.clone();
     if let Some(moments) = &mut settings.moments {
@@ -144,7 +144,7 @@ fn alike(experiment: &NetworkExperiment) -> String {
     settings.to_toml()
 }
 
-/// Realisations of several runs of one measurement.
+/// The realisations of several runs of one measurement.
 pub(super) struct Merged {
     pub(super) experiment: NetworkExperiment,
     pub(super) done: Vec<Realisation>,
@@ -152,7 +152,7 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    /// Reads runs that agree.
+    /// Reads the runs and checks that they agree.
     pub(super) fn read(runs: &[PathBuf]) -> Result<Self, Error> {
         let parts: Vec<Part> = runs.iter().map(|path| Part::read(RunDir::open(path)?)).collect::<Result<_, _>>()?;
         let first = parts.first().ok_or_else(|| MomentsError::NoMoments(PathBuf::new()))?;
@@ -181,7 +181,8 @@ impl Merged {
         Ok(Self { experiment, done, fingerprint: first.fingerprint.clone() })
     }
 
-    /// A run directory in the making that holds them. Nothing is left of a merge that is stopped: its parts are there.
+    /// Writes the merged realisations to a draft of a run directory. A merge that is stopped leaves no directory, and its parts
+    /// are unchanged.
     pub(super) fn begin(&self, out: &Path) -> Result<Draft, Error> {
         let draft = Draft::at(out)?;
         let resolved = self.experiment.settings.to_toml();

@@ -1,4 +1,4 @@
-//! Files of numbers, and the report in words.
+//! Writes the files of numbers and the report.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use fintan_moments::{MomentsPlan, PointMoments, Realisation};
 use super::MeasuredMoments;
 use crate::error::Error;
 
-/// One line for each realisation and point (and channel, where asked for).
+/// Writes one line for each realisation and point, and for each channel if channels are requested.
 pub(super) fn moments_csv(run: &RunDir, done: &[Realisation]) -> Result<(), Error> {
     let mut text = String::from(
         "realisation,depth,loc,channel,nu1,nu1_abs,nu2,mu2,mu4,log_nu2,log_mu2,log_mu2_noise,log_sensitivity,\
@@ -31,7 +31,7 @@ pub(super) fn moments_csv(run: &RunDir, done: &[Realisation]) -> Result<(), Erro
     Ok(run.write("moments.csv", text.as_bytes())?)
 }
 
-/// A number, or nothing where there is none.
+/// A number as text; empty if it is not finite.
 fn cell(v: f64) -> String {
     if v.is_finite() { v.to_string() } else { String::new() }
 }
@@ -53,7 +53,7 @@ fn numbers(v: &PointMoments) -> String {
     .join(",")
 }
 
-/// One line for each depth, point and quantity.
+/// Writes one line for each depth, point and quantity.
 pub(super) fn summary_csv(run: &RunDir, rows: &[Row]) -> Result<(), Error> {
     let mut text = String::from("depth,loc,quantity,n,mean,std,p16,p50,p84,standard_error\n");
     for Row { depth, loc, quantity, statistics: s } in rows {
@@ -72,8 +72,8 @@ pub(super) fn summary_csv(run: &RunDir, rows: &[Row]) -> Result<(), Error> {
     Ok(run.write("summary.csv", text.as_bytes())?)
 }
 
-/// Arrays `[realisations, depths]` under the names of Labatie's code (`nu2_signal_loc3`, ..), so that its plots read them,
-/// logarithms beside them; dead realisations left out.
+/// Writes arrays `[realisations, depths]` with the names of Labatie's code (`nu2_signal_loc3`, ..), so that its plots can read
+/// them. Logarithms are added; realisations whose signal or noise vanished are left out.
 pub(super) fn npz(
     run: &RunDir,
     plan: &MomentsPlan,
@@ -112,7 +112,7 @@ pub(super) fn npz(
         ("log_sensitivity", "log_chi"),
     ];
     for loc in locs {
-        // A point that some layers do not have (a network without a preset) has depths of its own.
+        // In a network without a preset, a point may not exist in all layers, so its depths are stored too.
         let own: Vec<usize> = plan.points().filter(|p| p.depth > 0 && p.loc == loc).map(|p| p.depth).collect();
         if own.len() < depths.len() {
             arrays.push((format!("depth_{loc}"), Array::integers(own.iter().copied())));
@@ -125,7 +125,7 @@ pub(super) fn npz(
                 }
                 quantities(record).into_iter().find(|(found, _)| *found == quantity).map(|(_, value)| value)
             };
-            // -1 where a rank was not computed, as there.
+            // Like Labatie's code, -1 stands for a rank that was not computed.
             let values: Vec<f64> =
                 living.iter().flat_map(|r| own.iter().map(|&l| value(r, l).unwrap_or(-1.0))).collect();
             arrays.push((format!("{name}_{loc}"), Array::f64(&[living.len(), own.len()], values)));
@@ -135,7 +135,7 @@ pub(super) fn npz(
     Ok(write_npz(&run.root().join("moments.npz"), &arrays)?)
 }
 
-/// The laws that were fitted, beside what theory says of them.
+/// The fitted laws beside those of theory.
 pub(super) fn headline(measured: &MeasuredMoments) -> Vec<String> {
     let MeasuredMoments { rows, fits, theory, .. } = measured;
     let mut lines = Vec::new();
@@ -184,7 +184,7 @@ pub(super) fn headline(measured: &MeasuredMoments) -> Vec<String> {
     lines
 }
 
-/// `report.md`: everything on one page.
+/// Writes `report.md`, with all results on one page.
 pub(super) fn report(
     run: &RunDir,
     experiment: &NetworkExperiment,
@@ -209,7 +209,7 @@ pub(super) fn report(
     let unit = experiment.settings.network.deep_preset().map(|(unit, _)| unit);
     let mut depths: Vec<usize> = rows.iter().map(|row| row.depth).filter(|&l| l > 0).collect();
     depths.dedup();
-    // About ten of them.
+    // About ten depths.
     let shown: Vec<usize> = (0..depths.len())
         .filter(|i| depths.len() <= 12 || (i + 1) % depths.len().div_ceil(10) == 0 || *i == 0 || i + 1 == depths.len())
         .map(|i| depths[i])
@@ -284,12 +284,12 @@ pub(super) fn report(
     Ok(run.write("report.md", text.as_bytes())?)
 }
 
-/// Mean and standard deviation.
+/// Mean and standard deviation as text.
 fn spread(s: &Statistics) -> String {
     if s.std.is_finite() { format!("{}, {}", short(s.mean), short(s.std)) } else { short(s.mean) }
 }
 
-/// Four digits.
+/// A number with four digits.
 fn short(v: f64) -> String {
     if v == 0.0 {
         "0".into()

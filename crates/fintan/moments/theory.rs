@@ -1,4 +1,4 @@
-//! What theory says of the same network.
+//! Predictions of theory for the measured networks.
 
 use fintan_config::{Init, Layer, NetworkExperiment, PadMode, Parametrization, Standard, Unit};
 use fintan_moments::summary::Row;
@@ -10,12 +10,12 @@ use fintan_theory::{
 use super::pool::needs_pool;
 use crate::csv;
 
-/// Inputs behind the curves of infinite width.
+/// Number of inputs for the curves of infinite width.
 const INPUTS: usize = 64;
-/// Pairs times layers that are integrated at most, where there is no closed form.
+/// Largest number of integrals (pairs times layers), for nonlinearities without a closed form.
 const INTEGRALS: usize = 1000;
 
-/// What theory says of networks whose moments are measured, as far as it says something.
+/// Predictions of theory for networks whose moments are measured. A field is empty if theory has no prediction.
 ///
 /// ```
 /// let theory = fintan::MomentsTheory::default();
@@ -23,19 +23,19 @@ const INTEGRALS: usize = 1000;
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MomentsTheory {
-    /// Constants of the presets by name, as in `fit.json`; none where the law does not hold of this network.
+    /// The constants of the preset by name, as in `fit.json`; `None` if the law does not hold for this network.
     pub constants: Vec<(&'static str, Option<f64>)>,
-    /// Infinite width layer by layer, of networks without norms on vectors.
+    /// Signal and noise at infinite width for each layer, for networks on vectors without norms.
     pub infinite: Vec<SignalNoise>,
-    /// (mean, variance) that a layer adds to log ν₂ of the signal.
+    /// Mean and variance of the change of log ν₂ (signal) in a layer.
     pub signal: Option<(f64, f64)>,
-    /// (mean, variance) that a layer adds to log μ₂ of the noise, with its participation ratio as measured.
+    /// Mean and variance of the change of log μ₂ (noise) in a layer, given the measured participation ratio.
     pub noise: Option<(f64, f64)>,
-    /// The increment of the normalized sensitivity for Gaussian pre-activations.
+    /// The increment of the normalized sensitivity in a layer, for Gaussian pre-activations.
     pub increment: Option<f64>,
-    /// 5 L / N, the variance of log ν₂ at the end of ReLU networks.
+    /// 5 L / N, the variance of log ν₂ after the last layer of a ReLU network.
     pub fluctuation: Option<f64>,
-    /// Why there are no curves of infinite width though there could be.
+    /// Why the curves of infinite width could not be computed.
     pub missing: Option<String>,
 }
 
@@ -48,17 +48,17 @@ impl MomentsTheory {
         let mut theory = Self { increment: Some(increment), ..Self::default() };
         theory.constants = match unit {
             Unit::Vanilla => {
-                // Laws of ReLUs whose second moments stay: He weights and no biases.
+                // These laws hold for ReLUs that preserve second moments: He weights and no biases.
                 let he = matches!(parametrization, Parametrization::Standard(Standard { init, bias_std })
                     if bias_std == 0.0 && init.variance() == Some(2.0))
-                    // Zeros around a map take signal away.
+                    // Zero padding around a map reduces the signal.
                     && (deep.kernel == 1 || deep.padding == PadMode::Periodic)
                     && deep.activation == fintan_config::Activation::raw(fintan_config::Function::Relu);
-                // The second half of the depth, whose growth is fitted.
+                // The growth of the second half of the depth is fitted.
                 let halfway = |row: &&Row| row.quantity == "pr_noise" && 2 * row.depth >= deep.depth;
                 let found: Vec<f64> = rows.iter().filter(halfway).map(|row| 1.0 / row.statistics.mean).collect();
                 let last = (!found.is_empty()).then(|| found.len() as f64 / found.iter().sum::<f64>());
-                // The largest increment there is, and of these networks alone.
+                // The largest possible increment; the bound holds for these networks only.
                 theory.increment = he.then_some(increment);
                 if he {
                     theory.signal = Some(signal_diffusion(width));
@@ -80,7 +80,7 @@ impl MomentsTheory {
             }
         };
         if unit == Unit::Vanilla && experiment.network.input.is_vector() {
-            // A curve to look at beside what was measured: without it the rest still stands.
+            // This curve is shown beside the measurement. The results are valid without it.
             match infinite(experiment, pool) {
                 Ok(found) => theory.infinite = found,
                 Err(reason) => theory.missing = Some(reason),
@@ -89,7 +89,7 @@ impl MomentsTheory {
         theory
     }
 
-    /// The constant of this name; none where it is not known or not finite.
+    /// The constant with this name, or `None` if it is not known or not finite.
     #[must_use]
     pub fn constant(&self, name: &str) -> Option<f64> {
         let found = self.constants.iter().find(|(found, _)| *found == name);
@@ -102,14 +102,14 @@ impl MomentsTheory {
         self.constants.iter().map(|&(name, value)| (name, serde_json::json!(value))).collect()
     }
 
-    /// `theory.csv`; none where there are no curves.
+    /// The contents of `theory.csv`, or `None` if there are no curves.
     pub(super) fn table(&self) -> Option<String> {
         let rows = self.infinite.iter().map(|at| vec![at.depth as f64, at.nu2, at.log_sensitivity, at.cosine]);
         (!self.infinite.is_empty()).then(|| csv::numbers("depth,nu2,log_sensitivity,cosine", rows))
     }
 }
 
-/// Infinite width over inputs of the first realisation.
+/// Computes signal and noise at infinite width over the inputs of the first realisation.
 fn infinite(experiment: &NetworkExperiment, pool: Option<&Pool>) -> Result<Vec<SignalNoise>, String> {
     let Some((_, deep)) = experiment.settings.network.deep_preset() else { return Ok(Vec::new()) };
     let settings = experiment.settings.moments.as_ref().expect("checked");
@@ -140,7 +140,7 @@ fn infinite(experiment: &NetworkExperiment, pool: Option<&Pool>) -> Result<Vec<S
     let scale = embedded;
     let found =
         signal_noise(&dual, weights, biases, &gram, batch.mu2, batch.count, deep.depth).map_err(|e| e.to_string())?;
-    // The embedding multiplies the noise as well.
+    // The embedding multiplies the noise too.
     Ok(found
         .into_iter()
         .map(|at| SignalNoise { log_sensitivity: at.log_sensitivity + 0.5 * scale.ln(), ..at })

@@ -1,4 +1,4 @@
-//! What a training tells while it goes on, what it ends with, and why it could not.
+//! Events of a training, its result, and its errors.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::resume::StepTarget;
 use super::run::SettingsEdit;
 use super::{Losses, OnEvent, StopWhen};
 
-/// Something that happened in a training.
+/// An event of a training.
 ///
 /// ```
 /// let line = fintan::SupervisedLine { step: 9, train_loss: 0.5, test_loss: 0.75, ..Default::default() };
@@ -21,62 +21,62 @@ use super::{Losses, OnEvent, StopWhen};
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum TrainingEvent<'a> {
-    /// Another process may write into the run directory, because its lock cannot be relied on.
+    /// Another process may write into the run directory too, because the lock of the directory is not reliable.
     LockWarning(&'a LockWarning),
     /// A configuration in the run directory was edited by hand; the run keeps the settings that it was trained with.
     Edited(&'a SettingsEdit),
     /// The images of a GAN were read.
     Images {
-        /// Where they come from, in words.
+        /// A description of the source.
         source: &'a str,
-        /// How many there are.
+        /// The number of images.
         count: usize,
         /// Rows and columns.
         size: usize,
         /// 1 (grey) or 3 (RGB).
         channels: usize,
-        /// What a user should know of the files: what was left out, and why.
+        /// Notes for the user about the files, such as which were left out and why.
         remarks: &'a [String],
     },
     /// The samples of a task were read.
     Samples {
-        /// Where they come from, in words.
+        /// A description of the source.
         source: &'a str,
         /// Training samples.
         train: usize,
         /// Test samples.
         test: usize,
-        /// The label of each class; none for regression.
+        /// The label of each class; empty for regression.
         classes: &'a [u8],
-        /// What a user should know of the files: what was left out, and why.
+        /// Notes for the user about the files, such as which were left out and why.
         remarks: &'a [String],
     },
-    /// The checkpoint of this step does not say what data it was trained on; they may be others.
+    /// The checkpoint of this step has no fingerprint of its data, so that a change of the data cannot be noticed.
     NoFingerprint(u64),
-    /// The run stands at its last step, this one, and nothing is missing.
+    /// The run is complete: it has reached its last step, given here, and no file is missing.
     AlreadyDone(u64),
-    /// The steps begin.
+    /// The training starts or continues.
     Begun {
         /// The run directory.
         run: &'a Path,
         /// The name of the device.
         device: &'a str,
-        /// The networks with the numbers of their parameters.
+        /// The names of the networks and their numbers of parameters.
         parameters: &'a [(&'static str, usize)],
-        /// Steps done before.
+        /// The steps of earlier training.
         from: u64,
         /// The last step.
         to: u64,
     },
-    /// So many steps are done.
+    /// This number of steps is done.
     Step(u64),
     /// A line of the log of a GAN.
     GanLine(&'a LogLine),
     /// A line of the log of a network with a task.
     TaskLine(&'a SupervisedLine),
-    /// A GAN began to go wrong, or recovered.
+    /// A GAN shows a sign of failure, or has recovered from it.
     Health(&'a Event),
-    /// The tangent kernel was measured; with the line about it in the log.
+    /// The tangent kernel was measured. The second value is the line of the log about it.
     Kernel(&'a ObservedKernel, &'a Event),
     /// Training was stopped by the caller after this step, and its state was saved.
     Stopped {
@@ -90,7 +90,7 @@ pub enum TrainingEvent<'a> {
 }
 
 impl TrainingEvent<'_> {
-    /// The step and the losses of a line of the log; none of other events.
+    /// The step and the losses, if the event is a line of the log.
     #[must_use]
     pub fn losses(&self) -> Option<(u64, Losses)> {
         match *self {
@@ -114,7 +114,7 @@ impl TrainingEvent<'_> {
     }
 }
 
-/// What a training ended with.
+/// The result of a training.
 ///
 /// ```
 /// let score = |loss| fintan::Score { loss, accuracy: None };
@@ -123,14 +123,14 @@ impl TrainingEvent<'_> {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainingOutcome {
-    /// Of a GAN.
+    /// The result of a GAN.
     Gan(GanOutcome),
-    /// Of a network with a task.
+    /// The result of a network with a task.
     Task(TaskOutcome),
 }
 
 impl TrainingOutcome {
-    /// The numbers of `metrics.json`.
+    /// The contents of `metrics.json`.
     #[must_use]
     pub fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
         match self {
@@ -140,7 +140,7 @@ impl TrainingOutcome {
     }
 }
 
-/// Why a training did not come to its end, or could not go on.
+/// Why a training stopped before its last step, or could not be resumed.
 ///
 /// ```
 /// let error = fintan::TrainingError::EndsBefore { asked: None, last: 5, step: 9 };
@@ -149,7 +149,7 @@ impl TrainingOutcome {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainingError {
-    /// A network without a task.
+    /// The configuration describes a network without a task.
     #[error("`{0}` describes a network without a task")]
     NoTask(String),
     /// The caller stopped the training; its state is saved.
@@ -160,17 +160,17 @@ pub enum TrainingError {
         /// Steps done.
         step: u64,
     },
-    /// A GAN collapsed and was to stop then; its state is saved.
+    /// A GAN collapsed, and its configuration stops training then; its state is saved.
     #[error("stopped after step {step}: {message}")]
     Collapsed {
         /// The run directory.
         run: PathBuf,
         /// Steps done.
         step: u64,
-        /// What was seen.
+        /// Which signs of collapse were seen.
         message: String,
     },
-    /// A run that lost its checkpoints.
+    /// The checkpoints of the run have been removed.
     #[error("`{}` holds no complete checkpoint; there were some: training went on to step {logged}", run.display())]
     CheckpointsGone {
         /// The run directory.
@@ -178,47 +178,47 @@ pub enum TrainingError {
         /// The last step in its log.
         logged: u64,
     },
-    /// A setting that stays what it was.
+    /// The setting cannot change after a run has begun.
     #[error("`{key}` cannot change in a run that has begun: it was trained {}", was.as_ref().map_or_else(|| "without it".into(), |was| format!("with {was}")))]
     FixedSetting {
         /// The key of the setting.
         key: String,
-        /// The value that the run was trained with.
+        /// The value that the run was trained with, if it had this setting.
         was: Option<String>,
-        /// The keys that may change, each with all below it.
+        /// The keys that may change; a key stands for all keys below it.
         changeable: Vec<&'static str>,
     },
     /// The last step lies before the checkpoint.
     #[error("the run is to end at step {last}, before the checkpoint of step {step}")]
     EndsBefore {
-        /// What was asked for, unless it is a setting that says so.
+        /// The requested last step, or `None` if a setting of the configuration gives it.
         asked: Option<StepTarget>,
         /// The last step.
         last: u64,
         /// The step of the checkpoint.
         step: u64,
     },
-    /// Other data than those of the checkpoint.
+    /// The data differ from those that the checkpoint was trained on.
     #[error("the data are not those that `{}` was trained on: then {then}, now {now}", run.display())]
     DataChanged {
         /// The run directory.
         run: PathBuf,
-        /// The number and the fingerprint of the data of the checkpoint.
+        /// The count and the fingerprint of the data that the checkpoint was trained on.
         then: String,
-        /// The number and the fingerprint of the data that are there.
+        /// The count and the fingerprint of the present data.
         now: String,
     },
-    /// A checkpoint that lies in the folder of another.
-    #[error("`{}` is of step {found}, and its folder of step {step}", state.display())]
+    /// The step of a checkpoint differs from the step in the name of its folder.
+    #[error("`{}` holds step {found}, but its folder is named after step {step}", state.display())]
     Misplaced {
-        /// The file that says the step.
+        /// The file that holds the step of the checkpoint.
         state: PathBuf,
-        /// What it says.
+        /// The step in the file.
         found: u64,
-        /// The step that its folder is named after.
+        /// The step in the name of the folder.
         step: u64,
     },
-    /// The first kernel that was measured beside training cannot be used.
+    /// The file of the first kernel measured during training cannot be used.
     #[error("`{}`: {message}", file.display())]
     Probe {
         /// The file.
@@ -228,7 +228,7 @@ pub enum TrainingError {
     },
 }
 
-/// Who is told of a training, and who may stop it.
+/// The callbacks of a training: one receives events, the other can stop the training.
 ///
 /// ```
 /// let mut told = 0;
@@ -241,7 +241,7 @@ pub struct TrainingCallbacks<'a> {
 }
 
 impl<'a> TrainingCallbacks<'a> {
-    /// Calls `on_event` with everything that happens, and `stop_when` after each step.
+    /// Calls `on_event` with each event, and `stop_when` after each step.
     #[must_use]
     pub fn new(on_event: impl FnMut(TrainingEvent) + 'a, stop_when: impl FnMut() -> bool + 'a) -> Self {
         Self { on_event: RefCell::new(Box::new(on_event)), stop_when: RefCell::new(Box::new(stop_when)) }

@@ -1,4 +1,4 @@
-//! Training into a run directory, and what a run gives afterwards.
+//! Training into a run directory, and the results of a run.
 
 mod events;
 mod observe;
@@ -33,23 +33,23 @@ use crate::error::Error;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Losses {
-    /// Of a GAN.
+    /// The losses of a GAN.
     Gan {
         /// The loss of the discriminator.
         discriminator: f64,
         /// The loss of the generator.
         generator: f64,
     },
-    /// Of a network with a task.
+    /// The losses of a network with a task.
     Task {
-        /// Over the training samples.
+        /// The loss over the training samples.
         train: f64,
-        /// Over the test samples.
+        /// The loss over the test samples.
         test: f64,
     },
 }
 
-/// A training that is about to begin; [`train`] makes it.
+/// Options of a training; [`train`] makes them.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -76,7 +76,7 @@ pub struct Training<'a> {
     stop_when: StopWhen<'a>,
 }
 
-/// Trains what a configuration file describes, a GAN or a network with a task, into a new run directory.
+/// Trains the GAN or the network with a task of a configuration file, into a new run directory.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -127,7 +127,8 @@ impl<'a> Training<'a> {
         self
     }
 
-    /// Makes the run directory here, where nothing may be yet; by default `runs/NAME` after the configuration.
+    /// Writes the run to this directory, which must be absent or empty. The default is `runs/NAME`, named after the
+    /// configuration.
     #[must_use]
     pub fn out(mut self, folder: impl AsRef<Path>) -> Self {
         self.out = Some(folder.as_ref().into());
@@ -141,31 +142,31 @@ impl<'a> Training<'a> {
         self
     }
 
-    /// Opens this device once the configuration is found to be sound, and trains on it.
+    /// Opens this device after the configuration has been checked, and trains on it.
     #[must_use]
     pub fn choose_device(mut self, choice: DeviceChoice) -> Self {
         self.place = Place::Choice(choice);
         self
     }
 
-    /// Calls `on_step(step, losses)` at every line of the log: every `log_every` steps, and at the last. Losses stay on the device
-    /// in between.
+    /// Calls `on_step(step, losses)` at each line of the log: every `log_every` steps, and at the last step. Between lines,
+    /// losses stay on the device.
     #[must_use]
     pub fn on_step(mut self, on_step: impl FnMut(u64, Losses) + 'a) -> Self {
         self.on_step = Box::new(on_step);
         self
     }
 
-    /// Calls `on_event` with everything that happens: what was read, steps, lines of the log, what goes wrong, kernels beside
-    /// training.
+    /// Calls `on_event` with each event: data that were read, steps, lines of the log, signs of failure, kernels measured
+    /// during training.
     #[must_use]
     pub fn on_event(mut self, on_event: impl FnMut(TrainingEvent) + 'a) -> Self {
         self.on_event = Box::new(on_event);
         self
     }
 
-    /// Asks `stop_when` after each step whether to stop there. Then the state is saved, and [`Self::run`] ends with
-    /// [`TrainingError::Stopped`]; [`Run::resume`] goes on.
+    /// Calls `stop_when` after each step and stops if it returns true. Then the state is saved, [`Self::run`] returns
+    /// [`TrainingError::Stopped`], and [`Run::resume`] can continue.
     ///
     /// ```
     /// use fintan::{Error, TrainingError};
@@ -192,12 +193,12 @@ impl<'a> Training<'a> {
 
     /// Trains to the last step.
     ///
-    /// The run directory is that of `fintan train`: `fintan resume`, `sample`, `ntk` and `report` read it.
+    /// The run directory is the one that `fintan train` would write; `fintan resume`, `sample`, `ntk` and `report` can read it.
     ///
     /// # Errors
-    /// A configuration that is wrong; a run directory that is there already; data that cannot be read; a kernel beside training
-    /// that does not fit into memory; losses that are not finite; a GAN that collapsed and was to stop then; a training that was
-    /// stopped.
+    /// Fails if the configuration is wrong, the run directory exists, or the data cannot be read. Also if a kernel measured
+    /// during training does not fit into memory, losses are not finite, a GAN collapses and its configuration stops training
+    /// then, or the caller stops the training.
     pub fn run(self) -> Result<Run, Error> {
         let Self { config, mut overrides, steps, out, place, mut on_step, mut on_event, stop_when } = self;
         if let Some(out) = &out
@@ -242,13 +243,13 @@ impl<'a> Training<'a> {
     }
 }
 
-/// What is called with everything that happens.
+/// The callback for events.
 type OnEvent<'a> = Box<dyn FnMut(TrainingEvent) + 'a>;
 
-/// What is asked after each step whether to stop there.
+/// The callback that decides after each step whether to stop.
 type StopWhen<'a> = Box<dyn FnMut() -> bool + 'a>;
 
-/// Where to train: on a device that is open, or on one that is opened once the settings are found to be sound.
+/// The device of a training: open already, or opened after the settings have been checked.
 enum Place {
     Device(Device),
     Choice(DeviceChoice),
@@ -270,7 +271,7 @@ impl Place {
     }
 }
 
-/// The key of the setting that says how long training lasts.
+/// The key of the setting with the number of steps.
 fn steps_key(subject: &Subject) -> &'static str {
     match subject {
         Subject::Gan(_) => "train.steps",

@@ -1,6 +1,6 @@
-//! The tangent kernel beside training, on a fixed probe set.
+//! Measures the tangent kernel during training, on a fixed probe set.
 //!
-//! The numbers are those that `fintan ntk` gives for the same network and inputs: `ntk/probe.npz` holds the inputs.
+//! The results equal those of `fintan ntk` for the same network and inputs; `ntk/probe.npz` holds the inputs.
 
 use std::time::Instant;
 
@@ -19,20 +19,20 @@ use crate::kernel::half_of_free_memory;
 use crate::kernel::stored::{KernelMetadata, input_arrays, pixel_checkerboard};
 use crate::kernel::written::{WriteOrder, checkerboard_json, write_kernel};
 
-/// Multiply-adds up to which the kernel over pixels is measured along: a few seconds.
+/// Largest number of multiply-adds for which the kernel over pixels is measured too; it takes a few seconds.
 const AFFORDABLE: f64 = 2e10;
 
-/// The observer that measures.
+/// The observer that measures the kernel.
 pub(super) struct KernelObserver<'s, 'c, T> {
     run: &'s RunDir,
     wanted: ObserveNtk,
     probe: Tensor<4>,
-    /// The network to measure: of a GAN the one that samples are drawn from, as in `fintan ntk`.
+    /// Selects the network to measure. In a GAN it is the generator that draws samples, as in `fintan ntk`.
     network: fn(&T) -> &PlacedNetwork,
     callbacks: &'s TrainingCallbacks<'c>,
-    /// The first kernel and its step.
+    /// The first kernel, with its step.
     first: Option<(u64, KernelReference)>,
-    /// Lines that are there go up to this step.
+    /// The last step that has a line already.
     last: Option<u64>,
 }
 
@@ -55,32 +55,33 @@ pub(super) struct KernelObserver<'s, 'c, T> {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObservedKernel {
-    /// Steps done.
+    /// Number of steps done.
     pub step: u64,
-    /// The step of the kernel Θ₀ that the drift is from.
+    /// The step of the first kernel Θ₀, from which the drift is measured.
     pub since: u64,
-    /// Σ Θ[n, n] over samples, traced over outputs.
+    /// Σ Θ[n, n] over samples, summed over outputs.
     #[serde(deserialize_with = "number")]
     pub trace: f64,
     /// ‖Θ - Θ₀‖ / ‖Θ₀‖, Frobenius norms.
     #[serde(deserialize_with = "number")]
     pub drift: f64,
-    /// ❘⟨v, v₀⟩❘ of the leading eigenvectors.
+    /// ❘⟨v, v₀⟩❘ of the leading eigenvectors of Θ and Θ₀.
     #[serde(deserialize_with = "number")]
     pub alignment: f64,
     /// The largest eigenvalue.
     #[serde(deserialize_with = "number")]
     pub largest_eigenvalue: f64,
-    /// Largest over smallest eigenvalue; none of a singular kernel.
+    /// The largest eigenvalue over the smallest; `None` for a singular kernel.
     pub condition_number: Option<f64>,
-    /// exp of the entropy of the eigenvalues as shares of the trace.
+    /// Effective rank: exp of the entropy of the eigenvalues as shares of the trace.
     #[serde(deserialize_with = "number")]
     pub effective_rank: f64,
-    /// Of the kernel over the pixels of the first probe: shares of the trace in the constant image, in checkerboards of
-    /// growing period and elsewhere, their mean eigenvalues over the last, border over interior.
+    /// Checkerboards of the kernel over the pixels of the first probe image: shares of the trace in the constant image, in
+    /// checkerboards of growing period and in the rest, their mean eigenvalues over that of the rest, and the ratio of border
+    /// to interior.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pixels: Option<serde_json::Value>,
-    /// What it took.
+    /// Seconds of the measurement.
     #[serde(deserialize_with = "number")]
     pub seconds: f64,
 }
@@ -89,7 +90,7 @@ fn file(run: &RunDir) -> std::path::PathBuf {
     run.root().join("ntk").join("probe.npz")
 }
 
-/// The probe as `fintan ntk` reads inputs.
+/// The probe as an array in the form that `fintan ntk` reads.
 fn inputs_of(probe: &Tensor<4>) -> Array<'static> {
     let [n, height, width, channels] = probe.dims();
     let values: Vec<f64> = probe.clone().permute([0, 3, 1, 2]).into_data().iter::<f64>().collect();
@@ -97,15 +98,15 @@ fn inputs_of(probe: &Tensor<4>) -> Array<'static> {
     Array::f64(&dims, values)
 }
 
-/// What a run keeps of kernels that it measured before.
+/// The kernels that a run has measured before.
 pub(super) struct Kept {
     /// The last step with a line.
     last: Option<u64>,
-    /// The first kernel and its step.
+    /// The first kernel, with its step.
     first: Option<(u64, KernelReference)>,
 }
 
-/// Reads what a run keeps; also before the run is changed, so that damage is refused then.
+/// Reads the earlier kernels of a run. Before a run is changed, this call also detects damaged files.
 pub(super) fn kept(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<Kept, Error> {
     let lines: Vec<ObservedKernel> = run.read_kernels()?;
     let last = lines.iter().map(|line| line.step).max();
@@ -113,7 +114,7 @@ pub(super) fn kept(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Resul
     Ok(Kept { last, first: if there { Some(read_first(run, wanted, probe)?) } else { None } })
 }
 
-/// The first kernel, if it was measured on this probe.
+/// Reads the first kernel, and checks that it was measured on this probe.
 fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u64, KernelReference), Error> {
     let file = file(run);
     let wrong = |what: &str| Error::from(TrainingError::Probe { file: file.clone(), message: what.into() });
@@ -145,7 +146,7 @@ fn read_first(run: &RunDir, wanted: ObserveNtk, probe: &Tensor<4>) -> Result<(u6
 }
 
 impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
-    /// Goes on from the lines that are there, or begins.
+    /// Continues after the lines that exist, or starts with the first measurement.
     pub(super) fn new(
         run: &'s RunDir,
         (wanted, probe): (ObserveNtk, Tensor<4>),
@@ -161,7 +162,7 @@ impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
         Ok(kernels)
     }
 
-    /// A line for this step, unless it is there already.
+    /// Measures the kernel and writes a line for this step, unless the line exists.
     fn measure(&mut self, trainee: &T) -> Result<(), ObserverError> {
         let step = trainee.step();
         if self.last.is_some_and(|last| step <= last) {
@@ -174,7 +175,7 @@ impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
         let total = kernel.total();
         let trace = kernel.trace(&total);
         if !trace.is_finite() {
-            // The loop finds out by itself, and says where.
+            // The training loop detects this by itself and reports the place.
             return Ok(());
         }
         let spectrum = kernel.spectrum(&total)?;
@@ -231,13 +232,13 @@ impl<T: Trainee> Observer<T> for KernelObserver<'_, '_, T> {
 }
 
 impl ObservedKernel {
-    /// The line about it in the log.
+    /// The line of the log about this kernel.
     fn event(&self) -> Event {
         let Self { step, trace, drift, condition_number, seconds, .. } = self;
         let pixels = self.pixels.as_ref().map_or_else(String::new, |found| {
             let shares: Vec<f64> =
                 found["trace_shares"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_f64).collect();
-            // Neither the constant image nor what is left.
+            // Without the first entry (the constant image) and the last one (the rest).
             let boards: f64 = shares.iter().rev().skip(1).rev().skip(1).sum();
             let border = found["border_ratio"].as_f64().unwrap_or_default();
             format!(", {:.1} % in checkerboards, border {border:.2}", 100.0 * boards)
@@ -253,7 +254,7 @@ impl ObservedKernel {
     }
 }
 
-/// Whether the kernel of a network on a probe can be had.
+/// Checks that the kernel of a network on a probe can be computed.
 pub(super) fn check_probe(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<(), Error> {
     KernelPlan::new(&problem(network, probe)?, None, half_of_free_memory())?;
     Ok(())
@@ -263,8 +264,8 @@ fn problem(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<KernelRequest, 
     KernelRequest::new(network.clone(), probe.clone(), None, Mode::Train, Entries::Traced, Vec::new())
 }
 
-/// Checkerboards and borders of a generator's kernel over the pixels of its first channel, where they can be had: not where
-/// batch norm mixes samples, and not where it takes longer than a few seconds.
+/// Checkerboards and borders of a generator's kernel over the pixels of its first channel. The result is `None` if batch norm
+/// couples samples, or if the computation would take longer than a few seconds.
 fn over_pixels(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<Option<serde_json::Value>, ObserverError> {
     let shape = network.architecture().output();
     if shape.is_vector() || network.architecture().is_batch_coupled() {

@@ -1,4 +1,4 @@
-//! What a training leaves in a run directory.
+//! The files that a training writes into its run directory.
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,13 @@ use super::events::{TrainingCallbacks, TrainingEvent};
 use crate::device::{Device, threads};
 use crate::error::Error;
 
-/// Samples behind `metrics.json`.
+/// Number of samples for `metrics.json`.
 const MEASURED: usize = 1024;
 
 /// Makes the paths of a configuration absolute, so that a run can be resumed from any folder.
 ///
 /// # Errors
-/// A path that is not Unicode, which a run cannot keep.
+/// Fails if a path is not Unicode, since a run cannot store it.
 pub fn make_absolute(subject: &mut Subject) -> Result<(), Error> {
     for named in subject.paths_mut() {
         let absolute = std::path::absolute(&*named)?;
@@ -31,7 +31,7 @@ pub fn make_absolute(subject: &mut Subject) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the numbers of a run may depend on beside its configuration.
+/// The properties of program and machine that may influence the numbers of a run.
 pub(super) fn machine(device: &Device) -> serde_json::Map<String, serde_json::Value> {
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     [
@@ -45,8 +45,8 @@ pub(super) fn machine(device: &Device) -> serde_json::Map<String, serde_json::Va
     .collect()
 }
 
-/// A run directory with what every training has from its beginning. `written`: the configuration file; `resolved`: its text with
-/// every default.
+/// Publishes a run directory with the files that every training has from the start. `written` is the configuration file,
+/// `resolved` its text with every default.
 pub(super) fn publish_run(
     draft: Draft,
     written: &Path,
@@ -69,12 +69,12 @@ pub(super) fn publish_run(
     Ok(run)
 }
 
-/// The file in a run directory of what predictions of a supervised training start from.
+/// The path of `data.npz`, which predictions of a supervised training start from.
 pub(crate) fn task_data_file(root: &Path) -> PathBuf {
     root.join("data.npz")
 }
 
-/// Writes what predictions of a supervised training start from: samples, and what the network gives before the first step.
+/// Writes the data that predictions of a supervised training start from: samples, and the outputs before the first step.
 pub(super) fn write_task_data(trainee: &Supervised, data: &TaskData, root: &Path) -> Result<(), RunError> {
     let inputs = |examples: &Examples| {
         let shape = examples.input;
@@ -97,18 +97,18 @@ pub(super) fn write_task_data(trainee: &Supervised, data: &TaskData, root: &Path
     write_npz(&task_data_file(root), &arrays)
 }
 
-/// The observer that notes when a GAN goes wrong, and stops it where its configuration says so.
+/// The observer that notes signs of failure of a GAN, and stops training if the configuration says so.
 pub(super) struct HealthWatch<'s, 'c> {
     run: &'s RunDir,
     callbacks: &'s TrainingCallbacks<'c>,
     health: Health,
     stops: bool,
-    /// Why training was to stop, if it was.
+    /// The reason for stopping, if training is to stop.
     pub(super) because: Option<String>,
 }
 
 impl<'s, 'c> HealthWatch<'s, 'c> {
-    /// Goes on from the lines that are in the log of the run.
+    /// Continues from the lines in the log of the run.
     pub(super) fn new(
         run: &'s RunDir,
         settings: &Settings,
@@ -116,7 +116,7 @@ impl<'s, 'c> HealthWatch<'s, 'c> {
     ) -> Result<Self, RunError> {
         let mut health = Health::new(settings);
         for line in run.read_log::<LogLine>()? {
-            // What begins with these has been said.
+            // Events of these lines are in the log already.
             health.look(&line);
         }
         Ok(Self { run, callbacks, health, stops: settings.train.on_collapse == OnCollapse::Stop, because: None })
@@ -140,7 +140,7 @@ impl Observer<Gan> for HealthWatch<'_, '_> {
     }
 }
 
-/// What a trained generator shows, beside the data.
+/// Measures of the samples of a trained generator and of the data.
 ///
 /// ```
 /// let measures = |std| fintan::Measures { samples: 4, correlation: 0.0, std, nyquist: 0.1, phase2: 0.0, phase8: 0.0, border: 1.0 };
@@ -149,7 +149,7 @@ impl Observer<Gan> for HealthWatch<'_, '_> {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct GanOutcome {
-    /// Steps done.
+    /// Number of steps done.
     pub step: u64,
     /// Measures of images of the data set.
     pub data: Measures,
@@ -158,9 +158,9 @@ pub struct GanOutcome {
 }
 
 impl GanOutcome {
-    /// Measures a GAN and writes `metrics.json`, and the grid of its last step where it is missing.
+    /// Measures a GAN and writes `metrics.json`. If the grid of the last step is missing, it writes that too.
     pub(super) fn write(gan: &Gan, experiment: &Experiment, images: &Images, run: &RunDir) -> Result<Self, Error> {
-        // Where the checkpoint of the last step was there already, and was not meant to be the last.
+        // The grid is missing if the checkpoint of the last step was written when it was not the last step.
         let grid = run.grid(gan.step);
         if !grid.is_file() {
             let [rows, columns] = experiment.settings.train.grid;
@@ -173,19 +173,19 @@ impl GanOutcome {
         Ok(outcome)
     }
 
-    /// Standard deviation of samples over that of the data.
+    /// Standard deviation of the samples over that of the data.
     #[must_use]
     pub fn std_ratio(&self) -> f64 {
         self.samples.std / self.data.std.max(1e-12)
     }
 
-    /// Checkerboards of samples over those of the data.
+    /// Checkerboard energy of the samples over that of the data.
     #[must_use]
     pub fn nyquist_ratio(&self) -> f64 {
         self.samples.nyquist / self.data.nyquist.max(1e-12)
     }
 
-    /// The numbers of `metrics.json`.
+    /// The contents of `metrics.json`.
     #[must_use]
     pub fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
         let summary = serde_json::json!({
@@ -196,7 +196,7 @@ impl GanOutcome {
     }
 }
 
-/// How well a network with a task fits its samples after training.
+/// The fit of a network with a task after training.
 ///
 /// ```
 /// let score = |loss| fintan::Score { loss, accuracy: None };
@@ -205,23 +205,23 @@ impl GanOutcome {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TaskOutcome {
-    /// Steps done.
+    /// Number of steps done.
     pub step: u64,
-    /// Over the training samples.
+    /// Loss and accuracy over the training samples.
     pub train: Score,
-    /// Over the test samples.
+    /// Loss and accuracy over the test samples.
     pub test: Score,
 }
 
 impl TaskOutcome {
-    /// Measures a network and writes `metrics.json`.
+    /// Evaluates a network and writes `metrics.json`.
     pub(super) fn write(trainee: &Supervised, data: &TaskData, run: &RunDir) -> Result<Self, Error> {
         let outcome = Self { step: trainee.step, train: trainee.score(&data.train), test: trainee.score(&data.test) };
         run.write_summary(outcome.summary())?;
         Ok(outcome)
     }
 
-    /// The numbers of `metrics.json`.
+    /// The contents of `metrics.json`.
     #[must_use]
     pub fn summary(&self) -> serde_json::Map<String, serde_json::Value> {
         let summary = serde_json::json!({ "step": self.step, "train": self.train, "test": self.test });

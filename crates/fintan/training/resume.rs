@@ -1,7 +1,7 @@
-//! How a run goes on.
+//! Resumes a run.
 //!
-//! One write of `env.json` decides on it ([`Environment`]); what follows (removals, `config.resolved.toml`, training, what
-//! training leaves at its end) can be killed anywhere, and the next resume finishes it.
+//! A single write of `env.json` ([`Environment`]) commits a resume. The following work (removals, `config.resolved.toml`,
+//! training, final files) can be killed at any point; the next resume finishes it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ use crate::error::Error;
 pub enum StepTarget {
     /// This step.
     At(u64),
-    /// So many steps after the one that the run was meant to end at.
+    /// This number of steps after the previous last step of the run.
     More(u64),
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for StepTarget {
     }
 }
 
-/// A run that is about to go on; [`Run::resume`] makes it.
+/// Options for resuming a run; [`Run::resume`] makes them.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -91,68 +91,69 @@ impl<'a> ResumeBuilder<'a> {
         }
     }
 
-    /// Trains to this step, or so many more than the run was meant to have.
+    /// Trains to this step, or this number of steps beyond the previous last step of the run.
     #[must_use]
     pub fn steps(mut self, steps: impl Into<StepTarget>) -> Self {
         self.steps = Some(steps.into());
         self
     }
 
-    /// Goes back to the checkpoint of this step; what came after it is removed. By default the newest.
+    /// Goes back to the checkpoint of this step and removes later ones. By default training continues from the newest.
     #[must_use]
     pub fn from(mut self, step: u64) -> Self {
         self.from = Some(step);
         self
     }
 
-    /// Changes a setting of the run from here on, `key=value`: rates, schedules, steps, how often something is logged, drawn or
-    /// kept, where the data lie. It is noted in `env.json`.
+    /// Changes a setting of the run from here on, `key=value`. Allowed are rates, schedules, steps, intervals of logging,
+    /// drawing and keeping, and the place of the data. `env.json` records the change.
     #[must_use]
     pub fn set(mut self, key_and_value: &str) -> Self {
         self.overrides.push(key_and_value.into());
         self
     }
 
-    /// Goes on although the data are not those that the run was trained on. It is noted in `env.json`.
+    /// Continues even if the data differ from those that the run was trained on. `env.json` records the change.
     #[must_use]
     pub fn accept_changed_data(mut self) -> Self {
         self.accept_changed_data = true;
         self
     }
 
-    /// Trains on this device; by default on that of the [`Run`].
+    /// Trains on this device; by default on the device of the [`Run`].
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
         self.place = Place::Device(device);
         self
     }
 
-    /// Opens this device once the settings are found to be sound, and trains on it.
+    /// Opens this device after the settings have been checked, and trains on it.
     #[must_use]
     pub fn choose_device(mut self, choice: DeviceChoice) -> Self {
         self.place = Place::Choice(choice);
         self
     }
 
-    /// Calls `on_event` with everything that happens.
+    /// Calls `on_event` with each event.
     #[must_use]
     pub fn on_event(mut self, on_event: impl FnMut(TrainingEvent) + 'a) -> Self {
         self.on_event = Box::new(on_event);
         self
     }
 
-    /// Asks `stop_when` after each step whether to stop there.
+    /// Calls `stop_when` after each step and stops if it returns true.
     #[must_use]
     pub fn stop_when(mut self, stop_when: impl FnMut() -> bool + 'a) -> Self {
         self.stop_when = Box::new(stop_when);
         self
     }
 
-    /// Trains to the last step, to the bytes of a run that was never stopped.
+    /// Trains to the last step. The files are byte for byte those of a run that was never stopped.
     ///
     /// # Errors
-    /// [`TrainingError`]: a setting that cannot change, other data, a last step before the checkpoint, a run that was stopped; a
-    /// run in which another process writes; files that are damaged; what [`train`](crate::train) refuses.
+    /// [`TrainingError`] if a setting cannot change, the data differ, the last step is before the checkpoint, or the caller
+    /// stops the run. Also fails if another process writes to the run, if files are damaged, and with the errors of
+    /// [`train`](crate::train).
     pub fn run(self) -> Result<Run, Error> {
         let Self { root, overrides, steps, from, accept_changed_data, place, on_event, stop_when } = self;
         let callbacks = TrainingCallbacks::new(on_event, stop_when);
@@ -186,22 +187,22 @@ impl<'a> ResumeBuilder<'a> {
     }
 }
 
-/// What can be refused about the training of a GAN is refused before anything is written.
+/// Checks the settings and data of a GAN before anything is written.
 ///
 /// # Errors
-/// Data smaller than a batch, a kernel beside training that does not fit into memory.
+/// Fails if the data are smaller than a batch, or a kernel measured during training does not fit into memory.
 pub fn check_gan(experiment: &Experiment, images: &Images, device: &Device) -> Result<(), Error> {
     let callbacks = TrainingCallbacks::new(|_| (), || false);
     let session = TrainingSession { trained: TrainedGan { experiment, images }, device, callbacks: &callbacks };
     session.check(&session.trained.drawn(&device.placement))
 }
 
-/// Brings the GAN of `root` to its last step: from the start where there is nothing, from its newest checkpoint where it
-/// stopped. A run that is done is left as it is. What is there, `found`, must be of this very configuration, and this process
-/// must have it for itself; the run that is given back is locked. `written`: the configuration file.
+/// Trains the GAN of `root` to its last step: from its newest checkpoint, or from the start if there is no run. A run that is
+/// done is not changed. An existing run, `found`, must have this configuration and be locked by this process; the returned run
+/// is locked. `written` is the configuration file.
 ///
 /// # Errors
-/// As [`ResumeBuilder::run`].
+/// The errors of [`ResumeBuilder::run`].
 pub fn complete_gan(
     root: &Path,
     found: Option<RunDir>,
@@ -222,7 +223,7 @@ pub fn complete_gan(
     Ok(run)
 }
 
-/// The step at which training ends.
+/// The last step of the training.
 fn steps_of(subject: &Subject) -> u64 {
     match subject {
         Subject::Gan(experiment) => experiment.settings.train.steps,
@@ -230,14 +231,14 @@ fn steps_of(subject: &Subject) -> u64 {
     }
 }
 
-/// What a run says of itself.
+/// The settings and `env.json` of a run.
 pub(super) struct Record<'a> {
     pub(super) run: &'a RunDir,
     /// `env.json` as it was read.
     was: Environment,
     /// `env.json` as it is to be written.
     is: Environment,
-    /// The settings that the run was trained with last.
+    /// The settings that the run was last trained with.
     settings: String,
     memory: MemoryBound,
 }
@@ -254,18 +255,18 @@ impl<'a> Record<'a> {
         Ok(Self { run, was, is, settings, memory })
     }
 
-    /// What the run is of, with overrides.
+    /// The subject of the run, with overrides.
     fn subject(&self, overrides: &[String]) -> Result<Subject, Error> {
         let name = self.run.resolved_config().display().to_string();
         Ok(Subject::parse_within(&name, &self.settings, overrides, self.memory)?)
     }
 
-    /// Whether nothing is left to do of an earlier resume.
+    /// Whether an earlier resume is complete.
     pub(super) fn is_settled(&self) -> bool {
         self.was.rewind.is_none()
     }
 
-    /// The checkpoint to go on from; none: the run begins anew.
+    /// The checkpoint to continue from, or `None` if the run starts from the beginning.
     fn start(&self, trained: &Subject, wanted: Option<u64>) -> Result<Option<u64>, Error> {
         let run = self.run;
         if wanted.is_some() {
@@ -277,7 +278,8 @@ impl<'a> Record<'a> {
         if self.was.rewind == Some(Rewind { to: None }) {
             return Ok(None);
         }
-        // Killed or failed before its first checkpoint; a run whose checkpoints were taken away holds more than that.
+        // Without checkpoints, the run was killed or failed before its first one. A longer log means that checkpoints were
+        // removed.
         let first = match trained {
             Subject::Gan(experiment) => experiment.settings.train.checkpoint_every.min(experiment.settings.train.steps),
             Subject::Network(_) => 0,
@@ -289,14 +291,14 @@ impl<'a> Record<'a> {
         Ok(None)
     }
 
-    /// Tells which settings were edited by hand.
+    /// Reports settings that were edited by hand.
     fn tell_edits(&self, callbacks: &TrainingCallbacks) {
         for edit in &edits(self.run, &self.was, true) {
             callbacks.tell(TrainingEvent::Edited(edit));
         }
     }
 
-    /// The subject with what is changed, which is noted.
+    /// Applies the overrides to the subject and records the changes.
     fn changed(
         &mut self,
         trained: &Subject,
@@ -333,7 +335,7 @@ impl<'a> Record<'a> {
         if last < step { Err(TrainingError::EndsBefore { asked: None, last, step }.into()) } else { Ok(subject) }
     }
 
-    /// Refuses other data than those of the checkpoint, unless they were accepted. `of` says what is counted.
+    /// Fails if the data differ from those of the checkpoint and the difference is not accepted. `of` names what is counted.
     pub(super) fn check_data(
         &mut self,
         from: Option<u64>,
@@ -348,7 +350,7 @@ impl<'a> Record<'a> {
         };
         let words = |data: &DataFingerprint| format!("{} {of}, fingerprint {}", data.count, data.fingerprint);
         let (known, now) = (words(&known), words(now));
-        // Others may have taken their place since.
+        // An accepted change of the data may have been recorded since.
         let last = self.is.changes.iter().rfind(|change| change.key == DATA && change.step >= step);
         let last = last.map_or_else(|| known.clone(), |change| change.new.as_str().unwrap_or_default().to_owned());
         if last == now {
@@ -361,12 +363,12 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    /// Decides that the run goes on from a checkpoint with these settings, and removes what came later, and checkpoints beyond
-    /// the newest `keep`.
+    /// Commits the resume from a checkpoint with these settings. Then it removes later steps, and checkpoints beyond the newest
+    /// `keep`.
     pub(super) fn settle(&mut self, from: Option<u64>, resolved: &str, keep: usize) -> Result<(), Error> {
         let run = self.run;
         self.is.settings = Some(resolved.to_owned());
-        // A damaged log is found before anything is changed.
+        // A damaged log is detected before anything is changed.
         let undoing = run.undoing(from)?;
         let written = fs_err::read_to_string(run.resolved_config()).ok();
         self.is.rewind = None;
@@ -382,5 +384,5 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The key of a change of the data.
+/// The key under which a change of the data is recorded.
 const DATA: &str = "data";

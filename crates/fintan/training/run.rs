@@ -1,4 +1,4 @@
-//! A run directory: what a training left, and the settings that it was trained with.
+//! A run directory: the results of a training, and its settings.
 
 use std::path::{Path, PathBuf};
 
@@ -26,33 +26,33 @@ pub struct Run {
 }
 
 impl Run {
-    /// Opens a run directory to read it, on the CPU.
+    /// Opens a run directory for reading, with the CPU as its device.
     ///
     /// # Errors
-    /// A folder that is no run.
+    /// Fails if the folder is not a run.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self { run: RunDir::open(root.as_ref())?, device: Device::cpu() })
     }
 
-    /// A run that was trained; no longer locked.
+    /// A finished training, whose lock is released.
     pub(super) fn of(run: &RunDir, device: Device) -> Result<Self, Error> {
         Ok(Self { run: RunDir::open(run.root())?, device })
     }
 
-    /// Computes on this device.
+    /// Uses this device for computations.
     #[must_use]
     pub fn on(mut self, device: Device) -> Self {
         self.device = device;
         self
     }
 
-    /// Goes on with the training.
+    /// Begins to resume the training.
     #[must_use]
     pub fn resume<'a>(&self) -> ResumeBuilder<'a> {
         ResumeBuilder::new(self.root(), self.device.clone())
     }
 
-    /// The folder.
+    /// The directory of the run.
     #[must_use]
     pub fn root(&self) -> &Path {
         self.run.root()
@@ -61,7 +61,7 @@ impl Run {
     /// The steps of its checkpoints.
     ///
     /// # Errors
-    /// A folder that cannot be read.
+    /// Fails if the folder cannot be read.
     pub fn checkpoints(&self) -> Result<Vec<u64>, Error> {
         Ok(self.run.checkpoints()?)
     }
@@ -69,64 +69,64 @@ impl Run {
     /// The step of its newest checkpoint.
     ///
     /// # Errors
-    /// A run without checkpoints.
+    /// Fails if the run has no checkpoint.
     pub fn steps(&self) -> Result<u64, Error> {
         Ok(self.run.find_checkpoint(None)?)
     }
 
-    /// The picture of samples of a GAN after so many steps.
+    /// The path of the picture of samples at a step of a GAN.
     #[must_use]
     pub fn grid(&self, step: u64) -> PathBuf {
         self.run.grid(step)
     }
 
-    /// The tangent kernels that were measured beside training, in the order of their steps.
+    /// The tangent kernels measured during training, in the order of their steps.
     ///
     /// # Errors
-    /// A file that is damaged.
+    /// Fails if the file is damaged.
     pub fn observed_kernels(&self) -> Result<Vec<ObservedKernel>, Error> {
         Ok(self.run.read_kernels()?)
     }
 
-    /// Settings that were edited by hand, in `config.resolved.toml` and `config.toml`. The run keeps those that it was trained
-    /// with; [`ResumeBuilder::set`] changes them.
+    /// Settings that were edited by hand in `config.resolved.toml` and `config.toml`. The run ignores the edits and keeps its
+    /// settings; [`ResumeBuilder::set`] changes them.
     ///
     /// # Errors
-    /// An `env.json` that is damaged.
+    /// Fails if `env.json` is damaged.
     pub fn edits(&self) -> Result<Vec<SettingsEdit>, Error> {
         Ok(edits(&self.run, &self.run.environment()?, true))
     }
 
-    /// The network of its newest checkpoint: of a GAN, the generator.
+    /// The network of the newest checkpoint; for a GAN, the generator.
     ///
     /// # Errors
-    /// A run without checkpoints.
+    /// Fails if the run has no checkpoint.
     pub fn network(&self) -> Result<Network, Error> {
         Ok(Network::load(self.root())?.on(self.device.clone()))
     }
 
-    /// Begins an evaluation of its samples on the device of this run: metrics beside the values of the data.
+    /// Begins an evaluation of its samples on the device of this run: metrics, compared with those of the data.
     #[must_use]
     pub fn evaluate<'a>(&self) -> EvaluationBuilder<'a> {
         evaluate(self.root()).device(self.device.clone())
     }
 
-    /// So many images from the generator of the newest checkpoint, `[N, channels, rows, columns]` in [-1, 1], as
-    /// [`Network::samples`] draws them.
+    /// Draws this number of images from the generator of the newest checkpoint, `[N, channels, rows, columns]` in [-1, 1], like
+    /// [`Network::samples`].
     ///
     /// # Errors
-    /// A run of a network with a task; a checkpoint that cannot be read.
+    /// Fails if the run is of a network with a task, or the checkpoint cannot be read.
     pub fn samples(&self, n: usize) -> Result<Array<'static>, Error> {
         self.network()?.samples(n)
     }
 }
 
 impl Network {
-    /// So many images from a generator, `[N, channels, rows, columns]` in [-1, 1], with latents drawn from the seed of the
-    /// configuration and the running statistics of batch norms.
+    /// Draws this number of images from a generator, `[N, channels, rows, columns]` in [-1, 1]. Latents come from the seed of
+    /// the configuration, and batch norms use their running statistics.
     ///
     /// # Errors
-    /// A network that is no generator; weights that cannot be read.
+    /// Fails if the network is not a generator, or the weights cannot be read.
     pub fn samples(&self, n: usize) -> Result<Array<'static>, Error> {
         if self.role() != Role::Generator {
             return Err(Error::NoSamples(self.role().name()));
@@ -141,7 +141,7 @@ impl Network {
     }
 }
 
-/// Channels-last images as planes, channel by channel.
+/// Reorders channels-last images so that the values of each channel are contiguous.
 ///
 /// ```
 /// assert_eq!(fintan::parts::channels_first(&[1.0, 10.0, 2.0, 20.0], 2, 2), [1.0, 2.0, 10.0, 20.0]);
@@ -158,7 +158,7 @@ pub fn channels_first(values: &[f32], channels: usize, pixels: usize) -> Vec<f32
     planes
 }
 
-/// A configuration of a run that was edited by hand.
+/// A configuration file of a run that was edited by hand.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -179,24 +179,24 @@ pub fn channels_first(values: &[f32], channels: usize, pixels: usize) -> Vec<f32
 pub struct SettingsEdit {
     /// The file.
     pub file: PathBuf,
-    /// Its keys that changed, with the values before and after.
+    /// The keys that changed, with the values before and after.
     pub changes: String,
 }
 
-/// What a run is of, as it was trained, with overrides.
+/// The subject of a run with the settings of its training and with overrides.
 ///
 /// # Errors
-/// A configuration that cannot be read.
+/// Fails if the configuration cannot be read.
 pub fn subject_of_run(run: &RunDir, overrides: &[String], memory: MemoryBound) -> Result<Subject, Error> {
     let name = run.resolved_config().display().to_string();
     Ok(Subject::parse_within(&name, &run.configuration()?, overrides, memory)?)
 }
 
-/// Settings of a run that were edited by hand: in the resolved configuration, and, where `of_both` wants it, in the one that the
-/// run was begun with.
+/// Settings of a run that were edited by hand in the resolved configuration. If `of_both` is set, edits of the original
+/// configuration are included.
 #[must_use]
 pub fn edits(run: &RunDir, environment: &Environment, of_both: bool) -> Vec<SettingsEdit> {
-    // Between two writes of a resume the resolved configuration is not yet that of `env.json`.
+    // During a resume, the resolved configuration may differ from `env.json` for a moment.
     let resolved = environment.settings.as_ref().filter(|_| environment.rewind.is_none());
     let begun = environment.config.as_ref().filter(|_| of_both);
     let files = [("config.resolved.toml", resolved), ("config.toml", begun)];
@@ -208,7 +208,7 @@ pub fn edits(run: &RunDir, environment: &Environment, of_both: bool) -> Vec<Sett
     edits.collect()
 }
 
-/// Keys in which a configuration was edited, with their values; none where it says the same.
+/// The keys whose values were edited, as text; `None` if there are none.
 fn changed_keys(written: &str, found: &str) -> Option<String> {
     let was = settings_of(written).ok()?;
     let is = match settings_of(found) {

@@ -1,4 +1,4 @@
-//! One training, of a GAN or of a network with a task: from its data to the end of its run.
+//! One training of a GAN or of a network with a task, from its data to its last step.
 
 use std::path::Path;
 
@@ -20,10 +20,10 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
 
-/// Reads the images that a GAN is trained on.
+/// Reads the training images of a GAN.
 ///
 /// # Errors
-/// Data that cannot be read.
+/// Fails if the data cannot be read.
 pub fn load_images(experiment: &Experiment, callbacks: &TrainingCallbacks) -> Result<Images, Error> {
     let images = Images::load(&experiment.settings.data, &experiment.settings.image, free_memory())?;
     callbacks.tell(TrainingEvent::Images {
@@ -52,7 +52,7 @@ pub(super) fn load_samples(
     Ok(data)
 }
 
-/// The task of a network, which is called `name`.
+/// The task of a network. `name` is the name of the configuration in the error.
 ///
 /// # Errors
 /// [`TrainingError::NoTask`]
@@ -68,7 +68,7 @@ pub(super) struct TrainingSession<'s, 'c, T> {
 }
 
 impl<T: Trained> TrainingSession<'_, '_, T> {
-    /// What can be refused about a training is refused before anything is written.
+    /// Checks everything that can be checked before files are written.
     pub(super) fn check(&self, trainee: &T::Trainee) -> Result<(), Error> {
         self.trained.check(trainee)?;
         match self.trained.probe(&self.device.placement) {
@@ -77,7 +77,7 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         }
     }
 
-    /// Trains from the first step into a new run directory. `written`: the configuration file; `resolved`: its text with every
+    /// Trains from the first step into a new run directory. `written` is the configuration file, `resolved` its text with every
     /// default.
     pub(super) fn begin(
         &self,
@@ -94,7 +94,7 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         Ok(run)
     }
 
-    /// Goes on from a checkpoint, or anew where there is none. `resolved`: the configuration with every default.
+    /// Continues from a checkpoint, or starts anew if `from` is `None`. `resolved` is the configuration with every default.
     pub(super) fn resume(
         &self,
         mut record: Record,
@@ -116,7 +116,7 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         self.play(trainee, run)
     }
 
-    /// Goes on to the last step, from wherever it stopped. A run that is done is left as it is.
+    /// Continues from the newest checkpoint to the last step. A run that is complete is not changed.
     pub(super) fn complete(&self, mut record: Record, resolved: &str) -> Result<(), Error> {
         let run = record.run;
         let from = run.checkpoints()?.last().copied();
@@ -132,7 +132,7 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         self.play(trainee, run)
     }
 
-    /// As it is at a checkpoint, or before the first step.
+    /// The trainee at a checkpoint, or before the first step.
     fn at(&self, run: &RunDir, from: Option<u64>, data: DataFingerprint) -> Result<T::Trainee, Error> {
         let placement = &self.device.placement;
         let Some(step) = from else { return Ok(self.trained.drawn(placement)) };
@@ -144,7 +144,7 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         }
     }
 
-    /// Refuses what the run keeps beside its checkpoints and cannot be read, before the run is changed.
+    /// Checks that the files beside the checkpoints can be read, before the run is changed.
     fn check_kept(&self, run: &RunDir) -> Result<(), Error> {
         self.trained.check_kept(run)?;
         match self.trained.probe(&self.device.placement) {
@@ -153,13 +153,13 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         }
     }
 
-    /// Whether everything is there that training leaves at its last step.
+    /// Whether all files of a finished training exist.
     fn is_finished(&self, run: &RunDir) -> Result<bool, Error> {
         let last = self.trained.extent().steps;
         Ok(run.summary_step()? == Some(last) && self.trained.has_end(run, last))
     }
 
-    /// Trains to the end and writes what is left there; of a run that is at its end, what is missing there.
+    /// Trains to the last step and writes the final files. If the last step is reached already, it writes the missing ones.
     fn play(&self, mut trainee: T::Trainee, run: &RunDir) -> Result<(), Error> {
         let Self { trained, device, callbacks } = self;
         let Extent { steps, keep, columns } = trained.extent();
@@ -200,24 +200,24 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
     }
 }
 
-/// Notes why training failed, where its log can say it.
+/// Writes the reason for a failure into the log if the reason is a value that is not finite.
 fn note_failure(run: &RunDir, e: &Error) {
     if let Error::Train(e @ TrainError::NotFinite { step, .. }) = e {
         let event =
             Event { step: *step, event: EventKind::NotFinite, begins: None, message: e.to_string(), seconds: None };
-        // The error is the news; that it could not be logged is not.
+        // The caller reports the error itself, so a failure to log it is ignored.
         let _ = run.append_log(&event);
     }
 }
 
-/// The observer that writes the log, the grids and the checkpoints of a run, tells of steps and lines, and stops where the
+/// The observer that writes the log, the grids and the checkpoints of a run. It reports steps and lines, and stops when the
 /// caller wants it.
 struct RunRecorder<'s, 'c> {
     run: &'s RunDir,
     callbacks: &'s TrainingCallbacks<'c>,
     keep: usize,
     columns: usize,
-    /// Steps done.
+    /// Number of steps done.
     step: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What differs between the training of a GAN and that of a network with a task.
+//! The differences between the training of a GAN and of a network with a task.
 
 use std::path::Path;
 
@@ -16,25 +16,25 @@ use super::events::{TrainingCallbacks, TrainingEvent, TrainingOutcome};
 use super::record::{GanOutcome, HealthWatch, TaskOutcome, task_data_file, write_task_data};
 use crate::error::Error;
 
-/// How a loop was left.
+/// How the training loop ended.
 pub(super) enum Left {
-    /// All steps are done, or the caller stopped it.
+    /// All steps are done, or the caller stopped the loop.
     By(Ending),
-    /// Something that was watched for came about.
+    /// The loop stopped because a watched condition was met.
     Because(String),
 }
 
-/// How long a training is and what it keeps.
+/// The number of steps of a training, and what it keeps.
 pub(super) struct Extent {
     /// The last step.
     pub(super) steps: u64,
-    /// Checkpoints to keep.
+    /// The number of checkpoints to keep.
     pub(super) keep: usize,
-    /// Images in a row of a grid.
+    /// The number of images in a row of a grid.
     pub(super) columns: usize,
 }
 
-/// A line of a log, as an event.
+/// Converts a line of a log to an event.
 pub(super) trait Logged: Serialize {
     fn event(&self) -> TrainingEvent<'_>;
 }
@@ -51,24 +51,24 @@ impl Logged for SupervisedLine {
     }
 }
 
-/// What differs between the training of a GAN and that of a network with a task.
+/// The differences between the training of a GAN and of a network with a task.
 pub(super) trait Trained {
     type Trainee: Trainee<Line: Logged>;
 
-    /// What the data are counted in.
+    /// The name of the items that are counted: `images` or `samples`.
     const COUNTED: &'static str;
 
     fn extent(&self) -> Extent;
 
-    /// The networks with the numbers of their parameters.
+    /// The names of the networks and their numbers of parameters.
     fn parameters(&self) -> Vec<(&'static str, usize)>;
 
     fn fingerprint(&self) -> DataFingerprint;
 
-    /// Before the first step.
+    /// The networks before the first step.
     fn drawn(&self, placement: &Placement) -> Self::Trainee;
 
-    /// As a checkpoint left it, with data that were checked, or accepted.
+    /// The networks of a checkpoint. The data have been checked or accepted before.
     fn restored(
         &self,
         checkpoint: &Path,
@@ -76,19 +76,19 @@ pub(super) trait Trained {
         placement: &Placement,
     ) -> Result<Self::Trainee, CheckpointError>;
 
-    /// Whether it can be trained on these data.
+    /// Checks that the network can be trained on these data.
     fn check(&self, trainee: &Self::Trainee) -> Result<(), Error>;
 
-    /// Reads what training goes on from beside a checkpoint.
+    /// Reads the files beside a checkpoint that training needs, to check them.
     fn check_kept(&self, run: &RunDir) -> Result<(), RunError>;
 
-    /// What kernels are measured on beside training, where that is wanted.
+    /// The probe set for kernels during training, if they are requested.
     fn probe(&self, placement: &Placement) -> Option<(ObserveNtk, Tensor<4>)>;
 
-    /// The network whose kernel is measured: of a GAN the one that samples are drawn from.
+    /// The network whose kernel is measured. In a GAN it is the generator that draws samples.
     fn observed(trainee: &Self::Trainee) -> &PlacedNetwork;
 
-    /// Whether the files are there that a run has before its first step.
+    /// Whether the files exist that a run has before its first step.
     fn has_start(&self, root: &Path) -> bool;
 
     fn write_start(&self, drawn: &Self::Trainee, root: &Path) -> Result<(), RunError>;
@@ -101,14 +101,14 @@ pub(super) trait Trained {
         observer: &mut dyn Observer<Self::Trainee>,
     ) -> Result<Left, Error>;
 
-    /// Writes what training leaves at its end.
+    /// Writes the final files of a training.
     fn write_end(&self, trainee: &Self::Trainee, run: &RunDir) -> Result<TrainingOutcome, Error>;
 
-    /// Whether that is there, beside the numbers of `metrics.json`.
+    /// Whether the final files other than `metrics.json` exist.
     fn has_end(&self, run: &RunDir, last: u64) -> bool;
 }
 
-/// A GAN with its images.
+/// A GAN and its images.
 pub(super) struct TrainedGan<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) images: &'a Images,
@@ -196,7 +196,7 @@ impl Trained for TrainedGan<'_> {
     }
 }
 
-/// A network with its task and its samples.
+/// A network, its task and its samples.
 pub(super) struct TrainedNetwork<'a> {
     pub(super) experiment: SupervisedExperiment<'a>,
     pub(super) observed: Option<ObserveNtk>,

@@ -1,4 +1,4 @@
-//! Changing a few keys of a TOML file that somebody wrote, and nothing else in it.
+//! Changes a few keys of a user's TOML file and leaves the rest as it is.
 
 use fintan_config::{Activation, EXCLUSIVE, Layer, Parametrization, override_line};
 use fintan_theory::Setting;
@@ -8,21 +8,22 @@ use toml_edit::{DocumentMut, Item, TableLike, Value};
 use super::TuningError;
 use crate::error::Error;
 
-/// Where the nonlinearities of a network are written.
+/// The place in a configuration that gives the nonlinearities of a network.
 pub(super) enum Place<'a> {
-    /// In a preset.
+    /// A preset, with its new activation.
     Preset(&'static str, Activation),
-    /// Layer by layer: as they are, and as they should be.
+    /// A list of layers: the present layers and the new ones.
     Layers(&'a [Layer], Vec<Layer>),
 }
 
-/// A configuration on its way.
+/// A configuration document that is being edited.
 pub(super) struct Edit {
     document: DocumentMut,
 }
 
 impl Edit {
-    /// A configuration text, laid over those that it includes, with overrides laid over it: `texts` begin with the text itself.
+    /// Parses a configuration text and the texts that it includes, and merges them with overrides. `texts` begins with the text
+    /// itself.
     pub(super) fn new<'a>(
         texts: impl DoubleEndedIterator<Item = &'a str>,
         overrides: &[String],
@@ -39,7 +40,7 @@ impl Edit {
             match &mut document {
                 None => document = Some(above),
                 Some(below) => {
-                    // It is in `below` already.
+                    // `below` already contains the included settings.
                     above.remove("include");
                     lay(below.as_table_mut(), above.as_table());
                 }
@@ -53,7 +54,7 @@ impl Edit {
         Ok(Self { document })
     }
 
-    /// Writes what a knob changes in the network under `key`.
+    /// Writes the settings of a knob into the network under `key`.
     pub(super) fn set(
         &mut self,
         key: &str,
@@ -83,7 +84,7 @@ impl Edit {
         }
     }
 
-    /// The text.
+    /// The text of the document.
     pub(super) fn finish(self) -> String {
         self.document.to_string()
     }
@@ -121,7 +122,7 @@ fn set_layers(list: &mut Item, old: &[Layer], new: &[Layer]) -> Option<()> {
     Some(())
 }
 
-/// A comment behind a value was about what stood there.
+/// Removes the comment after a value, because it described the old value.
 fn drop_comment(decor: &mut toml_edit::Decor) {
     if decor.suffix().and_then(|suffix| suffix.as_str()).is_none_or(|suffix| suffix.contains('#')) {
         decor.set_suffix("");
@@ -148,7 +149,7 @@ fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) 
             }
         }
     } else {
-        // The default of a preset; every key of it is written, for those that are left out have defaults of their own.
+        // The preset used its default. All keys are written, since a key that is left out would get its own default.
         within.insert("activation", Item::Value(Value::InlineTable(toml_edit::InlineTable::new())));
         let fresh = table(within, "activation")?;
         fresh.insert("function", word(&json!(new.function)));
@@ -166,12 +167,12 @@ fn set_activation(within: &mut dyn TableLike, old: Activation, new: Activation) 
     Some(())
 }
 
-/// A name as configurations have it.
+/// The name of a value in configurations.
 fn word(name: &serde_json::Value) -> Item {
     toml_edit::value(name.as_str().unwrap_or_default())
 }
 
-/// Sets a key in the place and with the blanks of a value that is there, but without its comment: it was about that value.
+/// Replaces a value at its place with its blanks. Its comment is removed, because it described the old value.
 fn put(within: &mut dyn TableLike, key: &str, mut value: Value) {
     match within.get_mut(key) {
         Some(Item::Value(old)) => {
@@ -185,7 +186,7 @@ fn put(within: &mut dyn TableLike, key: &str, mut value: Value) {
     }
 }
 
-/// Lays tables over tables, as overrides are when a configuration is read.
+/// Merges tables over tables, in the way in which overrides are merged when a configuration is read.
 fn lay(into: &mut dyn TableLike, from: &dyn TableLike) {
     for (key, item) in from.iter() {
         let Ok(value) = item.clone().into_value() else { continue };

@@ -1,4 +1,4 @@
-//! Knobs that move a network to a goal, and configuration files that are changed so.
+//! Tunes a network to a goal by one knob, and changes its configuration file accordingly.
 
 mod edit;
 
@@ -11,7 +11,7 @@ use self::edit::{Edit, Place};
 use crate::error::Error;
 use crate::network::Role;
 
-/// Turns a knob of a network until it reaches a goal at infinite width.
+/// Moves a knob of a network until the network reaches a goal at infinite width.
 ///
 /// ```
 /// let net = fintan::Network::parse(r#"
@@ -29,12 +29,12 @@ use crate::network::Role;
 /// ```
 ///
 /// # Errors
-/// A network without a limit, a knob that it does not have, a goal that the knob does not reach.
+/// Fails if the network has no limit or lacks the knob, or if the knob does not reach the goal.
 pub fn tune(architecture: &Architecture, goal: &TuneGoal, knob: Knob) -> Result<Tuned, Error> {
     Ok(fintan_theory::tune(architecture, goal, knob)?)
 }
 
-/// Why a configuration file cannot be tuned, though its network can.
+/// Why a configuration file cannot be tuned although its network can.
 ///
 /// ```
 /// let error = fintan::TuningError::Unreadable;
@@ -43,10 +43,10 @@ pub fn tune(architecture: &Architecture, goal: &TuneGoal, knob: Knob) -> Result<
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TuningError {
-    /// A file of a later version of TOML than can be edited.
+    /// The file has a later version of TOML than can be edited.
     #[error("only TOML 1.0 can be edited: {0}")]
     Toml(String),
-    /// A network whose layers are written elsewhere than expected.
+    /// The layers of the network are not where they are expected in the file.
     #[error("`{network}` could not be found in `{}`", path.display())]
     Place {
         /// The key of the network.
@@ -54,8 +54,8 @@ pub enum TuningError {
         /// The file.
         path: PathBuf,
     },
-    /// A file that would say something else than was tuned.
-    #[error("the configuration could not be edited so that it reads back as it should; nothing was written")]
+    /// The edited file would not describe the tuned network.
+    #[error("the edited configuration reads back as another network than the tuned one; nothing was written")]
     Unreadable,
 }
 
@@ -88,7 +88,7 @@ pub struct TunableFile {
     role: Role,
 }
 
-/// A configuration that was tuned; [`TunableFile::tune`] makes it.
+/// A tuned configuration; [`TunableFile::tune`] makes it.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -104,17 +104,17 @@ pub struct TunableFile {
 /// ```
 #[derive(Debug, Clone)]
 pub struct TunedFile {
-    /// The text of the configuration, with comments and order of the file, overrides and included files laid into it.
+    /// The text of the configuration: comments and order of the file, with overrides and included files merged in.
     pub text: String,
-    /// The network, and where its knob is.
+    /// The tuned network and the value of its knob.
     pub tuned: Tuned,
-    /// The network before.
+    /// The network before tuning.
     pub before: KnobState,
-    /// The network with the knob where it is now.
+    /// The network after tuning.
     pub after: KnobState,
 }
 
-/// Where a knob of a network is, and where the network stands with it.
+/// The value of a knob, and the properties of the network at that value.
 ///
 /// ```
 /// let net = fintan::Network::parse("network = { input = 4, outputs = 1, fc = { widths = [8, 8] } }")?;
@@ -126,25 +126,26 @@ pub struct TunedFile {
 pub struct KnobState {
     /// The knob.
     pub knob: Setting,
-    /// The network at infinite width.
+    /// The properties of the network at infinite width.
     pub standing: Standing,
 }
 
 impl KnobState {
-    /// Of a network. `inputs`: orthogonal inputs of the condition number.
+    /// Computes the state of a network. `inputs` is the number of orthogonal inputs for the condition number.
     ///
     /// # Errors
-    /// A network without a limit or without the knob.
+    /// Fails if the network has no limit or lacks the knob.
     pub fn of(architecture: &Architecture, knob: Knob, inputs: usize) -> Result<Self, Error> {
         Ok(Self { knob: knob.of(architecture)?, standing: Standing::of(architecture, inputs)? })
     }
 }
 
 impl TunableFile {
-    /// Reads a configuration file with what it includes, and lays overrides, `key=value`, over it. Of a GAN the generator is tuned.
+    /// Reads a configuration file with its included files, and applies overrides (`key=value`). For a GAN the generator is
+    /// tuned.
     ///
     /// # Errors
-    /// A configuration that is wrong.
+    /// Fails if the configuration is wrong.
     pub fn load(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, Error> {
         let sources = Sources::read(path.as_ref())?;
         let subject = Subject::of(&sources, overrides)?;
@@ -173,30 +174,33 @@ impl TunableFile {
         matches!(self.subject, Subject::Gan(_))
     }
 
-    /// Which network is tuned.
+    /// The network that is tuned.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The network as it is written.
+    /// The network before tuning.
     #[must_use]
     pub fn architecture(&self) -> &Architecture {
         Written::of(&self.subject, self.role).architecture
     }
 
-    /// Whether the file includes others, which the tuned text holds then.
+    /// Whether the file includes others, which are merged into the tuned text.
     #[must_use]
     pub fn includes_others(&self) -> bool {
         self.sources.files().len() > 1
     }
 
-    /// Turns a knob until the network reaches a goal, and changes the text so. `inputs`: orthogonal inputs of condition numbers.
+    /// Moves a knob until the network reaches a goal, and changes the text accordingly. `inputs` is the number of orthogonal
+    /// inputs for condition numbers.
     ///
-    /// The text is read again: it describes the tuned network, and everything else as before.
+    /// The changed text is read again and checked: it must describe the tuned network, and all other settings must be
+    /// unchanged.
     ///
     /// # Errors
-    /// A network without a limit, a knob that it does not have, a goal that the knob does not reach; a file that cannot be edited.
+    /// Fails if the network has no limit or lacks the knob, if the knob does not reach the goal, or if the file cannot be
+    /// edited.
     pub fn tune(&self, goal: &TuneGoal, knob: Knob, inputs: usize) -> Result<TunedFile, Error> {
         let network = Written::of(&self.subject, self.role);
         let tuned = tune(network.architecture, goal, knob)?;
@@ -217,7 +221,7 @@ impl TunableFile {
         Ok(TunedFile { text, tuned, before, after })
     }
 
-    /// Reads what was edited: the configuration as before but for the knob, with a network that reaches the goal.
+    /// Reads the edited text and checks that only the knob changed and that the network reaches the goal.
     fn look_again(&self, text: &str, tuned: &Tuned, goal: &TuneGoal, knob: Knob) -> Result<(), Error> {
         let again = Subject::parse("the tuned configuration", text, &[])?;
         let same = match (&again, &self.subject) {
@@ -235,7 +239,7 @@ impl TunableFile {
     }
 }
 
-/// The network to be tuned, and how it is written.
+/// The network to be tuned, and the settings that define it.
 struct Written<'a> {
     architecture: &'a Architecture,
     preset: Option<(&'static str, Activation)>,

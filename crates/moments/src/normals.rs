@@ -1,48 +1,48 @@
-//! Standard normal numbers by the million, from streams that know neither threads nor devices.
+//! Fast standard normal numbers, from streams that do not depend on threads or devices.
 //!
-//! A realisation of a deep network draws tens of millions of weights, which costs as much as multiplying by them. So they
-//! are drawn in pairs by the transform of Box and Muller (1958), `√(-2 ln u) (cos, sin)(2π v)`, in plain arithmetic that
-//! compilers turn into SIMD: no table, no branch, no library call, and therefore the same bytes on every processor.
+//! A realisation of a deep network draws tens of millions of weights, which can cost as much as multiplying by them. Therefore
+//! the numbers are drawn in pairs by the transform of Box and Muller (1958), `√(-2 ln u) (cos, sin)(2π v)`. It is plain
+//! arithmetic without table, branch or library call. Compilers turn it into SIMD, and it gives equal bytes on every processor.
 
-#![expect(clippy::inline_always, reason = "what is not inlined is compiled for the oldest processor")]
+#![expect(clippy::inline_always, reason = "functions that are not inlined are compiled for the oldest processor")]
 
 use pulp::{Arch, WithSimd};
 use rand::SeedableRng as _;
 use rand::rand_core::block::Generator as _;
 use rand_chacha::{ChaCha8Core, ChaCha8Rng};
 
-/// A stream of normal numbers of its own for each (seed, realisation, purpose, index).
+/// A stream of normal numbers; each (seed, realisation, purpose, index) has its own.
 #[derive(Debug)]
 pub struct Normals {
-    // The core itself: its wrapper hands words out one by one, which takes longer than the transform.
+    // The core is used directly, because its wrapper returns single words, which takes longer than the transform.
     core: ChaCha8Core,
 }
 
-/// What is drawn of a realisation.
+/// The purpose of random numbers in a realisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Drawn {
     /// Inputs.
     Signal = 1,
-    /// Changes of inputs.
+    /// Noise on inputs.
     Noise = 2,
     /// Parameters.
     Weights = 3,
-    /// Which inputs of a data set.
+    /// The choice of inputs from a data set.
     Choice = 4,
 }
 
-/// Pairs that are made at a time.
+/// Number of pairs in a block.
 const BLOCK: usize = 512;
 
 impl Normals {
-    /// The stream of a purpose; `index` tells streams of one purpose apart.
+    /// The stream of a purpose. `index` distinguishes streams with the same purpose.
     #[must_use]
     pub fn new(seed: u64, realisation: u64, purpose: Drawn, index: u64) -> Self {
         Self { core: ChaCha8Core::from_seed(key(seed, realisation, purpose, index)) }
     }
 
-    /// The next numbers, of mean 0 and standard deviation `std`.
+    /// Fills `values` with the next numbers, of mean 0 and standard deviation `std`.
     pub fn fill(&mut self, values: &mut [f32], std: f32) {
         let (arch, mut words) = (Arch::new(), [[0_u32; 64]; 2 * BLOCK / 64]);
         for block in values.chunks_mut(2 * BLOCK) {
@@ -59,7 +59,7 @@ impl Normals {
         }
     }
 
-    /// `count` of them.
+    /// Returns the next `count` numbers.
     #[must_use]
     pub fn take(&mut self, count: usize, std: f32) -> Vec<f32> {
         let mut values = vec![0.0; count];
@@ -68,7 +68,7 @@ impl Normals {
     }
 }
 
-/// The random numbers of a purpose.
+/// The underlying random stream of a purpose.
 #[must_use]
 pub(crate) fn stream(seed: u64, realisation: u64, purpose: Drawn, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key(seed, realisation, purpose, index))
@@ -103,14 +103,14 @@ impl WithSimd for Transform<'_> {
     }
 }
 
-/// `√(-2 ln u)`, u = (n + ½) 2⁻³¹ of the upper 31 bits n.
+/// `√(-2 ln u)` with u = (n + ½) 2⁻³¹, where n is the upper 31 bits of the word.
 #[inline(always)]
 fn radius(word: u32) -> f32 {
     let u = ((word >> 1) as i32 as f32 + 0.5) * (1.0 / 2_147_483_648.0);
     (-2.0 * ln(u)).max(0.0).sqrt()
 }
 
-/// ln u of a normal number, to 2 units of the last place or 1e-7.
+/// ln u of a positive normal number. The error is at most 2 units in the last place or 1e-7.
 #[inline(always)]
 fn ln(u: f32) -> f32 {
     // u = m 2^e with m in [√½, √2).
@@ -124,10 +124,10 @@ fn ln(u: f32) -> f32 {
     exponent * std::f32::consts::LN_2 + 2.0 * (s + s * tail)
 }
 
-/// (cos, sin) of 2π n 2⁻³².
+/// (cos, sin) of 2π n 2⁻³², where n is the word.
 #[inline(always)]
 fn turn(word: u32) -> (f32, f32) {
-    // The nearest quarter turn, and what is left of it in [-π/4, π/4).
+    // The nearest quarter turn, and the remaining angle in [-π/4, π/4).
     let quarter = word.wrapping_add(0x2000_0000) >> 30;
     let rest = word.wrapping_sub(quarter << 30) as i32 as f32;
     let a = rest * (std::f32::consts::TAU / 4_294_967_296.0);
@@ -135,7 +135,7 @@ fn turn(word: u32) -> (f32, f32) {
     // Taylor series: the next terms are below 4e-8 at π/4.
     let sin = a + a * z * (-0.166_666_67 + z * (8.333_334e-3 + z * (-1.984_127e-4 + z * 2.755_732e-6)));
     let cos = 1.0 + z * (-0.5 + z * (4.166_666_8e-2 + z * (-1.388_888_9e-3 + z * 2.480_158_7e-5)));
-    // Quarter turns swap the two and change signs.
+    // Quarter turns exchange sine and cosine and change signs.
     let swapped = quarter & 1 == 1;
     let (c, s) = if swapped { (sin, cos) } else { (cos, sin) };
     let c = if (quarter + 1) & 2 == 2 { -c } else { c };
@@ -156,7 +156,7 @@ mod tests {
         for word in words.chain((0..32).flat_map(|i| [(i << 27) - u32::from(i > 0), (i << 27) + 1])) {
             let u = (f64::from(word >> 1) + 0.5) / 2_147_483_648.0;
             let expected = (-2.0 * u.min(1.0).ln()).sqrt();
-            // Near u = 1 the rounding of u, at most 6e-8, is a larger one of a small radius.
+            // Near u = 1 the radius is small, so the rounding of u (at most 6e-8) causes a larger error.
             let error = (f64::from(radius(word)) - expected).abs();
             assert!(error < 4e-7 * expected.max(1.0) + 6e-8 / expected, "{word}: off by {error}");
             let angle = std::f64::consts::TAU * f64::from(word) / 4_294_967_296.0;
@@ -191,7 +191,7 @@ mod tests {
             assert!(product.abs() < 4.5 / root, "lag {lag}: {product}");
             assert!((squares - 1.0).abs() < 4.5 * 8.0_f64.sqrt() / root, "lag {lag}: {squares}");
         }
-        // Kolmogorov and Smirnov, at one in ten thousand.
+        // The test of Kolmogorov and Smirnov, at a level of one in ten thousand.
         let mut sorted: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
         sorted.sort_by(f64::total_cmp);
         let cdf = |v: f64| 0.5 * libm::erfc(-v * std::f64::consts::FRAC_1_SQRT_2);

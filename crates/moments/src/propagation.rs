@@ -1,4 +1,4 @@
-//! The way of a batch and its noise through the layers, measured on it.
+//! Measures a batch and its noise while they pass through the layers.
 
 use std::ops::ControlFlow;
 
@@ -10,22 +10,22 @@ use crate::measure::{ChannelMoments, by_channel, mean_cosine, over_channels, ran
 use crate::realisation::{MomentsPlan, Wanted};
 use crate::record::{EarlyStop, PointMoments, Realisation, Record};
 
-/// On the way through the layers.
+/// The state of a measurement between two layers.
 pub(crate) struct Propagation<'a> {
     plan: &'a MomentsPlan<'a>,
     inputs: usize,
     log_input: f64,
-    /// The tensors are 2^-bits times what they stand for.
+    /// The signal tensor is the signal times 2^-bits, and the noise tensor is the noise times 2^-bits, with their own bits.
     signal_bits: i32,
     noise_bits: i32,
     records: Vec<Option<Record>>,
-    /// Layer l.
+    /// The index l of the layer.
     pub(crate) depth: usize,
-    /// Where and why it ended, if it did.
+    /// The layer and the reason, if the measurement stopped early.
     pub(crate) dead: Option<EarlyStop>,
 }
 
-/// Host values of a tensor.
+/// The values of a tensor on the host.
 enum Host {
     F32(Vec<f32>),
     F64(Vec<f64>),
@@ -40,12 +40,12 @@ fn host(x: &Tensor<4>) -> Host {
 }
 
 impl<'a> Propagation<'a> {
-    /// In front of the first layer.
+    /// The state before the first layer.
     pub(crate) fn new(plan: &'a MomentsPlan<'a>, batch: &Batch) -> Self {
         Self {
             plan,
             inputs: batch.count,
-            // log of (μ₂(dx⁰) / μ₂(x⁰)); the noise's variance is known.
+            // log of μ₂(dx⁰) / μ₂(x⁰). The variance of the noise is known from its construction.
             log_input: batch.live.ln() - batch.mu2.ln(),
             signal_bits: 0,
             noise_bits: 0,
@@ -55,7 +55,7 @@ impl<'a> Propagation<'a> {
         }
     }
 
-    /// Measures at the points behind the layer of this path.
+    /// Measures at the points after the layer with this path.
     pub(crate) fn measure(&mut self, path: &[usize], x: &Tensor<4>, dx: &Tensor<4>) {
         let Some(places) = self.plan.at.get(path).filter(|_| self.dead.is_none()) else { return };
         let channels = x.dims()[3];
@@ -87,7 +87,7 @@ impl<'a> Propagation<'a> {
         }
     }
 
-    /// What was recorded, in the order of points.
+    /// The records, in the order of the points.
     pub(crate) fn finish(self, number: u64) -> Realisation {
         Realisation { number, dead: self.dead, records: self.records.into_iter().flatten().collect() }
     }
@@ -106,7 +106,7 @@ impl<'a> Propagation<'a> {
         if !(all.log_mu2.is_finite() && all.log_mu2_noise.is_finite()) {
             return Err(Self::reason(total.nu2, total.mu2, over_channels(&noise).nu2));
         }
-        // What is left is the rounding of equal numbers.
+        // The inputs are equal up to rounding.
         if total.mu2 < (4.0 * epsilon).powi(2) * total.nu2 {
             return Err("the inputs no longer differ by more than rounding".into());
         }
@@ -163,8 +163,8 @@ impl<'a> Propagation<'a> {
         }
     }
 
-    /// Brings the noise, and the signal of a homogeneous network, to a mean square near 1 by powers of two, which round
-    /// nothing.
+    /// Rescales the noise, and the signal of a homogeneous network, to a mean square near 1. Factors are powers of two, so that
+    /// nothing is rounded.
     pub(crate) fn rescale(&mut self, x: &mut Tensor<4>, dx: &mut Tensor<4>) -> ControlFlow<()> {
         let power = |t: &Tensor<4>| -> f64 { t.clone().square().mean().into_scalar::<f64>() };
         let noise = power(dx);
@@ -175,7 +175,7 @@ impl<'a> Propagation<'a> {
         }
         for (t, power, bits) in [(dx, noise, &mut self.noise_bits), (x, signal, &mut self.signal_bits)] {
             let steps = (0.5 * power.log2()).round() as i32;
-            // Within a factor of 16 nothing can overflow in the layer to come.
+            // Within a factor of 16 the next layer cannot overflow.
             if steps.abs() >= 4 {
                 *t = t.clone().mul_scalar(2.0_f64.powi(-steps));
                 *bits += steps;

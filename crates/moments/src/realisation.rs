@@ -1,4 +1,4 @@
-//! What is measured of a network, and realisations of it: a batch, its noise and fresh weights.
+//! The plan of a measurement, and its realisations: a batch, its noise and new random weights.
 
 use std::collections::BTreeMap;
 
@@ -15,39 +15,39 @@ use crate::normals::{Drawn, Normals};
 use crate::propagation::Propagation;
 use crate::record::Realisation;
 
-/// What is measured, and where.
+/// The quantities and points of a measurement.
 #[derive(Debug)]
 pub struct MomentsPlan<'a> {
     experiment: &'a NetworkExperiment,
     pub(crate) settings: &'a MomentsSettings,
-    /// What a record is made for, in the order of records.
+    /// The points with a record, in the order of records.
     pub(crate) points: Vec<Wanted>,
-    /// Places in `points` by the path of a layer.
+    /// For the path of a layer, the indices of its points in `points`.
     pub(crate) at: BTreeMap<Vec<usize>, Vec<usize>>,
-    /// Layer l that each entry of the list of layers belongs to.
+    /// The layer l of each entry of the network's list of layers.
     depths: Vec<usize>,
-    /// Whether the network of c·x is c times that of x, for every c > 0: its signal can be rescaled.
+    /// Whether f(c·x) = c f(x) for every c > 0. Then the signal can be rescaled.
     pub(crate) homogeneous: bool,
 }
 
-/// A point that is measured at, and whether effective ranks are computed there.
+/// A point of the measurement, and whether effective ranks are computed there.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) point: Point,
     pub(crate) ranks: bool,
 }
 
-/// Parameters of the i-th layer: `draw(i, shape, std)`.
+/// Draws parameters of the i-th layer: `draw(i, shape, std)`.
 pub type Draw<'a> = dyn FnMut(usize, [usize; 2], f64) -> TensorData + 'a;
 
 impl<'a> MomentsPlan<'a> {
-    /// Of a network with `[moments]`; `None` without.
+    /// The plan of a network with `[moments]`; `None` for other networks.
     #[must_use]
     pub fn new(experiment: &'a NetworkExperiment) -> Option<Self> {
         let settings = experiment.settings.moments.as_ref()?;
         let points = experiment.points();
         let depths = settings.depths(points.iter().map(|point| point.depth).max()?);
-        // A unit begins behind the point that it is entered at.
+        // A unit starts after the point of its input.
         let mut of_nodes = vec![0; experiment.network.nodes.len()];
         for point in points.iter().filter(|point| point.path.len() == 1 && point.loc != "loc1") {
             of_nodes[point.path[0]] = point.depth;
@@ -80,8 +80,8 @@ impl<'a> MomentsPlan<'a> {
         self.settings
     }
 
-    /// Bytes that one realisation holds at most, roughly: signal and noise in front of and behind a layer, as maps and as patches,
-    /// and the layer's weights.
+    /// Approximate upper bound on the bytes of one realisation: signal and noise before and after a layer, as maps and as
+    /// patches, and the weights of the layer.
     #[must_use]
     pub fn bytes(&self) -> f64 {
         let size = if self.settings.dtype == Precision::F64 { 8.0 } else { 4.0 };
@@ -95,11 +95,11 @@ impl<'a> MomentsPlan<'a> {
         };
         let network = &self.experiment.network;
         let values = network.flat().iter().map(|node| of(node)).fold(0.0, f64::max);
-        // A residual block is drawn as a whole.
+        // All weights of a residual block are drawn at once.
         let weights = (0..network.nodes.len()).map(|i| network.piece(i..i + 1).parameter_count()).max().unwrap_or(0);
-        // In double precision: the batch as it is drawn, and a tensor that is measured.
+        // These are in double precision: the batch as it is drawn, and a tensor that is measured.
         let largest = network.flat().iter().map(|node| node.output.len()).max().unwrap_or(0).max(network.input.len());
-        // Fields with a spectrum are transformed by matrices along either axis: cosines and sines.
+        // Fields with a spectrum are transformed by matrices of cosines and sines along each axis.
         let square = |n: usize| n as f64 * n as f64;
         let fourier = match &self.settings.inputs {
             DataSource::Spectrum(_) => 8.0 * (square(network.input.height) + square(network.input.width)),
@@ -117,22 +117,22 @@ impl<'a> MomentsPlan<'a> {
         values + 2.0 * size * weights as f64 + 40.0 * (self.settings.batch * largest) as f64 + fourier
     }
 
-    /// Positions of the last map.
+    /// The number of positions of the last map.
     #[must_use]
     pub fn positions_at_the_end(&self) -> usize {
         self.experiment.network.output().positions()
     }
 
-    /// The points that are measured at, in the order of records.
+    /// The points of the measurement, in the order of records.
     pub fn points(&self) -> impl Iterator<Item = &Point> {
         self.points.iter().map(|wanted| &wanted.point)
     }
 
-    /// Draws a realisation and measures it. Its number and the seed decide everything: no other realisation, device or
-    /// number of threads matters (but for the last digits of a device's arithmetic).
+    /// Draws a realisation and measures it. The result depends only on the number and the seed, not on other realisations or on
+    /// the number of threads. Devices differ in the last digits.
     ///
     /// # Errors
-    /// Inputs that cannot be standardized.
+    /// Fails if the inputs cannot be standardized.
     pub fn realise(&self, number: u64, pool: Option<&Pool>, placement: &Placement) -> Result<Realisation, InputError> {
         let seed = self.experiment.settings.seed;
         let batch = Batch::draw(self.settings, self.experiment.network.input, seed, number, pool)?;
@@ -146,19 +146,19 @@ impl<'a> MomentsPlan<'a> {
         Ok(self.propagate_signal_noise(number, &batch, &mut draw, placement))
     }
 
-    /// Whether the inputs of a realisation can be drawn.
+    /// Checks that the inputs of a realisation can be drawn.
     ///
     /// # Errors
-    /// Inputs that cannot be standardized.
+    /// Fails if the inputs cannot be standardized.
     pub fn check_inputs(&self, number: u64, pool: Option<&Pool>) -> Result<(), InputError> {
         let Self { settings, experiment, .. } = self;
         Batch::draw(settings, experiment.network.input, experiment.settings.seed, number, pool).map(|_| ())
     }
 
-    /// Some realisations, each on a thread.
+    /// Measures several realisations, each on its own thread.
     ///
     /// # Errors
-    /// As [`Self::realise`].
+    /// The errors of [`Self::realise`].
     pub fn realise_side_by_side(
         &self,
         numbers: &[u64],
@@ -166,7 +166,7 @@ impl<'a> MomentsPlan<'a> {
         placement: &Placement,
     ) -> Result<Vec<Realisation>, InputError> {
         match numbers {
-            // On the thread that called, which a device may be bound to.
+            // A single realisation stays on the calling thread, since the device may be bound to it.
             [number] => Ok(vec![self.realise(*number, pool, placement)?]),
             _ => numbers.par_iter().map(|&number| self.realise(number, pool, placement)).collect(),
         }
@@ -175,7 +175,7 @@ impl<'a> MomentsPlan<'a> {
     /// The architecture up to the end of layer `depth`, with a linear readout of one output.
     ///
     /// # Panics
-    /// If there is no such layer.
+    /// Panics if there is no such layer.
     #[must_use]
     pub fn with_readout(&self, depth: usize) -> Architecture {
         let Architecture { input, parametrization, nodes } = &self.experiment.network;
@@ -190,15 +190,15 @@ impl<'a> MomentsPlan<'a> {
         Architecture::new(*input, &layers, *parametrization).expect("the start of a network is one")
     }
 
-    /// The network whose moments [`Self::realise`] measures, up to the end of layer `depth`, and a readout.
+    /// The network whose moments [`Self::realise`] measures, up to the end of layer `depth`, with a readout.
     ///
     /// # Panics
-    /// If there is no such layer.
+    /// Panics if there is no such layer.
     #[must_use]
     pub fn network(&self, number: u64, depth: usize, placement: &Placement) -> PlacedNetwork {
         let architecture = self.with_readout(depth);
         let last = architecture.nodes.len() - 1;
-        // Which layer of the list each drawn matrix belongs to; the readout's stream is not another layer's.
+        // The layer that each drawn matrix belongs to. The readout has a stream of its own.
         let mut owners = architecture.nodes.iter().enumerate().flat_map(|(i, node)| {
             let one = Architecture { nodes: vec![node.clone()], ..architecture.clone() };
             let drawn = one.flat().iter().filter(|node| node.fan_in().is_some()).count();
@@ -214,8 +214,8 @@ impl<'a> MomentsPlan<'a> {
         })
     }
 
-    /// Carries a batch through a network whose parameters come from `draw`, layer by layer: no more than one layer's
-    /// parameters are held at a time.
+    /// Propagates a batch layer by layer through a network whose parameters come from `draw`. Only the parameters of one layer
+    /// are held at a time.
     pub fn propagate_signal_noise(
         &self,
         number: u64,
@@ -252,7 +252,7 @@ impl<'a> MomentsPlan<'a> {
     }
 }
 
-/// Values of a parameter, the same in single and in double precision.
+/// Draws the values of a parameter. They are equal in single and in double precision.
 fn weights(stream: &mut Normals, shape: [usize; 2], std: f64) -> TensorData {
     let count = shape[0] * shape[1];
     let values = if std == 0.0 { vec![0.0; count] } else { stream.take(count, std as f32) };

@@ -1,21 +1,21 @@
-//! What is recorded of one realisation, as it stands in files.
+//! The record of one realisation, in the form in which it is stored.
 
 use serde::{Deserialize, Serialize};
 
-/// Moments at one point of one realisation.
+/// Moments of one realisation at one point.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Layer l; 0 for what an embedding gives.
+    /// The index l of the layer; 0 for the output of an embedding.
     pub depth: usize,
-    /// Name of the point.
+    /// The name of the point.
     pub loc: String,
-    /// Of all channels.
+    /// The moments over all channels.
     #[serde(flatten)]
     pub all: PointMoments,
-    /// Between 1 and min(inputs · positions - 1, channels).
+    /// Effective rank of the signal, between 1 and min(inputs · positions - 1, channels).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reff_signal: Option<f64>,
-    /// As above.
+    /// Effective rank of the noise, with the bounds of `reff_signal`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reff_noise: Option<f64>,
     /// Participation ratio of the signal.
@@ -27,7 +27,7 @@ pub struct Record {
     /// Mean cosine between two inputs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cosine: Option<f64>,
-    /// Of each channel, where asked for.
+    /// The moments of each channel, if requested.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub channels: Vec<PointMoments>,
 }
@@ -46,20 +46,20 @@ mod missing {
     }
 }
 
-/// Moments of signal x and noise dx; what is 0 has no logarithm, which is NaN here and nothing in files.
+/// Moments of signal x and noise dx. The logarithm of 0 is NaN here, and null in files.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PointMoments {
-    /// ν₁(x) is this times 2^bits.
+    /// ν₁(x) = `nu1` · 2^bits.
     pub nu1: f64,
-    /// ν₁(|x|) is this times 2^bits.
+    /// ν₁(|x|) = `nu1_abs` · 2^bits.
     pub nu1_abs: f64,
-    /// ν₂(x) is this times 4^bits.
+    /// ν₂(x) = `nu2` · 4^bits.
     pub nu2: f64,
-    /// μ₂(x) is this times 4^bits.
+    /// μ₂(x) = `mu2` · 4^bits.
     pub mu2: f64,
-    /// μ₄(x) is this times 16^bits.
+    /// μ₄(x) = `mu4` · 16^bits.
     pub mu4: f64,
-    /// The signal was scaled on its way, so that it leaves no range of numbers.
+    /// The signal was scaled by 2^-bits, so that it stays in the range of floating-point numbers.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub bits: i32,
     /// log ν₂(x)
@@ -71,7 +71,7 @@ pub struct PointMoments {
     /// log μ₂(dx), the mean square: noise has mean 0.
     #[serde(with = "missing")]
     pub log_mu2_noise: f64,
-    /// log χ, `χ² = (μ₂(dx) / μ₂(x)) / (μ₂(dx⁰) / μ₂(x⁰))`: the normalized sensitivity.
+    /// log χ, the logarithm of the normalized sensitivity `χ² = (μ₂(dx) / μ₂(x)) / (μ₂(dx⁰) / μ₂(x⁰))`.
     #[serde(with = "missing")]
     pub log_sensitivity: f64,
 }
@@ -81,23 +81,23 @@ fn is_zero(bits: &i32) -> bool {
     *bits == 0
 }
 
-/// Where a realisation ended before the last layer, and why.
+/// The layer after which a realisation stopped early, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlyStop {
-    /// Layer l.
+    /// The index l of the layer.
     pub depth: usize,
-    /// In words.
+    /// The reason.
     pub reason: String,
 }
 
-/// What one realisation gave.
+/// The measurement of one realisation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Realisation {
-    /// Its number: together with the seed it decides everything that is drawn.
+    /// The number of the realisation. Together with the seed it determines all random draws.
     pub number: u64,
-    /// Set where the signal or the noise died on the way; records then end before.
+    /// Set if signal or noise became zero or not finite, or all inputs became equal. Records end before that layer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dead: Option<EarlyStop>,
-    /// In the order of [`MomentsPlan::points`].
+    /// The records, in the order of [`MomentsPlan::points`].
     pub records: Vec<Record>,
 }

@@ -1,7 +1,7 @@
-//! Structured derivatives of networks that end with convolutions, pixel by pixel.
+//! Structured computation of kernels for networks that end with convolutions, pixel by pixel.
 //!
-//! A cotangent of one pixel is carried back on its cone ([`cones`](crate::cones)) rather than on whole maps. On the CPU that is a hundred
-//! times faster for a generator's kernel; a GPU does better with whole maps, and gets them.
+//! The cotangent of one pixel is pulled back on its cone ([`cones`](crate::cones)) instead of on whole maps. On a CPU this is a
+//! hundred times faster for the kernel of a generator. A GPU is faster with whole maps and uses them.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::problem::KernelRequest;
 use crate::products::{Batch, By, products};
 use crate::structured::add_sites;
 
-/// The tails of both sides, if any of the network is on cones.
+/// The convolutions at the end of the network for both sides, or `None` if no layer is on cones.
 pub(crate) fn tails(problem: &KernelRequest) -> Option<[ConvTail; 2]> {
     if !have_cones(problem) {
         return None;
@@ -27,8 +27,8 @@ pub(crate) fn tails(problem: &KernelRequest) -> Option<[ConvTail; 2]> {
     Some([tail(0)?, tail(1)?])
 }
 
-/// Whether cotangents can be followed on cones: not where samples are coupled, since a batch norm spreads a cotangent over
-/// the whole batch.
+/// Whether cotangents can be pulled back on cones. This is impossible if samples are coupled, because a batch norm spreads a
+/// cotangent over the whole batch.
 pub(crate) fn have_cones(problem: &KernelRequest) -> bool {
     !problem.is_coupled() && problem.network.lowering() == Lowering::Host && problem.network.has_conv_tail()
 }
@@ -39,7 +39,7 @@ pub(crate) fn plan_of(problem: &KernelRequest, tail: &ConvTail, range: &Range<us
     ConePlan::new(&geometries, &outputs(problem, tail, range)).expect("a network's layers fit each other")
 }
 
-/// The block between some outputs of rows and some of columns, on cones.
+/// The block between some outputs of rows and some outputs of columns, computed on cones.
 pub(crate) fn on_cones(problem: &KernelRequest, tails: &[ConvTail; 2], outputs: &[Range<usize>; 2]) -> Block {
     if problem.sides[0].x.dtype() == DType::F64 {
         Pixels::<f64>::new(problem, tails, outputs).block()
@@ -50,13 +50,13 @@ pub(crate) fn on_cones(problem: &KernelRequest, tails: &[ConvTail; 2], outputs: 
 
 /// Whether [`into_kernel`] can compute this kernel.
 pub(crate) fn has_place(problem: &KernelRequest, tail: &ConvTail) -> bool {
-    // What layers below add comes as whole blocks.
+    // The layers below the cones add complete blocks, which need memory of their own.
     problem.entries == Entries::Full && !matches!(tail.below, TailInput::Layers)
 }
 
-/// Adds the block of a full kernel to its place in the kernel: a block of its own would take as much memory again.
+/// Adds a block of a full kernel directly into the kernel. A separate block would take as much memory again.
 ///
-/// A symmetric kernel's block off the diagonal is not mirrored.
+/// For a symmetric kernel, a block off the diagonal is not mirrored.
 pub(crate) fn into_kernel(
     problem: &KernelRequest,
     tails: &[ConvTail; 2],
@@ -118,12 +118,12 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
         }
     }
 
-    /// Traced and diagonal kernels.
+    /// Computes blocks of traced and diagonal kernels.
     fn sums(&self, first: &Chain<T>, second: Option<&Chain<T>>, entries: Entries) -> Block {
         let mut block = Block::zeros(self.problem, self.outputs);
         let (plan, [n1, n2]) = (&self.plans[0], self.problem.samples());
         let sums = if entries == Entries::Traced { traced(plan, first, second) } else { diagonal(plan, first, second) };
-        // [N1, N2, outputs] to [outputs, N1, N2].
+        // Reorders [N1, N2, outputs] to [outputs, N1, N2].
         let outputs = self.outputs[0].len();
         let ordered = |values: Vec<f64>| match entries {
             Entries::Diagonal => {
@@ -170,7 +170,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
         block
     }
 
-    /// See [`into_kernel`].
+    /// Computes [`into_kernel`] for one floating-point type.
     fn place(&self, kernel: &mut KernelParts) {
         let (first, second) = self.chains();
         let (left, right) = self.cotangents(&first, second.as_ref());
@@ -191,7 +191,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
         (pull(&self.plans[0], first), second.map(|chain| pull(&self.plans[1], chain)))
     }
 
-    /// By the layers on cones and a dense layer below them.
+    /// Adds the parts of a full kernel: of the layers on cones, and of a dense layer below them.
     fn add_full(
         &self,
         left: &ConeCotangents<T>,
@@ -219,7 +219,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
         full_at(layout, left, right, input, Target::Parts(PartBuffers { layers, input: below }));
     }
 
-    /// Carries cotangents on through the layers below, on whole maps.
+    /// Pulls cotangents back through the layers below the cones, on whole maps.
     fn go_on(&self, left: &ConeCotangents<T>, right: Option<&ConeCotangents<T>>, block: &mut Block) {
         let problem = self.problem;
         add_sites(problem, right.is_none(), block, |side, visit| {
@@ -234,7 +234,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
         });
     }
 
-    /// `scale² ⟨x_n, x_n'⟩` of the dense layer below, `[N1, N2]`.
+    /// `scale² ⟨x_n, x_n'⟩` for the inputs x of the dense layer below, `[N1, N2]`.
     fn factor(&self) -> Vec<f64> {
         let inputs = |side: usize| match &self.tails[side].below {
             TailInput::Dense { x, scale, .. } => {
@@ -248,7 +248,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
     }
 }
 
-/// The values of a tensor in its own precision.
+/// The values of a tensor in the precision of the tensor.
 fn host<T: Real + Element, const D: usize>(x: Tensor<D>) -> Vec<T> {
     match x.into_data().try_into_vec::<T>() {
         Ok(values) => values,
@@ -268,7 +268,7 @@ fn geometry(layer: &ConvLayer) -> Geometry {
     }
 }
 
-/// Pixels of the outputs in `range`. A last reshape counts them as its input does: in channel, row, column order.
+/// The pixels of the outputs in `range`. A reshape at the end keeps the channel, row, column order of its input.
 fn outputs(problem: &KernelRequest, tail: &ConvTail, range: &Range<usize>) -> Vec<Output> {
     let Shape { height, width, .. } = tail.layers.last().expect("an tail has a convolution").output;
     let pixel = |&o: &usize| Output { y: o / width % height, x: o % width, channel: o / (height * width) };

@@ -1,4 +1,4 @@
-//! Cases, run side by side.
+//! The cases, which run in parallel.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,21 +16,21 @@ use crate::races::Races;
 use crate::tally::Tally;
 use crate::{interrupted, mutants, races, subjects};
 
-/// What is done to the program.
+/// The groups of cases, by what happens to the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Group {
-    /// It is killed, and its work is finished.
+    /// The program is killed, and the work is finished afterwards.
     Kill,
-    /// A system call fails, and its work is finished.
+    /// A system call fails, and the work is finished afterwards.
     Error,
-    /// It reads a damaged file.
+    /// The program reads a damaged file.
     Mutant,
-    /// It runs twice at once.
+    /// The program runs twice at once.
     Race,
 }
 
 impl Group {
-    /// In the order of the table.
+    /// All groups, in the order of the table.
     pub(crate) const ALL: [Self; 4] = [Self::Kill, Self::Error, Self::Mutant, Self::Race];
 
     fn stream(self) -> u64 {
@@ -54,12 +54,12 @@ impl fmt::Display for Group {
     }
 }
 
-/// Why a case did not go well.
+/// Why a case failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What cases of its kind start from could not be made: none of them can be run.
+    /// The preparation for all cases of this kind failed, so that none of them can run.
     Unprepared(String),
-    /// The case itself.
+    /// The case itself failed.
     Case(String),
 }
 
@@ -69,25 +69,25 @@ impl From<String> for Failure {
     }
 }
 
-/// Everything that cases share.
+/// The data that all cases share.
 pub(crate) struct Harness {
-    /// Where they work.
+    /// The folder for all cases.
     pub root: PathBuf,
-    /// What they torture.
+    /// The program under test.
     pub program: Program,
     seed: u64,
-    /// Whether calls can be traced.
+    /// Whether system calls can be traced.
     pub tracing: bool,
-    /// Work that can be interrupted.
+    /// Commands that can be interrupted.
     pub interrupted: Interrupted,
     /// Files that can be damaged.
     pub corpus: Corpus,
-    /// Work that two do at once.
+    /// Pairs of commands that run at once.
     pub races: Races,
 }
 
 impl Harness {
-    /// Nothing is prepared before a case asks for it.
+    /// A harness without preparations; they are made when a case needs them.
     pub(crate) fn new(root: PathBuf, program: Program, seed: u64, tracing: bool) -> Self {
         Self {
             root,
@@ -107,7 +107,7 @@ impl Harness {
         rng
     }
 
-    /// The row of the table that a case counts for.
+    /// The row of the table that counts a case.
     fn row(&self, group: Group, case: u64) -> String {
         match group {
             Group::Kill | Group::Error => self.interrupted.scenario(case).name.into(),
@@ -127,7 +127,7 @@ impl Harness {
     }
 }
 
-/// Runs cases, so many at a time, as long as there is time.
+/// Runs cases in parallel, as long as there is time.
 pub(crate) fn run_all(
     harness: &Harness,
     cases: &[(Group, u64)],
@@ -159,7 +159,7 @@ pub(crate) fn run_all(
     });
 }
 
-/// A new folder for a case; that of an earlier run of the same case goes away.
+/// Makes a new folder for a case. The folder of an earlier run of this case is removed.
 pub(crate) fn begin(folder: &Path) -> Result<(), String> {
     if folder.exists() {
         fs_err::remove_dir_all(folder).map_err(|e| e.to_string())?;

@@ -1,6 +1,6 @@
 //! Configurations so small that a command takes some hundredths of a second.
 
-/// Names and texts.
+/// File names and their texts.
 pub(crate) const ALL: [(&str, &str); 9] = [
     ("gan.toml", GAN),
     ("other.toml", OTHER),
@@ -13,7 +13,7 @@ pub(crate) const ALL: [(&str, &str); 9] = [
     ("two.toml", TWO),
 ];
 
-/// Writes all of them.
+/// Writes all configurations.
 pub(crate) fn write(folder: &std::path::Path) -> Result<(), String> {
     fs_err::create_dir_all(folder).map_err(|e| e.to_string())?;
     for (name, text) in ALL {
@@ -49,14 +49,14 @@ grid_every = 2
 keep = 2
 "#;
 
-/// Another one, which includes the first.
+/// A second GAN, which includes the first.
 const OTHER: &str = r#"
 include = "gan.toml"
 [generator]
 parametrization = { ntk = { beta = 0.5 } }
 "#;
 
-/// A GAN with most of what a checkpoint can hold.
+/// A GAN whose checkpoints contain most kinds of state.
 const RICH: &str = r#"
 [image]
 size = 8
@@ -160,7 +160,7 @@ realisations = 6
 depths = [1, 2, 4]
 ";
 
-/// A measurement of moments with kernels beside them.
+/// A measurement of moments and of kernels.
 const DEEP: &str = r#"
 seed = 3
 [network]

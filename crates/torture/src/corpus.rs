@@ -1,4 +1,4 @@
-//! Files that the program reads, made by the program itself or by a few lines of code.
+//! Files that the program reads. The program or a few lines of code make them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use crate::configs;
 use crate::interrupted::succeed;
 use crate::mutate::{Npy, zipped};
 
-/// All files, made when a case asks for them.
+/// All files. They are made when a case first needs them.
 pub(crate) struct Corpus {
     made: OnceLock<Result<PathBuf, String>>,
 }
 
 impl Corpus {
-    /// Nothing is made yet.
+    /// A corpus whose files are not made yet.
     pub(crate) fn new() -> Self {
         Self { made: OnceLock::new() }
     }
@@ -178,7 +178,7 @@ fn make(harness: &Harness) -> Result<PathBuf, String> {
     put("pictures.tar", &archive)?;
     put("pictures.tar.gz", &packed(&archive)?)?;
 
-    // What the program writes.
+    // Files that the program writes.
     put("cnn.toml", CNN.as_bytes())?;
     put("batch.toml", BATCH.as_bytes())?;
     for line in [

@@ -1,5 +1,5 @@
-//! Work that is killed, or one of whose system calls fails, and then finished as a user finishes it. Afterwards everything
-//! must be as after an uninterrupted run.
+//! Commands that are killed, or whose system calls fail, and are then finished as a user would do it. Afterwards all files must
+//! equal those of an uninterrupted run.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -16,30 +16,30 @@ use crate::scenarios::{ALL, Scenario, Then};
 use crate::strace::{self, Call};
 use crate::tree::{self, Tree};
 
-/// All scenarios, prepared when a case asks for them.
+/// All scenarios. A scenario is prepared when a case first needs it.
 pub(crate) struct Interrupted {
     prepared: Vec<OnceLock<Result<Prepared, String>>>,
     /// Scenarios in the order of cases.
     order: Vec<usize>,
 }
 
-/// What an uninterrupted run is like.
+/// The uninterrupted run of a scenario.
 struct Prepared {
     /// The folder before the command.
     before: PathBuf,
     /// The folder after it.
     right: Tree,
-    /// How long the command takes.
+    /// The duration of the command.
     took: Duration,
-    /// Its system calls, where they can be traced.
+    /// The system calls of the command, if they can be traced.
     calls: Vec<Call>,
 }
 
 impl Interrupted {
-    /// Nothing is prepared yet.
+    /// Scenarios without preparations.
     pub(crate) fn new() -> Self {
         let heaviest = ALL.iter().map(|scenario| scenario.weight).max().unwrap_or(1);
-        // So that every scenario comes early.
+        // With this order every scenario comes once before one is repeated.
         let order = (0..heaviest).flat_map(|k| (0..ALL.len()).filter(move |&i| ALL[i].weight > k));
         Self { prepared: ALL.iter().map(|_| OnceLock::new()).collect(), order: order.collect() }
     }
@@ -60,7 +60,7 @@ impl Interrupted {
     }
 }
 
-/// Runs a command that must go well.
+/// Runs a command that must succeed.
 pub(crate) fn succeed(program: &Program, case: &Path, line: &str) -> Result<Ending, String> {
     let ending = program.run(case, &words(line))?;
     match ending.ill() {
@@ -88,7 +88,7 @@ fn prepare(harness: &Harness, scenario: &Scenario, i: usize) -> Result<Prepared,
         return Err(format!("`{name}` is left behind"));
     }
     let mut calls = Vec::new();
-    // A second run shows that the first can be reproduced.
+    // A second run checks that the first one is reproducible.
     let ending = if harness.tracing {
         let record = traced.join("calls");
         let ending = harness.program.start(&traced, &strace::recorder(&record), &words(scenario.command))?.wait()?;
@@ -110,7 +110,7 @@ fn prepare(harness: &Harness, scenario: &Scenario, i: usize) -> Result<Prepared,
     Ok(Prepared { before: first.join("work"), right, took, calls })
 }
 
-/// A call, drawn so that rare kinds of calls come as often as frequent ones.
+/// Draws a call. Each name of a call has equal probability, so that rare calls are as frequent as common ones.
 fn draw<'a>(calls: &'a [Call], rng: &mut ChaCha8Rng, fits: impl Fn(&Call) -> bool) -> Option<&'a Call> {
     let fitting: Vec<&Call> = calls.iter().filter(|call| fits(call)).collect();
     let mut names: Vec<&str> = fitting.iter().map(|call| call.name.as_str()).collect();
@@ -121,7 +121,7 @@ fn draw<'a>(calls: &'a [Call], rng: &mut ChaCha8Rng, fits: impl Fn(&Call) -> boo
     of_name.choose(rng).map(|call| **call)
 }
 
-/// Kills a command up to three times on its way, finishes it, and compares.
+/// Kills a command up to three times, finishes its work, and compares the files.
 pub(crate) fn kill(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), Failure> {
     let scenario = harness.interrupted.scenario(case);
     let prepared = harness.interrupted.prepared(harness, case)?;
@@ -154,7 +154,7 @@ pub(crate) fn kill(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &P
     Ok(finish(harness, scenario, prepared, &mut rng, folder)?)
 }
 
-/// Lets a system call fail, finishes the command, and compares.
+/// Makes a system call fail, finishes the work of the command, and compares the files.
 pub(crate) fn fail(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), Failure> {
     let scenario = harness.interrupted.scenario(case);
     let prepared = harness.interrupted.prepared(harness, case)?;
@@ -175,7 +175,7 @@ pub(crate) fn fail(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &P
     let left = tree::read(&folder.join("work")).map_err(|e| e.to_string())?;
     let removes = matches!(call.name.as_str(), "unlink" | "unlinkat" | "rmdir");
     if ending.is_well() {
-        // What only makes room, or looks for room to make, may fail without a word, as long as everything is there.
+        // Locks, reads and removals may fail without a message if all files are right afterwards.
         let beside = call.locks() || call.reads || removes;
         return match tree::difference(&prepared.right, &left).filter(|_| beside) {
             None if beside => Ok(()),

@@ -6,8 +6,8 @@
 //! torture --seed 7 --only kill --case 133      (one case again)
 //! ```
 //!
-//! A case is a function of the seed, its group and its number. Each works in a folder of its own; those of failed cases are
-//! kept. The program is started from outside, as a user starts it, so no library of the workspace is used here.
+//! A case is a function of the seed, its group and its number. Each case works in its own folder; folders of failed cases are
+//! kept. The program is started as a user starts it, so no library of the workspace is used here.
 
 mod cases;
 mod configs;
@@ -87,7 +87,7 @@ struct Args {
     keep: bool,
 }
 
-/// Cases of one round of `--minutes`, in the proportion in which they are cheap.
+/// Numbers of cases in one round of `--minutes`. Cheaper groups have more cases.
 const ROUND: [(Group, u64); 4] = [(Group::Kill, 100), (Group::Error, 60), (Group::Mutant, 1000), (Group::Race, 30)];
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]

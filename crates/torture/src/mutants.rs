@@ -1,4 +1,5 @@
-//! A damaged file and the command that reads it: it ends in time, with exit code 0, 1 or 2, and says what is wrong with what.
+//! Damaged files and the commands that read them. A command must end in time with exit code 0, 1 or 2, and name the file or key
+//! that is wrong.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +13,7 @@ use crate::program::{Ending, words};
 use crate::subjects::{self, Subject};
 use crate::tree;
 
-/// Damages a file and reads it.
+/// Damages a file and runs a command that reads it.
 pub(crate) fn damage(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &Path) -> Result<(), Failure> {
     let subject = subjects::subject(case);
     let made = harness.corpus.folder(harness)?;
@@ -56,7 +57,7 @@ fn judge(subject: &Subject, file: &Path, whole: &[u8], mutant: &Mutant, ending: 
     if ending.is_well() {
         return Ok(());
     }
-    // Numbers that a network takes beyond what numbers can be are no fault of a file.
+    // A network may overflow on large numbers; that is not the fault of the file.
     if subject.kernel.is_some() && (ending.mentions("overflow") || ending.mentions("not finite")) {
         return Ok(());
     }
@@ -72,7 +73,7 @@ fn judge(subject: &Subject, file: &Path, whole: &[u8], mutant: &Mutant, ending: 
     Err(format!("`{}`: {} names neither the file nor a key: {}", ending.line, ending.word(), ending.complaint()))
 }
 
-/// Words of a text that are keys: what stands before `=` or `:`.
+/// The keys in a text: words before `=` or `:`.
 fn keys(text: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(text);
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -83,7 +84,7 @@ fn keys(text: &[u8]) -> BTreeSet<String> {
     parts.iter().filter_map(before).filter(|key| key.len() > 2).collect()
 }
 
-/// No entry of a kernel is NaN; and from tiles of other shapes none is made but the right one.
+/// Checks that no entry of a kernel is NaN. If tiles have other shapes, the kernel must be equal to the right one.
 fn kernel_is_sound(subject: &Subject, path: &Path, corpus: &Path, mutant: &Mutant) -> Result<(), String> {
     let read = |path: &Path| -> Result<Vec<(String, Vec<f64>)>, String> {
         let bytes = fs_err::read(path).map_err(|e| e.to_string())?;

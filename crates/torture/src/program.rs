@@ -1,42 +1,42 @@
-//! The program under torture, started as a user starts it.
+//! The program under test, started as a user starts it.
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The program and what a command of it may take.
+/// The program, with limits for its commands.
 #[derive(Debug)]
 pub(crate) struct Program {
-    /// Where it lies.
+    /// The path of the program.
     pub path: PathBuf,
-    /// Megabytes of address space.
+    /// The limit on address space in megabytes.
     pub memory: u64,
-    /// Time after which it is taken to hang.
+    /// The time after which a command counts as hanging.
     pub patience: Duration,
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Ending {
-    /// The command line, to be typed again.
+    /// The command line, in a form that can be typed again.
     pub line: String,
-    /// The exit code, unless a signal ended it.
+    /// The exit code, unless a signal ended the command.
     pub code: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended the command.
     pub signal: Option<i32>,
-    /// Whether it was ended because it took too long.
+    /// Whether the command was killed because it took too long.
     pub hung: bool,
-    /// What it wrote.
+    /// The bytes on stdout.
     pub stdout: Vec<u8>,
-    /// What it complained of.
+    /// The bytes on stderr.
     pub stderr: Vec<u8>,
-    /// Time from start to end.
+    /// The duration of the command.
     pub took: Duration,
 }
 
 impl Ending {
-    /// The end in a word or two.
+    /// A short description of the result.
     pub(crate) fn word(&self) -> String {
         match (self.hung, self.code, self.signal) {
             (true, ..) => "hangs".into(),
@@ -47,7 +47,8 @@ impl Ending {
         }
     }
 
-    /// Why this is no way to end, whatever was given: a panic, a signal, a hang, a code without a meaning.
+    /// Describes a result that is never allowed, whatever the input: a panic, a signal, a hang, or another exit code than 0, 1
+    /// and 2.
     pub(crate) fn crash(&self) -> Option<String> {
         match (self.hung, self.code) {
             (false, Some(0..=2)) => None,
@@ -55,17 +56,17 @@ impl Ending {
         }
     }
 
-    /// Whether it ended well.
+    /// Whether the command succeeded.
     pub(crate) fn is_well(&self) -> bool {
         !self.hung && self.code == Some(0)
     }
 
-    /// Why it did not end well.
+    /// Why the command did not succeed.
     pub(crate) fn ill(&self) -> Option<String> {
         if self.is_well() { None } else { Some(format!("`{}`: {}", self.line, self.word())) }
     }
 
-    /// Its complaint on one line, without the frame that errors are drawn in.
+    /// The text of stderr on one line, without the frames around errors.
     pub(crate) fn complaint(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr);
         text.split_whitespace()
@@ -74,13 +75,13 @@ impl Ending {
             .join(" ")
     }
 
-    /// Whether the complaint holds a text; line breaks and frames may stand within it.
+    /// Whether stderr contains a text. Line breaks and frames inside the text are ignored.
     pub(crate) fn mentions(&self, text: &str) -> bool {
         let bare = |text: &str| text.chars().filter(|c| !c.is_whitespace() && *c != '│').collect::<String>();
         bare(&String::from_utf8_lossy(&self.stderr)).contains(&bare(text))
     }
 
-    /// A character that a terminal would obey, in what it wrote.
+    /// A control character for the terminal in the output, if there is one.
     pub(crate) fn unprintable(&self) -> Option<String> {
         let bidirectional = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         [&self.stdout, &self.stderr].into_iter().find_map(|bytes| {
@@ -91,7 +92,7 @@ impl Ending {
     }
 }
 
-/// A command that runs.
+/// A command that is running.
 pub(crate) struct Running {
     child: Child,
     line: String,
@@ -101,12 +102,12 @@ pub(crate) struct Running {
 }
 
 impl Program {
-    /// Runs a command in `case/work` to its end.
+    /// Runs a command in `case/work` and waits for its end.
     pub(crate) fn run(&self, case: &Path, args: &[String]) -> Result<Ending, String> {
         self.start(case, &[], args)?.wait()
     }
 
-    /// Starts a command in `case/work`, behind `before` (a tracer and its arguments).
+    /// Starts a command in `case/work`. `before` comes before it on the command line (a tracer and its arguments).
     pub(crate) fn start(&self, case: &Path, before: &[String], args: &[String]) -> Result<Running, String> {
         let number = record(case)?;
         let records = case.join(format!("{number:02}"));
@@ -114,7 +115,7 @@ impl Program {
             let path = records.with_extension(name);
             Ok(fs_err::File::create(path).map_err(|e| e.to_string())?.into_file().into())
         };
-        // The shell sets the limit and becomes the program.
+        // The shell sets the limit, then it is replaced by the program.
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &(self.memory * 1000).to_string()]);
         command.args(before).arg(&self.path).args(args);
@@ -143,17 +144,17 @@ fn quoted(word: &str) -> String {
 }
 
 impl Running {
-    /// Whether it has ended.
+    /// Whether the command has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Ends it as the system does when memory is short. It may have ended before.
+    /// Kills the command with SIGKILL, as the system does when memory is short. The command may have ended before.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
     }
 
-    /// Waits for the end.
+    /// Waits until the command has ended.
     pub(crate) fn wait(mut self) -> Result<Ending, String> {
         let mut pause = Duration::from_micros(500);
         let mut hung = false;
@@ -163,7 +164,7 @@ impl Running {
             }
             if self.started.elapsed() > self.patience {
                 hung = true;
-                // A tracer would leave the program behind.
+                // Killing only a tracer would leave the program running, so the process group is killed.
                 let group = format!("-{}", self.child.id());
                 let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
                 break self.child.wait().map_err(|e| e.to_string())?;
@@ -186,7 +187,7 @@ impl Running {
     }
 }
 
-/// The words of a command line without quotes.
+/// Splits a command line without quotes into words.
 pub(crate) fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(String::from).collect()
 }

@@ -1,5 +1,5 @@
-//! Two processes at once on one folder. Each ends well or is refused with a word; afterwards the folder can be finished to
-//! what it would have been without the second.
+//! Two processes that work on one folder at once. Each of them succeeds or is refused with a message. Afterwards the work can
+//! be finished, with the result that there would be without the second process.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -14,32 +14,32 @@ use crate::interrupted::succeed;
 use crate::program::{Ending, words};
 use crate::tree::{self, Tree};
 
-/// Two commands at once.
+/// Two commands that run at once.
 #[derive(Debug)]
 pub(crate) struct Race {
-    /// Its row in the table.
+    /// The row of the table.
     pub name: &'static str,
     before: &'static [&'static str],
     first: &'static str,
     second: &'static str,
-    /// What must be there before the second starts.
+    /// A file that must exist before the second command starts.
     when: Option<&'static str>,
-    /// How the second may end beside well.
+    /// The results that are allowed for the second command beside success.
     second_may: May,
-    /// Commands that finish the work; the reference has the first command, and then these.
+    /// Commands that finish the work. The reference is the first command followed by these.
     then: &'static [&'static str],
-    /// What the second writes, which is no part of the comparison.
+    /// Files of the second command, which are not compared.
     aside: &'static [&'static str],
 }
 
-/// How a command may end that was not alone.
+/// The results that are allowed beside success for a command that was not alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum May {
-    /// Refused because of the other one: exit code 1.
+    /// Exit code 1: refused because of the other process.
     BeRefused,
-    /// Refused because of the other one, or because of what that has written: exit codes 1 and 2.
+    /// Exit codes 1 and 2: refused because of the other process, or because of the files that it has written.
     FindItThere,
-    /// Not at all.
+    /// No other result.
     Nothing,
 }
 
@@ -213,7 +213,7 @@ pub(crate) fn of(case: u64) -> &'static Race {
     &ALL[case as usize % ALL.len()]
 }
 
-/// All races, prepared when a case asks for them.
+/// All races. A race is prepared when a case first needs it.
 pub(crate) struct Races {
     prepared: Vec<OnceLock<Result<Prepared, String>>>,
 }
@@ -225,7 +225,7 @@ struct Prepared {
 }
 
 impl Races {
-    /// Nothing is prepared yet.
+    /// Races without preparations.
     pub(crate) fn new() -> Self {
         Self { prepared: ALL.iter().map(|_| OnceLock::new()).collect() }
     }
@@ -237,12 +237,12 @@ impl Races {
     }
 }
 
-/// A command that finishes, with what all have.
+/// A finishing command with the flags that all commands have.
 fn whole(line: &str) -> String {
     if line.starts_with("ntk merge") { format!("{line} --quiet") } else { format!("{line} {D}") }
 }
 
-/// Whether a merge says that its kernel is there.
+/// Whether a merge reports that its kernel exists.
 fn merged(line: &str, ending: &Ending) -> bool {
     line.starts_with("ntk merge") && ending.code == Some(2) && ending.mentions("exists")
 }
@@ -289,7 +289,7 @@ pub(crate) fn race(harness: &Harness, case: u64, mut rng: ChaCha8Rng, folder: &P
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-    // Half of the pairs start as close together as can be.
+    // Half of the pairs start at nearly the same time.
     if rng.random_bool(0.5) {
         std::thread::sleep(prepared.took.mul_f64(rng.random_range(0.0..0.8)));
     }
@@ -317,7 +317,7 @@ fn judge(ending: &Ending, may: May) -> Result<(), String> {
     if !allowed {
         return Err(format!("`{}`: {}: {}", ending.line, ending.word(), ending.complaint()));
     }
-    // A refusal speaks of the other process or of what it wrote; an error of the file system is none.
+    // A refusal must name the other process or its files. An error of the file system does not count as one.
     if !ending.is_well() && (ending.complaint().is_empty() || ending.mentions("os error")) {
         return Err(format!("`{}`: no refusal: {}", ending.line, ending.complaint()));
     }

@@ -1,30 +1,30 @@
-//! Work that can be interrupted, and what a user does then.
+//! Commands that can be interrupted, and how a user finishes the work.
 
-/// Work, and how it is finished.
+/// A command that is interrupted, and how its work is finished.
 #[derive(Debug)]
 pub(crate) struct Scenario {
-    /// Its row in the table.
+    /// The row of the table.
     pub name: &'static str,
-    /// Commands that come before it.
+    /// Commands that run before.
     pub before: &'static [&'static str],
     /// The command that is interrupted.
     pub command: &'static str,
-    /// What a user does then.
+    /// How the user finishes the work.
     pub then: Then,
-    /// How many of a round's cases are of this kind.
+    /// The number of cases of this scenario in a round.
     pub weight: usize,
 }
 
-/// What a user does with interrupted work.
+/// How a user finishes interrupted work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Then {
-    /// The command again, which goes on or starts afresh.
+    /// Run the command again. It continues or starts from the beginning.
     Again,
-    /// The command again; where it says that there is something already, this one.
+    /// Run the command again. If it says that something exists, run this command.
     Or(&'static str),
-    /// The command again, or this one, as the case has it.
+    /// Run the command again, or run this command; the case decides.
     Either(&'static str),
-    /// The command again; where it says that there is something already, that must be all.
+    /// Run the command again. If it says that something exists, the work must be complete.
     Done,
 }
 

@@ -1,41 +1,41 @@
-//! `strace`: which system calls a command makes, and one of them turned into a kill or an error.
+//! Uses `strace` to list the system calls of a command, and to turn one of them into a kill or an error.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Calls that change something on disk, or promise that it stays.
+/// System calls that change the disk, or guarantee that a change is permanent.
 const CHANGING: &str = "write,pwrite64,openat,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,fsync,fdatasync,ftruncate,linkat,symlinkat,copy_file_range";
 
 /// A system call of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// Its name.
+    /// The name of the call.
     pub name: String,
-    /// How many of this name its thread has made, this one included.
+    /// The number of this call among the calls with this name in its thread, counted from 1.
     pub nth: usize,
-    /// Whether it opens a file for reading only.
+    /// Whether the call opens a file for reading only.
     pub reads: bool,
-    /// Whether it writes results to stdout.
+    /// Whether the call writes results to stdout.
     pub answers: bool,
-    /// The file, relative to the case.
+    /// The path of the file, relative to the folder of the case.
     pub path: String,
 }
 
 impl Call {
-    /// Whether it concerns a lock: what is written and found does not depend on it as long as there is one process.
+    /// Whether the call concerns a lock. With a single process, results do not depend on locks.
     pub(crate) fn locks(&self) -> bool {
         self.path.ends_with("lock")
     }
 }
 
-/// Whether `strace` is there and may trace.
+/// Whether `strace` exists and is allowed to trace.
 pub(crate) fn available() -> bool {
     traces(&[])
 }
 
-/// Calls that are not traced cost nothing then.
+/// Whether `strace` can leave calls that are not traced at full speed.
 fn quick() -> bool {
     static QUICK: OnceLock<bool> = OnceLock::new();
     *QUICK.get_or_init(|| traces(&["--seccomp-bpf"]))
@@ -56,19 +56,19 @@ fn tracer(calls: &str, to: &str) -> Vec<String> {
     words
 }
 
-/// A tracer that writes all changing calls to a file.
+/// The arguments of `strace` that record all calls of the list in a file.
 pub(crate) fn recorder(to: &Path) -> Vec<String> {
     let mut words = tracer(CHANGING, &to.to_string_lossy());
     words.extend(["-y", "-s", "1", "-e", "signal=none"].map(String::from));
     words
 }
 
-/// A tracer that kills the program on its way into a call.
+/// The arguments of `strace` that kill the program at the start of a call.
 pub(crate) fn killer(call: &Call) -> Vec<String> {
     injector(call, "signal=SIGKILL")
 }
 
-/// A tracer that lets a call fail.
+/// The arguments of `strace` that make a call fail.
 pub(crate) fn failer(call: &Call, error: &str) -> Vec<String> {
     injector(call, &format!("error={error}"))
 }
@@ -79,12 +79,12 @@ fn injector(Call { name, nth, .. }: &Call, what: &str) -> Vec<String> {
     words
 }
 
-/// Whether a call is given a path; others are given an open file.
+/// Whether the argument of the call is a path. Other calls have a file descriptor.
 fn path_is_told(name: &str) -> bool {
     !matches!(name, "write" | "pwrite64" | "fsync" | "fdatasync" | "ftruncate" | "copy_file_range")
 }
 
-/// The calls of a record that concern files below `root`, where the command ran, and its answers.
+/// Reads a recording: the calls for files below `root`, where the command ran, and its writes to stdout.
 pub(crate) fn calls(record: &str, root: &Path) -> Vec<Call> {
     let root = root.to_string_lossy();
     let mut made: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -93,7 +93,7 @@ pub(crate) fn calls(record: &str, root: &Path) -> Vec<Call> {
         let Some((thread, call)) = line.split_once(char::is_whitespace) else { continue };
         let Some((name, rest)) = call.trim_start().split_once('(') else { continue };
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            // The second half of a call that another thread came between.
+            // This line is the second half of a call that was interrupted by another thread.
             continue;
         }
         let nth = made.entry((thread, name)).or_default();

@@ -8,25 +8,25 @@ use rand_chacha::ChaCha8Rng;
 use crate::mutate::Format;
 use crate::tree;
 
-/// Files of one kind and their readers.
+/// One kind of file, and the commands that read it.
 #[derive(Debug)]
 pub(crate) struct Subject {
-    /// Its row in the table.
+    /// The row of the table.
     pub kind: &'static str,
-    /// How the files are built.
+    /// The format of the files.
     pub format: Format,
-    /// The files, one of which is damaged; a name that ends in `/` stands for all below it whose names end in `suffix`.
+    /// The files, one of which is damaged. A name that ends in `/` stands for all files below it whose names end in `suffix`.
     files: &'static [&'static str],
     suffix: &'static str,
-    /// What its readers need beside it.
+    /// Other files that the readers need.
     needs: &'static [&'static str],
-    /// Commands that read it; `{}` is the file.
+    /// Commands that read the file; `{}` stands for its path.
     pub readers: &'static [&'static str],
-    /// What a refusal may name in place of the file.
+    /// Names that an error message may contain instead of the name of the file.
     pub or: &'static [&'static str],
     /// The kernel that a reader writes.
     pub kernel: Option<&'static str>,
-    /// Whether a reader that ends well must have written the right kernel, though arrays have another shape.
+    /// Whether a reader that succeeds must write the right kernel, even if arrays have another shape.
     pub strict: bool,
 }
 
@@ -437,7 +437,7 @@ pub(crate) fn subject(case: u64) -> &'static Subject {
 }
 
 impl Subject {
-    /// One of its files.
+    /// Chooses one of the files.
     pub(crate) fn file(&self, corpus: &Path, rng: &mut ChaCha8Rng) -> Result<PathBuf, String> {
         let mut all = Vec::new();
         for name in self.files {
@@ -452,7 +452,7 @@ impl Subject {
         all.into_iter().nth(chosen).ok_or_else(|| format!("no file of kind {}", self.kind))
     }
 
-    /// Copies what its readers need, and the file.
+    /// Copies the file and the other files that its readers need.
     pub(crate) fn copy(&self, corpus: &Path, file: &Path, to: &Path) -> Result<(), String> {
         let file = file.to_string_lossy();
         let mut names = self.needs.to_vec();

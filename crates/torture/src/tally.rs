@@ -1,4 +1,4 @@
-//! What was done and what failed.
+//! Counts of cases and failures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,17 +7,17 @@ use std::sync::Mutex;
 
 use crate::cases::{Failure, Group};
 
-/// Folders of failed cases that are kept, and failures that are told, a row.
+/// For each row, the largest number of failures that are printed and whose folders are kept.
 const KEPT: u64 = 10;
 
-/// Counts of all rows; threads share it.
+/// Counts of all rows, shared by all threads.
 #[derive(Debug)]
 pub(crate) struct Tally {
     root: PathBuf,
     seed: u64,
     keep: bool,
     rows: Mutex<BTreeMap<(Group, String), Row>>,
-    /// Preparations that failed.
+    /// The preparations that failed.
     unprepared: Mutex<BTreeSet<String>>,
 }
 
@@ -28,12 +28,12 @@ struct Row {
 }
 
 impl Tally {
-    /// Nothing yet.
+    /// A tally without cases.
     pub(crate) fn new(root: &Path, seed: u64, keep: bool) -> Self {
         Self { root: root.into(), seed, keep, rows: Mutex::default(), unprepared: Mutex::default() }
     }
 
-    /// Counts a case, tells of its failure, and removes its folder where nobody will look at it.
+    /// Counts a case and prints its failure. The folder is removed if the case went well or its failure is not printed.
     #[expect(clippy::print_stdout, reason = "a program for the terminal")]
     pub(crate) fn count(&self, group: Group, case: u64, row: &str, folder: &Path, failure: Option<Failure>) {
         let tell = {
@@ -43,7 +43,7 @@ impl Tally {
             row.failures += u64::from(failure.is_some());
             row.failures <= KEPT
         };
-        // What cannot be prepared fails in the same way every time.
+        // A preparation fails in the same way for every case, so its failure is printed once.
         let known = matches!(&failure, Some(Failure::Unprepared(why)) if !self.is_new(why));
         let failure = failure.map(|(Failure::Unprepared(why) | Failure::Case(why))| why);
         let shown = failure.filter(|_| tell && !known);
@@ -55,12 +55,12 @@ impl Tally {
                 "       again: torture --seed {} --only {group} --case {case}; folder {place}",
                 self.seed
             );
-            // Names and messages may hold what a terminal would obey.
+            // Names and messages may contain control characters for the terminal.
             let shown =
                 |c: char| if c.is_control() && c != '\n' { format!("{}", c.escape_default()) } else { c.to_string() };
             print!("{}", text.chars().map(shown).collect::<String>());
         } else if !self.keep {
-            // It costs space at most.
+            // If the folder cannot be removed, it only takes space.
             let _ = fs_err::remove_dir_all(folder);
         }
     }
@@ -69,12 +69,12 @@ impl Tally {
         self.unprepared.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(why.into())
     }
 
-    /// Failures of all rows.
+    /// The number of failures in all rows.
     pub(crate) fn failures(&self) -> u64 {
         self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner).values().map(|row| row.failures).sum()
     }
 
-    /// The rows, and their sums by group.
+    /// The table of all rows, with a sum for each group.
     pub(crate) fn table(&self) -> String {
         let rows = self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut text = String::from("| kind | cases | failures |\n| --- | --- | --- |\n");

@@ -1,6 +1,6 @@
-//! Folders as maps from names to bytes, copies of them, and what of two of them must be equal.
+//! Folders as maps from names to bytes: reading, copying, and comparing what must be equal.
 //!
-//! Every file below a case's folder is compared with that of an uninterrupted run, byte by byte, except for:
+//! All files of a case are compared byte by byte with those of an uninterrupted run, except:
 //!
 //! | file | what is not compared |
 //! | --- | --- |
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Names, relative to a root, and bytes; a folder has no bytes and its name ends in `/`.
+/// Maps names relative to a root to bytes. The name of a folder ends in `/`, and it has no bytes.
 pub(crate) type Tree = BTreeMap<String, Vec<u8>>;
 
-/// Reads all below `root`.
+/// Reads all files below `root`.
 pub(crate) fn read(root: &Path) -> io::Result<Tree> {
     let mut found = Tree::new();
     let mut folders = vec![root.to_path_buf()];
@@ -39,7 +39,7 @@ pub(crate) fn read(root: &Path) -> io::Result<Tree> {
     Ok(found)
 }
 
-/// Copies all below `from` to the new folder `to`.
+/// Copies all files below `from` to the new folder `to`.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs_err::create_dir_all(to)?;
     for entry in fs_err::read_dir(from)? {
@@ -71,12 +71,12 @@ pub(crate) fn copy_some(from: &Path, to: &Path, names: &[&str]) -> io::Result<()
     Ok(())
 }
 
-/// The first difference between two folders in what must be equal.
+/// The first difference between two folders in files that must be equal.
 pub(crate) fn difference(right: &Tree, found: &Tree) -> Option<String> {
     compare(right, found, unlike)
 }
 
-/// The first change of a folder that may not change at all.
+/// The first change in a folder that must not change.
 pub(crate) fn change(before: &Tree, after: &Tree) -> Option<String> {
     compare(before, after, |name, a, b| (a != b).then(|| format!("`{name}` is another")))
 }
@@ -102,7 +102,7 @@ fn is_lock(name: &str) -> bool {
     base(name).ends_with("lock")
 }
 
-/// What writers leave when they are stopped, and nobody may find when they were not.
+/// A temporary file, which may exist only after a writer was stopped.
 pub(crate) fn leftover(tree: &Tree) -> Option<&String> {
     tree.keys().find(|name| {
         let name = base(name);
@@ -144,7 +144,7 @@ fn unlike(name: &str, right: &[u8], found: &[u8]) -> Option<String> {
     }
 }
 
-/// A value without what a clock put there.
+/// A value without the fields that depend on the clock.
 fn untimed(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
@@ -160,7 +160,7 @@ fn untimed(value: Value) -> Value {
     }
 }
 
-/// The files of a tree whose names end in one of these.
+/// The files of a tree whose names end in one of these endings.
 pub(crate) fn files_below(root: &Path, folder: &str) -> io::Result<Vec<PathBuf>> {
     let tree = read(&root.join(folder))?;
     Ok(tree.keys().filter(|name| !name.ends_with('/')).map(|name| Path::new(folder).join(name)).collect())

@@ -15,7 +15,7 @@ use crate::args::{Compare, OutputArgs};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
 
-/// Trains what is missing, measures everything alike, and says so in one table.
+/// Trains what is missing, measures all runs with the same metrics, and prints one table.
 pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
     let voice = &args.voice;
     let plan = plan(args)?;
@@ -27,7 +27,7 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
             check(contender.experiment(), data.of(contender), &opened)?;
         }
     }
-    // Whatever can be refused has been refused.
+    // All checks have been made at this point.
     let mut progress = plan.begin()?;
     progress.lock_warnings().for_each(|warning| warn_of_lock(Some(warning), voice));
     warn(&plan, voice);
@@ -63,10 +63,10 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is to be compared, and where.
+/// The plan of the comparison.
 fn plan(args: &Compare) -> Result<ComparisonPlan, Failure> {
     for path in args.paths.iter().filter(|path| path.is_dir()) {
-        // What is wrong with a run is said when it is read.
+        // Errors of a run are reported later, when the run is read.
         if let Ok(run) = RunDir::open(path)
             && let Ok(environment) = run.environment()
         {
@@ -91,7 +91,7 @@ fn announce(voice: &OutputArgs, contender: &Contender, [i, total]: [usize; 2]) {
     }
 }
 
-/// Says where rows are not alike in what they share by default.
+/// Prints in which settings the rows differ although they should agree.
 fn warn(plan: &ComparisonPlan, voice: &OutputArgs) {
     if voice.quiet {
         return;

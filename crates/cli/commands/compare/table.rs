@@ -1,14 +1,14 @@
-//! A comparison as a table.
+//! Prints a comparison as a table.
 
 use fintan_artifact::Comparison;
 
 use crate::voice::answer;
 use crate::words::short;
 
-/// Differences of a row that are shown in a terminal.
+/// Largest number of a row's differences that are shown in a terminal.
 const SHOWN: usize = 6;
 
-/// The table on stdout, the data's own row first.
+/// Prints the table on stdout, with the data in the first row.
 pub(super) fn answer_table(comparison: &Comparison) {
     let Comparison { metrics, data, rows, refused: _ } = comparison;
     let several = data.len() > 1;
@@ -50,7 +50,7 @@ pub(super) fn answer_table(comparison: &Comparison) {
     }
 }
 
-/// A deviation with as many decimals as its mean is shown with.
+/// A standard deviation with as many decimals as its mean.
 fn rounded_like(mean: f64, spread: f64) -> String {
     let shown = short(mean);
     match shown.split_once('.') {

@@ -1,4 +1,4 @@
-//! How far the kernel moves in training.
+//! The drift of the kernel during training.
 
 use std::fmt::Write as _;
 
@@ -12,11 +12,11 @@ use crate::args::{EntriesChoice, Ntk};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
 
-/// Writes the kernel of every checkpoint, and a table.
+/// Writes the kernel of every checkpoint, and prints a table.
 ///
 /// | column | is |
 /// | --- | --- |
-/// | `drift` | ‖Θ - Θ₀‖ / ‖Θ₀‖, Frobenius norms, Θ₀ of the first checkpoint |
+/// | `drift` | ‖Θ - Θ₀‖ / ‖Θ₀‖ in Frobenius norms; Θ₀ is the kernel of the first checkpoint |
 /// | `alignment` | ❘⟨v, v₀⟩❘ of the leading eigenvectors |
 pub(super) fn drift(args: &Ntk, device: &Device) -> Result<(), Failure> {
     let path = args.path.as_deref().expect("clap asks for it");

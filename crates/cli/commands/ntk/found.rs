@@ -1,4 +1,4 @@
-//! The network that is asked about and its inputs.
+//! The network and the inputs of a kernel.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use crate::args::{Ntk, Which};
 use crate::commands::settings_of_run::say_edits;
 use crate::failure::Failure;
 
-/// The network that was asked for, and what belongs to it.
+/// The requested network, and the path for its kernel.
 pub(super) struct KernelSubject {
     pub(super) network: Network,
-    /// Where the kernel goes.
+    /// The path of the kernel file.
     pub(super) place: PathBuf,
 }
 
@@ -48,14 +48,14 @@ impl KernelSubject {
     }
 }
 
-/// Inputs by what the command line says of them: `train`, `test` or a file, where nothing is drawn.
+/// The inputs in the arguments: the name `train` or `test`, a file, or drawn inputs if no name is given.
 pub(super) fn inputs_of(named: Option<&String>, n: Option<u64>) -> Inputs {
     let n = n.map(|n| n as usize);
     let Some(name) = named else { return Inputs::Drawn(n) };
     TaskSamples::named(name).map_or_else(|| Inputs::File(name.clone()), |which| Inputs::Task(which, n))
 }
 
-/// The outputs that were asked for; none stands for all.
+/// The requested outputs; an empty list means all outputs.
 pub(super) fn outputs(args: &Ntk, shape: Shape) -> Result<Vec<usize>, Failure> {
     let Shape { channels, height, width } = shape;
     if let Some(list) = &args.outputs {
@@ -91,7 +91,7 @@ pub(super) fn outputs(args: &Ntk, shape: Shape) -> Result<Vec<usize>, Failure> {
     Ok(chosen.flat_map(|c| positions().map(move |p| c * height * width + p)).collect())
 }
 
-/// `a..b`, tiles of a plan.
+/// The range `a..b` of tiles of a plan.
 pub(super) fn tile_range(text: &str, count: usize) -> Result<Range<usize>, Failure> {
     let parsed = text.split_once("..").and_then(|(a, b)| Some(a.trim().parse().ok()?..b.trim().parse().ok()?));
     parsed.filter(|range: &Range<usize>| range.start < range.end && range.end <= count).ok_or_else(|| {

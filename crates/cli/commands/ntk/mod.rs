@@ -18,7 +18,7 @@ use crate::progress::Work;
 use crate::voice::{answer, answer_json, tell};
 use crate::words::percent;
 
-/// Computes a kernel, or puts one together.
+/// Computes a kernel or merges tiles.
 pub(super) fn command(args: &NtkCommand) -> Result<(), Failure> {
     match &args.command {
         Some(KernelCommand::Merge(args)) => merge(args),
@@ -68,7 +68,7 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
     };
     let seconds = start.elapsed().as_secs_f64();
     let summary = kernel.write_within(&path, plan.spare(args.memory), WriteOrder::KernelFirst)?;
-    // Not before the kernel is on the disk: it may be full, and tiles are hours of work.
+    // Tiles are removed only after the kernel is on disk. The disk may be full, and tiles may have taken hours.
     if let Some(store) = store
         && !store.remove()?
         && !args.voice.quiet
@@ -117,7 +117,7 @@ fn tell_summary(summary: &KernelSummary) {
     }
 }
 
-/// The kernel's place, with the task's samples in its name where they are not the training samples on both sides.
+/// The path of the kernel file. If the inputs are not the training samples on both sides, the names of the samples are added.
 fn beside(place: &Path, args: &Ntk) -> PathBuf {
     let sides: Vec<&str> = args.inputs.iter().chain(&args.inputs2).map(String::as_str).collect();
     if sides.is_empty() || sides == ["train"] || sides.iter().any(|side| TaskSamples::named(side).is_none()) {
@@ -127,7 +127,7 @@ fn beside(place: &Path, args: &Ntk) -> PathBuf {
     place.with_file_name(format!("{stem}_{}.npz", sides.join("_")))
 }
 
-/// The kernel that was asked for, of the network that was found.
+/// The request for the kernel of a network, with the options of the arguments.
 fn request<'a>(args: &Ntk, found: &'a KernelSubject) -> Result<KernelBuilder<'a>, Failure> {
     let entries = match args.entries {
         _ if args.top.is_some() => Entries::Full,
@@ -168,7 +168,7 @@ fn request<'a>(args: &Ntk, found: &'a KernelSubject) -> Result<KernelBuilder<'a>
     Ok(args.tile_outputs.into_iter().fold(request, KernelBuilder::tile_outputs))
 }
 
-/// Writes the largest eigenpairs and says how large they are.
+/// Writes the largest eigenpairs and prints a summary.
 fn tell_largest(found: &LargestEigenpairs, path: &Path, voice: &OutputArgs) -> Result<(), Failure> {
     let picture = found.write(path)?;
     let (shares, worst, trace) = (found.shares(), found.largest_residual(), found.trace);
@@ -203,7 +203,7 @@ fn tell_largest(found: &LargestEigenpairs, path: &Path, voice: &OutputArgs) -> R
     Ok(())
 }
 
-/// Puts tiles together that several processes computed.
+/// Merges tiles that several processes computed.
 fn merge(args: &Merge) -> Result<(), Failure> {
     if args.out.exists() {
         return Err(Failure::input(format!("`{}` exists already", args.out.display())));

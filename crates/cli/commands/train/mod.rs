@@ -36,7 +36,7 @@ pub(super) fn train(args: &Train) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Goes on with a run.
+/// Continues a run.
 pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
     let told = Told::new(&args.voice);
     let mut resume = Run::open(&args.run)?
@@ -60,7 +60,7 @@ pub(super) fn resume(args: &Resume) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The last step that `--steps` asks for.
+/// The last step according to `--steps`.
 fn wanted_steps(text: &str) -> Result<StepTarget, Failure> {
     let wrong = |_| Failure::input(format!("--steps must be a number of steps, or +N for N more, got `{text}`"));
     match text.strip_prefix('+') {
@@ -69,12 +69,12 @@ fn wanted_steps(text: &str) -> Result<StepTarget, Failure> {
     }
 }
 
-/// Reads the images of a GAN and says what they are.
+/// Reads the images of a GAN and prints a description.
 pub(super) fn load_images(experiment: &Experiment, voice: &OutputArgs) -> Result<Images, Failure> {
     Ok(fintan::parts::load_images(experiment, &Told::new(voice).callbacks())?)
 }
 
-/// Brings the GAN of `root` to its last step, as [`fintan::parts::complete_gan`] does.
+/// Trains the GAN of `root` to its last step with [`fintan::parts::complete_gan`].
 pub(super) fn complete(
     root: &Path,
     found: Option<RunDir>,

@@ -1,4 +1,4 @@
-//! What is said of a training while it goes on, and at its end.
+//! The messages of a training, during and after it.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Once;
@@ -15,7 +15,7 @@ use crate::progress::Progress;
 use crate::voice::{answer, answer_json, tell};
 use crate::words::percent;
 
-/// Whether Ctrl-C was pressed; for all loops of a command.
+/// Whether Ctrl-C was pressed, for all loops of the program.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether Ctrl-C was pressed.
@@ -23,7 +23,7 @@ pub(super) fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// From here on Ctrl-C ends a loop after its step; a second one does not wait for that.
+/// Installs a handler for Ctrl-C. The first Ctrl-C stops a loop after its step; the second ends the program at once.
 fn watch_interrupts() {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
@@ -38,7 +38,7 @@ fn watch_interrupts() {
     });
 }
 
-/// Says what a training tells.
+/// Shows the events of a training.
 pub(super) struct Told<'a> {
     voice: &'a OutputArgs,
     progress: RefCell<Option<Progress>>,
@@ -115,7 +115,7 @@ impl<'a> Told<'a> {
         }
     }
 
-    /// Answers with what a training ended with, if it did not stand at its end before.
+    /// Prints the result of a training, unless the run was complete before.
     pub(super) fn answer(&self, run: &Run) {
         let Some(outcome) = self.outcome.take() else { return };
         let root = run.root().display();

@@ -1,10 +1,10 @@
-//! What an image is to the networks.
+//! The form in which networks take images.
 
 use serde::{Deserialize, Serialize};
 
 use crate::shape::Shape;
 
-/// What an image is to the networks; every data set is brought to this form.
+/// The form in which networks take images. Every data set is converted to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
@@ -12,11 +12,11 @@ pub struct Image {
     pub size: usize,
     /// 1 (grey) or 3 (RGB).
     pub channels: usize,
-    /// How another size is brought to `size`.
+    /// How an image of another size is converted to `size`.
     pub fit: Fit,
-    /// Colour under transparent pixels and in padding, 0 to 255.
+    /// Grey value under transparent pixels and in padding, 0 to 255.
     pub background: u8,
-    /// Mirror images at random.
+    /// Whether images are mirrored at random.
     pub flip: bool,
 }
 
@@ -26,19 +26,20 @@ impl Default for Image {
     }
 }
 
-/// How an image of another size is fitted.
+/// How an image of another size is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
-    /// Cut to the largest centred square, then scale (Lanczos).
+    /// Crop to the largest centred square, then scale (Lanczos).
     Resize,
-    /// Cut the centre out; images may not be smaller.
+    /// Crop to the centre; images must not be smaller.
     Crop,
-    /// Put into the centre of a background; images may not be larger.
+    /// Place in the centre of a background; images must not be larger.
     Pad,
 }
 
-/// What an image is to a network with this input: a vector holds a grey or else a coloured square.
+/// The form of images for a network with this input. A vector holds a square image, which is grey if its length allows it, and
+/// otherwise coloured.
 #[must_use]
 pub fn image_of(input: Shape) -> Option<Image> {
     let image = |channels, size| Image { size, channels, fit: Fit::Resize, background: 0, flip: false };

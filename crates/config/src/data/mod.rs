@@ -1,4 +1,4 @@
-//! Where samples come from: one list of sources, and what each part of a configuration takes of it.
+//! The sources of samples, and which part of a configuration accepts which source.
 
 use std::path::PathBuf;
 
@@ -14,36 +14,36 @@ use crate::experiment::within;
 use crate::layers::Empty;
 use crate::shape::Shape;
 
-/// Where samples come from. Each [`Reader`] takes some of these sources and refuses the others by name.
+/// A source of samples. Each [`Reader`] accepts some of the sources, and refuses the others with a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataSource {
-    /// The built-in set of images: drawn, not read; twelve classes.
+    /// A generated set of drawings in twelve classes.
     Shapes(Shapes),
-    /// IDX files (MNIST and its kin), gzip or plain.
+    /// IDX files (MNIST and similar sets), gzip or plain.
     Idx(Idx),
     /// CIFAR-10 or CIFAR-100 binary batches.
     Cifar(Cifar),
-    /// A folder of PNG and JPEG files, with all below it.
+    /// A folder of PNG and JPEG files, including its subfolders.
     Folder(Files),
     /// A tar archive of PNG and JPEG files.
     Tar(Files),
     /// A zip archive of PNG and JPEG files.
     Zip(Files),
-    /// An array of images, as NumPy saves one. Moments take an array of values `[samples, features]` or
-    /// `[samples, channels, rows, columns]` instead.
+    /// An image array in a NumPy file. Moments accept an array of values `[samples, features]` or `[samples, channels, rows,
+    /// columns]` instead.
     Npy(Npy),
-    /// An array of images, or of values for moments, among several, as NumPy saves them.
+    /// An image array (for moments, an array of values) in a NumPy archive of several arrays.
     Npz(Npz),
-    /// A function of inputs on the sphere: drawn, not read.
+    /// Generated inputs on the sphere, with the targets of a random function.
     Teacher(Teacher),
-    /// Inputs whose values are independent and N(0, 1): drawn, not read.
+    /// Generated inputs whose values are independent and N(0, 1).
     Iid(Empty),
-    /// Gaussian inputs with a power-law spectrum, as images have: drawn, not read.
+    /// Generated Gaussian inputs with a power-law spectrum, like that of natural images.
     Spectrum(PowerSpectrum),
 }
 
-/// A [`DataSource`] without its settings.
+/// The kind of a [`DataSource`], without its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
     /// [`DataSource::Shapes`]
@@ -70,7 +70,7 @@ pub enum SourceKind {
     Spectrum,
 }
 
-/// What a source holds.
+/// The contents of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// Images, with labels in most sources.
@@ -81,19 +81,19 @@ pub enum Content {
     Noise,
 }
 
-/// A part of a configuration that reads a source.
+/// A part of a configuration that reads samples from a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// Training of a GAN, and every command that reads images.
+    /// The training of a GAN, and all commands that read images.
     Images,
-    /// A task of a network, and every command that reads its samples.
+    /// The task of a network, and all commands that read its samples.
     Task,
-    /// `[moments]`
+    /// The table `[moments]`.
     Moments,
 }
 
 impl SourceKind {
-    /// Every kind, in the order of [`DataSource`].
+    /// All kinds, in the order of [`DataSource`].
     pub const ALL: [Self; 11] = [
         Self::Shapes,
         Self::Idx,
@@ -108,7 +108,7 @@ impl SourceKind {
         Self::Spectrum,
     ];
 
-    /// Its key in TOML.
+    /// The key of the kind in TOML.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -126,7 +126,7 @@ impl SourceKind {
         }
     }
 
-    /// What such a source holds.
+    /// The contents of sources of this kind.
     #[must_use]
     pub fn content(self) -> Content {
         match self {
@@ -140,7 +140,7 @@ impl SourceKind {
 }
 
 impl DataSource {
-    /// Which source it is.
+    /// The kind of the source.
     #[must_use]
     pub fn kind(&self) -> SourceKind {
         match self {
@@ -158,13 +158,13 @@ impl DataSource {
         }
     }
 
-    /// What it holds.
+    /// The contents of the source.
     #[must_use]
     pub fn content(&self) -> Content {
         self.kind().content()
     }
 
-    /// Every file and folder it names.
+    /// All files and folders that the source names.
     pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Self::Shapes(_) | Self::Teacher(_) | Self::Iid(_) | Self::Spectrum(_) => Vec::new(),
@@ -178,8 +178,8 @@ impl DataSource {
         }
     }
 
-    /// What an image of this source is to a network with this input. `None` where the source holds no images, and where the
-    /// input holds no square image of 1 or 3 channels.
+    /// The form of this source's images for a network with this input. `None` if the source holds no images, or if the input is
+    /// not a square image of 1 or 3 channels.
     #[must_use]
     pub fn image(&self, input: Shape) -> Option<Image> {
         match self.content() {
@@ -188,7 +188,7 @@ impl DataSource {
         }
     }
 
-    /// What gives its images labels where they have none.
+    /// Tells the user how images without labels can get labels.
     #[must_use]
     pub fn how_to_label(&self) -> &'static str {
         match self {
@@ -201,7 +201,7 @@ impl DataSource {
         }
     }
 
-    /// The source in words: what it is and where it lies.
+    /// A description of the source: what it is, and its path.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -222,7 +222,7 @@ impl DataSource {
 }
 
 impl Reader {
-    /// Whether it takes such a source.
+    /// Whether the reader accepts sources of this kind.
     #[must_use]
     pub fn takes(self, kind: SourceKind) -> bool {
         use SourceKind::{Cifar, Folder, Idx, Iid, Npy, Npz, Shapes, Spectrum, Tar, Teacher, Zip};
@@ -242,7 +242,7 @@ impl Reader {
         }
     }
 
-    /// The key under which its source stands.
+    /// The key of the source in the configuration.
     fn key(self) -> &'static str {
         match self {
             Self::Images | Self::Task => "data",
@@ -250,10 +250,10 @@ impl Reader {
         }
     }
 
-    /// Why it does not take such a source, and which ones it takes.
+    /// Why the reader refuses sources of this kind, and which kinds it accepts.
     ///
     /// # Panics
-    /// Never: every reader takes some source.
+    /// Never panics, because every reader accepts some source.
     #[must_use]
     pub fn refusal(self, kind: SourceKind) -> String {
         let holds = match kind.content() {
@@ -272,13 +272,13 @@ impl Reader {
         format!("`{}.{}` {holds}; {reader} {} and {last}", self.key(), kind.name(), others.join(", "))
     }
 
-    /// Checks that it takes the source, and what the types of settings cannot say.
+    /// Checks that the reader accepts the source, and that its settings are in range.
     pub(crate) fn check(self, source: &DataSource) -> Result<(), Invalid> {
         let (kind, key) = (source.kind(), self.key());
         if !self.takes(kind) {
             return Err(Invalid::new(format!("{key}.{}", kind.name()), self.refusal(kind)));
         }
-        // Taken apart field by field: a new setting does not compile until someone decides how to check it.
+        // All fields are listed, so that a new setting does not compile until its check is decided.
         match source {
             DataSource::Shapes(Shapes { count, seed: _ }) => within(&format!("{key}.shapes.count"), *count, 1, 1 << 22),
             DataSource::Cifar(Cifar { files, labels }) => {
@@ -350,7 +350,7 @@ mod tests {
         toml::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"))
     }
 
-    /// The list of all kinds is checked by no compiler, but serde makes one of its own.
+    /// The compiler does not check the list of all kinds, but serde generates its own list.
     #[test]
     fn every_source_is_listed_under_its_key() {
         let refused = toml::from_str::<DataSource>("nothing = {}").expect_err("no source");
@@ -379,7 +379,7 @@ mod tests {
         }
     }
 
-    /// Keys of moments named `data` once, which has no such table there.
+    /// Errors of moments once named the table `data`, which moments do not have.
     #[test]
     fn settings_out_of_range_are_named_where_they_stand() {
         for (reader, key) in [(Reader::Images, "data.shapes.count"), (Reader::Moments, "moments.inputs.shapes.count")] {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Shapes {
     /// Number of images.
     pub count: usize,
-    /// Seed of the drawings, apart from the experiment's seed.
+    /// Seed of the drawings, independent of the experiment's seed.
     pub seed: u64,
 }
 
@@ -26,7 +26,7 @@ impl Default for Shapes {
 pub struct Idx {
     /// The image file, such as `train-images-idx3-ubyte.gz`.
     pub images: PathBuf,
-    /// The label file, such as `train-labels-idx1-ubyte.gz`; GAN training does without.
+    /// The label file, such as `train-labels-idx1-ubyte.gz`. GAN training does not need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
 }
@@ -37,12 +37,12 @@ pub struct Idx {
 pub struct Cifar {
     /// The batch files, or one folder that holds them.
     pub files: Vec<PathBuf>,
-    /// Labels a record starts with: 1 in CIFAR-10, 2 in CIFAR-100.
+    /// Number of labels at the start of a record: 1 in CIFAR-10, 2 in CIFAR-100.
     #[serde(default = "one_usize")]
     pub labels: usize,
 }
 
-/// Image files. The folder that a file lies in is its class, where there are at least two such folders.
+/// Image files. If they are in at least two folders, the folder of a file is its class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
@@ -50,51 +50,51 @@ pub struct Files {
     pub path: PathBuf,
 }
 
-/// Images as an array `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`, C = 1 or 3, of bytes or floats.
+/// An image array `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` of bytes or floats, with C = 1 or 3.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npy {
     /// The `.npy` file.
     pub path: PathBuf,
-    /// An `.npy` file of integers, one an image; GAN training does without.
+    /// An `.npy` file with an integer for each image. GAN training does not need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
-    /// The floats that are black and white, such as `[0, 1]` or `[-1, 1]`; bytes have none.
+    /// For floats, the values of black and white, such as `[0, 1]` or `[-1, 1]`. Bytes have no range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
 }
 
-/// Images as one of the arrays of an `.npz` file; shapes and types are those of [`Npy`].
+/// Images in one of the arrays of an `.npz` file. Shapes and types are those of [`Npy`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npz {
     /// The `.npz` file.
     pub path: PathBuf,
-    /// The array of images; may be left out where there is no other but the labels.
+    /// The name of the image array. It can be left out if there is no other array but the labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The array of labels.
+    /// The name of the array of labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<String>,
-    /// As in [`Npy`].
+    /// The range of floats, as in [`Npy`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
 }
 
-/// A drawn function of inputs x, uniform on the sphere `|x| = √n_0`: a sum of polynomials of growing degree,
+/// A random function of inputs x that are uniform on the sphere `|x| = √n_0`: a sum of polynomials of degree 1 to D,
 ///
 /// `y_o = D^-1/2 Σ_d h_d(u_od · x)`, d = 1..D,
 ///
-/// with h_d the Hermite polynomials of unit variance and u_od random unit directions, one for each output and degree.
-/// The outputs have mean 0 and a variance near 1, below it where n_0 is small.
+/// where h_d are the Hermite polynomials of unit variance, and u_od are random unit directions, one for each output and degree.
+/// The outputs have mean 0. Their variance is near 1, and below 1 if n_0 is small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Teacher {
-    /// D, from 1 (linear) to 8.
+    /// The largest degree D, from 1 (linear) to 8.
     pub degree: u32,
-    /// Standard deviation of normal noise on training targets, added before the sign is taken; test targets have none.
+    /// Standard deviation of normal noise on training targets, added before the sign is taken. Test targets have no noise.
     pub noise: f64,
-    /// Seed of the function, apart from the experiment's seed, which draws inputs.
+    /// Seed of the function. Inputs are drawn from the experiment's seed.
     pub seed: u64,
 }
 
@@ -104,14 +104,14 @@ impl Default for Teacher {
     }
 }
 
-/// A Gaussian with a power-law spectrum.
+/// Gaussian inputs with a power-law spectrum.
 ///
-/// Of vectors: covariance eigenvalues `k^-exponent`, k = 1..512, in a random basis. Of images: random fields of power
-/// `max(|f|, 1)^-exponent` at frequency f, channels with 0.8 of their variance in common.
+/// For vectors, the covariance has eigenvalues `k^-exponent`, k = 1..512, in a random basis. Images are random fields with
+/// power `max(|f|, 1)^-exponent` at frequency f. Their channels have 0.8 of their variance in common.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PowerSpectrum {
-    /// Exponent of the power law.
+    /// The exponent of the power law.
     pub exponent: f64,
 }
 

@@ -1,5 +1,5 @@
-//! Normalization by loops over host memory: three passes forward and two back, on all processors, where tensor operations
-//! pass over the memory nine times on one (`benches/RESULTS.md`).
+//! Normalization by loops over host memory, with three passes forward and two backward on all processors. Tensor operations
+//! would take nine passes on one processor (`benches/RESULTS.md`).
 
 use std::ops::{AddAssign, Mul, Sub};
 
@@ -8,11 +8,11 @@ use rayon::prelude::*;
 
 use super::Moments;
 
-/// Rows that are added up in the numbers' own precision; such sums are added up in f64, in order, so that they do not
-/// depend on the number of threads.
+/// Number of rows that are summed in the precision of the values. These partial sums are then summed in f64 in a fixed order,
+/// so that results do not depend on the number of threads.
 const ROWS: usize = 256;
 
-/// f32 and f64, as the loops below use them.
+/// The floating-point types f32 and f64, with the operations that the loops need.
 trait Float: Element + Default + AddAssign + Sub<Output = Self> + Mul<Output = Self> {}
 
 impl<T: Element + Default + AddAssign + Sub<Output = T> + Mul<Output = T>> Float for T {}
@@ -21,12 +21,12 @@ fn of<T: Float>(value: f64) -> T {
     value.elem()
 }
 
-/// See [`normalize`](super::normalize).
+/// Computes [`normalize`](super::normalize) on the host.
 pub(super) fn normalize(x: Tensor<2>, over: usize, eps: f64) -> (Tensor<2>, Moments) {
     if x.dtype() == DType::F64 { normalized::<f64>(x, over, eps) } else { normalized::<f32>(x, over, eps) }
 }
 
-/// See [`Normalized::derivative`](super::Normalized::derivative).
+/// Computes [`Normalized::derivative`](super::Normalized::derivative) on the host.
 pub(super) fn derivative(x_hat: Tensor<2>, inverse_std: Tensor<2>, over: usize, d: Tensor<3>) -> Tensor<3> {
     if d.dtype() == DType::F64 {
         derived::<f64>(x_hat, inverse_std, over, d)
@@ -47,7 +47,7 @@ fn normalized<T: Float>(x: Tensor<2>, over: usize, eps: f64) -> (Tensor<2>, Mome
     (Tensor::from_data(data, (&device, dtype)), moments)
 }
 
-/// Normalizes columns in place; their means and variances.
+/// Normalizes columns in place and returns their means and variances.
 fn by_columns<T: Float>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
     let mean = column_means(values, inner, |x| x);
     change_columns(values, &numbers(&mean), |x, mean| x - mean);
@@ -76,7 +76,7 @@ fn change_columns<T: Float>(values: &mut [T], by: &[T], change: impl Fn(T, T) ->
     });
 }
 
-/// Normalizes each row; returns its mean and its variance.
+/// Normalizes rows in place and returns their means and variances.
 fn by_rows<T: Float>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
     let each = values.par_chunks_mut(inner).map(|row| {
         let mean = sum(row, |x| x) / inner as f64;
@@ -143,7 +143,7 @@ fn inverse_std(variance: f64, eps: f64) -> f64 {
     1.0 / (variance + eps).sqrt()
 }
 
-/// Sums of columns over a number, in f64.
+/// Adds the partial sums of columns in f64 and divides by `over`.
 fn total<T: Float>(parts: &[Vec<T>], inner: usize, over: f64) -> Vec<f64> {
     let mut total = vec![0.0; inner];
     for part in parts {

@@ -3,20 +3,20 @@
 /// Why tensors do not fit a network.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// Not a safetensors file, or cut short.
+    /// The file is not a safetensors file, or is cut short.
     #[error("not a complete safetensors file: {0}")]
     Format(String),
-    /// A tensor that the network needs is not there.
+    /// A tensor of the network is missing.
     #[error("tensor `{name}` of shape {expected:?} is missing; there are: {present}")]
     Missing {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// Its shape.
+        /// The shape of the tensor.
         expected: Vec<usize>,
-        /// What is there.
+        /// Some of the names in the file.
         present: String,
     },
-    /// A running statistic that the network needs in evaluation mode is not there.
+    /// A running statistic is missing that evaluation mode needs.
     #[error(
         "tensor `{name}`, running statistics of a batch norm, is missing{}; there are: {present}",
         .torch.as_ref().map(|torch| format!(", and so is `{torch}`, PyTorch's name for it")).unwrap_or_default()
@@ -26,20 +26,20 @@ pub enum WeightsError {
         name: String,
         /// PyTorch's name for it, if it has one.
         torch: Option<String>,
-        /// What is there.
+        /// Some of the names in the file.
         present: String,
     },
-    /// A tensor of a name that the network does not have.
+    /// The network has no tensor of this name.
     #[error("tensor `{name}` is no parameter of the network, which has {expected} tensors up to `{last}`")]
     Extra {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// Number of parameters.
+        /// The number of tensors of the network.
         expected: usize,
-        /// Last parameter of the network.
+        /// The name of the last parameter of the network.
         last: String,
     },
-    /// A running statistic under both of its names.
+    /// A running statistic is given under both of its names.
     #[error("tensors `{name}` and `{torch}` are two names for one running statistic; leave one of them out")]
     Twice {
         /// This program's name for it.
@@ -47,62 +47,62 @@ pub enum WeightsError {
         /// PyTorch's name for it.
         torch: String,
     },
-    /// Another shape.
+    /// The tensor has another shape.
     #[error("tensor `{name}` must have shape {expected:?}, got {found:?}")]
     Shape {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// What the network has.
+        /// The shape in the network.
         expected: Vec<usize>,
-        /// What was found.
+        /// The shape in the file.
         found: Vec<usize>,
     },
-    /// No tensor of the name that was asked for.
+    /// The file has no tensor of the requested name.
     #[error("there is no tensor `{name}`, only {present}")]
     Unnamed {
         /// The name.
         name: String,
-        /// What is there.
+        /// The names in the file.
         present: String,
     },
-    /// A type that is not read.
+    /// The element type of the tensor is not supported.
     #[error(
         "tensor `{name}` is of type {found}, which is unsupported; F64, F32, F16, BF16, integers and BOOL are read"
     )]
     Type {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// What was found.
+        /// The element type in the file.
         found: String,
     },
-    /// Not a number.
+    /// A value is not finite.
     #[error("tensor `{name}` holds a value that is not finite")]
     NotFinite {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
     },
-    /// A number beyond the range of the network's precision.
+    /// A value is outside the range of the network's precision.
     #[error("tensor `{name}` holds {value:e}, which is too large for {precision}")]
     TooLarge {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
         /// The value.
         value: f64,
         /// The network's precision.
         precision: &'static str,
     },
-    /// A variance, or a mean of squares, below zero.
+    /// A variance, or a mean of squares, is below zero.
     #[error("tensor `{name}` holds {value}; a variance is never negative")]
     Negative {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
         /// The value.
         value: f64,
     },
-    /// A counter of steps that is no whole number from 1 on.
+    /// A counter of steps is not a positive integer.
     #[error("tensor `{name}` counts steps and must be a whole number from 1 on, got {value}")]
     Count {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
         /// The value.
         value: f64,

@@ -1,4 +1,4 @@
-//! Parameters in and out, in PyTorch's names and layouts.
+//! Loads and stores parameters with PyTorch's names and layouts.
 //!
 //! | layer | `{i}.weight` | `{i}.bias` |
 //! | --- | --- | --- |
@@ -8,7 +8,7 @@
 //! | batch_norm, layer_norm over features | `[channels]` | `[channels]` |
 //! | layer_norm over channels and positions | `[channels, rows, columns]` | the same |
 //!
-//! i counts the layers that hold parameters, from 0. Running statistics of a batch norm have two names, and files may have
+//! The index i counts the layers that hold parameters, from 0. Running statistics of a batch norm have two names. Files may use
 //! either; this program writes its own:
 //!
 //! | running | PyTorch's name | this program's name |
@@ -16,8 +16,8 @@
 //! | mean | `{i}.running_mean` | `running.{k}.mean` |
 //! | variance | `{i}.running_var` | `running.{k}.variance` |
 //!
-//! k counts the batch norms, from 0. One without scale and shift (`affine = false`) has no i, and only the second name.
-//! PyTorch's counter `{i}.num_batches_tracked` is accepted; nothing depends on it.
+//! The index k counts the batch norms, from 0. A batch norm without scale and shift (`affine = false`) has no i, so only the
+//! second name exists. PyTorch's counter `{i}.num_batches_tracked` is accepted and ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ use crate::network::{Mode, PlacedNetwork};
 pub type Tensors = BTreeMap<String, TensorData>;
 
 impl PlacedNetwork {
-    /// Every parameter and running statistic, in PyTorch's names and layouts.
+    /// All parameters and running statistics, with PyTorch's names and layouts.
     #[must_use]
     pub fn to_tensors(&self) -> Tensors {
         let mut tensors = Tensors::new();
@@ -60,11 +60,11 @@ impl PlacedNetwork {
         tensors
     }
 
-    /// This network with other parameters and running statistics, which are all there is in `tensors`.
+    /// The network with new parameters and running statistics. `tensors` must hold all of them and nothing else.
     ///
     /// # Errors
-    /// The first tensor that is missing, that the network does not have, of another shape, not finite, or a variance below
-    /// zero.
+    /// Fails at the first tensor that is missing, unknown to the network, of another shape, or not finite, and at a variance
+    /// below zero.
     pub fn with_tensors(&self, tensors: &Tensors) -> Result<Self, WeightsError> {
         let loaded = self.load(tensors)?;
         if let Some(name) = loaded.unused.first() {
@@ -73,12 +73,12 @@ impl PlacedNetwork {
         loaded.in_mode(Mode::Eval)
     }
 
-    /// This network with the parameters in `tensors` and the running statistics, if there are any.
+    /// The network with the parameters in `tensors`, and with the running statistics if `tensors` has them.
     ///
-    /// Other tensors may lie beside them ([`Loaded::unused`]), unless their names are those of parameters or statistics.
+    /// `tensors` may hold others ([`Loaded::unused`]), unless they have the names of parameters or statistics.
     ///
     /// # Errors
-    /// As [`Self::with_tensors`]; running statistics may be missing, but only all of them.
+    /// The errors of [`Self::with_tensors`], but it is allowed that all running statistics are missing.
     pub fn load(&self, tensors: &Tensors) -> Result<Loaded, WeightsError> {
         let mut used = BTreeSet::new();
         let old = self.parameters();
@@ -137,7 +137,7 @@ impl PlacedNetwork {
         WeightsError::Extra { name: name.into(), expected: names.len(), last }
     }
 
-    /// Names of the running statistics of each batch norm.
+    /// The names of the running statistics of each batch norm.
     fn statistics_names(&self) -> Vec<StatisticsNames> {
         let norms =
             self.architecture().flat().into_iter().filter(|node| matches!(node.transform(), Transform::BatchNorm(_)));
@@ -145,7 +145,7 @@ impl PlacedNetwork {
     }
 }
 
-/// A network with tensors from elsewhere, which may have come without running statistics.
+/// A network with loaded tensors, possibly without running statistics.
 #[derive(Debug)]
 pub struct Loaded {
     network: PlacedNetwork,
@@ -154,16 +154,16 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Names of the tensors that are neither parameters nor running statistics.
+    /// The names of the tensors that are neither parameters nor running statistics.
     #[must_use]
     pub fn unused(&self) -> &[String] {
         &self.unused
     }
 
-    /// The network for passes in this mode.
+    /// The network, to be used in this mode.
     ///
     /// # Errors
-    /// [`WeightsError::MissingStatistics`] if the mode needs running statistics that are not there.
+    /// [`WeightsError::MissingStatistics`] if the mode needs running statistics that were not loaded.
     pub fn in_mode(self, mode: Mode) -> Result<PlacedNetwork, WeightsError> {
         match (mode, self.missing) {
             (Mode::Eval, Some(missing)) => Err(missing),
@@ -172,7 +172,7 @@ impl Loaded {
     }
 }
 
-/// Whether a name is one of parameters or running statistics, of this network or of another.
+/// Whether a name is that of a parameter or running statistic in this network or in others.
 fn is_state(name: &str) -> bool {
     let Some((first, rest)) = name.split_once('.') else { return false };
     let last = rest.rsplit('.').next().unwrap_or(rest);
@@ -189,17 +189,18 @@ pub fn never_negative(name: &str, data: &TensorData) -> Result<(), WeightsError>
     found.map_or(Ok(()), |value| Err(WeightsError::Negative { name: name.into(), value }))
 }
 
-/// The first names, for an error.
+/// The first names, for an error message.
 fn some_of(tensors: &Tensors) -> String {
     let names: Vec<&str> = tensors.keys().map(String::as_str).take(12).collect();
     let more = if tensors.len() > 12 { ", .." } else { "" };
     if names.is_empty() { "none".into() } else { format!("{}{more}", names.join(", ")) }
 }
 
-/// The tensor `name` of a state, if it has the shape and only values that are finite in the precision `dtype`.
+/// Reads the tensor `name` for the precision `dtype`. It must have the given shape, and its values must be finite in that
+/// precision.
 ///
 /// # Errors
-/// [`WeightsError`] that names the tensor.
+/// A [`WeightsError`] that names the tensor.
 pub fn fitting(tensors: &Tensors, name: &str, shape: &[usize], dtype: DType) -> Result<TensorData, WeightsError> {
     let Some(data) = tensors.get(name) else {
         let present = some_of(tensors);

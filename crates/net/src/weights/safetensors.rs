@@ -1,4 +1,4 @@
-//! Tensors as safetensors files.
+//! Reads and writes tensors as safetensors files.
 
 use ::safetensors::tensor::TensorView;
 use ::safetensors::{Dtype, SafeTensors};
@@ -6,13 +6,13 @@ use burn::tensor::{DType, TensorData, bf16, f16};
 
 use super::{Tensors, WeightsError};
 
-/// Reads the tensors of a safetensors file: F64 as they are, integers and Booleans as F64, F32 and both half precisions as F32.
+/// Reads the tensors of a safetensors file. F64 stays F64, integers and Booleans become F64, and F32 and both half precisions
+/// become F32.
 ///
-/// Tensors of other types are passed over where they cannot be meant: where their names are none of a network's parameters or
-/// statistics.
+/// A tensor of another type is skipped if its name shows that it is not a parameter or statistic of a network.
 ///
 /// # Errors
-/// [`WeightsError::Format`], and [`WeightsError::Type`] of a tensor that a network may need.
+/// [`WeightsError::Format`], and [`WeightsError::Type`] for a tensor that a network may need.
 pub fn read_safetensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format(e.to_string()))?;
     let mut tensors = Tensors::new();
@@ -30,7 +30,7 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<Tensors, WeightsError> {
     Ok(tensors)
 }
 
-/// Reads one tensor of a safetensors file, with the types of [`read_safetensors`]; the others may be of any.
+/// Reads one tensor of a safetensors file, with the types of [`read_safetensors`]. The types of other tensors do not matter.
 ///
 /// # Errors
 /// [`WeightsError::Format`], [`WeightsError::Unnamed`] and [`WeightsError::Type`].
@@ -44,13 +44,13 @@ pub fn read_tensor(bytes: &[u8], name: &str) -> Result<TensorData, WeightsError>
     numbers(&view).ok_or_else(|| WeightsError::Type { name: name.into(), found: format!("{:?}", view.dtype()) })
 }
 
-/// Whether a name is one of those that networks have: `{i}.weight`, `{i}.bias`, and statistics of batch norms.
+/// Whether a network can have a tensor of this name: `{i}.weight`, `{i}.bias`, or a statistic of a batch norm.
 fn may_be_needed(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     matches!(last, "weight" | "bias" | "mean" | "variance" | "running_mean" | "running_var")
 }
 
-/// The values of a tensor, if they are numbers of a type that is read.
+/// The values of a tensor, if its type is supported.
 #[expect(clippy::wildcard_enum_match_arm, reason = "types of a library that grows; the rest are not read")]
 fn numbers(view: &TensorView) -> Option<TensorData> {
     let (bytes, shape) = (view.data(), view.shape().to_vec());
@@ -74,7 +74,7 @@ fn numbers(view: &TensorView) -> Option<TensorData> {
         Dtype::U32 => read!(u32 as f64),
         Dtype::U16 => read!(u16 as f64),
         Dtype::U8 | Dtype::BOOL => read!(u8 as f64),
-        // Eight bits and less, complex numbers, and what later versions of the format bring.
+        // Not supported: floats of eight or fewer bits, complex numbers, and types of later versions of the format.
         _ => return None,
     })
 }
@@ -85,14 +85,17 @@ fn half(bytes: &[u8], shape: Vec<usize>, number: impl Fn(u16) -> f32) -> TensorD
     TensorData::new(values, shape)
 }
 
-/// Writes F32, F64, I64 and U64 tensors as a safetensors file; equal tensors give equal bytes.
+/// Writes F32, F64, I64 and U64 tensors as a safetensors file. Equal tensors give equal bytes.
 ///
 /// # Panics
-/// On another type of tensor.
+/// Panics if a tensor has another type.
 #[must_use]
 pub fn write_safetensors(tensors: &Tensors) -> Vec<u8> {
     let views = tensors.iter().map(|(name, data)| {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "types of a library, of which a network has no others")]
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "a network has no tensors of the other types of the library"
+        )]
         let dtype = match data.dtype() {
             DType::F32 => Dtype::F32,
             DType::F64 => Dtype::F64,

@@ -1,16 +1,16 @@
-//! What running statistics of batch norms are called.
+//! The names of the running statistics of batch norms.
 
 use super::{Tensors, WeightsError, some_of};
 
-/// What the running statistics of a batch norm are called.
+/// The names of the running statistics of one batch norm.
 pub(super) struct StatisticsNames {
-    /// k
+    /// The index k among batch norms.
     pub(super) norm: usize,
-    /// i, of one with scale and shift.
+    /// The index i among layers with parameters, if the batch norm has scale and shift.
     pub(super) index: Option<usize>,
 }
 
-/// What one of them is called.
+/// The names of one running statistic.
 pub(super) struct Statistic {
     name: String,
     torch: Option<String>,
@@ -18,7 +18,7 @@ pub(super) struct Statistic {
 }
 
 impl StatisticsNames {
-    /// Mean and variance.
+    /// The mean and the variance.
     pub(super) fn both(&self) -> [Statistic; 2] {
         let Self { norm, index } = self;
         [("mean", "running_mean", false), ("variance", "running_var", true)].map(|(name, torch, is_variance)| {
@@ -30,14 +30,14 @@ impl StatisticsNames {
         })
     }
 
-    /// PyTorch's counter of batches.
+    /// The name of PyTorch's counter of batches.
     pub(super) fn counter(&self) -> Option<String> {
         self.index.map(|i| format!("{i}.num_batches_tracked"))
     }
 }
 
 impl Statistic {
-    /// The name under which it is given, if it is.
+    /// The name of the statistic in the tensors, if it is there.
     pub(super) fn given(&self, tensors: &Tensors) -> Result<Option<String>, WeightsError> {
         let own = tensors.contains_key(&self.name).then(|| self.name.clone());
         match (own, self.torch.clone().filter(|torch| tensors.contains_key(torch))) {

@@ -1,4 +1,4 @@
-//! Parameters as matrices, and in PyTorch's layouts.
+//! Converts parameters between matrices and PyTorch's layouts.
 
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{LayerNorm, Node, NormAxes, Transform};
@@ -26,7 +26,7 @@ pub(super) fn bias_torch_shape(node: &Node) -> Vec<usize> {
     vec![node.bias_count()]
 }
 
-/// [c_small, c_big, k_h, k_w] of both kinds of convolution.
+/// The shape [c_small, c_big, k_h, k_w] of the weights of a convolution or transposed convolution.
 fn convolution_shape(node: &Node) -> Option<[usize; 4]> {
     matches!(node.transform(), Transform::Conv(_) | Transform::Deconv(_))
         .then(|| weight_torch_shape(node).try_into().expect("four axes"))
@@ -46,7 +46,7 @@ pub(super) fn weight_from_torch(node: &Node, w: Tensor<1>) -> Tensor<2> {
     if node.transform() != Transform::Dense {
         return bias_from_torch(node, w);
     }
-    // Through a copy, so that the parameter is stored in its own order.
+    // The copy makes the memory order of the parameter that of its own layout.
     let (features, out) = (node.input.channels, node.output.channels);
     w.reshape([out, features]).transpose().reshape([features * out]).reshape([features, out])
 }

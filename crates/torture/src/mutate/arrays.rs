@@ -1,4 +1,4 @@
-//! Mutants of arrays and tensors, most of them sound on the outside: lengths and checksums are right.
+//! Mutants of arrays and tensors. Most of them have a valid outer structure: lengths and checksums are right.
 
 use std::io::{Cursor, Read as _, Write as _};
 
@@ -10,26 +10,26 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::{Mutant, bytes, number, text};
 
-/// Types that NumPy writes.
+/// Element types of NumPy.
 const TYPES: [&str; 18] = [
     "<f4", "<f8", "<f2", ">f4", ">f8", "<i8", "<i4", "|i1", "|u1", "<u2", "<u8", "|b1", "<c8", "<c16", "|O", "<U8",
     "|S3", "<M8[s]",
 ];
 
-/// An array as it lies in a file: its header as text, its values as bytes.
+/// An array file: its header as text, and its values as bytes.
 pub(crate) struct Npy {
-    /// Such as `<f8`.
+    /// The element type, such as `<f8`.
     pub descr: String,
-    /// By columns.
+    /// Whether the array is in Fortran order.
     pub fortran: bool,
-    /// As the header writes it.
+    /// The shape as the header writes it.
     pub shape: String,
-    /// Values.
+    /// The bytes of the values.
     pub data: Vec<u8>,
 }
 
 impl Npy {
-    /// Reads version 1 as programs of this kind write it.
+    /// Reads version 1 of the format in the usual layout.
     pub(crate) fn read(whole: &[u8]) -> Option<Self> {
         let rest = whole.strip_prefix(b"\x93NUMPY")?;
         let header = usize::from(u16::from_le_bytes([*rest.get(2)?, *rest.get(3)?]));
@@ -44,7 +44,7 @@ impl Npy {
         Some(Self { descr, fortran, shape, data: rest.get(4 + header..)?.to_vec() })
     }
 
-    /// All of the file.
+    /// The complete bytes of the file.
     pub(crate) fn write(&self) -> Vec<u8> {
         let fortran = if self.fortran { "True" } else { "False" };
         let mut header =
@@ -70,7 +70,7 @@ impl Npy {
         self
     }
 
-    /// Its floating-point values, if they are.
+    /// The values, if their type is a float.
     pub(crate) fn floats(&self) -> Option<Vec<f64>> {
         match self.descr.as_str() {
             "<f4" => Some(self.data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b).into()).collect()),
@@ -79,7 +79,7 @@ impl Npy {
         }
     }
 
-    /// Bytes of a value.
+    /// The number of bytes of a value.
     fn width(&self) -> usize {
         self.descr.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(1).max(1)
     }
@@ -111,7 +111,7 @@ pub(super) fn npy(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
             format!("shape called ({})", array.shape)
         }
         6 | 7 => {
-            // One row more or less, and the values with it.
+            // One more or one less row, in the shape and in the values.
             let mut axes = array.axes();
             let at = rng.random_range(0..axes.len().max(1));
             let axis = axes.get_mut(at)?;
@@ -121,7 +121,7 @@ pub(super) fn npy(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
                 2 => *axis * 2,
                 _ => axis.saturating_sub(1),
             };
-            // The shape may be a mutant's already.
+            // The shape may come from an earlier mutation.
             let width = array.width();
             let bytes = axes.iter().try_fold(width, |n, &axis| n.checked_mul(axis)).filter(|&n| n < 1 << 22)?;
             array.data.resize(bytes, 0);
@@ -130,7 +130,7 @@ pub(super) fn npy(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
             format!("({}) with as many values", array.shape)
         }
         8 | 9 => {
-            // A special value among the values.
+            // A special value in place of a value.
             let floats = array.floats()?;
             if floats.is_empty() {
                 return None;
@@ -145,7 +145,7 @@ pub(super) fn npy(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
             format!("value {at} is {special:e}")
         }
         10 => {
-            // The same values in the other precision.
+            // Unchanged values in the other precision.
             let floats = array.floats()?;
             if array.width() == 8 {
                 array.descr = "<f4".into();
@@ -168,7 +168,7 @@ pub(super) fn npy(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     Some(Mutant { bytes: array.write(), what, shaped })
 }
 
-/// Members of a zip archive.
+/// The members of a zip archive.
 pub(crate) fn unzip(whole: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     let mut archive = ZipArchive::new(Cursor::new(whole)).ok()?;
     let mut members = Vec::new();
@@ -176,14 +176,14 @@ pub(crate) fn unzip(whole: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
         let mut member = archive.by_index(i).ok()?;
         let name = member.name().ok()?.into_owned();
         let mut bytes = Vec::new();
-        // A mutant of a mutant may say that it is endless.
+        // The header of an earlier mutant may announce an endless member.
         member.by_ref().take(16 << 20).read_to_end(&mut bytes).ok()?;
         members.push((name, bytes));
     }
     Some(members)
 }
 
-/// A zip archive; a name that stands twice is left out, since the writer refuses it.
+/// Writes a zip archive. Repeated names are left out, since the writer refuses them.
 pub(crate) fn zipped(members: &[(String, Vec<u8>)], method: CompressionMethod) -> Option<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(method).last_modified_time(zip::DateTime::default());
@@ -195,7 +195,7 @@ pub(crate) fn zipped(members: &[(String, Vec<u8>)], method: CompressionMethod) -
     writer.finish().ok().map(Cursor::into_inner)
 }
 
-/// Damages one of the arrays, or their names; checksums are right.
+/// Damages one of the arrays, or their names. Checksums are right.
 pub(super) fn npz(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     let mut members = unzip(whole)?;
     if members.is_empty() {
@@ -245,7 +245,7 @@ pub(super) fn npz(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     Some(Mutant { bytes: zipped(&members, method)?, what, shaped })
 }
 
-/// Damages the header of named tensors, or a value; the header's length is right in most cases.
+/// Damages the header of named tensors, or a value. In most cases the length of the header is right.
 pub(super) fn safetensors(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     let length = u64::from_le_bytes(*whole.first_chunk()?) as usize;
     let header = whole.get(8..8_usize.checked_add(length)?)?;

@@ -1,4 +1,4 @@
-//! Mutants of bytes of any kind.
+//! Mutants of arbitrary bytes.
 
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
@@ -6,11 +6,11 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Mutant, number};
 
-/// Integers that sizes and counts are made to be.
+/// Special values for sizes and counts.
 const SIZES: [u64; 12] =
     [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x1_0000_0000, 1 << 62, 1 << 63, u64::MAX - 1, u64::MAX];
 
-/// A place: in half of the cases among the first bytes, where headers stand.
+/// A position. In half of the cases it is among the first bytes, where headers are.
 fn place(len: usize, rng: &mut ChaCha8Rng) -> usize {
     let end = if rng.random_bool(0.5) { len.min(128) } else { len };
     if end == 0 { 0 } else { rng.random_range(0..end) }
@@ -124,7 +124,7 @@ pub(super) fn mutate(whole: &[u8], rng: &mut ChaCha8Rng) -> Mutant {
     Mutant::new(bytes, what)
 }
 
-/// A run of digits that stands as text among the first bytes.
+/// A sequence of digits as text among the first bytes.
 fn digits(bytes: &[u8], rng: &mut ChaCha8Rng) -> Option<std::ops::Range<usize>> {
     let head = &bytes[..bytes.len().min(4096)];
     let starts: Vec<usize> =

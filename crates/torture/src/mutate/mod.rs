@@ -1,4 +1,4 @@
-//! Mutants of files: the bytes of a file, damaged or made to lie, and what was done to them.
+//! Mutants of files: damaged or false bytes, with a description of the change.
 
 mod arrays;
 mod bytes;
@@ -12,43 +12,43 @@ use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use rand_chacha::ChaCha8Rng;
 
-/// How a file is built, so that a mutant can be sound on the outside.
+/// The format of a file, so that a mutant can have a valid outer structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Bytes of any kind: IDX, CIFAR, JPEG.
+    /// Bytes without structure: IDX, CIFAR, JPEG.
     Plain,
-    /// An array of NumPy.
+    /// A NumPy array.
     Npy,
-    /// Arrays of NumPy in a zip archive.
+    /// NumPy arrays in a zip archive.
     Npz,
-    /// Named tensors behind a header in JSON.
+    /// Named tensors after a header in JSON.
     Safetensors,
-    /// A picture in chunks with checksums.
+    /// A picture of chunks with checksums.
     Png,
-    /// An archive of pictures.
+    /// A zip archive of pictures.
     Zip,
-    /// An archive of pictures.
+    /// A tar archive of pictures.
     Tar,
-    /// A tar archive in gzip.
+    /// A tar archive compressed with gzip.
     TarGz,
-    /// Bytes in gzip.
+    /// Bytes compressed with gzip.
     Gz,
-    /// A configuration.
+    /// A TOML configuration.
     Toml,
-    /// A value.
+    /// A JSON value.
     Json,
-    /// A value a line.
+    /// One JSON value a line.
     JsonLines,
 }
 
 /// A damaged file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mutant {
-    /// All of it.
+    /// The complete bytes.
     pub bytes: Vec<u8>,
-    /// What was done, in words.
+    /// A description of the change.
     pub what: String,
-    /// Whether only values within the format were changed consistently, so that arrays could still be used as they were.
+    /// Whether the change was a consistent one of values within the format. Then arrays could still be read as before.
     pub shaped: bool,
 }
 
@@ -58,7 +58,7 @@ impl Mutant {
     }
 }
 
-/// Damages a file once or a few times.
+/// Damages a file once or several times.
 pub(crate) fn mutate(whole: &[u8], format: Format, rng: &mut ChaCha8Rng) -> Mutant {
     let times = [1, 1, 1, 2, 4][rng.random_range(0..5)];
     let mut mutant = once(whole, format, rng);
@@ -89,7 +89,7 @@ fn once(whole: &[u8], format: Format, rng: &mut ChaCha8Rng) -> Mutant {
     inside.unwrap_or_else(|| bytes::mutate(whole, rng))
 }
 
-/// Numbers that programs trip over, as a configuration or a header would write them.
+/// Numbers that often cause errors, as a configuration or a header would contain them.
 const NUMBERS: [&str; 26] = [
     "0",
     "-1",

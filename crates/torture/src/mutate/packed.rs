@@ -1,4 +1,4 @@
-//! Mutants of archives, most of them sound on the outside.
+//! Mutants of archives. Most of them have a valid outer structure.
 
 use std::io::{Read as _, Write as _};
 
@@ -10,7 +10,7 @@ use zip::CompressionMethod;
 use super::arrays::{unzip, zipped};
 use super::{Mutant, bytes, pictures};
 
-/// Names that archives should not have.
+/// Names that an archive should not contain.
 const NAMES: [&str; 12] = [
     "../../x.png",
     "/etc/x.png",
@@ -32,7 +32,7 @@ fn of_member(name: &str, whole: &[u8], rng: &mut ChaCha8Rng) -> Mutant {
     Mutant::new(damaged.bytes, format!("`{name}`: {}", damaged.what))
 }
 
-/// Changes members; what comes back says what was done.
+/// Changes the members of an archive and returns a description of the change.
 fn change(members: &mut Vec<(String, Vec<u8>)>, rng: &mut ChaCha8Rng) -> Option<String> {
     if members.is_empty() {
         return None;
@@ -70,7 +70,7 @@ pub(super) fn zip(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     Some(Mutant::new(zipped(&members, method)?, what))
 }
 
-/// Damages a tar archive; checksums of its headers are right.
+/// Damages a tar archive and writes correct checksums of the headers.
 pub(super) fn tar(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     let mut members = Vec::new();
     for entry in tar::Archive::new(whole).entries().ok()? {
@@ -87,7 +87,7 @@ pub(super) fn tar(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     let mut said = String::new();
     for (i, (name, bytes)) in members.iter().enumerate() {
         let mut header = tar::Header::new_gnu();
-        // Names that the library refuses are put in as they are.
+        // Names that the library refuses are written directly into the header.
         let length = name.len().min(99);
         header.as_old_mut().name[..length].copy_from_slice(&name.as_bytes()[..length]);
         header.set_mode(0o644);
@@ -127,7 +127,7 @@ pub(super) fn tar(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     Some(Mutant::new(all, what + &said))
 }
 
-/// Damages what is in gzip, or its packing.
+/// Damages the contents of a gzip file, or its compression.
 pub(super) fn gz(
     whole: &[u8],
     rng: &mut ChaCha8Rng,
@@ -142,7 +142,7 @@ pub(super) fn gz(
     };
     match rng.random_range(0..8) {
         0 => {
-            // Much more than the header says.
+            // The contents are much larger than the header says.
             bytes.resize(bytes.len() + (48 << 20), 0);
             Some(Mutant::new(pack(&bytes)?, "48 MB of zeros behind it, packed"))
         }

@@ -1,4 +1,4 @@
-//! Mutants of PNG pictures whose checksums are right.
+//! Mutants of PNG pictures with right checksums.
 
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
@@ -89,7 +89,7 @@ mod tests {
         let all: Vec<Mutant> = (0..50).filter_map(|seed| png(&whole, &mut ChaCha8Rng::seed_from_u64(seed))).collect();
         assert_eq!(all.len(), 50);
         assert!(all.iter().all(|mutant| mutant.bytes.starts_with(SIGNATURE)));
-        // With right checksums some can still be decoded, and some cannot.
+        // All have right checksums. Some can be decoded, others cannot.
         let decoded = all.iter().filter(|mutant| image::load_from_memory(&mutant.bytes).is_ok()).count();
         assert!((1..50).contains(&decoded), "{decoded}");
     }

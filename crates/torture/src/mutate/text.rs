@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Mutant, number};
 
-/// Values of other types, as both formats write them.
+/// Values of other types, in the syntax of TOML and JSON.
 const VALUES: [&str; 12] = [
     "\"x\"",
     "\"\"",
@@ -116,7 +116,7 @@ pub(super) fn toml(whole: &[u8], rng: &mut ChaCha8Rng) -> Mutant {
     Mutant::new(bytes, what)
 }
 
-/// Where numbers stand in a line.
+/// The positions of numbers in a line.
 fn numbers(line: &str) -> Vec<(usize, usize)> {
     let bytes = line.as_bytes();
     let part = |c: u8| c.is_ascii_digit() || b".eE+-_".contains(&c);
@@ -146,7 +146,7 @@ pub(super) fn json(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     Some(Mutant::new(serde_json::to_vec(&value).ok()?, what))
 }
 
-/// Replaces a number or a quoted value of a text by something that need not be JSON.
+/// Replaces a number or a quoted value in a text. The result need not be JSON.
 fn json_text(whole: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let text = String::from_utf8_lossy(whole).into_owned();
     let spans = numbers(&text);
@@ -161,7 +161,7 @@ fn json_text(whole: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
     }
 }
 
-/// Changes one place of a value; only a small one becomes a thousand times as long.
+/// Changes one place in a value. Only a small value is made a thousand times as long.
 fn damage(root: &mut Value, small: bool, rng: &mut ChaCha8Rng) -> String {
     let mut places = Vec::new();
     pointers(root, String::new(), &mut places);
@@ -250,7 +250,7 @@ fn pointers(value: &Value, at: String, found: &mut Vec<String>) {
     found.push(at);
 }
 
-/// Damages a file with a JSON value a line.
+/// Damages a file that has one JSON value a line.
 pub(super) fn json_lines(whole: &[u8], rng: &mut ChaCha8Rng) -> Option<Mutant> {
     let text = String::from_utf8_lossy(whole).into_owned();
     let mut lines: Vec<String> = text.lines().map(String::from).collect();
