@@ -1,4 +1,4 @@
-//! One network, three rules per layer: forward, pullback, pushforward.
+//! One network, four rules per layer: forward, pullback, pushforward, and the tangent of the pullback.
 //!
 //! [`PlacedNetwork`] puts an [`Architecture`](fintan_config::Architecture) on a device. The rules of each layer are written once,
 //! in Burn tensor operations. Training takes its gradients from the pullback; kernels use pullback and pushforward. On an

@@ -1,4 +1,4 @@
-//! An [`Architecture`] with parameters on a device, and its three rules.
+//! An [`Architecture`] with parameters on a device, and its rules.
 
 mod conv_tail;
 mod overflow;
@@ -45,13 +45,14 @@ pub enum Mode {
 /// Maps are channels last: inputs and outputs are `[batch, rows, columns, channels]`, vectors `[batch, 1, 1, features]`.
 /// Parameters are matrices in the order of [`PlacedNetwork::parameter_names`].
 ///
-/// The network has three rules, and so has each layer:
+/// The network has four rules, and so has each layer:
 ///
 /// | rule | is |
 /// | --- | --- |
 /// | [`forward`](Self::forward) | y = f(θ, x), and a [`Tape`] of what the others need |
 /// | [`pullback`](Self::pullback) | (dθ, dx) = (∂f/∂θ)ᵀ dy, (∂f/∂x)ᵀ dy |
 /// | [`pushforward`](Self::pushforward) | dy = ∂f/∂θ dθ + ∂f/∂x dx |
+/// | [`slope_cotangents`](Self::slope_cotangents) | ∂/∂θ ⟨v, (∂f/∂x)ᵀ dy⟩, by the tangent of the pullback |
 ///
 /// Cotangents and tangents may have rows in front of the batch, `[rows · batch, ..]` row-major, so one tape serves any
 /// number of them. The rules are Burn tensor operations: on an autodiff device they can be differentiated again.
