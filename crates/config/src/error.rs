@@ -30,6 +30,13 @@ impl Invalid {
 }
 
 /// A fault in a configuration, shown with file, line, caret, allowed values and nearest known key.
+///
+/// ```
+/// use fintan_config::{ConfigError, Subject};
+///
+/// let error = Subject::parse("toy.toml", "network = { inptu = 4 }", &[]).unwrap_err();
+/// assert!(matches!(error, ConfigError::Text { help: Some(help), .. } if help == "did you mean `input`?"));
+/// ```
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ConfigError {
     /// The file cannot be read.

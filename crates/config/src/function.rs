@@ -67,6 +67,14 @@ pub enum Growth {
 macro_rules! functions {
     ($($(#[$doc:meta])* $variant:ident = $properties:ident,)+) => {
         /// A pointwise function, before gain and scaling.
+        ///
+        /// ```
+        /// use fintan_config::Function;
+        ///
+        /// let relu = Function::Relu.properties();
+        /// assert_eq!(((relu.value)(-2.0, 0.0), (relu.derivative)(3.0, 0.0)), (0.0, 1.0));
+        /// assert_eq!(Function::GeluTanh.name(), "gelu_tanh");
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Function {

@@ -17,6 +17,15 @@ use crate::citations::Citation;
 /// `fan_in` counts the weights that reach an output value away from the border: inputs for dense, taps x channels for conv,
 /// taps x channels / strides for deconv. `graph` counts them at each position p of a deconv's output, so that outputs at the
 /// border have the variance of the interior. Source: arXiv 1907.05715.
+///
+/// ```
+/// use fintan_config::Parametrization;
+///
+/// let ntk: Parametrization = toml::from_str("ntk = { beta = 0.5 }")?;
+/// assert_eq!(ntk.beta(), Some(0.5));
+/// assert_eq!(Parametrization::default().beta(), None);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parametrization {
@@ -47,6 +56,13 @@ pub struct Standard {
 }
 
 /// Standard deviation of standard-parametrized weights.
+///
+/// ```
+/// use fintan_config::Init;
+///
+/// assert_eq!(Init::Lecun.std(100.0), 0.1);
+/// assert_eq!((Init::He.variance(), Init::Normal(0.02).variance()), (Some(2.0), None));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {

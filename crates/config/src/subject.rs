@@ -18,6 +18,16 @@ use crate::shape::Shape;
 use crate::task::{SupervisedExperiment, Task, check_task};
 
 /// What a configuration file describes.
+///
+/// ```
+/// use fintan_config::Subject;
+///
+/// let text = "network = { input = 4, outputs = 1, fc = { widths = [8] } }";
+/// let subject = Subject::parse("toy.toml", text, &["network.outputs=2".into()])?;
+/// let Subject::Network(toy) = subject else { panic!("not a network") };
+/// assert_eq!(toy.network.parameter_count(), (4 * 8 + 8) + (8 * 2 + 2));
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Subject {
     /// A GAN: generator, discriminator, data and training.

@@ -39,6 +39,16 @@ pub use upsample::Upsample;
 macro_rules! layers {
     ($($(#[$doc:meta])* $Layer:ident($Settings:ty) is $name:literal, defined by $settings:pat => $definition:expr;)+) => {
         /// One layer, as it is written in `[[network.layers]]`.
+        ///
+        /// ```
+        /// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+        ///
+        /// let layers: [Layer; 1] = [toml::from_str("conv = { out = 8, kernel = 3 }")?];
+        /// assert_eq!(layers[0].name(), "conv");
+        /// let network = Architecture::new(Shape::image(3, 6, 6), &layers, Parametrization::default())?;
+        /// assert_eq!(network.output(), Shape::image(8, 4, 4));
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         pub enum Layer {
             $($(#[$doc])* #[serde(rename = $name)] $Layer($Settings),)+
