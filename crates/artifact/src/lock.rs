@@ -48,6 +48,13 @@ enum Kind {
 }
 
 /// The reason why a lock may fail to exclude others.
+///
+/// ```
+/// use fintan_artifact::LockWarning;
+///
+/// let warning = LockWarning::NoLocks { folder: "runs/a".into(), reason: "not supported".into() };
+/// assert!(warning.to_string().starts_with("`runs/a` lies on a file system without locks (not supported)"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockWarning {
     /// The lock was left by a process on another host, whose state cannot be checked from this host.

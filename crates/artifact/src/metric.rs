@@ -16,6 +16,13 @@ pub enum MetricBasis {
 macro_rules! metrics {
     ($($(#[$doc:meta])* $Metric:ident = $name:literal, $label:literal, $basis:ident, ratio: $ratio:literal;)+) => {
         /// A metric of samples.
+        ///
+        /// ```
+        /// use fintan_artifact::{Metric, MetricBasis};
+        ///
+        /// assert_eq!((Metric::Fid.label(), Metric::Fid.basis()), ("FID", MetricBasis::Features));
+        /// assert!(Metric::Std.is_compared_by_ratio() && !Metric::Fid.is_compared_by_ratio());
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Metric {
             $($(#[$doc])* $Metric,)+

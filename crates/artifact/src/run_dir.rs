@@ -30,6 +30,15 @@ use crate::writer::{Life, Writer, plain};
 pub(crate) const CONFIGURATION: &str = "config.resolved.toml";
 
 /// The error for a run directory that cannot be used.
+///
+/// ```
+/// use fintan_artifact::{RunDir, RunError};
+///
+/// let folder = tempfile::tempdir()?;
+/// let error = RunDir::open(folder.path()).unwrap_err();
+/// assert!(matches!(error, RunError::NotARun(path) if path == folder.path()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// An error of the file system, including a full disk.
