@@ -14,6 +14,16 @@ pub struct Samples {
 }
 
 /// The measures of a set of samples.
+///
+/// ```
+/// use fintan_metrics::Samples;
+///
+/// // Two equal images of 8 x 8 pixels: a checkerboard of period 2.
+/// let values = (0..128).map(|i| if (i / 8 + i % 8) % 2 == 0 { 1.0 } else { -1.0 }).collect();
+/// let measures = Samples { values, size: 8, channels: 1 }.measure();
+/// assert_eq!((measures.std, measures.phase2), (0.0, 1.0));
+/// assert!((measures.correlation - 1.0).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
     /// Number of samples.
