@@ -16,6 +16,19 @@ use crate::mean_field::{MeanField, critical_line_of_block};
 use crate::wide::Wide;
 
 /// A family of networks: the layers `head`, then the block any number of times, then the layers `tail`.
+///
+/// ```
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// use fintan_theory::Family;
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let hidden = [Layer::Dense(8.into()), relu];
+/// let layers = [&hidden[..], &hidden, &hidden, &[Layer::Dense(1.into())]].concat();
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// let family = Family::of(&network)?.expect("hidden layers");
+/// assert_eq!((family.repeats(), family.member(10)?.nodes.len()), (3, 2 * 10 + 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Family {
     /// The network itself, without its output nonlinearity.

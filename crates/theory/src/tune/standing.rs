@@ -11,6 +11,20 @@ use crate::valuation::Ultrametric;
 const FRAME: usize = 2;
 
 /// The numbers that decide between order and chaos, for a network at infinite width.
+///
+/// ```
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// use fintan_theory::{Regime, Standing};
+/// use std::f64::consts::PI;
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// let standing = Standing::of(&network, 2)?;
+/// assert_eq!(standing.regime(), Some(Regime::Edge));
+/// assert!((standing.scaled - 0.5 / PI).abs() < 1e-12); // of equal inputs it is 1
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// Geometric mean over layers and residual blocks of the characteristic value r; `None` for a network with one layer.
