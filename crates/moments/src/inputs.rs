@@ -7,6 +7,15 @@ use rand::RngExt as _;
 use crate::normals::{Drawn, Normals, stream};
 
 /// Inputs from which batches are chosen.
+///
+/// ```
+/// use fintan_config::Shape;
+/// use fintan_moments::{InputError, Pool};
+///
+/// let pool = Pool { values: vec![0.0, 1.0, 2.0, 3.0], shape: Shape::vector(2) };
+/// assert_eq!(pool.count(), 2);
+/// assert_eq!(pool.check(8), Err(InputError::TooFew { batch: 8, count: 2 }));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
     /// `[count, channels, rows, columns]`, row-major.

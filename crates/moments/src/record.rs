@@ -3,6 +3,25 @@
 use serde::{Deserialize, Serialize};
 
 /// Moments at one point of one realisation.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 2, width = 8 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let plan = fintan_moments::MomentsPlan::new(&experiment).expect("[moments] is there");
+/// for (record, point) in plan.realise(0, None, &cpu)?.records.iter().zip(plan.points()) {
+///     assert_eq!((record.depth, &record.loc), (point.depth, &point.loc));
+///     assert!((record.all.nu2.ln() - record.all.log_nu2).abs() < 1e-6 || record.all.bits != 0);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Layer l; 0 for what an embedding gives.
@@ -82,6 +101,12 @@ fn is_zero(bits: &i32) -> bool {
 }
 
 /// Where a realisation ended before the last layer, and why.
+///
+/// ```
+/// let stop: fintan_moments::EarlyStop = serde_json::from_str(r#"{ "depth": 7, "reason": "the noise is 0" }"#)?;
+/// assert_eq!(stop.depth, 7);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlyStop {
     /// Layer l.
@@ -91,6 +116,24 @@ pub struct EarlyStop {
 }
 
 /// What one realisation gave.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 2, width = 8 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let plan = fintan_moments::MomentsPlan::new(&experiment).expect("[moments] is there");
+/// let realisation = plan.realise(1, None, &cpu)?;
+/// assert_eq!((realisation.number, realisation.dead.as_ref()), (1, None));
+/// assert_eq!(realisation.records.last().expect("a point").depth, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Realisation {
     /// Its number: together with the seed it decides everything that is drawn.
