@@ -82,6 +82,22 @@ pub struct WidthStudy {
 }
 
 /// The error at one width.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::{Architecture, Beta, Layer, Parametrization, Shape};
+/// use fintan_net::{Lowering, PlacedNetwork, Placement};
+/// use rand::SeedableRng as _;
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(1.into())], ntk)?;
+/// let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(0);
+/// let mut study = fintan_predict::WidthStudy::new(&network, &mut rng);
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// let point = study.add(64, &network, [PlacedNetwork::init(&network, &mut rng, &cpu)])?;
+/// assert!(point.relative_error < 1e-12); // a network without hidden layers equals its limit
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WidthPoint {
     /// Features or channels of the hidden layers.
