@@ -8,6 +8,12 @@ use serde::Serialize;
 use crate::losses::sigmoid;
 
 /// Loss and accuracy of outputs.
+///
+/// ```
+/// let score = fintan_train::Score { loss: 0.5, accuracy: None }; // a regression
+/// assert_eq!(serde_json::to_string(&score)?, r#"{"loss":0.5}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
     /// The loss, see [`LossFunction`].
