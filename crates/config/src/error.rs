@@ -5,6 +5,11 @@ use std::ops::Range;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 
 /// An out-of-range value; its position in the file is not yet known.
+///
+/// ```
+/// let error = fintan_config::Invalid::new("train.batch", "must be at least 1, got 0").with_help("for instance 64");
+/// assert_eq!((error.key.as_str(), error.help.as_deref()), ("train.batch", Some("for instance 64")));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invalid {
     /// Path of the key: `generator.dcgan.kernel`, `generator.layers[3].conv.kernel`.

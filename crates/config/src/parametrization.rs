@@ -44,6 +44,14 @@ impl Default for Parametrization {
 }
 
 /// Settings of the standard parametrization.
+///
+/// ```
+/// use fintan_config::{Init, Standard};
+///
+/// let standard: Standard = toml::from_str("init = 'lecun'\nbias_std = 0.5")?;
+/// assert_eq!((standard.init, standard.bias_std), (Init::Lecun, 0.5));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standard {
@@ -114,6 +122,13 @@ impl Init {
 }
 
 /// The bias share of the `ntk` and `graph` parametrizations.
+///
+/// ```
+/// use fintan_config::{Beta, Parametrization};
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.25 });
+/// assert_eq!((ntk.beta(), ntk.bias_scale()), (Some(0.25), 0.25));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Beta {

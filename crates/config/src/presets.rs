@@ -11,6 +11,14 @@ use crate::nonlinearity::Activation;
 use crate::shape::{Pair, Shape};
 
 /// Normalization between the layers of a preset.
+///
+/// ```
+/// use fintan_config::{DcganGenerator, Norm, NormPosition};
+///
+/// let preset: DcganGenerator = toml::from_str("norm.batch.position = 'after'")?;
+/// assert!(matches!(preset.norm, Norm::Batch(batch) if batch.position == NormPosition::After && batch.affine));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
@@ -85,6 +93,16 @@ pub(crate) const DCGAN: Citation = Citation::new(
 /// Deconvolutional generator: latent -> `start` x `start` map -> ... -> image.
 ///
 /// Channels halve at each up-sampling. `extra` stride-1 layers follow each map except the image.
+///
+/// ```
+/// use fintan_config::{Architecture, DcganGenerator, Parametrization, Shape};
+///
+/// let preset: DcganGenerator = toml::from_str("channels = 16")?;
+/// let image = Shape::image(1, 16, 16);
+/// let network = Architecture::new(Shape::vector(8), &preset.layers(image)?, Parametrization::default())?;
+/// assert_eq!(network.output(), image);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DcganGenerator {
@@ -132,6 +150,16 @@ pub enum Upsampling {
 }
 
 /// Convolutional discriminator, the mirror image of the generator: image -> ... -> `end` x `end` map -> one logit.
+///
+/// ```
+/// use fintan_config::{Architecture, DcganDiscriminator, Parametrization, Shape};
+///
+/// let preset: DcganDiscriminator = toml::from_str("channels = 16")?;
+/// let image = Shape::image(1, 16, 16);
+/// let network = Architecture::new(image, &preset.layers(image)?, Parametrization::default())?;
+/// assert_eq!(network.output().len(), 1); // one logit
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DcganDiscriminator {
@@ -162,6 +190,16 @@ pub struct DcganDiscriminator {
 }
 
 /// Fully connected network.
+///
+/// ```
+/// use fintan_config::{Architecture, Fc, Parametrization, Shape};
+///
+/// let preset: Fc = toml::from_str("widths = [8, 8]")?;
+/// let (input, output) = (Shape::image(1, 4, 4), Shape::vector(2));
+/// let network = Architecture::new(input, &preset.layers(input, output, None), Parametrization::default())?;
+/// assert_eq!(network.parameter_count(), (16 * 8 + 8) + (8 * 8 + 8) + (8 * 2 + 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fc {

@@ -43,6 +43,13 @@ pub enum LayerRates {
 }
 
 /// The exponents γ_w and γ_b.
+///
+/// ```
+/// use fintan_config::{Exponents, LayerRates};
+///
+/// let rates = LayerRates::Exponents(Exponents { weights: 0.75, biases: 0.5 });
+/// assert_eq!(rates.exponents(), LayerRates::ThreeHalves.exponents());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exponents {

@@ -72,6 +72,10 @@ impl fmt::Display for Shape {
 }
 
 /// A number for rows and a number for columns; written `4` or `[3, 5]`.
+///
+/// ```
+/// assert_eq!(fintan_config::Pair::from(4).0, [4, 4]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Pair(pub [usize; 2]);
 

@@ -32,6 +32,21 @@ pub(crate) const KERNEL_REGIME: Citation = Citation::new(
 );
 
 /// Supervised training.
+///
+/// ```
+/// use fintan_config::{LossFunction, Subject, TaskGoal};
+///
+/// let text = "
+///     network = { input = 4, outputs = 1, fc.widths = [8] }
+///     data.teacher.degree = 1
+///     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// ";
+/// let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// let experiment = network.supervised().expect("a task");
+/// assert_eq!((experiment.task.goal, experiment.task.loss), (TaskGoal::Regression, LossFunction::Squared));
+/// assert_eq!(experiment.task.batch(), 8); // all samples: gradient descent
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SupervisedTask {
@@ -115,6 +130,20 @@ pub enum InputScale {
 }
 
 /// A checked network with its task, the starting point of training and predictions.
+///
+/// ```
+/// use fintan_config::{SourceKind, Subject};
+///
+/// let text = "
+///     network = { input = 4, outputs = 1, fc.widths = [8] }
+///     data.teacher.degree = 1
+///     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// ";
+/// let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// let experiment = network.supervised().expect("a task");
+/// assert_eq!((experiment.task.train, experiment.data.kind()), (8, SourceKind::Teacher));
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct SupervisedExperiment<'a> {
     /// Seed of weights, inputs and their order.

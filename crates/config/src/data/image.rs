@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::shape::Shape;
 
 /// What an image is to the networks; every data set is brought to this form.
+///
+/// ```
+/// let image: fintan_config::Image = toml::from_str("size = 64\nchannels = 3\nfit = 'pad'")?;
+/// assert_eq!((image.size, image.channels, image.fit), (64, 3, fintan_config::Fit::Pad));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
@@ -39,6 +45,14 @@ pub enum Fit {
 }
 
 /// What an image is to a network with this input: a vector holds a grey or else a coloured square.
+///
+/// ```
+/// use fintan_config::{Shape, image_of};
+///
+/// let image = image_of(Shape::vector(784)).expect("28 x 28 pixels");
+/// assert_eq!((image.size, image.channels), (28, 1));
+/// assert_eq!(image_of(Shape::vector(785)), None);
+/// ```
 #[must_use]
 pub fn image_of(input: Shape) -> Option<Image> {
     let image = |channels, size| Image { size, channels, fit: Fit::Resize, background: 0, flip: false };

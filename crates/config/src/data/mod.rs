@@ -15,6 +15,14 @@ use crate::layers::Empty;
 use crate::shape::Shape;
 
 /// Where samples come from. Each [`Reader`] takes some of these sources and refuses the others by name.
+///
+/// ```
+/// use fintan_config::{DataSource, SourceKind};
+///
+/// let source: DataSource = toml::from_str("shapes.count = 100")?;
+/// assert_eq!(source.kind(), SourceKind::Shapes);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataSource {
@@ -44,6 +52,13 @@ pub enum DataSource {
 }
 
 /// A [`DataSource`] without its settings.
+///
+/// ```
+/// use fintan_config::{Content, SourceKind};
+///
+/// assert_eq!(SourceKind::Teacher.content(), Content::Targets);
+/// assert_eq!(SourceKind::Cifar.name(), "cifar");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
     /// [`DataSource::Shapes`]
@@ -82,6 +97,12 @@ pub enum Content {
 }
 
 /// A part of a configuration that reads a source.
+///
+/// ```
+/// use fintan_config::{Reader, SourceKind};
+///
+/// assert!(Reader::Task.takes(SourceKind::Teacher) && !Reader::Images.takes(SourceKind::Teacher));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
     /// Training of a GAN, and every command that reads images.

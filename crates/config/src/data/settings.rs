@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The built-in set of drawn shapes.
+///
+/// ```
+/// let shapes = fintan_config::Shapes { count: 24, ..Default::default() };
+/// assert_eq!((shapes.count, shapes.seed), (24, 0));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shapes {
@@ -87,6 +92,12 @@ pub struct Npz {
 ///
 /// with h_d the Hermite polynomials of unit variance and u_od random unit directions, one for each output and degree.
 /// The outputs have mean 0 and a variance near 1, below it where n_0 is small.
+///
+/// ```
+/// let teacher: fintan_config::Teacher = toml::from_str("degree = 3\nnoise = 0.1")?;
+/// assert_eq!((teacher.degree, teacher.noise), (3, 0.1));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Teacher {

@@ -19,6 +19,15 @@ pub(crate) const LAYER_NORM: Citation = Citation::new(
 );
 
 /// Layer normalization of each sample separately.
+///
+/// ```
+/// use fintan_config::{Layer, LayerNorm};
+///
+/// let norm: LayerNorm = toml::from_str("over = 'features'")?;
+/// assert_eq!(norm.eps, 1e-5);
+/// assert!(!Layer::LayerNorm(norm).properties().couples_batch);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerNorm {

@@ -138,6 +138,13 @@ pub(crate) trait Definition {
 }
 
 /// Properties of a layer. Other code asks for them instead of matching on the kind of layer.
+///
+/// ```
+/// let upsample: fintan_config::Layer = toml::from_str("upsample = { factor = 2 }")?;
+/// let properties = upsample.properties();
+/// assert!(properties.moves_values && !properties.is_linear); // it has no weights
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own with the answer yes or no")]
 pub struct Properties {
@@ -210,6 +217,15 @@ pub enum Parameters {
 /// The map that a layer computes.
 ///
 /// There are fewer maps than layers: `pad`, `upsample`, `avg_pool` and `global_average_pool` are all a [`PositionMap`].
+///
+/// ```
+/// use fintan_config::{Layer, Shape, Transform};
+///
+/// let pool: Layer = toml::from_str("global_average_pool = {}")?;
+/// let Transform::Positions(map) = pool.transform(Shape::image(1, 2, 2)) else { panic!("a map of positions") };
+/// assert!(map.axes[0].is_mean() && map.axes[1].is_mean());
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transform {
     /// `y = W x + b` on vectors.

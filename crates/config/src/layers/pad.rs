@@ -9,6 +9,16 @@ use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape, zero_pair};
 
 /// A frame of rows and columns around a map.
+///
+/// ```
+/// use fintan_config::{Architecture, Parametrization, Shape};
+///
+/// let pad = "pad = { before = 1, after = [0, 2], mode = 'periodic' }";
+/// let layers = [toml::from_str("conv = { out = 1, kernel = 1 }")?, toml::from_str(pad)?];
+/// let network = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default())?;
+/// assert_eq!(network.output(), Shape::image(1, 5, 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pad {
