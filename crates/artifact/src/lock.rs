@@ -28,6 +28,17 @@ const LAST_LOOK: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Exclusive or shared use of a folder, until this value is dropped.
+///
+/// ```
+/// use fintan_artifact::{Lock, RunError};
+///
+/// let folder = tempfile::tempdir()?;
+/// let lock = Lock::exclusive(folder.path())?;
+/// assert!(matches!(Lock::exclusive(folder.path()), Err(RunError::Held { .. })));
+/// drop(lock);
+/// assert!(Lock::exclusive(folder.path()).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Lock {
     file: fs_err::File,

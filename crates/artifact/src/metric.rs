@@ -1,6 +1,13 @@
 //! The metrics of samples: name, label and basis of each, for records, tables and pages.
 
 /// The input of a metric.
+///
+/// ```
+/// use fintan_artifact::{Metric, MetricBasis};
+///
+/// let pixels = Metric::ALL.iter().filter(|metric| metric.basis() == MetricBasis::Pixels);
+/// assert!(pixels.into_iter().any(|metric| metric.name() == "nyquist"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricBasis {
     /// The pixels of images.
