@@ -3,6 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 /// Images on the host.
+///
+/// ```
+/// use fintan_metrics::Samples;
+///
+/// // Two images of one pixel, one black and one white.
+/// let samples = Samples { values: vec![-1.0, 1.0], size: 1, channels: 1 };
+/// assert_eq!((samples.len(), samples.std()), (2, 2.0_f64.sqrt())); // with the divisor n - 1
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
     /// `[images, rows, columns, channels]`, flat.
