@@ -9,6 +9,13 @@ use rand_chacha::ChaCha20Rng;
 /// What random numbers are for. With one stream for two purposes, the directions of a teacher would be its first inputs.
 ///
 /// The numbers are part of what a seed means: they never change.
+///
+/// ```
+/// use fintan_data::Purpose;
+///
+/// // The numbers are part of what a seed means.
+/// assert_eq!([Purpose::Generator as u64, Purpose::TrainInputs as u64], [1, 129]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Purpose {
