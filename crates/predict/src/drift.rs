@@ -10,6 +10,15 @@ pub struct KernelReference {
 }
 
 /// The distance of a kernel from its reference.
+///
+/// ```
+/// use fintan_predict::{KernelDrift, KernelReference};
+///
+/// // The kernel is doubled: its leading eigenvector stays.
+/// let reference = KernelReference::from_parts(vec![3.0, 0.0, 0.0, 4.0], vec![0.0, 1.0]);
+/// let drift = reference.drift_of(&[6.0, 0.0, 0.0, 8.0], &[0.0, 1.0]);
+/// assert_eq!(drift, KernelDrift { relative: 1.0, alignment: 1.0 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KernelDrift {
     /// `‖Θ - Θ₀‖ / ‖Θ₀‖` in Frobenius norms.
