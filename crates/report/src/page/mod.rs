@@ -27,6 +27,17 @@ pub struct Shown {
 }
 
 /// A layer with its regime.
+///
+/// ```
+/// let layer = fintan_report::LayerRegime {
+///     network: "generator".into(),
+///     layer: "1 deconv".into(),
+///     r: Some(1.47),
+///     regime: Some("chaos".into()),
+///     behind_batch_norm: false,
+/// };
+/// assert_eq!(layer.regime.as_deref(), Some("chaos"));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerRegime {
     /// The network it belongs to.
