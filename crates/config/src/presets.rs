@@ -32,6 +32,14 @@ pub enum Norm {
 }
 
 /// Position of the norm: before or after the nonlinearity.
+///
+/// ```
+/// use fintan_config::{BatchNormChoice, NormPosition};
+///
+/// let norm: BatchNormChoice = toml::from_str("position = 'after'")?;
+/// assert_eq!((norm.position, NormPosition::default()), (NormPosition::After, NormPosition::Before));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPosition {
@@ -43,6 +51,12 @@ pub enum NormPosition {
 }
 
 /// Batch normalization of a preset.
+///
+/// ```
+/// let norm: fintan_config::BatchNormChoice = toml::from_str("affine = false")?;
+/// assert_eq!((norm.affine, norm.eps, norm.momentum), (false, 1e-5, 0.1));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchNormChoice {
@@ -61,6 +75,12 @@ pub struct BatchNormChoice {
 }
 
 /// Layer normalization of a preset.
+///
+/// ```
+/// let norm: fintan_config::LayerNormChoice = toml::from_str("over = 'features'")?;
+/// assert_eq!((norm.over, norm.eps), (fintan_config::NormAxes::Features, 1e-5));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerNormChoice {
@@ -139,6 +159,14 @@ pub struct DcganGenerator {
 }
 
 /// How a generator enlarges its maps.
+///
+/// ```
+/// use fintan_config::{DcganGenerator, Upsampling};
+///
+/// let preset: DcganGenerator = toml::from_str("upsampling = 'resize'")?;
+/// assert_eq!(preset.upsampling, Upsampling::Resize);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Upsampling {

@@ -12,6 +12,14 @@ use crate::schedule::Schedule;
 use crate::shape::Shape;
 
 /// The training task of a network.
+///
+/// ```
+/// use fintan_config::{Task, TaskGoal};
+///
+/// let Task::Supervised(task) = toml::from_str("supervised = { goal = 'regression', optimizer.sgd.rate = 0.5 }")?;
+/// assert_eq!((task.goal, task.optimizer.rate()), (TaskGoal::Regression, 0.5));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
@@ -108,6 +116,14 @@ pub enum TaskGoal {
 }
 
 /// The function that is minimised, over N samples.
+///
+/// ```
+/// use fintan_config::{LossFunction, SupervisedTask};
+///
+/// let task: SupervisedTask = toml::from_str("goal = 'classification'\noptimizer.sgd.rate = 0.5\nloss = 'cross_entropy'")?;
+/// assert_eq!((task.loss, LossFunction::default()), (LossFunction::CrossEntropy, LossFunction::Squared));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossFunction {
@@ -119,6 +135,14 @@ pub enum LossFunction {
 }
 
 /// How inputs are scaled.
+///
+/// ```
+/// use fintan_config::{InputScale, SupervisedTask};
+///
+/// let task: SupervisedTask = toml::from_str("goal = 'regression'\noptimizer.sgd.rate = 0.5")?;
+/// assert_eq!(task.inputs, InputScale::Sphere); // the default
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputScale {

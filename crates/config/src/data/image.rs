@@ -33,6 +33,14 @@ impl Default for Image {
 }
 
 /// How an image of another size is fitted.
+///
+/// ```
+/// use fintan_config::{Fit, Image};
+///
+/// let image: Image = toml::from_str("fit = 'crop'")?;
+/// assert_eq!((image.fit, Image::default().fit), (Fit::Crop, Fit::Resize));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {

@@ -86,6 +86,13 @@ pub enum SourceKind {
 }
 
 /// What a source holds.
+///
+/// ```
+/// use fintan_config::{Content, SourceKind};
+///
+/// let of_noise = SourceKind::ALL.into_iter().filter(|kind| kind.content() == Content::Noise);
+/// assert_eq!(of_noise.collect::<Vec<_>>(), [SourceKind::Iid, SourceKind::Spectrum]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// Images, with labels in most sources.

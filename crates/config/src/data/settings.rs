@@ -26,6 +26,12 @@ impl Default for Shapes {
 }
 
 /// An IDX data set.
+///
+/// ```
+/// let idx: fintan_config::Idx = toml::from_str("images = 'train-images-idx3-ubyte.gz'")?;
+/// assert_eq!(idx.labels, None);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Idx {
@@ -37,6 +43,12 @@ pub struct Idx {
 }
 
 /// CIFAR binary batches.
+///
+/// ```
+/// let cifar: fintan_config::Cifar = toml::from_str("files = ['data_batch_1.bin', 'data_batch_2.bin']")?;
+/// assert_eq!((cifar.files.len(), cifar.labels), (2, 1)); // CIFAR-10
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cifar {
@@ -48,6 +60,12 @@ pub struct Cifar {
 }
 
 /// Image files. The folder that a file lies in is its class, where there are at least two such folders.
+///
+/// ```
+/// let files: fintan_config::Files = toml::from_str("path = 'pictures'")?;
+/// assert_eq!(files.path.to_str(), Some("pictures"));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
@@ -56,6 +74,12 @@ pub struct Files {
 }
 
 /// Images as an array `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]`, C = 1 or 3, of bytes or floats.
+///
+/// ```
+/// let npy: fintan_config::Npy = toml::from_str("path = 'images.npy'\nrange = [0, 1]")?;
+/// assert_eq!((npy.range, npy.labels), (Some([0.0, 1.0]), None));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npy {
@@ -70,6 +94,12 @@ pub struct Npy {
 }
 
 /// Images as one of the arrays of an `.npz` file; shapes and types are those of [`Npy`].
+///
+/// ```
+/// let npz: fintan_config::Npz = toml::from_str("path = 'data.npz'\nname = 'images'")?;
+/// assert_eq!(npz.name.as_deref(), Some("images"));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npz {
@@ -119,6 +149,12 @@ impl Default for Teacher {
 ///
 /// Of vectors: covariance eigenvalues `k^-exponent`, k = 1..512, in a random basis. Of images: random fields of power
 /// `max(|f|, 1)^-exponent` at frequency f, channels with 0.8 of their variance in common.
+///
+/// ```
+/// let spectrum: fintan_config::PowerSpectrum = toml::from_str("exponent = 1.3")?;
+/// assert_eq!(spectrum.exponent, 1.3);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PowerSpectrum {

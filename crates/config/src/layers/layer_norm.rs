@@ -43,6 +43,14 @@ pub struct LayerNorm {
 }
 
 /// The axes that share a mean and a variance.
+///
+/// ```
+/// use fintan_config::{LayerNorm, NormAxes};
+///
+/// let norm: LayerNorm = toml::from_str("over = 'features'")?;
+/// assert_eq!(norm.over, NormAxes::Features);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormAxes {

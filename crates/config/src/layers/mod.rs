@@ -190,6 +190,15 @@ impl Properties {
 }
 
 /// Parameters of a layer.
+///
+/// ```
+/// use fintan_config::{Architecture, Layer, Parameters, Parametrization, Shape};
+///
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], Parametrization::default())?;
+/// let dense = Parameters::Linear { weights: 12, biases: 3, fan_in: 4.0, sites: 1, init: None };
+/// assert_eq!(network.nodes[0].parameters, dense);
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Parameters {
     /// The layer has none.

@@ -21,6 +21,16 @@ pub struct PositionMap {
 }
 
 /// A fixed linear map along one axis.
+///
+/// ```
+/// use fintan_config::{Layer, Shape, Transform};
+///
+/// let upsample: Layer = toml::from_str("upsample = { factor = [1, 2] }")?;
+/// let Transform::Positions(map) = upsample.transform(Shape::image(1, 1, 2)) else { panic!("a map of positions") };
+/// assert_eq!(map.axes[1].input, 2);
+/// assert_eq!(map.axes[1].sources(), Some(vec![Some(0), Some(0), Some(1), Some(1)]));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AxisMap {
     /// Number of input rows (or columns).
