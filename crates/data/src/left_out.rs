@@ -4,6 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The reason why a file is left out.
+///
+/// ```
+/// use fintan_data::Reason;
+///
+/// assert!(Reason::Hidden < Reason::Test); // the order of messages
+/// assert!(!Reason::Hidden.words().is_empty());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// Its name starts with a dot, or belongs to a file of the operating system.
