@@ -225,6 +225,15 @@ fn window_views(x: Tensor<4>, [kh, kw]: [usize; 2], [sh, sw]: [usize; 2]) -> Ten
 }
 
 /// Converts `[batch, channels, rows, columns]` to `[batch, rows, columns, channels]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+///
+/// let x = Tensor::<4>::zeros([2, 3, 8, 9], &Device::flex());
+/// let y = fintan_net::channels_last(x);
+/// assert_eq!(y.dims(), [2, 8, 9, 3]);
+/// assert_eq!(fintan_net::channels_first(y).dims(), [2, 3, 8, 9]);
+/// ```
 #[must_use]
 pub fn channels_last(x: Tensor<4>) -> Tensor<4> {
     x.permute([0, 2, 3, 1])
