@@ -169,6 +169,25 @@ impl Spectrum {
 /// vector of every eigenspace. So converged pairs are confirmed by a second start, orthogonal to the first space, with half
 /// as many products. In this way several eigenvectors of one eigenvalue are found.
 ///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelRequest, Operator, largest_eigenpairs};
+///
+/// // `network` is y = w · x + b, so that Θ = x · x' + 1, and `x` holds (1, 0) and (0, 2).
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// let found = largest_eigenpairs(&Operator::new(&request), 1, 1e-9, 100, 0)?;
+/// // The eigenvalues of [[2, 1], [1, 5]] are (7 ± √13) / 2.
+/// assert!((found.values[0] - f64::midpoint(7.0, 13.0_f64.sqrt())).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Two sets of samples; values that are not finite; residuals above `tolerance` or unconfirmed pairs after `products` steps,
 /// or after as many steps as the operator has memory for.
