@@ -216,6 +216,15 @@ pub(crate) fn critical_line_of_block(block: &[Rule], biases: &[f64]) -> Result<V
 ///
 /// `None` if no w in \[0.01, 100\] is critical.
 ///
+/// ```
+/// use fintan_config::{Activation, Function};
+///
+/// let relu = fintan_theory::Dual::new(Activation::raw(Function::Relu));
+/// let weights = fintan_theory::critical_weights(&relu, 0.0)?.expect("a critical point");
+/// assert!((weights - 2.0).abs() < 1e-9); // He initialisation
+/// # Ok::<(), fintan_theory::LimitError>(())
+/// ```
+///
 /// # Errors
 /// A dual activation that quadrature cannot compute.
 pub fn critical_weights(dual: &Dual, biases: f64) -> Result<Option<f64>, LimitError> {

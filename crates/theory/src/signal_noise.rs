@@ -45,6 +45,11 @@ pub fn gaussian_increment(activation: &Activation) -> f64 {
 }
 
 /// Exponent τ of χ ~ l^τ for residual units of H layers with increment δ each: `τ = (δ^2H - 1) / 2`.
+///
+/// ```
+/// // δ² = 1.5 and units of two layers
+/// assert!((fintan_theory::residual_exponent(1.5_f64.sqrt(), 2) - (1.5 * 1.5 - 1.0) / 2.0).abs() < 1e-12);
+/// ```
 #[must_use]
 pub fn residual_exponent(increment: f64, layers: usize) -> f64 {
     (increment.powi(2 * layers as i32) - 1.0) / 2.0
