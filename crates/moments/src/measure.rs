@@ -118,6 +118,12 @@ pub fn ranks<T: Copy + Into<f64>>(values: &[T], channels: usize) -> Option<Ranks
 ///
 /// # Shapes
 /// - `values`: `[inputs, ..]`, row-major
+///
+/// ```
+/// // Two orthogonal inputs.
+/// let cosine = fintan_moments::measure::mean_cosine(&[1.0, 0.0, 0.0, 2.0], 2).expect("not 0");
+/// assert!(cosine.abs() < 1e-12);
+/// ```
 #[must_use]
 pub fn mean_cosine<T: Copy + Into<f64>>(values: &[T], inputs: usize) -> Option<f64> {
     let cosines = cosines(values, inputs)?;

@@ -66,6 +66,24 @@ mod missing {
 }
 
 /// Moments of signal x and noise dx; what is 0 has no logarithm, which is NaN here and nothing in files.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 2, width = 8 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let plan = fintan_moments::MomentsPlan::new(&experiment).expect("[moments] is there");
+/// let point = plan.realise(0, None, &cpu)?.records[0].all;
+/// // A mean square is at least as large as the variance.
+/// assert!(point.nu2 >= point.mu2 && point.mu2 > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PointMoments {
     /// ν₁(x) is this times 2^bits.

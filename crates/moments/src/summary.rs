@@ -111,6 +111,27 @@ pub struct Estimate {
 }
 
 /// Laws fitted to the dependence on depth.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 4, width = 32 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// use fintan_config::Unit;
+/// use fintan_moments::{MomentsPlan, summary::fits};
+///
+/// let plan = MomentsPlan::new(&experiment).expect("[moments] is there");
+/// let realisations = [plan.realise(0, None, &cpu)?, plan.realise(1, None, &cpu)?];
+/// let fits = fits(&realisations, Unit::Vanilla, 1);
+/// assert_eq!(fits.between.expect("depths").1, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct Fits {
     /// The depths (h, L) between which the slopes below are measured.
