@@ -3,6 +3,18 @@
 use fintan_ntk::{KernelValues, Spectrum};
 
 /// The kernel with which later kernels are compared.
+///
+/// ```
+/// use fintan_ntk::{KernelValues, Spectrum};
+/// use fintan_predict::KernelReference;
+///
+/// let kernel = vec![4.0, 0.0, 0.0, 3.0];
+/// let spectrum = Spectrum::of(&kernel, 2)?;
+/// let reference = KernelReference::new(&KernelValues::F64(kernel), &spectrum);
+/// assert_eq!(reference.values(), [4.0, 0.0, 0.0, 3.0]);
+/// assert!((reference.leading()[0].abs() - 1.0).abs() < 1e-12);
+/// # Ok::<(), fintan_ntk::SpectrumError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct KernelReference {
     values: Vec<f64>,

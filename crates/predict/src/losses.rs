@@ -12,6 +12,12 @@ use crate::PredictError;
 const MEMORY: f64 = 1e12;
 
 /// Samples of a regression task, and the outputs of the network before training.
+///
+/// ```
+/// // Two samples with 3 inputs and 1 output.
+/// let samples = fintan_predict::TaskArrays { inputs: vec![0.0; 2 * 3], targets: vec![1.0, -1.0], start: vec![0.0; 2] };
+/// assert_eq!(samples.inputs.len() / samples.targets.len(), 3);
+/// ```
 #[derive(Debug, Clone)]
 pub struct TaskArrays {
     /// `[N, input]`, in channel, row, column order.
