@@ -220,6 +220,28 @@ impl<T: Trainee> Observer<T> for Observers<'_, T> {
 pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The error for a training that stopped early.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::{DataSource, Experiment, Shapes};
+/// use fintan_data::{DataError, Images};
+/// use fintan_net::{Lowering, Placement};
+/// use fintan_train::{Gan, Observers, TrainError};
+///
+/// let text = "
+///     image = { size = 8, channels = 1 }
+///     data.shapes.count = 16
+///     generator = { latent = 4, fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     discriminator = { fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     train = { steps = 2, batch = 4 }
+/// ";
+/// let experiment = Experiment::parse("toy.toml", text, &[])?;
+/// let few = Images::load(&DataSource::Shapes(Shapes { count: 3, seed: 0 }), &experiment.settings.image, None)?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let error = Gan::new(&experiment, few.len(), &cpu).train(&few, &mut Observers(Vec::new())).unwrap_err();
+/// assert!(matches!(error, TrainError::Data(DataError::TooFew { found: 3, needed: 4 })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A loss or a parameter is not a finite number.
