@@ -34,6 +34,17 @@ pub struct Curve {
 }
 
 /// How a curve is drawn.
+///
+/// ```
+/// use fintan_report::{Axes, Curve, Mark, curves_svg};
+///
+/// let circles = |mark| -> Result<usize, fintan_report::PlotError> {
+///     let curve = Curve { name: "loss".into(), points: vec![(1.0, 2.0), (2.0, 1.0)], mark };
+///     Ok(curves_svg(&Axes::default(), &[curve])?.matches("<circle").count())
+/// };
+/// assert!(circles(Mark::Dots)? >= 2 && circles(Mark::Line)? == 0);
+/// # Ok::<(), fintan_report::PlotError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// A line.

@@ -74,6 +74,12 @@ type Section = (&'static str, Markup);
 
 /// The page about several runs, with the table of a comparison if there is one.
 ///
+/// ```
+/// let html = fintan_report::page(&[], None)?;
+/// assert!(html.starts_with("<!DOCTYPE html>"));
+/// # Ok::<(), fintan_report::PageError>(())
+/// ```
+///
 /// # Errors
 /// Damaged runs, or missing pictures.
 pub fn page(shown: &[Shown], comparison: Option<&Comparison>) -> Result<String, PageError> {
