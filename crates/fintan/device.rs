@@ -63,6 +63,12 @@ impl FromStr for DeviceChoice {
 }
 
 /// Why a device cannot be used.
+///
+/// ```
+/// use fintan::{DeviceChoice, DeviceError};
+///
+/// assert_eq!("tpu".parse::<DeviceChoice>(), Err(DeviceError::Name));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
     /// The name is unknown.

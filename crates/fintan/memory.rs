@@ -1,6 +1,13 @@
 //! Amounts of memory: how much is free, and how a text names them.
 
 /// Why an amount of memory cannot be read.
+///
+/// ```
+/// use fintan::{MemoryError, parse_memory};
+///
+/// assert_eq!(parse_memory("4 gallons"), Err(MemoryError::Unit));
+/// assert_eq!(parse_memory("0 GB"), Err(MemoryError::Number));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
     /// The unit is unknown.

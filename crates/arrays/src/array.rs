@@ -3,6 +3,12 @@
 use std::borrow::Cow;
 
 /// An array, row-major.
+///
+/// ```
+/// let matrix = fintan_arrays::Array::f32(&[2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+/// assert_eq!(matrix.shape, [2, 3]);
+/// assert_eq!(matrix.to_f64()[3..], [4.0, 5.0, 6.0]); // the second row
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array<'a> {
     /// Length of each axis; empty for a single number.
@@ -15,6 +21,12 @@ pub struct Array<'a> {
 ///
 /// Values of another type in a file are converted to the smallest of these types that holds all of them: half precision to
 /// `float32`, Booleans and integers to `int64`. If a `uint64` value is above 2^63 - 1, its array becomes `float64`.
+///
+/// ```
+/// use fintan_arrays::{Array, ArrayValues};
+///
+/// assert_eq!(Array::integers([3, 5]).values, ArrayValues::I64(vec![3, 5].into()));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum ArrayValues<'a> {
     /// `float32`

@@ -8,6 +8,13 @@ use half::{bf16, f16};
 use crate::array::ArrayValues;
 
 /// An element type that can be read.
+///
+/// ```
+/// use fintan_arrays::Element;
+///
+/// assert_eq!((Element::F16.name(), Element::F16.size()), ("float16", 2));
+/// assert!(Element::U8.is_whole() && !Element::F32.is_whole());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
     /// One byte, 0 or 1.

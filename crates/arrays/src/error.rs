@@ -3,6 +3,17 @@
 use std::path::PathBuf;
 
 /// The error for an array that cannot be read.
+///
+/// ```
+/// use fintan_arrays::{Array, ArrayError, ArrayFile, write_npz};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("a.npz");
+/// write_npz(fs_err::File::create(&path)?, &[("x", Array::integers([7]))])?;
+/// let error = ArrayFile::open(&path)?.read("y").unwrap_err();
+/// assert!(matches!(error, ArrayError::Missing { names, .. } if names == ["x"]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ArrayError {
     /// An error of the file system.

@@ -44,6 +44,19 @@ trait Input: Read + Seek {}
 impl<T: Read + Seek> Input for T {}
 
 /// An array whose header has been read; its values have not been read yet.
+///
+/// ```
+/// use fintan_arrays::{Array, ArrayFile, Element, write_npz};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("a.npz");
+/// write_npz(fs_err::File::create(&path)?, &[("x", Array::f64(&[2, 1], vec![1.0, 2.0]))])?;
+/// let mut file = ArrayFile::open(&path)?;
+/// let stored = file.find("x")?;
+/// assert_eq!((stored.shape(), stored.element()), (&[2, 1][..], Element::F64));
+/// assert_eq!(stored.read()?.to_f64(), [1.0, 2.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct StoredArray<'a> {
     path: &'a Path,
     name: &'a str,

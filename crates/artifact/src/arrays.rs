@@ -9,6 +9,16 @@ use crate::whole::write_whole_with;
 
 /// Writes named arrays as an `.npz` file, completely or not at all; equal arrays give equal bytes.
 ///
+/// ```
+/// use fintan_artifact::{Array, read_arrays, write_npz};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("a.npz");
+/// write_npz(&path, &[("x", Array::f64(&[2], vec![1.0, 2.0]))])?;
+/// assert_eq!(read_arrays(&path)?, [("x".to_owned(), Array::f64(&[2], vec![1.0, 2.0]))]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Errors of the file system.
 pub fn write_npz(path: &Path, arrays: &[(&str, Array)]) -> Result<(), RunError> {

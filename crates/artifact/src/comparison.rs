@@ -9,6 +9,19 @@ use crate::run_dir::RunError;
 use crate::whole::write_whole;
 
 /// Trainings that were measured in the same way.
+///
+/// ```
+/// use fintan_artifact::{ComparedData, Comparison};
+///
+/// let data = vec![ComparedData { source: "shapes".into(), count: 64, values: vec![Some(0.5)] }];
+/// let comparison = Comparison { metrics: vec!["std".into()], data, rows: Vec::new(), refused: Vec::new() };
+/// let folder = tempfile::tempdir()?;
+/// comparison.write(folder.path())?;
+/// let table = fs_err::read_to_string(folder.path().join("compare.csv"))?;
+/// assert_eq!(table, "name,seed,step,std\ndata: shapes,,,0.5\n");
+/// assert_eq!(Comparison::read(folder.path())?, comparison);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
@@ -24,6 +37,15 @@ pub struct Comparison {
 }
 
 /// A data set.
+///
+/// ```
+/// use fintan_artifact::ComparedData;
+///
+/// // The second metric has no value.
+/// let data = ComparedData { source: "shapes".into(), count: 64, values: vec![Some(0.5), None] };
+/// assert_eq!(serde_json::to_string(&data)?, r#"{"source":"shapes","count":64,"values":[0.5,null]}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedData {
@@ -36,6 +58,22 @@ pub struct ComparedData {
 }
 
 /// A configuration, trained with one or several seeds.
+///
+/// ```
+/// use fintan_artifact::{ComparedRow, ComparedRun};
+///
+/// let run = |seed, value| ComparedRun { run: format!("wide-{seed}"), seed, step: 400, values: vec![Some(value)] };
+/// let row = ComparedRow {
+///     name: "wide".into(),
+///     data: 0,
+///     differences: vec!["generator.dcgan.width = 128".into()],
+///     mean: vec![Some(0.75)],
+///     spread: vec![Some(0.5_f64.sqrt() / 2.0)],
+///     runs: vec![run(0, 0.5), run(1, 1.0)],
+/// };
+/// assert_eq!(serde_json::from_str::<ComparedRow>(&serde_json::to_string(&row)?)?, row);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedRow {
@@ -54,6 +92,14 @@ pub struct ComparedRow {
 }
 
 /// One training.
+///
+/// ```
+/// use fintan_artifact::ComparedRun;
+///
+/// let run: ComparedRun = serde_json::from_str(r#"{ "run": "wide-0", "seed": 0, "step": 400, "values": [0.5, null] }"#)?;
+/// assert_eq!(run.values, [Some(0.5), None]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedRun {

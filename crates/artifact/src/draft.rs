@@ -18,6 +18,19 @@ const MOVING: &str = ".moving";
 /// is an empty folder (a mount point, a folder with its own permissions, the current folder), that folder is kept: the draft
 /// lies inside, and its files are moved out of it one by one, the file that makes a run last. If the process is killed in
 /// between, the next draft removes the files that were moved.
+///
+/// ```
+/// use fintan_artifact::Draft;
+///
+/// let folder = tempfile::tempdir()?;
+/// let place = folder.path().join("run");
+/// let draft = Draft::at(&place)?;
+/// draft.write("notes.txt", b"seven")?;
+/// assert!(!place.exists());
+/// assert_eq!(draft.publish()?, place);
+/// assert_eq!(fs_err::read(place.join("notes.txt"))?, b"seven");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Draft {
     unfinished: Unfinished,

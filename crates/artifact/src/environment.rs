@@ -12,6 +12,15 @@ use crate::run_dir::{RunDir, RunError};
 /// It holds the settings of the run as the program wrote them, so that an edited configuration is noticed and can be
 /// reverted. One write of this file decides a resume: new settings, the changes that led to them, and the step to which the
 /// run goes back take effect together. Whichever process opens the run next completes the consequences.
+///
+/// ```
+/// use fintan_artifact::Environment;
+///
+/// let environment = Environment { settings: Some("seed = 0\n".into()), ..Environment::default() };
+/// let text = serde_json::to_string(&environment)?;
+/// assert_eq!(serde_json::from_str::<Environment>(&text)?, environment);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Environment {
     /// Program, device, threads, system.
@@ -33,6 +42,12 @@ pub struct Environment {
 }
 
 /// A setting that changed during a run.
+///
+/// ```
+/// let (old, new) = ("64".to_owned(), "128".to_owned());
+/// let change = fintan_artifact::Change::of_setting(40, "train.batch".into(), Some(&old), Some(&new));
+/// assert_eq!((change.step, change.old, change.new), (40, 64.into(), 128.into()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// Number of steps completed before the change.
@@ -59,6 +74,12 @@ impl Change {
 }
 
 /// The step to which a run goes back.
+///
+/// ```
+/// let rewind: fintan_artifact::Rewind = serde_json::from_str(r#"{ "to": 40 }"#)?;
+/// assert_eq!(rewind.to, Some(40));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rewind {
     /// The step of a checkpoint; `None` for a run that starts again from the beginning.

@@ -17,6 +17,16 @@ use crate::run_dir::{RunDir, RunError};
 /// { "step": 400, "data": {..}, "samples": {..}, "std_ratio": 0.98, "nyquist_ratio": 2.1,
 ///   "evaluations": { "400": { "step": 400, "seed": 0, "metrics": [ { "metric": "fid", "data": 0.2, "samples": 26.1, .. } ] } } }
 /// ```
+///
+/// ```
+/// let text = r#"{
+///     "step": 400, "seed": 0, "data": "shapes", "batch_norm": "none", "device": "flex", "count": 64, "metrics": [
+///     { "metric": "std", "data": 0.5, "samples": 0.4, "ratio": 0.8, "count": 64, "of": "images", "source": "pixels" }
+/// ] }"#;
+/// let evaluation: fintan_artifact::Evaluation = serde_json::from_str(text)?;
+/// assert_eq!(evaluation.metric("std").expect("it was measured").ratio, Some(0.8));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
@@ -46,6 +56,16 @@ pub struct Evaluation {
 }
 
 /// One metric.
+///
+/// ```
+/// use fintan_artifact::MetricRecord;
+///
+/// let text = r#"{"metric":"fid","data":0.5,"samples":26.5,"count":64,"of":"images","source":"classifier"}"#;
+/// let record: MetricRecord = serde_json::from_str(text)?;
+/// assert_eq!((record.samples, record.ratio), (26.5, None)); // distances are not compared by ratio
+/// assert_eq!(serde_json::to_string(&record)?, text);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricRecord {
@@ -68,6 +88,15 @@ pub struct MetricRecord {
 }
 
 /// A classifier trained on the data.
+///
+/// ```
+/// use fintan_artifact::ClassifierRecord;
+///
+/// let text = r#"{ "accuracy": 0.75, "tested": 40, "trained": 400, "steps": 200, "features": 64, "classes": 10 }"#;
+/// let record: ClassifierRecord = serde_json::from_str(text)?;
+/// assert_eq!(record.accuracy * record.tested as f64, 30.0); // images that it classifies correctly
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassifierRecord {
@@ -86,6 +115,14 @@ pub struct ClassifierRecord {
 }
 
 /// Frequency of a class.
+///
+/// ```
+/// use fintan_artifact::ClassRecord;
+///
+/// let record = ClassRecord { class: "shoe".into(), data: 0.25, samples: 30 };
+/// assert_eq!(serde_json::to_string(&record)?, r#"{"class":"shoe","data":0.25,"samples":30}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassRecord {
@@ -98,6 +135,15 @@ pub struct ClassRecord {
 }
 
 /// A metric without a value.
+///
+/// ```
+/// use fintan_artifact::RefusedMetric;
+///
+/// let refused = RefusedMetric { metric: "classes".into(), reason: "the data have no labels".into() };
+/// let text = serde_json::to_string(&refused)?;
+/// assert_eq!(text, r#"{"metric":"classes","reason":"the data have no labels"}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedMetric {

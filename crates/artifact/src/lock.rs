@@ -28,6 +28,17 @@ const LAST_LOOK: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Exclusive or shared use of a folder, until this value is dropped.
+///
+/// ```
+/// use fintan_artifact::{Lock, RunError};
+///
+/// let folder = tempfile::tempdir()?;
+/// let lock = Lock::exclusive(folder.path())?;
+/// assert!(matches!(Lock::exclusive(folder.path()), Err(RunError::Held { .. })));
+/// drop(lock);
+/// assert!(Lock::exclusive(folder.path()).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Lock {
     file: fs_err::File,
@@ -48,6 +59,13 @@ enum Kind {
 }
 
 /// The reason why a lock may fail to exclude others.
+///
+/// ```
+/// use fintan_artifact::LockWarning;
+///
+/// let warning = LockWarning::NoLocks { folder: "runs/a".into(), reason: "not supported".into() };
+/// assert!(warning.to_string().starts_with("`runs/a` lies on a file system without locks (not supported)"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockWarning {
     /// The lock was left by a process on another host, whose state cannot be checked from this host.

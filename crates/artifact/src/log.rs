@@ -11,6 +11,16 @@ pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Erro
 }
 
 /// A line of a GAN's `log.jsonl`.
+///
+/// ```
+/// use fintan_artifact::LogLine;
+///
+/// // A number that is not finite becomes null in JSON.
+/// let line = LogLine { step: 3, d_loss: f64::NAN, steps_per_second: 9.5, ..LogLine::default() };
+/// assert!(serde_json::to_string(&line)?.starts_with(r#"{"step":3,"d_loss":null,"g_loss":0.0,"#));
+/// assert_eq!(line.without_timings().steps_per_second, 0.0);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LogLine {
     /// Number of completed generator steps.
@@ -68,6 +78,15 @@ impl LogLine {
 ///
 /// [`RunDir::read_log`]: crate::RunDir::read_log
 /// [`RunDir::read_events`]: crate::RunDir::read_events
+///
+/// ```
+/// use fintan_artifact::{Event, EventKind};
+///
+/// let line = r#"{"step":40,"event":"collapse","begins":true,"message":"samples are almost the same"}"#;
+/// let event: Event = serde_json::from_str(line)?;
+/// assert_eq!((event.step, event.event, event.begins), (40, EventKind::Collapse, Some(true)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Number of completed steps.
@@ -85,6 +104,13 @@ pub struct Event {
 }
 
 /// The kind of an [`Event`].
+///
+/// ```
+/// use fintan_artifact::EventKind;
+///
+/// assert_eq!(serde_json::to_string(&EventKind::DiscriminatorWon)?, r#""discriminator_won""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -101,6 +127,16 @@ pub enum EventKind {
 }
 
 /// A line of the `log.jsonl` of supervised training: losses over all samples, for the network after `step` steps.
+///
+/// ```
+/// use fintan_artifact::SupervisedLine;
+///
+/// let text = r#"{"step":0,"train_loss":0.5,"test_loss":0.75,"seconds":2.0}"#;
+/// let line: SupervisedLine = serde_json::from_str(text)?;
+/// assert_eq!((line.test_loss, line.test_accuracy), (0.75, None)); // a regression
+/// assert_eq!(line.without_timings().seconds, 0.0);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SupervisedLine {
     /// Number of completed steps; the first line has step 0.

@@ -1,6 +1,13 @@
 //! The metrics of samples: name, label and basis of each, for records, tables and pages.
 
 /// The input of a metric.
+///
+/// ```
+/// use fintan_artifact::{Metric, MetricBasis};
+///
+/// let pixels = Metric::ALL.iter().filter(|metric| metric.basis() == MetricBasis::Pixels);
+/// assert!(pixels.into_iter().any(|metric| metric.name() == "nyquist"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricBasis {
     /// The pixels of images.
@@ -16,6 +23,13 @@ pub enum MetricBasis {
 macro_rules! metrics {
     ($($(#[$doc:meta])* $Metric:ident = $name:literal, $label:literal, $basis:ident, ratio: $ratio:literal;)+) => {
         /// A metric of samples.
+        ///
+        /// ```
+        /// use fintan_artifact::{Metric, MetricBasis};
+        ///
+        /// assert_eq!((Metric::Fid.label(), Metric::Fid.basis()), ("FID", MetricBasis::Features));
+        /// assert!(Metric::Std.is_compared_by_ratio() && !Metric::Fid.is_compared_by_ratio());
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Metric {
             $($(#[$doc])* $Metric,)+

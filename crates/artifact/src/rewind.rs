@@ -13,6 +13,20 @@ use crate::run_dir::{RunDir, RunError, step_name};
 use crate::whole::{Unfinished, folder_of, remove, sync_folder, write_whole};
 
 /// A removal during a reset. Repeating a removal changes nothing.
+///
+/// ```
+/// use fintan_artifact::{Draft, SupervisedLine, Undo};
+///
+/// let folder = tempfile::tempdir()?;
+/// let draft = Draft::at(&folder.path().join("run"))?;
+/// draft.write("config.resolved.toml", b"seed = 0")?;
+/// let run = draft.publish_run()?;
+/// run.append_log(&SupervisedLine { step: 5, ..SupervisedLine::default() })?;
+/// // Back to before the first checkpoint.
+/// let undoing = run.undoing(None)?;
+/// assert!(undoing.iter().any(|undo| matches!(undo, Undo::Lines { kept, .. } if kept.is_empty())), "{undoing:?}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Undo {
     /// Points `checkpoints/latest` to a step, or removes it.

@@ -30,6 +30,15 @@ use crate::writer::{Life, Writer, plain};
 pub(crate) const CONFIGURATION: &str = "config.resolved.toml";
 
 /// The error for a run directory that cannot be used.
+///
+/// ```
+/// use fintan_artifact::{RunDir, RunError};
+///
+/// let folder = tempfile::tempdir()?;
+/// let error = RunDir::open(folder.path()).unwrap_err();
+/// assert!(matches!(error, RunError::NotARun(path) if path == folder.path()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// An error of the file system, including a full disk.
@@ -89,6 +98,19 @@ fn writes(writer: Option<&Writer>) -> String {
 }
 
 /// A run directory.
+///
+/// ```
+/// use fintan_artifact::{Draft, SupervisedLine};
+///
+/// let folder = tempfile::tempdir()?;
+/// let draft = Draft::at(&folder.path().join("run"))?;
+/// draft.write("config.resolved.toml", b"seed = 0")?;
+/// let run = draft.publish_run()?;
+/// run.append_log(&SupervisedLine { step: 5, ..SupervisedLine::default() })?;
+/// let lines: Vec<SupervisedLine> = run.read_log()?;
+/// assert_eq!((lines.len(), lines[0].step), (1, 5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct RunDir {
     root: PathBuf,

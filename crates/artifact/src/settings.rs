@@ -7,6 +7,16 @@ use toml::Value;
 use crate::run_dir::{RunDir, RunError};
 
 /// Keys such as `generator.dcgan.channels` with their values in TOML notation, in alphabetical order.
+///
+/// ```
+/// use fintan_artifact::settings_of;
+///
+/// let [narrow, wide] = ["[net]\nwidth = 8\ndepth = 2", "[net]\nwidth = 16\ndepth = 2"].map(settings_of);
+/// let (narrow, wide) = (narrow?, wide?);
+/// assert_eq!(narrow["net.width"], "8");
+/// assert_eq!(fintan_artifact::differing_keys(&[&narrow, &wide]), ["net.width"]);
+/// # Ok::<(), String>(())
+/// ```
 pub type FlatSettings = BTreeMap<String, String>;
 
 impl RunDir {

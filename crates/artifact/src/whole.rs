@@ -63,6 +63,15 @@ impl Drop for Unfinished {
 
 /// Writes a file under a temporary name beside `path`, then renames it.
 ///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("notes.txt");
+/// fintan_artifact::write_whole(&path, b"first")?;
+/// fintan_artifact::write_whole(&path, b"second")?;
+/// assert_eq!(fs_err::read(&path)?, b"second");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Errors of the file system; then nothing is left behind.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunError> {

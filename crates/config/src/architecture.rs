@@ -8,6 +8,16 @@ use crate::place::{check_shape, place};
 use crate::shape::Shape;
 
 /// A network with every shape worked out.
+///
+/// ```
+/// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+///
+/// let layers = [Layer::Dense(8.into()), Layer::Dense(2.into())];
+/// let network = Architecture::new(Shape::vector(3), &layers, Parametrization::default())?;
+/// assert_eq!(network.output(), Shape::vector(2));
+/// assert_eq!(network.parameter_count(), (3 * 8 + 8) + (8 * 2 + 2));
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// Shape of an input sample.
@@ -19,6 +29,16 @@ pub struct Architecture {
 }
 
 /// A layer in its place.
+///
+/// ```
+/// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+///
+/// let layers = [Layer::Dense(8.into()), Layer::Dense(2.into())];
+/// let network = Architecture::new(Shape::vector(3), &layers, Parametrization::default())?;
+/// let node = &network.nodes[1];
+/// assert_eq!((node.input, node.index, node.fan_in()), (Shape::vector(8), Some(1), Some(8.0)));
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// The layer as written.
@@ -38,6 +58,15 @@ pub struct Node {
 }
 
 /// The error for a list of layers that does not form a network.
+///
+/// ```
+/// use fintan_config::{Architecture, Parametrization, Shape};
+///
+/// let layers = [toml::from_str("conv = { out = 1, kernel = 5 }")?];
+/// let error = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default()).unwrap_err();
+/// assert_eq!(error.key, "[0].conv.kernel");
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ArchitectureError {

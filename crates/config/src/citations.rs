@@ -8,6 +8,11 @@ use crate::subject::{NetworkExperiment, Subject};
 use crate::{Architecture, loss, moments, presets, task};
 
 /// A publication, as an entry of a BibTeX file.
+///
+/// ```
+/// let citation = fintan_config::Citation::new("@book{knuth1984, author = {Knuth, Donald E.}}");
+/// assert_eq!(citation.key(), "knuth1984");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Citation {
     bibtex: &'static str,

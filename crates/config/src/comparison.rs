@@ -17,6 +17,13 @@ struct ComparisonFile {
 }
 
 /// What is compared.
+///
+/// ```
+/// let text = "seeds = [0, 1]\nvariants = [{ name = 'wide', base = 'toy.toml', set = ['network.fc.widths=[64]'] }]";
+/// let comparison: fintan_config::ComparisonSettings = toml::from_str(text)?;
+/// assert_eq!(comparison.seeds.len() * comparison.variants.len(), 2); // trainings
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparisonSettings {
@@ -31,6 +38,12 @@ pub struct ComparisonSettings {
 }
 
 /// One variant of a comparison.
+///
+/// ```
+/// let variant: fintan_config::Variant = toml::from_str("name = 'wide'\nset = ['train.batch=128']")?;
+/// assert_eq!((variant.name.as_str(), variant.set.len()), ("wide", 1));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {

@@ -11,6 +11,14 @@ use crate::parametrization::{Init, Parametrization};
 use crate::shape::{Pair, Shape};
 
 /// The unit that is repeated.
+///
+/// ```
+/// use fintan_config::{Deep, Unit};
+///
+/// let deep: Deep = toml::from_str("depth = 3\nwidth = 8")?;
+/// assert_eq!([Unit::BnFf, Unit::BnRes].map(|unit| deep.res_depth(unit)), [1, 2]);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Weights, nonlinearity.
@@ -25,6 +33,17 @@ pub enum Unit {
 ///
 /// `parametrization` determines how weights are drawn (He by default). Under the `standard` parametrization the embedding's
 /// weights are drawn from N(0, 1 / fan_in). Batch norms are not affine.
+///
+/// ```
+/// use fintan_config::{Architecture, Deep, Parametrization, Shape, Unit};
+///
+/// let deep: Deep = toml::from_str("depth = 3\nwidth = 8")?;
+/// let (input, parametrization) = (Shape::vector(4), Parametrization::default());
+/// let network = Architecture::new(input, &deep.layers(Unit::Vanilla, input, parametrization)?, parametrization)?;
+/// // An embedding, and 3 units of weights and nonlinearity.
+/// assert_eq!((network.nodes.len(), network.output()), (1 + 3 * 2, Shape::vector(8)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deep {

@@ -32,6 +32,17 @@ const VERSION: u32 = 1;
 ///
 /// A reader needs only `format`, `version`, `input`, `parametrization` and each `layer`. Any other number in the file must
 /// agree with the value computed from these.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Description, Layer, Parametrization, Shape};
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], ntk)?;
+/// let description = Description::of(&network);
+/// assert_eq!(description.layers[0].weight_scale, Some(0.5)); // 1 / √fan-in
+/// assert_eq!(description.architecture()?, network);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
@@ -50,6 +61,17 @@ pub struct Description {
 
 /// A layer and its numbers. W and b are the parameters `{parameters}.weight` and `{parameters}.bias`. A linear layer
 /// computes `weight_scale · (W ∗ x) + bias_scale · b`; a nonlinearity computes `(f(gain · x) - centre) / scale`.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Description, Layer, Parametrization, Shape};
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], ntk)?;
+/// let layer = &Description::of(&network).layers[0];
+/// assert_eq!((layer.output, layer.parameters), (Some(Shape::vector(3)), Some(0)));
+/// assert_eq!((layer.weight_scale, layer.bias_scale), (Some(0.5), Some(0.0)));
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DescribedLayer {
@@ -94,6 +116,17 @@ pub struct DescribedLayer {
 }
 
 /// The error for a description that does not form a network.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Description, DescriptionError, Layer, Parametrization, Shape};
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], ntk)?;
+/// let mut description = Description::of(&network);
+/// description.layers[0].weight_scale = Some(0.7);
+/// assert!(matches!(description.architecture(), Err(DescriptionError::Derived(path)) if path.contains("weight_scale")));
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DescriptionError {
     /// `format` has another value.
@@ -197,6 +230,15 @@ fn describe_one(node: &Node, parametrization: Parametrization, norms: &mut usize
 }
 
 /// The factor of `W ∗ x`.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, WeightScale, Layer, Parametrization, Shape};
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], ntk)?;
+/// assert_eq!(network.nodes[0].weight_scale(ntk), WeightScale::Number(0.5));
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum WeightScale {
     /// One factor.

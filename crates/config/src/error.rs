@@ -5,6 +5,11 @@ use std::ops::Range;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 
 /// An out-of-range value; its position in the file is not yet known.
+///
+/// ```
+/// let error = fintan_config::Invalid::new("train.batch", "must be at least 1, got 0").with_help("for instance 64");
+/// assert_eq!((error.key.as_str(), error.help.as_deref()), ("train.batch", Some("for instance 64")));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invalid {
     /// Path of the key: `generator.dcgan.kernel`, `generator.layers[3].conv.kernel`.
@@ -30,6 +35,13 @@ impl Invalid {
 }
 
 /// A fault in a configuration, shown with file, line, caret, allowed values and nearest known key.
+///
+/// ```
+/// use fintan_config::{ConfigError, Subject};
+///
+/// let error = Subject::parse("toy.toml", "network = { inptu = 4 }", &[]).unwrap_err();
+/// assert!(matches!(error, ConfigError::Text { help: Some(help), .. } if help == "did you mean `input`?"));
+/// ```
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ConfigError {
     /// The file cannot be read.

@@ -18,6 +18,21 @@ use crate::schedule::Schedule;
 use crate::shape::Shape;
 
 /// A configuration file with defaults filled in.
+///
+/// ```
+/// use fintan_config::Settings;
+///
+/// let text = "
+///     image = { size = 8, channels = 1 }
+///     data.shapes.count = 16
+///     generator = { latent = 4, fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     discriminator = { fc.widths = [8], optimizer.adam.rate = 1e-3 }
+/// ";
+/// let settings: Settings = toml::from_str(text)?;
+/// assert_eq!((settings.seed, settings.generator.latent), (0, 4));
+/// assert_eq!(settings.check().expect("in range").generator.nodes[0].input.channels, 4);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -45,6 +60,13 @@ pub struct Settings {
 }
 
 /// A generator: exactly one of `dcgan`, `fc` and `layers`.
+///
+/// ```
+/// let text = "latent = 4\nfc.widths = [8]\noptimizer.sgd.rate = 0.5";
+/// let generator: fintan_config::Generator = toml::from_str(text)?;
+/// assert_eq!((generator.latent, generator.optimizer.rate()), (4, 0.5));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generator {
@@ -74,6 +96,13 @@ pub struct Generator {
 }
 
 /// A discriminator: exactly one of `dcgan`, `fc` and `layers`.
+///
+/// ```
+/// let text = "fc.widths = [8]\noptimizer.sgd.rate = 0.5\nspectral_norm = {}";
+/// let discriminator: fintan_config::Discriminator = toml::from_str(text)?;
+/// assert_eq!(discriminator.spectral_norm.expect("it is set").iterations, 1);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Discriminator {
@@ -114,6 +143,12 @@ const ADAM: Citation = Citation::new(
 );
 
 /// An optimiser.
+///
+/// ```
+/// let adam: fintan_config::OptimizerSettings = toml::from_str("adam.rate = 1e-3")?;
+/// assert_eq!(adam.rate(), 1e-3);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OptimizerSettings {
@@ -144,6 +179,12 @@ impl OptimizerSettings {
 }
 
 /// Settings of SGD.
+///
+/// ```
+/// let sgd: fintan_config::Sgd = toml::from_str("rate = 0.5")?;
+/// assert_eq!((sgd.rate, sgd.momentum), (0.5, 0.0));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sgd {
@@ -155,6 +196,12 @@ pub struct Sgd {
 }
 
 /// Settings of Adam.
+///
+/// ```
+/// let adam: fintan_config::Adam = toml::from_str("rate = 1e-3")?;
+/// assert_eq!((adam.beta1, adam.beta2), (0.5, 0.999));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adam {
@@ -172,6 +219,12 @@ pub struct Adam {
 }
 
 /// The training loop.
+///
+/// ```
+/// let train: fintan_config::Train = toml::from_str("steps = 10")?;
+/// assert_eq!((train.steps, train.n_critic, train.ema), (10, 1, None));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
@@ -232,6 +285,21 @@ fn adam_eps() -> f64 {
 }
 
 /// A checked configuration with its networks worked out.
+///
+/// ```
+/// use fintan_config::Experiment;
+///
+/// let text = "
+///     image = { size = 8, channels = 1 }
+///     data.shapes.count = 16
+///     generator = { latent = 4, fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     discriminator = { fc.widths = [8], optimizer.adam.rate = 1e-3 }
+/// ";
+/// let experiment = Experiment::parse("toy.toml", text, &[])?;
+/// assert_eq!(experiment.generator.parameter_count(), (4 * 8 + 8) + (8 * 64 + 64));
+/// assert_eq!(experiment.discriminator.output().len(), 1);
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
     /// Every setting, defaults included.

@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::citations::Citation;
 
 /// What a pointwise function f is, before gain and scaling.
+///
+/// ```
+/// let tanh = fintan_config::Function::Tanh.properties();
+/// assert_eq!(((tanh.value)(0.0, 0.0), (tanh.derivative)(0.0, 0.0)), (0.0, 1.0));
+/// assert!(tanh.is_odd && tanh.kinks.is_empty());
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct FunctionProperties {
     /// Its name in a configuration.
@@ -36,6 +42,13 @@ pub struct FunctionProperties {
 }
 
 /// The slope or scale of a function below zero.
+///
+/// ```
+/// use fintan_config::{BelowZero, Function};
+///
+/// assert_eq!(Function::LeakyRelu.properties().below_zero, BelowZero::Slope { default: 0.2 });
+/// assert_eq!(Function::Tanh.properties().below_zero, BelowZero::Nothing);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum BelowZero {
     /// The key `slope` sets it.
@@ -50,6 +63,13 @@ pub enum BelowZero {
 }
 
 /// The behaviour of a function far from zero.
+///
+/// ```
+/// use fintan_config::{Function, Growth};
+///
+/// assert_eq!(Function::Relu.properties().growth, Growth::Homogeneous);
+/// assert_eq!(Function::Gelu.properties().growth, Growth::LineAbove { slope: 1.0 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Growth {
     /// f(a x) = a f(x) for a > 0: the function is a line on either side of zero.
@@ -69,6 +89,14 @@ pub enum Growth {
 macro_rules! functions {
     ($($(#[$doc:meta])* $variant:ident = $properties:ident,)+) => {
         /// A pointwise function, before gain and scaling.
+        ///
+        /// ```
+        /// use fintan_config::Function;
+        ///
+        /// let relu = Function::Relu.properties();
+        /// assert_eq!(((relu.value)(-2.0, 0.0), (relu.derivative)(3.0, 0.0)), (0.0, 1.0));
+        /// assert_eq!(Function::GeluTanh.name(), "gelu_tanh");
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Function {

@@ -15,6 +15,12 @@ const POINTS: usize = 40;
 const HALVINGS: i32 = 12;
 
 /// `E[g(Z)]` for Z ~ N(0, 1), if `g` is smooth between the given `kinks`.
+///
+/// ```
+/// // E[max(Z, 0)] = 1/√(2π)
+/// let mean = fintan_config::expectation(|z| z.max(0.0), &[0.0]);
+/// assert!((mean - 1.0 / (2.0 * std::f64::consts::PI).sqrt()).abs() < 1e-12);
+/// ```
 #[must_use]
 pub fn expectation(g: impl Fn(f64) -> f64, kinks: &[f64]) -> f64 {
     static RULE: OnceLock<Vec<(f64, f64)>> = OnceLock::new();
@@ -38,6 +44,12 @@ pub fn expectation(g: impl Fn(f64) -> f64, kinks: &[f64]) -> f64 {
 }
 
 /// Nodes and weights of the n-point Gauss-Legendre rule on \[-1, 1\], by Newton's method on the Legendre recurrence.
+///
+/// ```
+/// // Two points integrate x² over [-1, 1] exactly.
+/// let sum: f64 = fintan_config::gauss_legendre(2).iter().map(|(x, weight)| weight * x * x).sum();
+/// assert!((sum - 2.0 / 3.0).abs() < 1e-12);
+/// ```
 #[must_use]
 pub fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
     (0..n)

@@ -9,6 +9,15 @@ use crate::experiment::{Discriminator, Train, at_least_one, positive, within};
 use crate::parametrization::Parametrization;
 
 /// The loss of a GAN and an optional penalty.
+///
+/// ```
+/// use fintan_config::{Adversarial, GanLoss};
+///
+/// let loss: GanLoss = toml::from_str("function = 'hinge'\nr1.gamma = 0.1")?;
+/// assert_eq!(loss.function, Adversarial::Hinge);
+/// assert_eq!(loss.r1.expect("it is set").every, 1);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GanLoss {
@@ -30,6 +39,13 @@ pub struct GanLoss {
 /// | relativistic | `softplus(l(G(z)) - l(x))` | `softplus(l(x) - l(G(z)))` |
 ///
 /// In `relativistic`, the i-th real image of a batch is paired with the i-th generated image.
+///
+/// ```
+/// use fintan_config::Adversarial;
+///
+/// assert_eq!(Adversarial::Lsgan.properties().name, "lsgan");
+/// assert!(Adversarial::Bce.properties().has_labels && !Adversarial::Hinge.properties().has_labels);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Adversarial {
@@ -50,6 +66,10 @@ pub enum Adversarial {
 }
 
 /// `penalty · mean (|∇l(x̂)| - 1)²`, with x̂ uniform on the segment between a real and a generated image.
+///
+/// ```
+/// assert_eq!(fintan_config::GradientPenalty::default().penalty, 10.0); // the weight in the paper
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradientPenalty {
@@ -64,6 +84,10 @@ impl Default for GradientPenalty {
 }
 
 /// Clips the parameters of the discriminator to `[-clip, clip]`.
+///
+/// ```
+/// assert_eq!(fintan_config::Clip::default().clip, 0.01); // the bound in the paper
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clip {
@@ -78,6 +102,12 @@ impl Default for Clip {
 }
 
 /// `gamma / 2 · mean |∇l(x)|²` over real images (Mescheder et al., arXiv 1801.04406).
+///
+/// ```
+/// let r1: fintan_config::R1 = toml::from_str("gamma = 0.1\nevery = 16")?;
+/// assert_eq!((r1.gamma, r1.every), (0.1, 16)); // a penalty of 16 times its size in every 16th step
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct R1 {
@@ -94,6 +124,10 @@ fn one() -> u64 {
 
 /// Spectral normalization: the weight matrix W of each linear layer is replaced by W / σ(W), where σ is the largest singular
 /// value (Miyato et al., arXiv 1802.05957).
+///
+/// ```
+/// assert_eq!(fintan_config::SpectralNorm::default().iterations, 1);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpectralNorm {
@@ -108,6 +142,14 @@ impl Default for SpectralNorm {
 }
 
 /// What training does after samples have collapsed.
+///
+/// ```
+/// use fintan_config::{OnCollapse, Train};
+///
+/// let train: Train = toml::from_str("steps = 10\non_collapse = 'stop'")?;
+/// assert_eq!((train.on_collapse, Train::default().on_collapse), (OnCollapse::Stop, OnCollapse::Warn));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnCollapse {
@@ -120,6 +162,14 @@ pub enum OnCollapse {
 
 /// The properties of a loss that the checks, the penalties and the observers of a run need. Its arithmetic is in
 /// `fintan_train`.
+///
+/// ```
+/// use fintan_config::{Adversarial, Clip};
+///
+/// let properties = Adversarial::WganClip(Clip { clip: 0.05 }).properties();
+/// assert_eq!((properties.name, properties.clip), ("wgan_clip", Some(Clip { clip: 0.05 })));
+/// assert_eq!(properties.slope_penalty, None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossProperties {
     /// Its name in a configuration.

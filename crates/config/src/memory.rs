@@ -9,6 +9,10 @@ use crate::experiment::{Experiment, OptimizerSettings, Sgd};
 use crate::subject::{NetworkExperiment, Subject};
 
 /// A number of bytes, displayed with a unit.
+///
+/// ```
+/// assert_eq!(fintan_config::Bytes(1.5e9).to_string(), "1.5 GB");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bytes(pub f64);
 
@@ -22,6 +26,16 @@ impl fmt::Display for Bytes {
 }
 
 /// The parts of a network that a command keeps in memory.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Held, MemoryBound, Layer, Parametrization, Shape};
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], ntk)?;
+/// // 15 parameters of 4 bytes do not fit into 50 bytes.
+/// assert!(MemoryBound { held: Held::Parameters, free: Some(50.0) }.admit(&network).is_err());
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// Every parameter in f32, and additionally the largest matrix in f64 while it is drawn.
@@ -35,6 +49,16 @@ pub enum Held {
 /// A bound on the memory of a command.
 ///
 /// The count is a lower bound (patches, copies and the allocator need more), so a network that fits is never refused.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Held, MemoryBound, Layer, Parametrization, Shape};
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], ntk)?;
+/// let admits = |free| MemoryBound { held: Held::Parameters, free }.admit(&network).is_ok();
+/// assert_eq!([None, Some(1e6), Some(1.0)].map(admits), [true, true, false]);
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MemoryBound {
     /// The parts that are counted.

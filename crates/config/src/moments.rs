@@ -23,6 +23,15 @@ pub(crate) const MOMENTS: Citation = Citation::new(
 );
 
 /// What is measured in random networks, and on which inputs.
+///
+/// ```
+/// use fintan_config::{DataSource, MomentsSettings};
+///
+/// let moments: MomentsSettings = toml::from_str("inputs.spectrum.exponent = 1.3\nbatch = 32")?;
+/// assert_eq!((moments.batch, moments.realisations), (32, 10));
+/// assert!(matches!(moments.inputs, DataSource::Spectrum(spectrum) if spectrum.exponent == 1.3));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MomentsSettings {
@@ -84,6 +93,14 @@ impl Default for MomentsSettings {
 }
 
 /// Signal or noise.
+///
+/// ```
+/// use fintan_config::{MomentTensor, MomentsSettings};
+///
+/// let moments: MomentsSettings = toml::from_str("ranks = ['noise']")?;
+/// assert_eq!(moments.ranks, [MomentTensor::Noise]);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tensor {
@@ -94,6 +111,14 @@ pub enum Tensor {
 }
 
 /// How noise is propagated through a batch norm.
+///
+/// ```
+/// use fintan_config::{BnNoise, MomentsSettings};
+///
+/// let moments: MomentsSettings = toml::from_str("bn_noise = 'full'")?;
+/// assert_eq!((moments.bn_noise, MomentsSettings::default().bn_noise), (BnNoise::Full, BnNoise::FixedStats));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BnNoise {
@@ -104,6 +129,14 @@ pub enum BnNoise {
 }
 
 /// Floating-point precision of a propagation.
+///
+/// ```
+/// use fintan_config::{MomentsSettings, Precision};
+///
+/// let moments: MomentsSettings = toml::from_str("dtype = 'f64'")?;
+/// assert_eq!((moments.dtype, MomentsSettings::default().dtype), (Precision::F64, Precision::F32));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -114,6 +147,12 @@ pub enum Precision {
 }
 
 /// Tangent kernels of the networks whose moments are measured, each with a linear readout of one output.
+///
+/// ```
+/// let ntk: fintan_config::MomentsNtk = toml::from_str("depths = [1, 10]")?;
+/// assert_eq!((ntk.depths, ntk.inputs), (vec![1, 10], None));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MomentsNtk {
@@ -266,6 +305,18 @@ fn check_values(name: &str, labels: bool, range: bool) -> Result<(), Invalid> {
 }
 
 /// A point of a network at which moments are measured.
+///
+/// ```
+/// use fintan_config::Subject;
+///
+/// let text = "network = { input = 4, vanilla = { depth = 2, width = 8 } }\nmoments = {}";
+/// let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// let points = network.points();
+/// // The embedding, and three points in each of two units.
+/// assert_eq!(points.iter().map(|point| point.depth).collect::<Vec<_>>(), [0, 1, 1, 1, 2, 2, 2]);
+/// assert_eq!(points[1].loc, "loc1");
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {
     /// The layer in front of the point: its index in the list, then in the branch of a residual block.

@@ -22,6 +22,15 @@ use crate::function::{BelowZero, Function};
 use crate::gaussian::expectation;
 
 /// How the raw function is centred and scaled. See the table of this module.
+///
+/// ```
+/// use fintan_config::{Activation, Function, Scaling};
+/// use std::f64::consts::PI;
+///
+/// let r = |scaling| Activation::raw(Function::Relu).with_scaling(scaling).characteristic_value(0.0);
+/// assert!((r(Scaling::Standardized) - 1.0).abs() < 1e-12); // the edge of chaos
+/// assert!((r(Scaling::Normalized) - PI / (PI - 1.0)).abs() < 1e-12); // chaos
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
@@ -37,6 +46,15 @@ pub enum Scaling {
 }
 
 /// A nonlinearity as written in a configuration: a table, or only the name of a raw function (`"relu"`).
+///
+/// ```
+/// use fintan_config::{Activation, Function, Scaling};
+///
+/// // E[max(Z, 0)²] = 1/2 for Z ~ N(0, 1), so a standardized ReLU is max(x, 0) / √(1/2).
+/// let relu = Activation::raw(Function::Relu).with_scaling(Scaling::Standardized);
+/// assert_eq!(relu.centre_and_scale(), (0.0, 0.5_f64.sqrt()));
+/// assert_eq!(Activation { gain: 2.0, ..relu }.raw_value(3.0), 6.0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 pub struct Activation {

@@ -6,6 +6,12 @@ use crate::error::Invalid;
 use crate::experiment::{at_least_one, within};
 
 /// What is measured during training.
+///
+/// ```
+/// let observe: fintan_config::Observe = toml::from_str("ntk.every = 100")?;
+/// assert_eq!(observe.ntk.expect("it is set").every, 100);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Observe {
@@ -15,6 +21,12 @@ pub struct Observe {
 }
 
 /// The tangent kernel on a fixed probe set, every `every` steps.
+///
+/// ```
+/// let ntk: fintan_config::ObserveNtk = toml::from_str("every = 100\nsamples = 4")?;
+/// assert_eq!((ntk.every, ntk.samples), (100, 4));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObserveNtk {

@@ -17,6 +17,15 @@ use crate::citations::Citation;
 /// `fan_in` counts the weights that reach an output value away from the border: inputs for dense, taps x channels for conv,
 /// taps x channels / strides for deconv. `graph` counts them at each position p of a deconv's output, so that outputs at the
 /// border have the variance of the interior. Source: arXiv 1907.05715.
+///
+/// ```
+/// use fintan_config::Parametrization;
+///
+/// let ntk: Parametrization = toml::from_str("ntk = { beta = 0.5 }")?;
+/// assert_eq!(ntk.beta(), Some(0.5));
+/// assert_eq!(Parametrization::default().beta(), None);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parametrization {
@@ -35,6 +44,14 @@ impl Default for Parametrization {
 }
 
 /// Settings of the standard parametrization.
+///
+/// ```
+/// use fintan_config::{Init, Standard};
+///
+/// let standard: Standard = toml::from_str("init = 'lecun'\nbias_std = 0.5")?;
+/// assert_eq!((standard.init, standard.bias_std), (Init::Lecun, 0.5));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standard {
@@ -47,6 +64,13 @@ pub struct Standard {
 }
 
 /// Standard deviation of standard-parametrized weights.
+///
+/// ```
+/// use fintan_config::Init;
+///
+/// assert_eq!(Init::Lecun.std(100.0), 0.1);
+/// assert_eq!((Init::He.variance(), Init::Normal(0.02).variance()), (Some(2.0), None));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
@@ -98,6 +122,13 @@ impl Init {
 }
 
 /// The bias share of the `ntk` and `graph` parametrizations.
+///
+/// ```
+/// use fintan_config::{Beta, Parametrization};
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.25 });
+/// assert_eq!((ntk.beta(), ntk.bias_scale()), (Some(0.25), 0.25));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Beta {

@@ -11,6 +11,14 @@ use crate::nonlinearity::Activation;
 use crate::shape::{Pair, Shape};
 
 /// Normalization between the layers of a preset.
+///
+/// ```
+/// use fintan_config::{DcganGenerator, Norm, NormPosition};
+///
+/// let preset: DcganGenerator = toml::from_str("norm.batch.position = 'after'")?;
+/// assert!(matches!(preset.norm, Norm::Batch(batch) if batch.position == NormPosition::After && batch.affine));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
@@ -24,6 +32,14 @@ pub enum Norm {
 }
 
 /// Position of the norm: before or after the nonlinearity.
+///
+/// ```
+/// use fintan_config::{BatchNormChoice, NormPosition};
+///
+/// let norm: BatchNormChoice = toml::from_str("position = 'after'")?;
+/// assert_eq!((norm.position, NormPosition::default()), (NormPosition::After, NormPosition::Before));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPosition {
@@ -35,6 +51,12 @@ pub enum NormPosition {
 }
 
 /// Batch normalization of a preset.
+///
+/// ```
+/// let norm: fintan_config::BatchNormChoice = toml::from_str("affine = false")?;
+/// assert_eq!((norm.affine, norm.eps, norm.momentum), (false, 1e-5, 0.1));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchNormChoice {
@@ -53,6 +75,12 @@ pub struct BatchNormChoice {
 }
 
 /// Layer normalization of a preset.
+///
+/// ```
+/// let norm: fintan_config::LayerNormChoice = toml::from_str("over = 'features'")?;
+/// assert_eq!((norm.over, norm.eps), (fintan_config::NormAxes::Features, 1e-5));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerNormChoice {
@@ -85,6 +113,16 @@ pub(crate) const DCGAN: Citation = Citation::new(
 /// Deconvolutional generator: latent -> `start` x `start` map -> ... -> image.
 ///
 /// Channels halve at each up-sampling. `extra` stride-1 layers follow each map except the image.
+///
+/// ```
+/// use fintan_config::{Architecture, DcganGenerator, Parametrization, Shape};
+///
+/// let preset: DcganGenerator = toml::from_str("channels = 16")?;
+/// let image = Shape::image(1, 16, 16);
+/// let network = Architecture::new(Shape::vector(8), &preset.layers(image)?, Parametrization::default())?;
+/// assert_eq!(network.output(), image);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DcganGenerator {
@@ -121,6 +159,14 @@ pub struct DcganGenerator {
 }
 
 /// How a generator enlarges its maps.
+///
+/// ```
+/// use fintan_config::{DcganGenerator, Upsampling};
+///
+/// let preset: DcganGenerator = toml::from_str("upsampling = 'resize'")?;
+/// assert_eq!(preset.upsampling, Upsampling::Resize);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Upsampling {
@@ -132,6 +178,16 @@ pub enum Upsampling {
 }
 
 /// Convolutional discriminator, the mirror image of the generator: image -> ... -> `end` x `end` map -> one logit.
+///
+/// ```
+/// use fintan_config::{Architecture, DcganDiscriminator, Parametrization, Shape};
+///
+/// let preset: DcganDiscriminator = toml::from_str("channels = 16")?;
+/// let image = Shape::image(1, 16, 16);
+/// let network = Architecture::new(image, &preset.layers(image)?, Parametrization::default())?;
+/// assert_eq!(network.output().len(), 1); // one logit
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DcganDiscriminator {
@@ -162,6 +218,16 @@ pub struct DcganDiscriminator {
 }
 
 /// Fully connected network.
+///
+/// ```
+/// use fintan_config::{Architecture, Fc, Parametrization, Shape};
+///
+/// let preset: Fc = toml::from_str("widths = [8, 8]")?;
+/// let (input, output) = (Shape::image(1, 4, 4), Shape::vector(2));
+/// let network = Architecture::new(input, &preset.layers(input, output, None), Parametrization::default())?;
+/// assert_eq!(network.parameter_count(), (16 * 8 + 8) + (8 * 8 + 8) + (8 * 2 + 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fc {

@@ -14,6 +14,17 @@ use crate::architecture::Node;
 /// S_W counts the positions at which the weights are used (input positions of a deconv, output positions of a conv, 1 for
 /// dense layers), and S_b counts the positions of the output. For a generator that starts from a 1x1 map this is
 /// `(|I_0| / |I_l|)^γ`, the rule of arXiv 1907.05715, whose exact exponents are a setting here.
+///
+/// ```
+/// use fintan_config::{Architecture, LayerRates, Parametrization, Shape};
+///
+/// // A convolution whose output has 4 x 4 positions.
+/// let layers = [toml::from_str("conv = { out = 8, kernel = 1 }")?];
+/// let network = Architecture::new(Shape::image(3, 4, 4), &layers, Parametrization::default())?;
+/// assert_eq!(LayerRates::Sqrt.factors(&network.nodes[0]), (0.25, 0.25));
+/// assert_eq!(LayerRates::Full.factors(&network.nodes[0]), (0.0625, 0.0625));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LayerRates {
@@ -32,6 +43,13 @@ pub enum LayerRates {
 }
 
 /// The exponents γ_w and γ_b.
+///
+/// ```
+/// use fintan_config::{Exponents, LayerRates};
+///
+/// let rates = LayerRates::Exponents(Exponents { weights: 0.75, biases: 0.5 });
+/// assert_eq!(rates.exponents(), LayerRates::ThreeHalves.exponents());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exponents {

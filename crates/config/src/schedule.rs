@@ -7,6 +7,14 @@ use crate::experiment::{at_least_one, positive};
 
 /// How a learning rate changes: a rise, then a decay. The rate of a step is the optimiser's rate times [`Schedule::factor`].
 /// The factor depends on the step alone, so a resumed run has the same rates as a run that was never stopped.
+///
+/// ```
+/// use fintan_config::Schedule;
+///
+/// let schedule: Schedule = toml::from_str("warmup = 10\ndecay.linear = { to = 0.0, over = 100 }")?;
+/// assert_eq!([4, 10, 60, 200].map(|step| schedule.factor(step)), [0.5, 1.0, 0.5, 0.0]);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
@@ -17,6 +25,14 @@ pub struct Schedule {
 }
 
 /// How a learning rate decays; p is the completed fraction of the decay.
+///
+/// ```
+/// use fintan_config::{Decay, DecayTo, Schedule};
+///
+/// let cosine = Decay::Cosine(DecayTo { to: 0.0, over: Some(100) });
+/// let factor = |step| Schedule { warmup: 0, decay: cosine }.factor(step);
+/// assert!((factor(50) - 0.5).abs() < 1e-12 && factor(100).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
@@ -34,6 +50,13 @@ pub enum Decay {
 }
 
 /// A fall from 1 to a fraction.
+///
+/// ```
+/// use fintan_config::{Decay, DecayTo, Schedule};
+///
+/// let decay = Decay::Exponential(DecayTo { to: 0.25, over: Some(100) });
+/// assert_eq!([50, 100, 300].map(|step| Schedule { warmup: 0, decay }.factor(step)), [0.5, 0.25, 0.25]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecayTo {
@@ -45,6 +68,13 @@ pub struct DecayTo {
 }
 
 /// A decay in discrete steps.
+///
+/// ```
+/// use fintan_config::{Decay, Schedule, StepDecay};
+///
+/// let decay = Decay::Step(StepDecay { every: 100, factor: 0.5 });
+/// assert_eq!([99, 100, 250].map(|step| Schedule { warmup: 0, decay }.factor(step)), [1.0, 0.5, 0.25]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepDecay {

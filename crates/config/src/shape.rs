@@ -6,6 +6,12 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Shape of one sample. A vector has the shape `channels` x 1 x 1.
+///
+/// ```
+/// let image = fintan_config::Shape::image(3, 8, 8);
+/// assert_eq!((image.len(), image.positions()), (192, 64));
+/// assert_eq!(image.to_string(), "3x8x8");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
@@ -66,6 +72,10 @@ impl fmt::Display for Shape {
 }
 
 /// A number for rows and a number for columns; written `4` or `[3, 5]`.
+///
+/// ```
+/// assert_eq!(fintan_config::Pair::from(4).0, [4, 4]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Pair(pub [usize; 2]);
 

@@ -213,6 +213,14 @@ const ESCAPES: &str =
 
 /// Turns an override `key.path=value` into a line of TOML; a value that is not TOML becomes a string.
 ///
+/// ```
+/// use fintan_config::override_line;
+///
+/// assert_eq!(override_line("train.steps=200")?, "train.steps = 200");
+/// assert_eq!(override_line("data.idx.images=a.gz")?, "data.idx.images = \"a.gz\"");
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
+///
 /// # Errors
 /// An override that is not of the form `key.path=value`.
 pub fn override_line(given: &str) -> Result<String, ConfigError> {

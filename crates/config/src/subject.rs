@@ -18,6 +18,16 @@ use crate::shape::Shape;
 use crate::task::{SupervisedExperiment, Task, check_task};
 
 /// What a configuration file describes.
+///
+/// ```
+/// use fintan_config::Subject;
+///
+/// let text = "network = { input = 4, outputs = 1, fc = { widths = [8] } }";
+/// let subject = Subject::parse("toy.toml", text, &["network.outputs=2".into()])?;
+/// let Subject::Network(toy) = subject else { panic!("not a network") };
+/// assert_eq!(toy.network.parameter_count(), (4 * 8 + 8) + (8 * 2 + 2));
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Subject {
     /// A GAN: generator, discriminator, data and training.
@@ -27,6 +37,15 @@ pub enum Subject {
 }
 
 /// A configuration file with a `[network]` and defaults filled in.
+///
+/// ```
+/// use fintan_config::NetworkSettings;
+///
+/// let text = "network = { input = [1, 4, 4], outputs = 2, fc = { widths = [8] } }";
+/// let settings: NetworkSettings = toml::from_str(text)?;
+/// assert_eq!(settings.check().expect("in range").network.parameter_count(), (16 * 8 + 8) + (8 * 2 + 2));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
@@ -50,6 +69,14 @@ pub struct NetworkSettings {
 }
 
 /// A network: exactly one of `fc`, `vanilla`, `bn_ff`, `bn_res` and `layers`.
+///
+/// ```
+/// use fintan_config::{InputShape, NetworkTable, Shape};
+///
+/// let table: NetworkTable = toml::from_str("input = 4\nlayers = [{ dense = { out = 2 } }]")?;
+/// assert_eq!((table.input, table.layers.expect("explicit").len()), (InputShape(Shape::vector(4)), 1));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkTable {
@@ -79,6 +106,14 @@ pub struct NetworkTable {
 }
 
 /// Shape of an input, written `784` or `[1, 28, 28]`.
+///
+/// ```
+/// use fintan_config::{NetworkTable, Shape};
+///
+/// let table: NetworkTable = toml::from_str("input = [1, 28, 28]\nlayers = []")?;
+/// assert_eq!(table.input.0, Shape::image(1, 28, 28));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InputShape(pub Shape);
 
@@ -121,6 +156,16 @@ impl Serialize for InputShape {
 }
 
 /// A checked `[network]`.
+///
+/// ```
+/// use fintan_config::Subject;
+///
+/// let text = "network = { input = [1, 4, 4], outputs = 2, fc = { widths = [8] } }";
+/// let Subject::Network(toy) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// assert_eq!((toy.settings.seed, toy.network.input.len(), toy.network.output().len()), (0, 16, 2));
+/// assert!(toy.supervised().is_none()); // without a task
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct NetworkExperiment {
     /// Every setting, defaults included.

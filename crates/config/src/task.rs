@@ -12,6 +12,14 @@ use crate::schedule::Schedule;
 use crate::shape::Shape;
 
 /// The training task of a network.
+///
+/// ```
+/// use fintan_config::{Task, TaskGoal};
+///
+/// let Task::Supervised(task) = toml::from_str("supervised = { goal = 'regression', optimizer.sgd.rate = 0.5 }")?;
+/// assert_eq!((task.goal, task.optimizer.rate()), (TaskGoal::Regression, 0.5));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
@@ -32,6 +40,21 @@ pub(crate) const KERNEL_REGIME: Citation = Citation::new(
 );
 
 /// Supervised training.
+///
+/// ```
+/// use fintan_config::{LossFunction, Subject, TaskGoal};
+///
+/// let text = "
+///     network = { input = 4, outputs = 1, fc.widths = [8] }
+///     data.teacher.degree = 1
+///     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// ";
+/// let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// let experiment = network.supervised().expect("a task");
+/// assert_eq!((experiment.task.goal, experiment.task.loss), (TaskGoal::Regression, LossFunction::Squared));
+/// assert_eq!(experiment.task.batch(), 8); // all samples: gradient descent
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SupervisedTask {
@@ -93,6 +116,14 @@ pub enum TaskGoal {
 }
 
 /// The function that is minimised, over N samples.
+///
+/// ```
+/// use fintan_config::{LossFunction, SupervisedTask};
+///
+/// let task: SupervisedTask = toml::from_str("goal = 'classification'\noptimizer.sgd.rate = 0.5\nloss = 'cross_entropy'")?;
+/// assert_eq!((task.loss, LossFunction::default()), (LossFunction::CrossEntropy, LossFunction::Squared));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossFunction {
@@ -104,6 +135,14 @@ pub enum LossFunction {
 }
 
 /// How inputs are scaled.
+///
+/// ```
+/// use fintan_config::{InputScale, SupervisedTask};
+///
+/// let task: SupervisedTask = toml::from_str("goal = 'regression'\noptimizer.sgd.rate = 0.5")?;
+/// assert_eq!(task.inputs, InputScale::Sphere); // the default
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputScale {
@@ -115,6 +154,20 @@ pub enum InputScale {
 }
 
 /// A checked network with its task, the starting point of training and predictions.
+///
+/// ```
+/// use fintan_config::{SourceKind, Subject};
+///
+/// let text = "
+///     network = { input = 4, outputs = 1, fc.widths = [8] }
+///     data.teacher.degree = 1
+///     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// ";
+/// let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// let experiment = network.supervised().expect("a task");
+/// assert_eq!((experiment.task.train, experiment.data.kind()), (8, SourceKind::Teacher));
+/// # Ok::<(), fintan_config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct SupervisedExperiment<'a> {
     /// Seed of weights, inputs and their order.

@@ -5,6 +5,15 @@ use std::path::PathBuf;
 use fintan_config::Bytes;
 
 /// The error for a data set that cannot be used.
+///
+/// ```
+/// use fintan_config::{DataSource, Image, Idx};
+/// use fintan_data::{DataError, Images};
+///
+/// let source = DataSource::Idx(Idx { images: "nowhere.gz".into(), labels: None });
+/// let error = Images::load(&source, &Image::default(), None).unwrap_err();
+/// assert!(matches!(error, DataError::Io(_)), "{error}");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// An error of the file system.

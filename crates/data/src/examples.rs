@@ -12,6 +12,19 @@ use crate::seeds::{Purpose, stream};
 use crate::teacher;
 
 /// Inputs with targets.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::Shape;
+/// use fintan_data::Examples;
+///
+/// let inputs = vec![1.0, 2.0, 3.0, 4.0];
+/// let examples = Examples { inputs, targets: vec![-1.0, 1.0], input: Shape::vector(2), outputs: 1 };
+/// assert_eq!(examples.len(), 2);
+/// let batch = examples.batch(1..2, &Device::flex(), DType::F32);
+/// assert_eq!(batch.to_data().try_to_vec::<f32>()?, [3.0, 4.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Examples {
     /// `[count, values of an input]`, row-major. Images are in channel, row, column order.
@@ -25,6 +38,23 @@ pub struct Examples {
 }
 
 /// Training and test samples of a task.
+///
+/// ```
+/// use fintan_config::Subject;
+/// use fintan_data::TaskData;
+///
+/// let text = "
+///     network = { input = 4, outputs = 1, fc.widths = [8] }
+///     data.teacher.degree = 1
+///     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// ";
+/// let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// let data = TaskData::load(&network.supervised().expect("a task"), None)?;
+/// assert_eq!((data.train.len(), data.test.len()), (8, 16));
+/// // Inputs are on the sphere |x|² = 4.
+/// assert!((data.train.inputs[..4].iter().map(|x| x * x).sum::<f32>() - 4.0).abs() < 1e-5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskData {
     /// The training samples.

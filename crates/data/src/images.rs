@@ -11,6 +11,18 @@ use crate::left_out::LeftOut;
 use crate::{arrays, cifar, files, idx, shapes};
 
 /// Images of one size, as bytes in memory.
+///
+/// ```
+/// use fintan_config::{DataSource, Image, Shapes};
+/// use fintan_data::Images;
+///
+/// let source = DataSource::Shapes(Shapes { count: 24, seed: 0 });
+/// let wanted = Image { size: 8, channels: 1, ..Image::default() };
+/// let images = Images::load(&source, &wanted, None)?;
+/// assert_eq!((images.len(), images.bytes(0).len()), (24, 8 * 8));
+/// assert_eq!(images.class_name(0), "disc");
+/// # Ok::<(), fintan_data::DataError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Images {
     /// Rows and columns.
@@ -132,6 +144,13 @@ impl Images {
 }
 
 /// A hash of bytes, the same on every machine: FNV-1a, 64 bits.
+///
+/// ```
+/// use fintan_data::fingerprint;
+///
+/// assert_eq!(fingerprint(&[b"foobar"]), 0x8594_4171_f739_67e8); // a published value of FNV-1a
+/// assert_eq!(fingerprint(&[b"foo", b"bar"]), fingerprint(&[b"foobar"]));
+/// ```
 #[must_use]
 pub fn fingerprint(parts: &[&[u8]]) -> u64 {
     parts.iter().copied().flatten().fold(FNV_BASIS, |hash, &byte| fnv(hash, u64::from(byte)))

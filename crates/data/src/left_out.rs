@@ -4,6 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The reason why a file is left out.
+///
+/// ```
+/// use fintan_data::Reason;
+///
+/// assert!(Reason::Hidden < Reason::Test); // the order of messages
+/// assert!(!Reason::Hidden.words().is_empty());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// Its name starts with a dot, or belongs to a file of the operating system.
@@ -62,6 +69,20 @@ impl Reason {
 }
 
 /// Files that are left out.
+///
+/// ```
+/// use fintan_config::{DataSource, Files, Image};
+/// use fintan_data::{Images, Reason};
+///
+/// let folder = tempfile::tempdir()?;
+/// image::GrayImage::new(8, 8).save(folder.path().join("black.png"))?;
+/// fs_err::write(folder.path().join("notes.txt"), "none")?;
+/// let source = DataSource::Folder(Files { path: folder.path().into() });
+/// let images = Images::load(&source, &Image { size: 8, channels: 1, ..Image::default() }, None)?;
+/// let (reason, files) = images.left_out.groups().next().expect("a file is left out");
+/// assert_eq!((images.len(), reason, files.len()), (1, Reason::NoPicture, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
     files: BTreeMap<Reason, Vec<PathBuf>>,

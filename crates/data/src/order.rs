@@ -5,6 +5,18 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha20Rng;
 
 /// An endless sequence of image indices; its state is the number of images seen.
+///
+/// ```
+/// use fintan_data::Order;
+///
+/// let mut order = Order::new(7, 5, 0);
+/// let mut epoch = order.take(5);
+/// let next = order.take(3);
+/// // The position alone determines how an order goes on.
+/// assert_eq!(Order::new(7, 5, 5).take(3), next);
+/// epoch.sort_unstable();
+/// assert_eq!((epoch, order.seen()), (vec![0, 1, 2, 3, 4], 8));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Order {
     seed: u64,

@@ -10,6 +10,13 @@ use rand_chacha::ChaCha20Rng;
 /// first inputs.
 ///
 /// The numbers of the variants define what a seed means, so they never change.
+///
+/// ```
+/// use fintan_data::Purpose;
+///
+/// // The numbers are part of what a seed means.
+/// assert_eq!([Purpose::Generator as u64, Purpose::TrainInputs as u64], [1, 129]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Purpose {

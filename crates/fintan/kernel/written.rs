@@ -14,6 +14,16 @@ use crate::error::Error;
 const SPECTRUM_ROWS: usize = 2048;
 
 /// What is written first. A kill or a full disk may happen between the kernel and its pictures.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let net = fintan::Network::parse("[network]\ninput = 2\nlayers = [{ dense = { out = 1 } }]")?;
+/// let kernel = fintan::Kernel::of(&net).inputs(vec![vec![1.0, 0.0]]).compute()?;
+/// // Θ = |x|² for the weights and 1 for the bias.
+/// let summary = kernel.write_within(folder.path().join("k.npz"), f64::INFINITY, fintan::WriteOrder::KernelLast)?;
+/// assert_eq!(summary.trace, 2.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteOrder {
     /// The kernel is first: it may have taken hours, and pictures can be made again.

@@ -3,6 +3,14 @@
 use crate::MetricError;
 
 /// Features of a set of images, `[count, width]` row-major.
+///
+/// ```
+/// use fintan_metrics::Features;
+///
+/// let features = Features { values: vec![1.0, 2.0, 3.0, 4.0], width: 2 };
+/// assert_eq!((features.len(), features.row(1)), (2, &[3.0, 4.0][..]));
+/// assert_eq!((features.mean(), features.covariance()), (vec![2.0, 3.0], vec![2.0; 4]));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     /// The values.
@@ -88,6 +96,14 @@ impl Features {
 /// A shift for each feature and a common factor: `(f - mean) / scale`.
 ///
 /// A separate factor for each feature would enlarge features that hardly vary, and these would dominate every distance.
+///
+/// ```
+/// use fintan_metrics::{Features, Scale};
+///
+/// let reference = Features { values: vec![0.0, 2.0, 4.0], width: 1 };
+/// // The mean is 2 and the variance is 4.
+/// assert_eq!(Scale::of(&reference).apply(&reference).values, [-1.0, 0.0, 1.0]);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scale {
     mean: Vec<f64>,

@@ -13,6 +13,16 @@ const NAME: &str = "the Fréchet distance";
 /// with covariances of divisor n - 1. The square root is that of a symmetric matrix, so no complex numbers occur. The
 /// distance has a bias that falls with the number of samples: compare only values from the same number of samples.
 ///
+/// ```
+/// use fintan_metrics::{Features, frechet_distance};
+///
+/// // Two sets with equal covariances, whose means differ by 3.
+/// let a = Features { values: vec![0.0, 2.0], width: 1 };
+/// let b = Features { values: vec![3.0, 5.0], width: 1 };
+/// assert!((frechet_distance(&a, &b)? - 9.0).abs() < 1e-9);
+/// # Ok::<(), fintan_metrics::MetricError>(())
+/// ```
+///
 /// # Errors
 /// Fewer than width + 1 samples (the covariance then has not full rank), sets of different widths, values that are not
 /// finite.

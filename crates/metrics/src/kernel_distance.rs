@@ -7,6 +7,16 @@ use crate::{Features, MetricError, Tick};
 /// The squared maximum mean discrepancy under `k(x, y) = (x·y / d + 1)³` (KID; Binkowski et al. 2018). The unbiased
 /// estimator runs over all samples at once, not over the mean of subsets. It can be slightly negative.
 ///
+/// ```
+/// use fintan_metrics::{Features, kernel_distance};
+///
+/// // k(0, 0) = k(0, 1) = 1 and k(1, 1) = 8.
+/// let zeros = Features { values: vec![0.0, 0.0], width: 1 };
+/// let ones = Features { values: vec![1.0, 1.0], width: 1 };
+/// assert!((kernel_distance(&zeros, &ones, &|_| {})? - (1.0 + 8.0 - 2.0)).abs() < 1e-12);
+/// # Ok::<(), fintan_metrics::MetricError>(())
+/// ```
+///
 /// # Errors
 /// Fewer than two samples, sets of different widths, values that are not finite.
 pub fn kernel_distance(a: &Features, b: &Features, tick: Tick) -> Result<f64, MetricError> {

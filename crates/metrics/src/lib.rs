@@ -37,6 +37,14 @@ pub use spread::mean_and_spread;
 pub type Tick<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// The error for a metric that is undefined.
+///
+/// ```
+/// use fintan_metrics::{Features, MetricError, kernel_distance};
+///
+/// let one = Features { values: vec![0.0], width: 1 };
+/// let error = kernel_distance(&one, &one, &|_| {}).unwrap_err();
+/// assert!(matches!(error, MetricError::TooFew { found: 1, needed: 2, .. }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetricError {
     /// Too few samples.

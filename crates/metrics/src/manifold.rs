@@ -10,6 +10,17 @@ pub const NEIGHBOURS: usize = 3;
 const NAME: &str = "precision and recall";
 
 /// The overlap of two sets, measured on their manifolds.
+///
+/// ```
+/// use fintan_metrics::{Features, precision_recall};
+///
+/// // A collapsed generator: all samples are one point among the data.
+/// let data = Features { values: vec![0.0, 1.0, 2.0, 3.0, 4.0], width: 1 };
+/// let samples = Features { values: vec![2.5; 5], width: 1 };
+/// let found = precision_recall(&data, &samples, &|_| {})?;
+/// assert_eq!((found.precision, found.recall), (1.0, 0.0));
+/// # Ok::<(), fintan_metrics::MetricError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PrecisionRecall {
     /// Fraction of samples on the manifold of the data: fidelity. It is 1 for a generator that repeats one good image.

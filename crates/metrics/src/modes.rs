@@ -1,6 +1,13 @@
 //! Counts the classes of generated samples.
 
 /// The classes in a set of samples.
+///
+/// ```
+/// // All samples are in the first of two classes that are equally frequent in the data.
+/// let modes = fintan_metrics::modes(&[0, 0, 0], &[0.5, 0.5]);
+/// assert_eq!((modes.counts, modes.hit), (vec![3, 0], 1));
+/// assert!((modes.divergence - 2.0_f64.ln()).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Modes {
     /// Number of samples in each class.

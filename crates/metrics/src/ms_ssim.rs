@@ -14,6 +14,17 @@ const WEIGHTS: [f64; 5] = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333];
 const CONSTANTS: [f64; 2] = [1e-4, 9e-4];
 
 /// Mean similarity of pairs of samples.
+///
+/// ```
+/// use fintan_metrics::{Samples, ms_ssim};
+///
+/// // Two equal images of 16 x 16 pixels, large enough for one scale.
+/// let samples = Samples { values: vec![0.5; 2 * 16 * 16], size: 16, channels: 1 };
+/// let found = ms_ssim(&samples, &|_| {})?;
+/// assert_eq!((found.scales, found.pairs), (1, 1));
+/// assert!((found.value - 1.0).abs() < 1e-12);
+/// # Ok::<(), fintan_metrics::MetricError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MsSsim {
     /// The mean; it is 1 if all samples are the same image.

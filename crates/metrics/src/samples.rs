@@ -3,6 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 /// Images on the host.
+///
+/// ```
+/// use fintan_metrics::Samples;
+///
+/// // Two images of one pixel, one black and one white.
+/// let samples = Samples { values: vec![-1.0, 1.0], size: 1, channels: 1 };
+/// assert_eq!((samples.len(), samples.std()), (2, 2.0_f64.sqrt())); // with the divisor n - 1
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
     /// `[images, rows, columns, channels]`, flat.
@@ -14,6 +22,16 @@ pub struct Samples {
 }
 
 /// The measures of a set of samples.
+///
+/// ```
+/// use fintan_metrics::Samples;
+///
+/// // Two equal images of 8 x 8 pixels: a checkerboard of period 2.
+/// let values = (0..128).map(|i| if (i / 8 + i % 8) % 2 == 0 { 1.0 } else { -1.0 }).collect();
+/// let measures = Samples { values, size: 8, channels: 1 }.measure();
+/// assert_eq!((measures.std, measures.phase2), (0.0, 1.0));
+/// assert!((measures.correlation - 1.0).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measures {
     /// Number of samples.

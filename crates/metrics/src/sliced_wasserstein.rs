@@ -11,6 +11,12 @@ use crate::{MetricError, Samples, Tick};
 pub const PATCH: usize = 7;
 
 /// Points of a space, one in each row.
+///
+/// ```
+/// // Two points of a plane.
+/// let rows = fintan_metrics::Rows { values: &[0.0, 1.0, 2.0, 3.0], width: 2 };
+/// assert_eq!(rows.values.chunks(rows.width).nth(1), Some(&[2.0, 3.0][..]));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
     /// `[count, width]`, row-major.
@@ -26,6 +32,13 @@ impl Rows<'_> {
 }
 
 /// Unit vectors for projections.
+///
+/// ```
+/// let directions = fintan_metrics::Directions::draw(0, 10, 3);
+/// for direction in directions.values.chunks(3) {
+///     assert!((direction.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-12);
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Directions {
     /// `[count, width]`, row-major, each of length 1.
@@ -53,6 +66,17 @@ impl Directions {
 /// The mean over directions of the Wasserstein-1 distance between the projections of `reference` and of each of `others`:
 ///
 /// `mean over directions d and ranks i of |sort(A d)_i - sort(B d)_i|`
+///
+/// ```
+/// use fintan_metrics::{Directions, Rows, sliced_wasserstein};
+///
+/// // Two sets of points on a line, 2 apart.
+/// let rows = |values| Rows { values, width: 1 };
+/// let directions = Directions::draw(0, 4, 1);
+/// let distances = sliced_wasserstein(rows(&[0.0, 1.0]), &[rows(&[3.0, 2.0])], &directions, &|_| {})?;
+/// assert_eq!(distances, [2.0]);
+/// # Ok::<(), fintan_metrics::MetricError>(())
+/// ```
 ///
 /// # Errors
 /// No points, sets of different shapes, values that are not finite.
@@ -104,6 +128,14 @@ fn projected(set: Rows, direction: &[f64]) -> Vec<f64> {
 
 /// Patches of [`PATCH`] rows and columns at random positions of random images, `[count, PATCH · PATCH · channels]`. A seed
 /// determines the same positions in all sets with the same number of images and the same size.
+///
+/// ```
+/// use fintan_metrics::{PATCH, Samples, patches};
+///
+/// let samples = Samples { values: vec![0.5; 2 * 8 * 8], size: 8, channels: 1 };
+/// assert_eq!(patches(&samples, 3, 0)?, vec![0.5; 3 * PATCH * PATCH]);
+/// # Ok::<(), fintan_metrics::MetricError>(())
+/// ```
 ///
 /// # Errors
 /// No images, or images smaller than a patch.

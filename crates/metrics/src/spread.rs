@@ -2,6 +2,13 @@
 
 /// Mean and standard deviation (divisor n - 1) of the values. A single value has no deviation; without values the result is
 /// `None`.
+///
+/// ```
+/// use fintan_metrics::mean_and_spread;
+///
+/// assert_eq!(mean_and_spread(&[1.0, 3.0]), Some((2.0, Some(2.0_f64.sqrt()))));
+/// assert_eq!(mean_and_spread(&[1.0]), Some((1.0, None)));
+/// ```
 #[must_use]
 pub fn mean_and_spread(values: &[f64]) -> Option<(f64, Option<f64>)> {
     let n = values.len() as f64;

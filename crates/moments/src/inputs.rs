@@ -7,6 +7,15 @@ use rand::RngExt as _;
 use crate::normals::{Drawn, Normals, stream};
 
 /// Inputs from which batches are chosen.
+///
+/// ```
+/// use fintan_config::Shape;
+/// use fintan_moments::{InputError, Pool};
+///
+/// let pool = Pool { values: vec![0.0, 1.0, 2.0, 3.0], shape: Shape::vector(2) };
+/// assert_eq!(pool.count(), 2);
+/// assert_eq!(pool.check(8), Err(InputError::TooFew { batch: 8, count: 2 }));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
     /// `[count, channels, rows, columns]`, row-major.
@@ -16,6 +25,16 @@ pub struct Pool {
 }
 
 /// A batch and its noise.
+///
+/// ```
+/// use fintan_config::MomentsSettings;
+/// use fintan_moments::Batch;
+///
+/// // Two inputs with one channel, which is standardized.
+/// let batch = Batch::new(vec![1.0, 5.0], vec![0.5, -0.5], 1, 2, &MomentsSettings::default(), 0)?;
+/// assert_eq!((batch.signal, batch.mu2), (vec![-1.0, 1.0], 1.0));
+/// # Ok::<(), fintan_moments::InputError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Number of inputs.
@@ -31,6 +50,14 @@ pub struct Batch {
 }
 
 /// The error for inputs that cannot be used.
+///
+/// ```
+/// use fintan_config::MomentsSettings;
+/// use fintan_moments::{Batch, InputError};
+///
+/// let constant = Batch::new(vec![3.0, 3.0], vec![0.5, -0.5], 1, 2, &MomentsSettings::default(), 7);
+/// assert_eq!(constant, Err(InputError::AllConstant { realisation: 7 }));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     /// Some channels do not vary.

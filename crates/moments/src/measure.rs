@@ -6,6 +6,12 @@ use faer::{Mat, Par, Side};
 ///
 /// `ν_p,c = mean v_c^p`, `μ_p,c = mean (v_c - ν_1,c)^p`; without the index c, they are means over channels. Source: Labatie,
 /// ICML 2019.
+///
+/// ```
+/// // One channel with the values 1 and 3.
+/// let moments = &fintan_moments::measure::by_channel(&[1.0, 3.0], 1)[0];
+/// assert_eq!((moments.nu1, moments.nu2, moments.mu2, moments.mu4), (2.0, 5.0, 1.0, 1.0));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelMoments {
     /// ν_1
@@ -69,6 +75,13 @@ pub fn over_channels(channels: &[ChannelMoments]) -> ChannelMoments {
 }
 
 /// The number of directions that a tensor spans.
+///
+/// ```
+/// // Four rows of two channels that vary alike and independently: a covariance with two equal eigenvalues.
+/// let values = [1.0, 1.0, 1.0, -1.0, -1.0, 1.0, -1.0, -1.0];
+/// let ranks = fintan_moments::measure::ranks(&values, 2).expect("they vary");
+/// assert!((ranks.effective - 2.0).abs() < 1e-12 && (ranks.participation - 2.0).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranks {
     /// r_eff = tr C / λ_max(C), where C is the covariance of the channels over rows.
@@ -105,6 +118,12 @@ pub fn ranks<T: Copy + Into<f64>>(values: &[T], channels: usize) -> Option<Ranks
 ///
 /// # Shapes
 /// - `values`: `[inputs, ..]`, row-major
+///
+/// ```
+/// // Two orthogonal inputs.
+/// let cosine = fintan_moments::measure::mean_cosine(&[1.0, 0.0, 0.0, 2.0], 2).expect("not 0");
+/// assert!(cosine.abs() < 1e-12);
+/// ```
 #[must_use]
 pub fn mean_cosine<T: Copy + Into<f64>>(values: &[T], inputs: usize) -> Option<f64> {
     let cosines = cosines(values, inputs)?;

@@ -16,6 +16,25 @@ use crate::propagation::Propagation;
 use crate::record::Realisation;
 
 /// The quantities and points of a measurement.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::Subject;
+/// use fintan_moments::MomentsPlan;
+/// use fintan_net::{Lowering, Placement};
+///
+/// let text = "
+///     network = { input = 4, vanilla = { depth = 2, width = 8 } }
+///     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// ";
+/// let Subject::Network(experiment) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// let plan = MomentsPlan::new(&experiment).expect("[moments] is there");
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let realisation = plan.realise(0, None, &cpu)?;
+/// assert_eq!(realisation.records.len(), plan.points().count());
+/// assert_eq!(realisation, plan.realise(0, None, &cpu)?); // the seed and the number decide everything
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct MomentsPlan<'a> {
     experiment: &'a NetworkExperiment,

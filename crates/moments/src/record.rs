@@ -3,6 +3,25 @@
 use serde::{Deserialize, Serialize};
 
 /// Moments of one realisation at one point.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 2, width = 8 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let plan = fintan_moments::MomentsPlan::new(&experiment).expect("[moments] is there");
+/// for (record, point) in plan.realise(0, None, &cpu)?.records.iter().zip(plan.points()) {
+///     assert_eq!((record.depth, &record.loc), (point.depth, &point.loc));
+///     assert!((record.all.nu2.ln() - record.all.log_nu2).abs() < 1e-6 || record.all.bits != 0);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The index l of the layer; 0 for the output of an embedding.
@@ -47,6 +66,24 @@ mod missing {
 }
 
 /// Moments of signal x and noise dx. The logarithm of 0 is NaN here, and null in files.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 2, width = 8 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let plan = fintan_moments::MomentsPlan::new(&experiment).expect("[moments] is there");
+/// let point = plan.realise(0, None, &cpu)?.records[0].all;
+/// // A mean square is at least as large as the variance.
+/// assert!(point.nu2 >= point.mu2 && point.mu2 > 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PointMoments {
     /// ν₁(x) = `nu1` · 2^bits.
@@ -82,6 +119,12 @@ fn is_zero(bits: &i32) -> bool {
 }
 
 /// The layer after which a realisation stopped early, and why.
+///
+/// ```
+/// let stop: fintan_moments::EarlyStop = serde_json::from_str(r#"{ "depth": 7, "reason": "the noise is 0" }"#)?;
+/// assert_eq!(stop.depth, 7);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlyStop {
     /// The index l of the layer.
@@ -91,6 +134,24 @@ pub struct EarlyStop {
 }
 
 /// The measurement of one realisation.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 2, width = 8 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let plan = fintan_moments::MomentsPlan::new(&experiment).expect("[moments] is there");
+/// let realisation = plan.realise(1, None, &cpu)?;
+/// assert_eq!((realisation.number, realisation.dead.as_ref()), (1, None));
+/// assert_eq!(realisation.records.last().expect("a point").depth, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Realisation {
     /// The number of the realisation. Together with the seed it determines all random draws.

@@ -6,6 +6,25 @@ use serde::Serialize;
 use crate::record::{Realisation, Record};
 
 /// Statistics of a quantity at one depth, over realisations.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 2, width = 8 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// use fintan_moments::{MomentsPlan, summary::rows};
+///
+/// let plan = MomentsPlan::new(&experiment).expect("[moments] is there");
+/// let rows = rows(&[plan.realise(0, None, &cpu)?, plan.realise(1, None, &cpu)?], None);
+/// assert!(rows.iter().all(|row| row.statistics.n == 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// Layer l.
@@ -20,6 +39,11 @@ pub struct Row {
 }
 
 /// Statistics of a sample.
+///
+/// ```
+/// let statistics = fintan_moments::summary::Statistics::of(&[1.0, 2.0, 3.0]).expect("values");
+/// assert_eq!((statistics.mean, statistics.std, statistics.p50), (2.0, 1.0, 2.0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Statistics {
     /// Number of values.
@@ -69,6 +93,12 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// A number with its standard error.
+///
+/// ```
+/// let estimate = fintan_moments::summary::Estimate { value: 0.5, standard_error: 0.25, std: None };
+/// assert_eq!(serde_json::to_string(&estimate)?, r#"{"value":0.5,"standard_error":0.25}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
     /// The value.
@@ -81,6 +111,27 @@ pub struct Estimate {
 }
 
 /// Laws fitted to the dependence on depth.
+///
+/// ```
+/// # let text = "
+/// #     network = { input = 4, vanilla = { depth = 4, width = 32 } }
+/// #     moments = { inputs.spectrum.exponent = 1.0, batch = 8, realisations = 2 }
+/// # ";
+/// # let fintan_config::Subject::Network(experiment) = fintan_config::Subject::parse("toy.toml", text, &[])? else {
+/// #     panic!("a network")
+/// # };
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_net::{Lowering, Placement};
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// use fintan_config::Unit;
+/// use fintan_moments::{MomentsPlan, summary::fits};
+///
+/// let plan = MomentsPlan::new(&experiment).expect("[moments] is there");
+/// let realisations = [plan.realise(0, None, &cpu)?, plan.realise(1, None, &cpu)?];
+/// let fits = fits(&realisations, Unit::Vanilla, 1);
+/// assert_eq!(fits.between.expect("depths").1, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct Fits {
     /// The depths (h, L) between which the slopes below are measured.

@@ -5,6 +5,23 @@ use fintan_config::{Convolution, Shape};
 
 /// Convolutions and transposed convolutions at the end of a network, with only pointwise functions between them, after a
 /// forward pass. The tail may be limited to the last few of them.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let layers = [serde_json::from_str(r#"{ "conv": { "out": 1, "kernel": 3 } }"#)?];
+/// # let architecture = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::ones([1, 4, 4, 1], (&cpu.device, cpu.dtype));
+/// // `network` is one convolution with a kernel of 3 x 3.
+/// let (_, tape) = network.forward(x, Mode::Eval);
+/// let tail = network.conv_tail(&tape, usize::MAX).expect("it ends with a convolution");
+/// assert_eq!(tail.layers.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ConvTail {
     /// The convolutions, in the order of the forward pass; at least one.
@@ -16,6 +33,23 @@ pub struct ConvTail {
 }
 
 /// One convolution of a [`ConvTail`]: `y = scale[p] · (W ∗ x) + bias_scale · b`.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let layers = [serde_json::from_str(r#"{ "conv": { "out": 1, "kernel": 3 } }"#)?];
+/// # let architecture = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::ones([1, 4, 4, 1], (&cpu.device, cpu.dtype));
+/// // `network` is one convolution with a kernel of 3 x 3 on a map of 4 x 4.
+/// let (_, tape) = network.forward(x, Mode::Eval);
+/// let layer = &network.conv_tail(&tape, 1).expect("it ends with a convolution").layers[0];
+/// assert_eq!((layer.output, layer.weights.dims()), (Shape::image(1, 2, 2), [9, 1]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ConvLayer {
     /// Index of the weights among the parameters; the biases follow.
@@ -41,6 +75,23 @@ pub struct ConvLayer {
 }
 
 /// The part of a network below a [`ConvTail`].
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let layers = [serde_json::from_str(r#"{ "conv": { "out": 1, "kernel": 3 } }"#)?];
+/// # let architecture = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::ones([1, 4, 4, 1], (&cpu.device, cpu.dtype));
+/// // `network` is one convolution.
+/// let (_, tape) = network.forward(x, Mode::Eval);
+/// let tail = network.conv_tail(&tape, 1).expect("it ends with a convolution");
+/// assert!(matches!(tail.below, fintan_net::TailInput::Nothing));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub enum TailInput {
     /// The tail starts at the input of the network.

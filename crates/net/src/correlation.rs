@@ -19,6 +19,24 @@ use crate::windows::Windows;
 
 /// How convolutions and transposed convolutions are computed. All methods agree up to rounding. Their speed depends on the
 /// backend and was measured (`benches/RESULTS.md`).
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let layers = [serde_json::from_str(r#"{ "conv": { "out": 2, "kernel": 3 } }"#)?];
+/// # let architecture = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default())?;
+/// // The output of one convolution, computed in two ways.
+/// let output = |lowering| {
+///     let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering };
+///     let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+///     network.forward(Tensor::ones([1, 4, 4, 1], (&cpu.device, cpu.dtype)), Mode::Eval).0
+/// };
+/// let difference = output(Lowering::Native) - output(Lowering::Host);
+/// assert!(difference.abs().max().into_scalar::<f64>() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lowering {
     /// Burn's convolution kernels.
@@ -207,6 +225,15 @@ fn window_views(x: Tensor<4>, [kh, kw]: [usize; 2], [sh, sw]: [usize; 2]) -> Ten
 }
 
 /// Converts `[batch, channels, rows, columns]` to `[batch, rows, columns, channels]`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+///
+/// let x = Tensor::<4>::zeros([2, 3, 8, 9], &Device::flex());
+/// let y = fintan_net::channels_last(x);
+/// assert_eq!(y.dims(), [2, 8, 9, 3]);
+/// assert_eq!(fintan_net::channels_first(y).dims(), [2, 3, 8, 9]);
+/// ```
 #[must_use]
 pub fn channels_last(x: Tensor<4>) -> Tensor<4> {
     x.permute([0, 2, 3, 1])

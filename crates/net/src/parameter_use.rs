@@ -9,6 +9,24 @@ use crate::correlation::{Correlation, Lowering};
 ///
 /// It contains everything that gradients and kernels need from a layer: its inputs and the cotangents of its outputs. They
 /// are combined only on request, because gradients and kernels combine them in different orders.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // `network` is y = w · x + b, and x is (2, 3).
+/// let (y, tape) = network.forward(x, Mode::Eval);
+/// network.visit(&tape, y.ones_like(), &mut |used| {
+///     let [weights, biases] = used.gradients();
+///     assert_eq!((weights.sum().into_scalar::<f64>(), biases.into_scalar::<f64>()), (2.0 + 3.0, 1.0));
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ParameterUse<'a> {
     /// Index of the weights among the parameters; the biases follow.
@@ -37,6 +55,25 @@ pub(crate) enum Linear {
 ///
 /// Sites s are the uses of the same weights within a sample n: one site for dense layers, the positions of the smaller map
 /// for convolutions and transposed convolutions.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // `network` is y = w · x + b, and x is (2, 3).
+/// let (y, tape) = network.forward(x, Mode::Eval);
+/// network.visit(&tape, y.ones_like(), &mut |used| {
+///     let weights = &used.factors()[0];
+///     assert_eq!(weights.inputs.as_ref().expect("x").dims(), [1, 1, 2]); // one sample, one site, two inputs
+///     assert_eq!(weights.cotangents.dims(), [1, 1, 1, 1]);
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct VjpFactors {
     /// Index among the parameters.

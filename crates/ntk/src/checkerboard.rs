@@ -1,6 +1,16 @@
 //! Measures of checkerboards and borders, from the kernel over the pixels of an image.
 
 /// Decomposition of a kernel over pixels into patterns of growing period.
+///
+/// ```
+/// use fintan_ntk::Checkerboard;
+///
+/// // A delta kernel over 8 x 8 pixels has equal eigenvalues: 1 constant image, 3 of period 2, and 60 others.
+/// let delta = |p: usize| (0..64).map(|q| if p == q { 1.0 } else { 0.0 }).collect();
+/// let found = Checkerboard::of([8, 8], 2, 1, delta).expect("2 divides 8");
+/// assert_eq!(found.trace_shares, [1.0 / 64.0, 3.0 / 64.0, 60.0 / 64.0]);
+/// assert_eq!((found.eigenvalue_ratios, found.border_ratio), (vec![1.0; 3], 1.0));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkerboard {
     /// Fractions of the trace, in this order: the constant image; images of period s that are not constant; images of period

@@ -10,6 +10,14 @@ use crate::problem::{KernelRequest, Tile};
 use crate::spectrum::SpectrumError;
 
 /// The entries of Θ[(n, o), (n', o')] that a kernel contains.
+///
+/// ```
+/// use fintan_ntk::Entries;
+///
+/// // Between 2 and 5 samples of a network with 3 outputs.
+/// assert_eq!(Entries::Full.shape([2, 5], 3), [2, 5, 3, 3]);
+/// assert_eq!(Entries::Traced.shape([2, 5], 3), [2, 5]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entries {
     /// All entries: `[N1, N2, O, O]`.
@@ -45,6 +53,15 @@ impl Entries {
 }
 
 /// Entries, samples and outputs of a kernel; its tiles depend on nothing else.
+///
+/// ```
+/// use fintan_ntk::{Entries, KernelShape, TileSize};
+///
+/// let kernel = KernelShape { entries: Entries::Traced, samples: [4, 4], outputs: 1, symmetric: true };
+/// let tiles = kernel.tiles(TileSize { samples: 2, outputs: 1 });
+/// assert_eq!(tiles.len(), 3); // on and below the diagonal
+/// assert_eq!(tiles[1].samples, [2..4, 0..2]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelShape {
     /// The entries.
@@ -58,6 +75,12 @@ pub struct KernelShape {
 }
 
 /// Values of a kernel: f64, or f32 if a full kernel was computed in f32, because full kernels are large.
+///
+/// ```
+/// let values = fintan_ntk::KernelValues::F32(vec![1.0, 2.5]);
+/// assert_eq!((values.len(), values.at(1)), (2, 2.5));
+/// assert!(values.is_finite());
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum KernelValues {
     /// Single precision.
@@ -164,6 +187,16 @@ fn add_run<T: AddAssign + Copy>(here: &mut [T], stride: usize, there: &[T]) {
 }
 
 /// The contribution of one parameter, or of all parameters.
+///
+/// ```
+/// use fintan_ntk::{Entries, KernelPart, KernelParts, KernelValues};
+///
+/// let part = |name: &str, value| KernelPart { name: name.into(), values: KernelValues::F64(vec![value]) };
+/// let parts = vec![part("0.weight", 4.0), part("0.bias", 1.0)];
+/// let kernel = KernelParts { entries: Entries::Traced, samples: [1, 1], outputs: 1, parts };
+/// assert_eq!(kernel.total().at(0), 5.0);
+/// assert_eq!(kernel.weighted(&[0.5, 1.0]).at(0), 3.0); // half the learning rate for the weights
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct KernelPart {
     /// `{i}.weight` or `{i}.bias`; `ntk` if the parameters were not kept separate.
@@ -173,6 +206,27 @@ pub struct KernelPart {
 }
 
 /// A kernel, with one part for each parameter.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest};
+///
+/// // `network` is y = w · x + b, so that Θ = x · x' + 1, and `x` holds (1, 0) and (0, 2).
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// let kernel = KernelParts::compute(&request, &KernelPlan::new(&request, None, f64::INFINITY)?);
+/// let [weights, biases] = &kernel.parts[..] else { panic!("two parameters") };
+/// assert_eq!((weights.name.as_str(), weights.values.at(3)), ("0.weight", 4.0));
+/// assert_eq!((biases.name.as_str(), biases.values.at(3)), ("0.bias", 1.0));
+/// assert_eq!((kernel.shape(), kernel.trace(&kernel.total())), (vec![2, 2, 1, 1], 7.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct KernelParts {
     /// The entries that it contains.
@@ -189,6 +243,24 @@ pub struct KernelParts {
 ///
 /// With N1, N2 samples and O1, O2 outputs of the tile, the matrices are row-major: full `[N1 O1, N2 O2]`, traced `[N1, N2]`
 /// (summed over the outputs of the tile only), diagonal `[O1, N1, N2]`.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelRequest, Method};
+///
+/// // `network` is y = w · x + b, so that Θ = x · x' + 1, and `x` holds (1, 0) and (0, 2).
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// let block = Method::Structured.block(&request, &[0..1, 0..1]);
+/// assert_eq!(block.parts[0].iter().collect::<Vec<_>>(), [1.0, 0.0, 0.0, 4.0]); // of the weights
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
     /// One matrix for each part.

@@ -9,6 +9,27 @@ use crate::problem::{KernelRequest, Tile};
 use crate::{jacobian_contraction, ntk_vector_products, structured};
 
 /// The method by which a kernel is computed.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, Method};
+///
+/// // `network` is y = w · x + b, so that Θ = x · x' + 1, and `x` holds (1, 0) and (0, 2).
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// for method in [Method::Structured, Method::NtkVectorProducts, Method::JacobianContraction] {
+///     let plan = KernelPlan::new(&request, Some(method), f64::INFINITY)?;
+///     let kernel = KernelParts::compute(&request, &plan);
+///     assert_eq!(kernel.total().iter().collect::<Vec<_>>(), [2.0, 1.0, 1.0, 5.0], "{}", method.name());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// [`structured()`]
@@ -42,6 +63,29 @@ impl Method {
 }
 
 /// Computes the tiles of a plan, in any order. Consecutive tiles with the same samples share a forward pass.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, TileSize, Tiles};
+///
+/// // `network` is y = w · x + b, so that Θ = x · x' + 1, and `x` holds (1, 0) and (0, 2).
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// let size = TileSize { samples: Some(1), outputs: None };
+/// let plan = KernelPlan::in_tiles(&request, None, f64::INFINITY, size)?;
+/// let (mut tiles, mut kernel) = (Tiles::new(&request, &plan), KernelParts::of(&request));
+/// for (i, tile) in plan.tiles.iter().enumerate() {
+///     kernel.insert(tile, &tiles.block(i), request.is_symmetric());
+/// }
+/// assert_eq!(kernel.total().iter().collect::<Vec<_>>(), [2.0, 1.0, 1.0, 5.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Tiles<'p> {
     problem: &'p KernelRequest,

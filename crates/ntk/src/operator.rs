@@ -13,6 +13,23 @@ use crate::products::numbers;
 ///
 /// Each product is one pullback and one pushforward, of the whole batch or of some samples at a time. With pieces of the
 /// batch, each product repeats the forward passes, and only the tapes of one piece are in memory.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelRequest, Operator};
+///
+/// // `network` is y = w · x + b, so that Θ = x · x' + 1, and `x` holds (1, 0) and (0, 2).
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// assert_eq!(Operator::new(&request).times(&[1.0, 0.0]), [2.0, 1.0]); // the first column of Θ
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Operator<'p> {
     problem: &'p KernelRequest,

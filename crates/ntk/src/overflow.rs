@@ -6,6 +6,12 @@ use crate::kernel::KernelParts;
 use crate::problem::KernelRequest;
 
 /// The place at which the values of a kernel overflow. Layers are counted from 0.
+///
+/// ```
+/// let overflow = fintan_ntk::Overflow::Output { index: 2, layer: "dense", precision: "f32" };
+/// assert_eq!(overflow.to_string(), "the kernel is not finite: the output of layer 2 (`dense`) overflows f32");
+/// assert!(!overflow.is_double_precision());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Overflow {
     /// In the forward pass.

@@ -13,6 +13,24 @@ use crate::plan;
 /// A kernel to compute.
 ///
 /// Forward passes are computed lazily: each side makes its forward pass when a method needs the tape.
+///
+/// ```
+/// use burn::tensor::{DType, Device, Tensor};
+/// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest};
+/// use rand::SeedableRng as _;
+///
+/// let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// let x = Tensor::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Traced, Vec::new())?;
+/// let kernel = KernelParts::compute(&request, &KernelPlan::new(&request, None, f64::INFINITY)?);
+/// // The network is y = w · x + b, so that Θ = x · x' + 1.
+/// assert_eq!(kernel.total().iter().collect::<Vec<_>>(), [2.0, 1.0, 1.0, 5.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct KernelRequest {
     pub(crate) network: PlacedNetwork,
@@ -34,6 +52,23 @@ pub(crate) struct Side {
 }
 
 /// The error for an invalid problem.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelRequest, RequestError};
+///
+/// // A network with one output.
+/// let error = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, vec![3]).unwrap_err();
+/// assert_eq!(error, RequestError::NoSuchOutput { found: 3, last: 0 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// An output that does not exist.
@@ -59,6 +94,12 @@ pub enum RequestError {
 /// selection.
 ///
 /// In traced and diagonal kernels both sides of a tile have the same outputs.
+///
+/// ```
+/// let tile = fintan_ntk::Tile { samples: [8..16, 0..8], outputs: [0..3, 0..3] };
+/// assert!(!tile.is_diagonal()); // its mirror image has samples 0 to 8 as rows
+/// assert_eq!(fintan_ntk::Entries::Traced.block_len(&tile), 8 * 8);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tile {
     /// Samples of rows and of columns.

@@ -11,6 +11,13 @@ use crate::plan::{KernelPlan, PlanError};
 use crate::problem::KernelRequest;
 
 /// Eigenpairs of a symmetric kernel, the largest first.
+///
+/// ```
+/// let spectrum = fintan_ntk::Spectrum::of(&[2.0, 0.0, 0.0, 6.0], 2)?;
+/// assert_eq!(spectrum.values, [6.0, 2.0]);
+/// assert_eq!(spectrum.condition_number(), Some(3.0));
+/// # Ok::<(), fintan_ntk::SpectrumError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spectrum {
     /// Eigenvalues.
@@ -22,6 +29,12 @@ pub struct Spectrum {
 }
 
 /// The error for a spectrum that cannot be computed.
+///
+/// ```
+/// use fintan_ntk::{Spectrum, SpectrumError};
+///
+/// assert_eq!(Spectrum::of(&[f64::NAN], 1), Err(SpectrumError::NotFinite));
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SpectrumError {
     /// The kernel is between two sets of samples.
@@ -155,6 +168,25 @@ impl Spectrum {
 /// batch. Vectors and projections are f64, and products have the precision of the network. A Krylov space contains only one
 /// vector of every eigenspace. So converged pairs are confirmed by a second start, orthogonal to the first space, with half
 /// as many products. In this way several eigenvectors of one eigenvalue are found.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelRequest, Operator, largest_eigenpairs};
+///
+/// // `network` is y = w · x + b, so that Θ = x · x' + 1, and `x` holds (1, 0) and (0, 2).
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// let found = largest_eigenpairs(&Operator::new(&request), 1, 1e-9, 100, 0)?;
+/// // The eigenvalues of [[2, 1], [1, 5]] are (7 ± √13) / 2.
+/// assert!((found.values[0] - f64::midpoint(7.0, 13.0_f64.sqrt())).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// Two sets of samples; values that are not finite; residuals above `tolerance` or unconfirmed pairs after `products` steps,
@@ -290,6 +322,25 @@ impl Space {
 }
 
 /// The trace of a full kernel, computed without forming the kernel, and the standard error of the estimate.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelRequest, Spectrum, Trace};
+///
+/// // `network` is y = w · x + b, so that Θ = x · x' + 1, and `x` holds (1, 0) and (0, 2).
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// let trace = Trace::exact(&request, &Spectrum::of(&[2.0, 1.0, 1.0, 5.0], 2)?, f64::INFINITY)?;
+/// assert!((trace.value - 7.0).abs() < 1e-12);
+/// assert!((trace.share(3.5)[0] - 0.5).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trace {
     /// Σ_n Σ_o Θ[(n, o), (n, o)]; at least the sum of the known eigenvalues.

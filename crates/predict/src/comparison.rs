@@ -25,6 +25,22 @@ pub struct FiniteKernel<'a> {
 }
 
 /// The comparison of a finite network's kernel with its limit.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Layer, Parametrization, Shape};
+/// use fintan_predict::{FiniteKernel, KernelComparison};
+///
+/// let layers = [Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(2), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// // A kernel that is 1.5 times its limit ⟨x, x'⟩ / 2.
+/// let (values, inputs) = (&[0.75, 0.0, 0.0, 0.75], &[1.0, 0.0, 0.0, 1.0]);
+/// let (shape, outputs) = (&[2, 2], &[0]);
+/// let kernel =
+///     FiniteKernel { shape, values, inputs, inputs2: None, outputs, is_mean: false, before_output: false };
+/// let found = KernelComparison::new(&network, &kernel)?;
+/// assert_eq!((found.ntk, found.relative_difference), (vec![0.5, 0.0, 0.0, 0.5], 0.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct KernelComparison {
     /// The limit of the tangent kernel, in the shape of the finite kernel.

@@ -3,6 +3,18 @@
 use fintan_ntk::{KernelValues, Spectrum};
 
 /// The kernel with which later kernels are compared.
+///
+/// ```
+/// use fintan_ntk::{KernelValues, Spectrum};
+/// use fintan_predict::KernelReference;
+///
+/// let kernel = vec![4.0, 0.0, 0.0, 3.0];
+/// let spectrum = Spectrum::of(&kernel, 2)?;
+/// let reference = KernelReference::new(&KernelValues::F64(kernel), &spectrum);
+/// assert_eq!(reference.values(), [4.0, 0.0, 0.0, 3.0]);
+/// assert!((reference.leading()[0].abs() - 1.0).abs() < 1e-12);
+/// # Ok::<(), fintan_ntk::SpectrumError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct KernelReference {
     values: Vec<f64>,
@@ -10,6 +22,15 @@ pub struct KernelReference {
 }
 
 /// The distance of a kernel from its reference.
+///
+/// ```
+/// use fintan_predict::{KernelDrift, KernelReference};
+///
+/// // The kernel is doubled: its leading eigenvector stays.
+/// let reference = KernelReference::from_parts(vec![3.0, 0.0, 0.0, 4.0], vec![0.0, 1.0]);
+/// let drift = reference.drift_of(&[6.0, 0.0, 0.0, 8.0], &[0.0, 1.0]);
+/// assert_eq!(drift, KernelDrift { relative: 1.0, alignment: 1.0 });
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KernelDrift {
     /// `‖Θ - Θ₀‖ / ‖Θ₀‖` in Frobenius norms.

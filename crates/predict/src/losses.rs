@@ -12,6 +12,12 @@ use crate::PredictError;
 const MEMORY: f64 = 1e12;
 
 /// Samples of a regression task, and the outputs of the network before training.
+///
+/// ```
+/// // Two samples with 3 inputs and 1 output.
+/// let samples = fintan_predict::TaskArrays { inputs: vec![0.0; 2 * 3], targets: vec![1.0, -1.0], start: vec![0.0; 2] };
+/// assert_eq!(samples.inputs.len() / samples.targets.len(), 3);
+/// ```
 #[derive(Debug, Clone)]
 pub struct TaskArrays {
     /// `[N, input]`, in channel, row, column order.
@@ -34,6 +40,25 @@ pub struct GradientDescent<'a> {
 }
 
 /// The losses `Σ |f - y|² / (2N)` of the training and the test samples.
+///
+/// ```
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_config::{Architecture, Beta, Layer, LayerRates, Parametrization, Shape};
+/// # use fintan_net::{Lowering, PlacedNetwork, Placement};
+/// # use fintan_predict::{GradientDescent, LossPrediction, TaskArrays};
+/// # use rand::SeedableRng as _;
+/// #
+/// # let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// # let network = Architecture::new(Shape::vector(1), &[Layer::Dense(1.into())], ntk)?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&network, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// // One sample with x = 1, y = 1 and the output 0 before training: Θ = 1, and a step of rate 0.5 halves the error.
+/// let sample = TaskArrays { inputs: vec![1.0], targets: vec![1.0], start: vec![0.0] };
+/// let descent = GradientDescent { rate: 0.5, layer_rates: &LayerRates::Off, steps: &[0, 1] };
+/// let found = LossPrediction::new(&network, &sample, &sample, &descent)?;
+/// assert!((found.empirical[1].test - 0.125).abs() < 1e-9); // (1 - 0.5)² / 2
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PredictedLosses {
     /// Loss of the training samples.
@@ -43,6 +68,25 @@ pub struct PredictedLosses {
 }
 
 /// Losses that constant kernels predict for gradient descent on the squared loss.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::{Architecture, Beta, Layer, LayerRates, Parametrization, Shape};
+/// use fintan_net::{Lowering, PlacedNetwork, Placement};
+/// use fintan_predict::{GradientDescent, LossPrediction, TaskArrays};
+/// use rand::SeedableRng as _;
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(1), &[Layer::Dense(1.into())], ntk)?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// let network = PlacedNetwork::init(&network, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// // One sample with x = 1, y = 1 and the output 0 before training: Θ = 1, and a step of rate 0.5 halves the error.
+/// let sample = TaskArrays { inputs: vec![1.0], targets: vec![1.0], start: vec![0.0] };
+/// let descent = GradientDescent { rate: 0.5, layer_rates: &LayerRates::Off, steps: &[0, 1] };
+/// let found = LossPrediction::new(&network, &sample, &sample, &descent)?;
+/// assert!((found.empirical[0].train - 0.5).abs() < 1e-9 && (found.empirical[1].train - 0.125).abs() < 1e-9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct LossPrediction {
     /// Prediction of the network's initial kernel, at each step.

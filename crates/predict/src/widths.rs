@@ -19,6 +19,17 @@ const POSITIONS: usize = 16;
 const MEMORY: f64 = 8e9;
 
 /// The error for a network whose width cannot be changed.
+///
+/// ```
+/// use fintan_config::{Architecture, Layer, Parametrization, Residual, Shape};
+/// use fintan_predict::{WidthError, with_hidden_width};
+///
+/// let block = Residual { layers: vec![Layer::Dense(2.into())], shortcut: Vec::new(), scale: 1.0 };
+/// let layers = [Layer::Residual(block), Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(2), &layers, Parametrization::default())?;
+/// assert!(matches!(with_hidden_width(&network, 8), Err(WidthError::Residual)));
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum WidthError {
     /// The terms of a residual block must have the same width.
@@ -73,6 +84,28 @@ pub fn with_hidden_width(network: &Architecture, width: usize) -> Result<Archite
 /// Errors of random networks of growing width relative to their limit, at a few random inputs on the sphere `|x|² = length`.
 ///
 /// The error is `√(mean over networks of ‖Θ - Θ∞‖² / ‖Θ∞‖²)` in Frobenius norms. It falls as `1 / √width`.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// use fintan_net::{Lowering, PlacedNetwork, Placement};
+/// use rand::SeedableRng as _;
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(0);
+/// let mut study = fintan_predict::WidthStudy::new(&network, &mut rng);
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// for width in [8, 512] {
+///     let wide = study.network(width)?;
+///     let networks: Vec<_> = (0..4).map(|_| PlacedNetwork::init(&wide, &mut rng, &cpu)).collect();
+///     study.add(width, &wide, networks)?;
+/// }
+/// assert!(study.points()[1].relative_error < study.points()[0].relative_error);
+/// assert!(study.power_law().0 < 0.0); // near -1/2 for many networks
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct WidthStudy {
     architecture: Architecture,
@@ -82,6 +115,22 @@ pub struct WidthStudy {
 }
 
 /// The error at one width.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::{Architecture, Beta, Layer, Parametrization, Shape};
+/// use fintan_net::{Lowering, PlacedNetwork, Placement};
+/// use rand::SeedableRng as _;
+///
+/// let ntk = Parametrization::Ntk(Beta { beta: 0.0 });
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(1.into())], ntk)?;
+/// let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(0);
+/// let mut study = fintan_predict::WidthStudy::new(&network, &mut rng);
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// let point = study.add(64, &network, [PlacedNetwork::init(&network, &mut rng, &cpu)])?;
+/// assert!(point.relative_error < 1e-12); // a network without hidden layers equals its limit
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WidthPoint {
     /// Features or channels of the hidden layers.

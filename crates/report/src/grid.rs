@@ -5,6 +5,12 @@ use std::io::Cursor;
 use image::{ImageFormat, RgbImage};
 
 /// The error for a grid that cannot be drawn.
+///
+/// ```
+/// use fintan_report::{GridError, grid_png};
+///
+/// assert!(matches!(grid_png(&[0.0; 63], 8, 1, 2), Err(GridError::Shape { found: 63, .. })));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum GridError {
     /// The values do not form images of this shape.
@@ -40,6 +46,16 @@ pub enum GridError {
 /// # Shapes
 /// - `values`: `[images, rows, columns, channels]`, flat, with 1 or 3 channels
 ///
+/// ```
+/// use fintan_report::grid_png;
+///
+/// // Three grey images of 8 x 8 pixels in rows of two. Each pixel is shown as 4 x 4 pixels.
+/// let png = grid_png(&[0.0; 3 * 64], 8, 1, 2)?;
+/// let picture = image::load_from_memory(&png)?;
+/// assert_eq!((picture.width(), picture.height()), (2 * 33 + 1, 2 * 33 + 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Values that do not form images, or a failed encoding.
 pub fn grid_png(values: &[f32], size: usize, channels: usize, columns: usize) -> Result<Vec<u8>, GridError> {
@@ -47,6 +63,13 @@ pub fn grid_png(values: &[f32], size: usize, channels: usize, columns: usize) ->
 }
 
 /// A PNG of one image, `[rows, columns, channels]`, one pixel for each position, on the same scale.
+///
+/// ```
+/// let png = fintan_report::image_png(&[-1.0, 1.0, 1.0, -1.0], 2, 1)?;
+/// let picture = image::load_from_memory(&png)?.into_luma8();
+/// assert_eq!(picture.into_raw(), [0, 255, 255, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// The errors of [`grid_png`].
@@ -66,6 +89,13 @@ pub fn image_png(values: &[f32], size: usize, channels: usize) -> Result<Vec<u8>
 ///
 /// # Shapes
 /// - `frames`: each `[images, rows, columns, channels]`, flat, all of one length
+///
+/// ```
+/// let (dark, light) = (vec![-1.0; 64], vec![1.0; 64]);
+/// let gif = fintan_report::grid_gif(&[dark, light], 8, 1, 1, 10)?;
+/// assert!(gif.starts_with(b"GIF89a"));
+/// # Ok::<(), fintan_report::GridError>(())
+/// ```
 ///
 /// # Errors
 /// No frames, frames that are not images or differ in length, or more than 65,535 pixels on a side.

@@ -17,6 +17,13 @@ const SIDE: usize = 1024;
 ///
 /// `row(i, to)` writes row i to `to`, so that a large matrix is not copied. Rows are requested in order.
 ///
+/// ```
+/// let png = fintan_report::heat_map_png(2, 2, &mut |i, row| row[i] = 1.0)?; // the identity
+/// let picture = image::load_from_memory(&png)?.into_rgb8();
+/// assert_eq!(picture.get_pixel(picture.width() - 1, 0).0, [255; 3]); // white stands for zero
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// A matrix without entries, or a failed encoding.
 pub fn heat_map_png(rows: usize, columns: usize, row: &mut dyn FnMut(usize, &mut [f64])) -> Result<Vec<u8>, GridError> {
@@ -62,6 +69,12 @@ fn diverging(share: f64) -> image::Rgb<u8> {
 /// An SVG plot of eigenvalues against their rank, both on logarithmic scales.
 ///
 /// Eigenvalues more than twelve decades below the largest are rounding errors and are not drawn.
+///
+/// ```
+/// let svg = fintan_report::spectrum_svg(&[4.0, 2.0, 1.0])?;
+/// assert!(svg.starts_with("<svg"));
+/// # Ok::<(), fintan_report::PlotError>(())
+/// ```
 ///
 /// # Errors
 /// The errors of [`curves_svg`].

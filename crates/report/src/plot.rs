@@ -14,6 +14,15 @@ use crate::raster::Raster;
 const SIZE: (u32, u32) = (720, 440);
 
 /// One curve.
+///
+/// ```
+/// use fintan_report::{Axes, Curve, Mark, curves_svg};
+///
+/// let curve = |name: &str| Curve { name: name.into(), points: vec![(1.0, 2.0), (2.0, 1.0)], mark: Mark::Dots };
+/// let svg = curves_svg(&Axes::default(), &[curve("train"), curve("test")])?;
+/// assert!(svg.contains("train") && svg.contains("test")); // the legend
+/// # Ok::<(), fintan_report::PlotError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// Its name in the legend; consecutive curves with the same name share a colour and an entry.
@@ -25,6 +34,17 @@ pub struct Curve {
 }
 
 /// How a curve is drawn.
+///
+/// ```
+/// use fintan_report::{Axes, Curve, Mark, curves_svg};
+///
+/// let circles = |mark| -> Result<usize, fintan_report::PlotError> {
+///     let curve = Curve { name: "loss".into(), points: vec![(1.0, 2.0), (2.0, 1.0)], mark };
+///     Ok(curves_svg(&Axes::default(), &[curve])?.matches("<circle").count())
+/// };
+/// assert!(circles(Mark::Dots)? >= 2 && circles(Mark::Line)? == 0);
+/// # Ok::<(), fintan_report::PlotError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// A line.
@@ -38,6 +58,13 @@ pub enum Mark {
 }
 
 /// The axes of a plot.
+///
+/// ```
+/// use fintan_report::{Axes, Stands};
+///
+/// let axes = Axes { title: "Losses".into(), log_y: true, ..Axes::default() };
+/// assert_eq!((axes.log_x, axes.stands), (false, Stands::Alone));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Axes {
     /// Title above the plot.
@@ -85,6 +112,15 @@ pub(crate) fn colour(i: usize) -> String {
 }
 
 /// An SVG of curves on common axes, 720 by 440 pixels; a small plot has 480 by 320.
+///
+/// ```
+/// use fintan_report::{Axes, Curve, Mark, curves_svg};
+///
+/// let curve = Curve { name: "loss".into(), points: vec![(1.0, 2.0), (2.0, 1.0)], mark: Mark::Line };
+/// let svg = curves_svg(&Axes { x: "step".into(), log_y: true, ..Axes::default() }, &[curve])?;
+/// assert!(svg.starts_with("<svg") && svg.contains("step"));
+/// # Ok::<(), fintan_report::PlotError>(())
+/// ```
 ///
 /// # Errors
 /// A drawing that the plotting library refuses.

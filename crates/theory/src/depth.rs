@@ -12,6 +12,19 @@ use crate::mean_field::MeanField;
 use crate::wide::Wide;
 
 /// The kernels of a network with L linear layers.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use fintan_theory::{Dual, depth_sweep};
+/// use std::f64::consts::PI;
+///
+/// let relu = Dual::new(Activation::raw(Function::Relu));
+/// // Orthogonal inputs, weights of variance 2 / fan-in, networks of 1 and 2 linear layers.
+/// let sweep = depth_sweep(&relu, 2.0, 0.0, 1.0, 2)?;
+/// assert_eq!((sweep[0].layers, sweep[0].scaled()), (1, 0.0));
+/// assert!((sweep[1].scaled() - 0.5 / PI).abs() < 1e-12);
+/// # Ok::<(), fintan_theory::DualError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AtDepth {
     /// Number of linear layers L.
@@ -84,6 +97,16 @@ pub fn depth_sweep(dual: &Dual, weights: f64, biases: f64, gap: f64, layers: usi
 }
 
 /// Asymptotic law of ϑ as L grows, for x ≠ ±y. Sources: arXiv 1907.05715; Hayou, Doucet, Rousseau 2019 (edge).
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use fintan_theory::{Dual, Law, MeanField};
+///
+/// let relu = Dual::new(Activation::raw(Function::Relu));
+/// let critical = MeanField::of(&relu, 2.0, 0.0)?.expect("the variance stays");
+/// assert_eq!(Law::of(&relu, &critical), Law::KinkedEdge); // ϑ tends to 1/4
+/// # Ok::<(), fintan_theory::LimitError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Law {
     /// `1 - ϑ ~ L r^L`: order, with a differentiable σ.

@@ -26,6 +26,14 @@ use crate::quadrature::bivariate;
 use crate::wide::Wide;
 
 /// Second moments of a pair of centred Gaussians.
+///
+/// ```
+/// use fintan_theory::GaussianPair;
+///
+/// let pair = GaussianPair::of_covariance(1.0, 4.0, 1.0);
+/// assert_eq!((pair.gap, pair.covariance()), (1.5, 1.0));
+/// assert_eq!(pair.one_minus_correlation(), 0.5);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GaussianPair {
     /// Variance of u.
@@ -73,6 +81,14 @@ impl GaussianPair {
 }
 
 /// Moments of one activated value σ(u), u ~ N(0, q).
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+///
+/// let relu = fintan_theory::Dual::new(Activation::raw(Function::Relu));
+/// let moments = relu.moments(4.0); // u ~ N(0, 4)
+/// assert!((moments.second - 2.0).abs() < 1e-12 && (moments.slope - 0.5).abs() < 1e-12);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActivatedMoments {
     /// E\[σ(u)\]
@@ -140,6 +156,17 @@ const TANGENT: f64 = -120.0;
 const ASYMPTOTES: f64 = 120.0;
 
 /// Moments of an activated pair.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use fintan_theory::{Dual, GaussianPair};
+///
+/// // The identity keeps the covariance.
+/// let identity = Dual::new(Activation::raw(Function::Identity));
+/// let duals = identity.pair(GaussianPair::of_covariance(1.0, 1.0, 0.5))?;
+/// assert!((duals.value - 0.5).abs() < 1e-12 && (duals.gap - 0.5).abs() < 1e-12);
+/// # Ok::<(), fintan_theory::DualError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Duals {
     /// E\[σ(u) σ(v)\]
@@ -195,6 +222,18 @@ fn closed_form(function: Function) -> Option<ClosedForm> {
 }
 
 /// The dual activation of a nonlinearity.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use fintan_theory::{Dual, GaussianPair};
+/// use std::f64::consts::PI;
+///
+/// let relu = Dual::new(Activation::raw(Function::Relu));
+/// let pair = relu.pair(GaussianPair::of_correlation(0.0))?;
+/// assert!((pair.value - 0.5 / PI).abs() < 1e-12); // E[σ(u)]² of independent u and v
+/// assert!((pair.slope - 0.25).abs() < 1e-12);
+/// # Ok::<(), fintan_theory::DualError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Dual {
     activation: Activation,

@@ -16,6 +16,19 @@ use crate::mean_field::{MeanField, critical_line_of_block};
 use crate::wide::Wide;
 
 /// A family of networks: the layers `head`, then the block any number of times, then the layers `tail`.
+///
+/// ```
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// use fintan_theory::Family;
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let hidden = [Layer::Dense(8.into()), relu];
+/// let layers = [&hidden[..], &hidden, &hidden, &[Layer::Dense(1.into())]].concat();
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// let family = Family::of(&network)?.expect("hidden layers");
+/// assert_eq!((family.repeats(), family.member(10)?.nodes.len()), (3, 2 * 10 + 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Family {
     /// The network itself, without its output nonlinearity.
@@ -33,6 +46,20 @@ pub struct Family {
 }
 
 /// Relations of pairs of inputs in the members of a family.
+///
+/// ```
+/// # use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// # let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// # let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// # let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// use fintan_theory::Family;
+///
+/// // `network` has one block, dense and standardized ReLU.
+/// let sweep = Family::of(&network)?.expect("hidden layers").sweep(&[0.5, 1.0], 3)?.expect("inputs");
+/// assert_eq!((sweep.repeats, sweep.layers), (vec![1, 2, 3], vec![2, 3, 4]));
+/// assert_eq!((sweep.relations.len(), sweep.relations[0].len()), (2, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sweep {
     /// Number of blocks of each member.
@@ -287,6 +314,14 @@ fn repeated(layers: &[Layer], scaled: bool) -> Option<(usize, usize, usize)> {
 /// Two inputs with |x|² = |y|² = n and x·y = c n. x is nonzero on every other channel, in the same way at each position.
 /// With a single channel it is nonzero on every other column (or row), so that windows with even strides see the same
 /// correlation. `None` if inputs are single values.
+///
+/// ```
+/// use fintan_config::Shape;
+///
+/// let [x, y] = fintan_theory::correlated_inputs(Shape::vector(4), 0.5).expect("more than one value");
+/// let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+/// assert!((dot(&x, &x) - 4.0).abs() < 1e-12 && (dot(&x, &y) - 0.5 * 4.0).abs() < 1e-12);
+/// ```
 #[must_use]
 pub fn correlated_inputs(shape: Shape, c: f64) -> Option<[Vec<f64>; 2]> {
     let Shape { channels, height, width } = shape;

@@ -10,6 +10,17 @@ use faer::linalg::solvers::SelfAdjointEigen;
 use faer::{Mat, MatRef, Side};
 
 /// The eigendecomposition of a kernel over training inputs.
+///
+/// ```
+/// use fintan_theory::{Flow, Time};
+///
+/// // Two training inputs with the eigenvalues 2 and 1, outputs 0 and targets 1.
+/// let flow = Flow::new(&[2.0, 0.0, 0.0, 1.0], 2, 2)?;
+/// assert_eq!((flow.rates(), flow.largest_rate()), (vec![1.0, 0.5], 2.0));
+/// let outputs = flow.train(&[0.0, 0.0], &[1.0, 1.0], Time::Steps { rate: 1.0, count: 1 })?;
+/// assert!((outputs[0] - 1.0).abs() < 1e-12 && (outputs[1] - 0.5).abs() < 1e-12);
+/// # Ok::<(), fintan_theory::FlowError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Flow {
     vectors: Mat<f64>,
@@ -20,6 +31,12 @@ pub struct Flow {
 }
 
 /// The error for a kernel without a flow.
+///
+/// ```
+/// use fintan_theory::{Flow, FlowError};
+///
+/// assert_eq!(Flow::new(&[f64::NAN], 1, 1).unwrap_err(), FlowError::NotFinite);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FlowError {
     /// Arrays whose shapes do not match.
@@ -36,6 +53,17 @@ pub enum FlowError {
 }
 
 /// The training time.
+///
+/// ```
+/// use fintan_theory::{Flow, Time};
+///
+/// let flow = Flow::new(&[1.0], 1, 1)?;
+/// let output = |time| flow.train(&[0.0], &[1.0], time).map(|outputs| outputs[0]);
+/// // The error falls as exp(-t), and by half in a step of rate 1/2.
+/// assert!((output(Time::Flow(2.0))? - (1.0 - (-2.0_f64).exp())).abs() < 1e-12);
+/// assert!((output(Time::Steps { rate: 0.5, count: 3 })? - 0.875).abs() < 1e-12);
+/// # Ok::<(), fintan_theory::FlowError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Time {
     /// Gradient flow for the time t.

@@ -18,6 +18,16 @@ use crate::root::root;
 use crate::wide::{Wide, power_of_two};
 
 /// The behaviour of the variance of pre-activations with depth.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use fintan_theory::{Dual, Fate, MeanField};
+///
+/// let relu = Dual::new(Activation::raw(Function::Relu));
+/// let fate = |weights| MeanField::of(&relu, weights, 0.0).map(|limits| limits.expect("homogeneous").fate);
+/// assert_eq!((fate(1.0)?, fate(3.0)?), (Fate::Vanishes, Fate::Grows));
+/// # Ok::<(), fintan_theory::LimitError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fate {
     /// It tends to a fixed point.
@@ -31,6 +41,18 @@ pub enum Fate {
 }
 
 /// The limits of variances and correlations with depth.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use fintan_theory::{Dual, Fate, MeanField};
+///
+/// // He initialisation of ReLU networks lies on the critical line.
+/// let relu = Dual::new(Activation::raw(Function::Relu));
+/// let limits = MeanField::of(&relu, 2.0, 0.0)?.expect("the variance stays");
+/// assert_eq!(limits.fate, Fate::Stays);
+/// assert!((limits.chi - 1.0).abs() < 1e-12);
+/// # Ok::<(), fintan_theory::LimitError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MeanField {
     /// The behaviour of the variance.
@@ -193,6 +215,15 @@ pub(crate) fn critical_line_of_block(block: &[Rule], biases: &[f64]) -> Result<V
 /// The w for which χ₁ = 1 with biases of variance b²: a point on the critical line between order and chaos.
 ///
 /// `None` if no w in \[0.01, 100\] is critical.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+///
+/// let relu = fintan_theory::Dual::new(Activation::raw(Function::Relu));
+/// let weights = fintan_theory::critical_weights(&relu, 0.0)?.expect("a critical point");
+/// assert!((weights - 2.0).abs() < 1e-9); // He initialisation
+/// # Ok::<(), fintan_theory::LimitError>(())
+/// ```
 ///
 /// # Errors
 /// A dual activation that quadrature cannot compute.

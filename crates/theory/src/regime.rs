@@ -8,6 +8,13 @@ use crate::bulk::{Bulk, Rule};
 use crate::wide::Wide;
 
 /// The behaviour of small differences between inputs.
+///
+/// ```
+/// use fintan_theory::Regime;
+///
+/// assert_eq!([0.9, 1.0, 1.1].map(Regime::of), [Regime::Order, Regime::Edge, Regime::Chaos]);
+/// assert_eq!(Regime::of(1.1).word(), "chaos");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Regime {
     /// r < 1: differences shrink; the kernel tends to a constant.
@@ -43,6 +50,18 @@ impl Regime {
 }
 
 /// The regime of one piece of a network: a linear layer with the layers before it, or a residual block.
+///
+/// ```
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.5 }))?;
+/// let pieces = fintan_theory::regimes(&network);
+/// assert_eq!((pieces.len(), pieces[0].r), (2, None)); // the first layer is linear in the input
+/// assert!((pieces[1].r.expect("it has a limit") - 0.75).abs() < 1e-12); // r = 1 - β²
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PieceRegime {
     /// Indices of its parameters: the index of the linear layer, or all indices in a residual block.

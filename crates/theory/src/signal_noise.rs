@@ -30,6 +30,14 @@ pub fn noise_diffusion(width: f64, participation: f64) -> (f64, f64) {
 /// Increment δ of χ through a nonlinearity of standard normal values: `δ² = E[σ'(Z)²] / Var σ(Z)`; for ReLU δ² = π/(π-1).
 ///
 /// A batch-normalized network with Gaussian pre-activations has χ ~ exp(γ l), γ = log δ.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use std::f64::consts::PI;
+///
+/// let increment = fintan_theory::gaussian_increment(&Activation::raw(Function::Relu));
+/// assert!((increment.powi(2) - PI / (PI - 1.0)).abs() < 1e-12);
+/// ```
 #[must_use]
 pub fn gaussian_increment(activation: &Activation) -> f64 {
     let moments = Dual::new(*activation).moments(1.0);
@@ -37,12 +45,30 @@ pub fn gaussian_increment(activation: &Activation) -> f64 {
 }
 
 /// Exponent τ of χ ~ l^τ for residual units of H layers with increment δ each: `τ = (δ^2H - 1) / 2`.
+///
+/// ```
+/// // δ² = 1.5 and units of two layers
+/// assert!((fintan_theory::residual_exponent(1.5_f64.sqrt(), 2) - (1.5 * 1.5 - 1.0) / 2.0).abs() < 1e-12);
+/// ```
 #[must_use]
 pub fn residual_exponent(increment: f64, layers: usize) -> f64 {
     (increment.powi(2 * layers as i32) - 1.0) / 2.0
 }
 
 /// Signal and noise after the nonlinearity of one layer.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use fintan_theory::{Dual, signal_noise};
+/// use std::f64::consts::PI;
+///
+/// // Two orthogonal inputs, ReLU and weights of variance 2 / fan-in.
+/// let relu = Dual::new(Activation::raw(Function::Relu));
+/// let layers = signal_noise(&relu, 2.0, 0.0, &[1.0, 0.0, 0.0, 1.0], 1.0, 2, 1)?;
+/// assert!((layers[0].nu2 - 1.0).abs() < 1e-12);
+/// assert!((layers[0].cosine - 1.0 / PI).abs() < 1e-12);
+/// # Ok::<(), fintan_theory::DualError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SignalNoise {
     /// Layer l, counted from 1.

@@ -17,6 +17,19 @@ use crate::limit::LimitError;
 use crate::variances::Variances;
 
 /// A kernel over positions that depends only on their valuation.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Parametrization, Shape};
+/// use fintan_theory::Ultrametric;
+///
+/// let layers = [serde_json::from_str(r#"{ "deconv": { "out": 1, "kernel": 2, "stride": 2 } }"#)?];
+/// let network = Architecture::new(Shape::image(1, 1, 1), &layers, Parametrization::Ntk(Beta { beta: 0.5 }))?;
+/// // The 2 x 2 positions of the output share no weights, but they share the bias: β² = 0.25.
+/// let kernel = Ultrametric::of(&network, [1.0; 3])?;
+/// assert_eq!((&kernel.ntk, &kernel.sizes), (&vec![0.25, 1.0], &vec![4, 1]));
+/// assert_eq!(kernel.spectrum(), [(1.75, 1), (0.75, 3)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ultrametric {
     /// Θ for each class: first pairs that share no weights, last a position with itself.

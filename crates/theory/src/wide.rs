@@ -7,6 +7,14 @@ use std::fmt;
 use std::ops::{Add, Div, Mul, Sub};
 
 /// `factor · 2^exponent`; the absolute value of the factor is in \[1/2, 1), or the factor is 0.
+///
+/// ```
+/// use fintan_theory::Wide;
+///
+/// let tiny = Wide::scaled(1.0, -2000); // 2^-2000, below the range of f64
+/// assert_eq!((tiny.value(), tiny.log2()), (0.0, -2000.0));
+/// assert_eq!((tiny * Wide::scaled(3.0, 2000)).value(), 3.0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wide {
     factor: f64,

@@ -41,6 +41,20 @@ struct State {
 const MOST: u64 = 1 << 50;
 
 /// Identifies the data of a training.
+///
+/// ```
+/// use fintan_config::{DataSource, Image, Shapes};
+/// use fintan_train::DataFingerprint;
+///
+/// let wanted = Image { size: 8, channels: 1, ..Image::default() };
+/// let of = |seed| -> Result<DataFingerprint, fintan_data::DataError> {
+///     let source = DataSource::Shapes(Shapes { count: 4, seed });
+///     Ok(DataFingerprint::of_images(&fintan_data::Images::load(&source, &wanted, None)?))
+/// };
+/// assert_eq!((of(0)?.count, of(0)?.fingerprint.len()), (4, 16));
+/// assert_ne!(of(0)?, of(1)?);
+/// # Ok::<(), fintan_data::DataError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFingerprint {
     /// Number of images, or of training and test samples.
@@ -73,6 +87,15 @@ pub fn read_data(folder: &Path) -> Result<Option<DataFingerprint>, CheckpointErr
 }
 
 /// The error for a checkpoint that cannot be read.
+///
+/// ```
+/// use fintan_train::{CheckpointError, read_data};
+///
+/// let folder = tempfile::tempdir()?;
+/// let error = read_data(folder.path()).unwrap_err(); // an empty folder
+/// assert!(matches!(error, CheckpointError::Io(_)));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// A file is missing or unreadable.

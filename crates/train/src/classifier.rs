@@ -24,6 +24,12 @@ const TESTED: usize = 4096;
 
 /// A data set divided into halves by a fixed shuffle. Samples are compared with the reference half; the held-out half gives
 /// the same metrics for the data themselves.
+///
+/// ```
+/// let halves = fintan_train::Halves::of(5);
+/// assert_eq!((halves.reference.len(), halves.held_out.len()), (2, 2));
+/// assert!(halves.reference.iter().all(|image| !halves.held_out.contains(image)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halves {
     /// Images with which samples are compared and on which classifiers are trained.
@@ -43,6 +49,13 @@ impl Halves {
 }
 
 /// Settings of the training of a classifier: Adam on cross-entropy.
+///
+/// ```
+/// use fintan_train::ClassifierSettings;
+///
+/// let quick = ClassifierSettings { steps: 50, ..ClassifierSettings::default() };
+/// assert!(quick.steps < ClassifierSettings::default().steps);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassifierSettings {
     /// Seed of weights and order of the data.
@@ -64,6 +77,31 @@ impl Default for ClassifierSettings {
 }
 
 /// A trained classifier.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::Experiment;
+/// use fintan_data::Images;
+/// use fintan_net::{Lowering, Placement};
+/// use fintan_train::{Classifier, ClassifierSettings, Halves, real_samples};
+///
+/// let text = "
+///     image = { size = 8, channels = 1 }
+///     data.shapes.count = 16
+///     generator = { latent = 4, fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     discriminator = { fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     train = { steps = 2, batch = 4 }
+/// ";
+/// let experiment = Experiment::parse("toy.toml", text, &[])?;
+/// let images = Images::load(&experiment.settings.data, &experiment.settings.image, None)?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let settings = ClassifierSettings { steps: 1, batch: 4, features: 6, ..ClassifierSettings::default() };
+/// let classifier = Classifier::train(&images, &Halves::of(images.len()), &settings, &cpu, &|_| {})?;
+/// assert_eq!(classifier.trained, 8);
+/// let (features, classes) = classifier.look(&real_samples(&images, &[0, 1, 2]), &|_| {});
+/// assert_eq!((features.width, classes.len()), (6, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Classifier {
     network: PlacedNetwork,
     /// The network below its last layer.

@@ -24,6 +24,29 @@ use fintan_data::{Purpose, stream};
 const LOGGED_SAMPLES: usize = 128;
 
 /// Generator and discriminator, with all state that training carries from step to step.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::Experiment;
+/// use fintan_data::Images;
+/// use fintan_net::{Lowering, Placement};
+/// use fintan_train::{Ending, Gan, Observers};
+///
+/// let text = "
+///     image = { size = 8, channels = 1 }
+///     data.shapes.count = 16
+///     generator = { latent = 4, fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     discriminator = { fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     train = { steps = 2, batch = 4 }
+/// ";
+/// let experiment = Experiment::parse("toy.toml", text, &[])?;
+/// let images = Images::load(&experiment.settings.data, &experiment.settings.image, None)?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let mut gan = Gan::new(&experiment, images.len(), &cpu);
+/// assert_eq!(gan.train(&images, &mut Observers(Vec::new()))?, Ending::Done);
+/// assert_eq!((gan.step, gan.samples(3).values.len()), (2, 3 * 8 * 8));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Gan {
     /// The generator.

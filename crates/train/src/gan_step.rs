@@ -15,6 +15,29 @@ use crate::losses::{DiscriminatorLoss, Judged, Victory, adversarial};
 use fintan_data::{Purpose, stream};
 
 /// Losses and mean outputs of one step, still on the device.
+///
+/// ```
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_config::Experiment;
+/// # use fintan_data::Images;
+/// # use fintan_net::{Lowering, Placement};
+/// # let text = "
+/// #     image = { size = 8, channels = 1 }
+/// #     data.shapes.count = 16
+/// #     generator = { latent = 4, fc.widths = [8], optimizer.adam.rate = 1e-3 }
+/// #     discriminator = { fc.widths = [8], optimizer.adam.rate = 1e-3 }
+/// #     train = { steps = 2, batch = 4 }
+/// # ";
+/// # let experiment = Experiment::parse("toy.toml", text, &[])?;
+/// # let images = Images::load(&experiment.settings.data, &experiment.settings.image, None)?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// # let mut gan = fintan_train::Gan::new(&experiment, images.len(), &cpu);
+/// // `gan` is a toy that has not been trained.
+/// let outcome = gan.advance(&images);
+/// let chance = 2.0 * 2.0_f32.ln();
+/// assert!((outcome.d_loss.into_scalar::<f32>() - chance).abs() < 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct StepOutcome {
     /// Discriminator loss: sum of the parts for real and generated images.

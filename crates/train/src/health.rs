@@ -34,6 +34,24 @@ const PLATEAU: f64 = 0.05;
 /// | the discriminator has won | bce, hinge, lsgan, relativistic: the loss, minus the minimum that label smoothing allows, is below 3.6 % of the loss at chance level (2 ln 2, 2, 1/4, ln 2). Wasserstein losses have no such scale: the slope at generated images is below 5 % of the mean slope from there to real images |
 /// | collapse | the standard deviation of samples is below 0.2 of the data's |
 /// | checkerboard | spectral energy at period 2 is above 5 times the data's |
+///
+/// ```
+/// use fintan_artifact::{EventKind, LogLine};
+/// use fintan_config::Experiment;
+/// use fintan_train::Health;
+///
+/// let text = "
+///     data.shapes = {}
+///     generator = { fc.widths = [4], optimizer.adam.rate = 1e-3 }
+///     discriminator = { fc.widths = [4], optimizer.adam.rate = 1e-3 }
+/// ";
+/// let mut health = Health::new(&Experiment::parse("toy.toml", text, &[])?.settings);
+/// // Samples whose standard deviation is a tenth of the data's.
+/// let line = |step| LogLine { step, d_loss: 1.3, std_ratio: 0.1, nyquist_ratio: 1.0, ..LogLine::default() };
+/// let events: Vec<_> = (1..=40).flat_map(|i| health.look(&line(10 * i))).collect();
+/// assert_eq!((events.len(), events[0].event, events[0].begins), (1, EventKind::Collapse, Some(true)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Health {
     settings: Settings,

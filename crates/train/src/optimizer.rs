@@ -13,6 +13,18 @@ use fintan_config::{Architecture, LayerRates, OptimizerSettings};
 use fintan_net::weights::{Tensors, WeightsError, fitting, never_negative};
 
 /// An optimiser with its state.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use fintan_config::{OptimizerSettings, Sgd};
+/// use fintan_train::Optimizer;
+///
+/// let sgd = OptimizerSettings::Sgd(Sgd { rate: 0.5, momentum: 0.0 });
+/// let mut optimizer = Optimizer::new(&sgd, vec![0.5]); // one parameter and its learning rate
+/// let tensor = |value: f32| Tensor::<2>::from_data([[value]], &Device::flex());
+/// let moved = optimizer.step(vec![tensor(3.0)], vec![tensor(2.0)], 1.0);
+/// assert_eq!(moved[0].clone().into_scalar::<f32>(), 3.0 - 0.5 * 2.0);
+/// ```
 #[derive(Clone)]
 pub struct Optimizer {
     rule: Rule,
@@ -34,6 +46,15 @@ enum State {
 }
 
 /// Learning rates of `{0}.weight`, `{0}.bias`, `{1}.weight`, ..
+///
+/// ```
+/// use fintan_config::{Architecture, Layer, LayerRates, OptimizerSettings, Parametrization, Sgd, Shape};
+///
+/// let network = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// let sgd = OptimizerSettings::Sgd(Sgd { rate: 0.5, momentum: 0.0 });
+/// assert_eq!(fintan_train::rates(&network, &sgd, &LayerRates::Sqrt), [0.5, 0.5]); // one position
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[must_use]
 pub fn rates(architecture: &Architecture, settings: &OptimizerSettings, layer_rates: &LayerRates) -> Vec<f64> {
     let layers = architecture.flat().into_iter().filter(|node| node.index.is_some());

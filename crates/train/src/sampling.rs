@@ -16,6 +16,15 @@ const CHUNK: usize = 256;
 /// are more typical and less varied. Values within ψ are the same as without truncation. Latent k depends only on the seed,
 /// ψ and k.
 ///
+/// ```
+/// use fintan_train::draw_latents;
+///
+/// let latents = draw_latents(7, 3, 4, None);
+/// assert_eq!(latents.len(), 3 * 4);
+/// assert_eq!(latents[..8], draw_latents(7, 2, 4, None)); // a latent does not depend on their number
+/// assert!(draw_latents(7, 100, 4, Some(0.5)).iter().all(|z| z.abs() <= 0.5));
+/// ```
+///
 /// # Panics
 /// If ψ is not positive.
 #[must_use]
@@ -62,6 +71,11 @@ pub fn sample(generator: &PlacedNetwork, seed: u64, count: usize, mode: Mode, de
 /// `(sin((1 - t) ω) a + sin(t ω) b) / sin ω`
 ///
 /// It preserves the length of latents, which lie near a sphere. If a and b are parallel, it is linear interpolation.
+///
+/// ```
+/// let middle = fintan_train::slerp(&[1.0, 0.0], &[0.0, 1.0], 0.5);
+/// assert!(middle.iter().all(|z| (z - 0.5_f32.sqrt()).abs() < 1e-6)); // still of length 1
+/// ```
 ///
 /// # Panics
 /// If a and b have different lengths.

@@ -23,6 +23,29 @@ const CHUNK: usize = 1024;
 ///
 /// With full batches and SGD this is gradient descent, `θ ← θ - η ∂C/∂θ`; k steps correspond to the time `t = η k` of
 /// gradient flow.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::Subject;
+/// use fintan_data::TaskData;
+/// use fintan_net::{Lowering, Placement};
+/// use fintan_train::{Observers, Supervised};
+///
+/// let text = "
+///     network = { input = 4, outputs = 1, fc.widths = [8] }
+///     data.teacher.degree = 1
+///     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// ";
+/// let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// let task = network.supervised().expect("a task");
+/// let data = TaskData::load(&task, None)?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let mut trainee = Supervised::new(&task, &cpu);
+/// let before = trainee.score(&data.train).loss;
+/// trainee.train(&data, &mut Observers(Vec::new()))?;
+/// assert!(trainee.step == 20 && trainee.score(&data.train).loss < before);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Supervised {
     /// The network.

@@ -8,6 +8,29 @@ use serde::Serialize;
 use crate::losses::sigmoid;
 
 /// Loss and accuracy of outputs.
+///
+/// ```
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_config::Subject;
+/// # use fintan_data::TaskData;
+/// # use fintan_net::{Lowering, Placement};
+/// # let text = "
+/// #     network = { input = 4, outputs = 1, fc.widths = [8] }
+/// #     data.teacher.degree = 1
+/// #     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// # ";
+/// # let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// # let task = network.supervised().expect("a task");
+/// # let data = TaskData::load(&task, None)?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// # let trainee = fintan_train::Supervised::new(&task, &cpu);
+/// // `trainee` is a network with a regression task.
+/// let score = trainee.score(&data.train);
+/// let errors = trainee.outputs(&data.train).into_iter().zip(&data.train.targets).map(|(f, y)| f64::from(f - y).powi(2));
+/// assert!((score.loss - errors.sum::<f64>() / (2.0 * 8.0)).abs() < 1e-6);
+/// assert_eq!(score.accuracy, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Score {
     /// The loss, see [`LossFunction`].

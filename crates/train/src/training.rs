@@ -11,6 +11,28 @@ use crate::checkpoint::DataFingerprint;
 use crate::optimizer::Optimizer;
 
 /// An object in training: a [`Gan`](crate::Gan), or a network with a task ([`Supervised`](crate::Supervised)).
+///
+/// ```
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_config::Subject;
+/// # use fintan_data::TaskData;
+/// # use fintan_net::{Lowering, Placement};
+/// # let text = "
+/// #     network = { input = 4, outputs = 1, fc.widths = [8] }
+/// #     data.teacher.degree = 1
+/// #     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// # ";
+/// # let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// # let task = network.supervised().expect("a task");
+/// # let data = TaskData::load(&task, None)?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// # let mut trainee = fintan_train::Supervised::new(&task, &cpu);
+/// use fintan_train::Trainee as _;
+///
+/// assert_eq!((trainee.step(), trainee.seen()), (0, 0));
+/// assert_eq!(trainee.parts().len(), 1); // one network
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Trainee {
     /// The type of its log lines.
     type Line;
@@ -29,6 +51,29 @@ pub trait Trainee {
 }
 
 /// A network in training.
+///
+/// ```
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_config::Experiment;
+/// # use fintan_data::Images;
+/// # use fintan_net::{Lowering, Placement};
+/// # let text = "
+/// #     image = { size = 8, channels = 1 }
+/// #     data.shapes.count = 16
+/// #     generator = { latent = 4, fc.widths = [8], optimizer.adam.rate = 1e-3 }
+/// #     discriminator = { fc.widths = [8], optimizer.adam.rate = 1e-3 }
+/// #     train = { steps = 2, batch = 4 }
+/// # ";
+/// # let experiment = Experiment::parse("toy.toml", text, &[])?;
+/// # let images = Images::load(&experiment.settings.data, &experiment.settings.image, None)?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// # let mut gan = fintan_train::Gan::new(&experiment, images.len(), &cpu);
+/// use fintan_train::Trainee as _;
+///
+/// let names: Vec<&str> = gan.parts().iter().map(|part| part.name).collect();
+/// assert_eq!(names, ["discriminator", "generator"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct TrainedPart<'a> {
     /// Its name in files and messages.
@@ -44,6 +89,37 @@ pub struct TrainedPart<'a> {
 /// A callback of the training loop.
 ///
 /// Every method has a default that does nothing: an observer implements the methods that it needs.
+///
+/// ```
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_config::Subject;
+/// # use fintan_data::TaskData;
+/// # use fintan_net::{Lowering, Placement};
+/// # let text = "
+/// #     network = { input = 4, outputs = 1, fc.widths = [8] }
+/// #     data.teacher.degree = 1
+/// #     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// # ";
+/// # let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// # let task = network.supervised().expect("a task");
+/// # let data = TaskData::load(&task, None)?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// # let mut trainee = fintan_train::Supervised::new(&task, &cpu);
+/// use fintan_train::{Observer, ObserverError, Supervised};
+///
+/// #[derive(Default)]
+/// struct Losses(Vec<f64>);
+/// impl Observer<Supervised> for Losses {
+///     fn logged(&mut self, line: &fintan_artifact::SupervisedLine) -> Result<(), ObserverError> {
+///         self.0.push(line.train_loss);
+///         Ok(())
+///     }
+/// }
+/// let mut losses = Losses::default();
+/// trainee.train(&data, &mut losses)?;
+/// assert!(losses.0[0] > *losses.0.last().expect("a last line"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Observer<T: Trainee> {
     /// Called after a step.
     ///
@@ -84,6 +160,38 @@ pub trait Observer<T: Trainee> {
 }
 
 /// Several observers that are called in turn. Training stops if one of them asks for it.
+///
+/// ```
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_config::Subject;
+/// # use fintan_data::TaskData;
+/// # use fintan_net::{Lowering, Placement};
+/// # let text = "
+/// #     network = { input = 4, outputs = 1, fc.widths = [8] }
+/// #     data.teacher.degree = 1
+/// #     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// # ";
+/// # let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// # let task = network.supervised().expect("a task");
+/// # let data = TaskData::load(&task, None)?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// # let mut trainee = fintan_train::Supervised::new(&task, &cpu);
+/// use fintan_train::{Ending, Observer, Observers, Supervised};
+///
+/// struct StopAt(u64, u64);
+/// impl Observer<Supervised> for StopAt {
+///     fn stepped(&mut self, trainee: &Supervised) -> Result<(), fintan_train::ObserverError> {
+///         self.1 = trainee.step;
+///         Ok(())
+///     }
+///     fn stop(&mut self) -> bool {
+///         self.1 >= self.0
+///     }
+/// }
+/// let ending = trainee.train(&data, &mut Observers(vec![&mut StopAt(5, 0), &mut StopAt(10, 0)]))?;
+/// assert_eq!((ending, trainee.step), (Ending::Stopped, 5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Observers<'a, T>(pub Vec<&'a mut dyn Observer<T>>);
 
 impl<T: Trainee> Observer<T> for Observers<'_, T> {
@@ -112,6 +220,28 @@ impl<T: Trainee> Observer<T> for Observers<'_, T> {
 pub type ObserverError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The error for a training that stopped early.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::{DataSource, Experiment, Shapes};
+/// use fintan_data::{DataError, Images};
+/// use fintan_net::{Lowering, Placement};
+/// use fintan_train::{Gan, Observers, TrainError};
+///
+/// let text = "
+///     image = { size = 8, channels = 1 }
+///     data.shapes.count = 16
+///     generator = { latent = 4, fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     discriminator = { fc.widths = [8], optimizer.adam.rate = 1e-3 }
+///     train = { steps = 2, batch = 4 }
+/// ";
+/// let experiment = Experiment::parse("toy.toml", text, &[])?;
+/// let few = Images::load(&DataSource::Shapes(Shapes { count: 3, seed: 0 }), &experiment.settings.image, None)?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// let error = Gan::new(&experiment, few.len(), &cpu).train(&few, &mut Observers(Vec::new())).unwrap_err();
+/// assert!(matches!(error, TrainError::Data(DataError::TooFew { found: 3, needed: 4 })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A loss or a parameter is not a finite number.
@@ -133,6 +263,29 @@ pub enum TrainError {
 }
 
 /// How training ended.
+///
+/// ```
+/// # use burn::tensor::{DType, Device};
+/// # use fintan_config::Subject;
+/// # use fintan_data::TaskData;
+/// # use fintan_net::{Lowering, Placement};
+/// # let text = "
+/// #     network = { input = 4, outputs = 1, fc.widths = [8] }
+/// #     data.teacher.degree = 1
+/// #     task.supervised = { goal = 'regression', train = 8, test = 16, steps = 20, optimizer.sgd.rate = 0.1 }
+/// # ";
+/// # let Subject::Network(network) = Subject::parse("toy.toml", text, &[])? else { panic!("not a network") };
+/// # let task = network.supervised().expect("a task");
+/// # let data = TaskData::load(&task, None)?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F32, lowering: Lowering::Host };
+/// # let mut trainee = fintan_train::Supervised::new(&task, &cpu);
+/// use fintan_train::{Ending, Observers};
+///
+/// // Without an observer that stops it, training goes on to the last of 20 steps.
+/// assert_eq!(trainee.train(&data, &mut Observers(Vec::new()))?, Ending::Done);
+/// assert_eq!(trainee.step, 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// All steps are completed.

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::shape::Shape;
 
 /// The form in which networks take images. Every data set is converted to it.
+///
+/// ```
+/// let image: fintan_config::Image = toml::from_str("size = 64\nchannels = 3\nfit = 'pad'")?;
+/// assert_eq!((image.size, image.channels, image.fit), (64, 3, fintan_config::Fit::Pad));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
@@ -27,6 +33,14 @@ impl Default for Image {
 }
 
 /// How an image of another size is converted.
+///
+/// ```
+/// use fintan_config::{Fit, Image};
+///
+/// let image: Image = toml::from_str("fit = 'crop'")?;
+/// assert_eq!((image.fit, Image::default().fit), (Fit::Crop, Fit::Resize));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
@@ -40,6 +54,14 @@ pub enum Fit {
 
 /// The form of images for a network with this input. A vector holds a square image, which is grey if its length allows it, and
 /// otherwise coloured.
+///
+/// ```
+/// use fintan_config::{Shape, image_of};
+///
+/// let image = image_of(Shape::vector(784)).expect("28 x 28 pixels");
+/// assert_eq!((image.size, image.channels), (28, 1));
+/// assert_eq!(image_of(Shape::vector(785)), None);
+/// ```
 #[must_use]
 pub fn image_of(input: Shape) -> Option<Image> {
     let image = |channels, size| Image { size, channels, fit: Fit::Resize, background: 0, flip: false };

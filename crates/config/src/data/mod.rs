@@ -15,6 +15,14 @@ use crate::layers::Empty;
 use crate::shape::Shape;
 
 /// A source of samples. Each [`Reader`] accepts some of the sources, and refuses the others with a message.
+///
+/// ```
+/// use fintan_config::{DataSource, SourceKind};
+///
+/// let source: DataSource = toml::from_str("shapes.count = 100")?;
+/// assert_eq!(source.kind(), SourceKind::Shapes);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataSource {
@@ -44,6 +52,13 @@ pub enum DataSource {
 }
 
 /// The kind of a [`DataSource`], without its settings.
+///
+/// ```
+/// use fintan_config::{Content, SourceKind};
+///
+/// assert_eq!(SourceKind::Teacher.content(), Content::Targets);
+/// assert_eq!(SourceKind::Cifar.name(), "cifar");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
     /// [`DataSource::Shapes`]
@@ -71,6 +86,13 @@ pub enum SourceKind {
 }
 
 /// The contents of a source.
+///
+/// ```
+/// use fintan_config::{Content, SourceKind};
+///
+/// let of_noise = SourceKind::ALL.into_iter().filter(|kind| kind.content() == Content::Noise);
+/// assert_eq!(of_noise.collect::<Vec<_>>(), [SourceKind::Iid, SourceKind::Spectrum]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// Images, with labels in most sources.
@@ -82,6 +104,12 @@ pub enum Content {
 }
 
 /// A part of a configuration that reads samples from a source.
+///
+/// ```
+/// use fintan_config::{Reader, SourceKind};
+///
+/// assert!(Reader::Task.takes(SourceKind::Teacher) && !Reader::Images.takes(SourceKind::Teacher));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
     /// The training of a GAN, and all commands that read images.

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The built-in set of drawn shapes.
+///
+/// ```
+/// let shapes = fintan_config::Shapes { count: 24, ..Default::default() };
+/// assert_eq!((shapes.count, shapes.seed), (24, 0));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shapes {
@@ -21,6 +26,12 @@ impl Default for Shapes {
 }
 
 /// An IDX data set.
+///
+/// ```
+/// let idx: fintan_config::Idx = toml::from_str("images = 'train-images-idx3-ubyte.gz'")?;
+/// assert_eq!(idx.labels, None);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Idx {
@@ -32,6 +43,12 @@ pub struct Idx {
 }
 
 /// CIFAR binary batches.
+///
+/// ```
+/// let cifar: fintan_config::Cifar = toml::from_str("files = ['data_batch_1.bin', 'data_batch_2.bin']")?;
+/// assert_eq!((cifar.files.len(), cifar.labels), (2, 1)); // CIFAR-10
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cifar {
@@ -43,6 +60,12 @@ pub struct Cifar {
 }
 
 /// Image files. If they are in at least two folders, the folder of a file is its class.
+///
+/// ```
+/// let files: fintan_config::Files = toml::from_str("path = 'pictures'")?;
+/// assert_eq!(files.path.to_str(), Some("pictures"));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
@@ -51,6 +74,12 @@ pub struct Files {
 }
 
 /// An image array `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` of bytes or floats, with C = 1 or 3.
+///
+/// ```
+/// let npy: fintan_config::Npy = toml::from_str("path = 'images.npy'\nrange = [0, 1]")?;
+/// assert_eq!((npy.range, npy.labels), (Some([0.0, 1.0]), None));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npy {
@@ -65,6 +94,12 @@ pub struct Npy {
 }
 
 /// Images in one of the arrays of an `.npz` file. Shapes and types are those of [`Npy`].
+///
+/// ```
+/// let npz: fintan_config::Npz = toml::from_str("path = 'data.npz'\nname = 'images'")?;
+/// assert_eq!(npz.name.as_deref(), Some("images"));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Npz {
@@ -87,6 +122,12 @@ pub struct Npz {
 ///
 /// where h_d are the Hermite polynomials of unit variance, and u_od are random unit directions, one for each output and degree.
 /// The outputs have mean 0. Their variance is near 1, and below 1 if n_0 is small.
+///
+/// ```
+/// let teacher: fintan_config::Teacher = toml::from_str("degree = 3\nnoise = 0.1")?;
+/// assert_eq!((teacher.degree, teacher.noise), (3, 0.1));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Teacher {
@@ -108,6 +149,12 @@ impl Default for Teacher {
 ///
 /// For vectors, the covariance has eigenvalues `k^-exponent`, k = 1..512, in a random basis. Images are random fields with
 /// power `max(|f|, 1)^-exponent` at frequency f. Their channels have 0.8 of their variance in common.
+///
+/// ```
+/// let spectrum: fintan_config::PowerSpectrum = toml::from_str("exponent = 1.3")?;
+/// assert_eq!(spectrum.exponent, 1.3);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PowerSpectrum {

@@ -11,6 +11,15 @@ use crate::shape::{Pair, Shape, zero_pair};
 /// The mean over windows of a map, for each channel.
 ///
 /// Size of the output in each dimension: `⌊(h + 2 padding - window) / stride⌋ + 1`.
+///
+/// ```
+/// use fintan_config::{Architecture, Parametrization, Shape};
+///
+/// let layers = [toml::from_str("conv = { out = 1, kernel = 1 }")?, toml::from_str("avg_pool = { window = 2 }")?];
+/// let network = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default())?;
+/// assert_eq!(network.output(), Shape::image(1, 2, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AvgPool {

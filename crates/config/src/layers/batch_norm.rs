@@ -20,6 +20,15 @@ pub(crate) const BATCH_NORM: Citation = Citation::new(
 );
 
 /// Batch normalization over batch and positions, per channel.
+///
+/// ```
+/// use fintan_config::{BatchNorm, Layer};
+///
+/// let norm: BatchNorm = toml::from_str("affine = false")?;
+/// assert_eq!((norm.eps, norm.momentum), (1e-5, 0.1));
+/// assert!(Layer::BatchNorm(norm).properties().couples_batch);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchNorm {

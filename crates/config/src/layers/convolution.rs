@@ -25,6 +25,16 @@ pub(crate) const CONVOLUTIONS: Citation = Citation::new(
 ///
 /// Size of the output in each dimension: convolution `⌊(h + 2 padding - kernel) / stride⌋ + 1`, transposed convolution
 /// `(h - 1) stride - 2 padding + kernel + output_padding`.
+///
+/// ```
+/// use fintan_config::{Architecture, Parametrization, Shape};
+///
+/// let layers = [toml::from_str("deconv = { out = 2, kernel = 4, stride = 2, padding = 1 }")?];
+/// let network = Architecture::new(Shape::image(3, 4, 4), &layers, Parametrization::default())?;
+/// assert_eq!(network.output(), Shape::image(2, 8, 8)); // (4 - 1) · 2 - 2 + 4
+/// assert_eq!(network.nodes[0].fan_in(), Some(3.0 * 16.0 / 4.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Convolution {

@@ -10,6 +10,14 @@ use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
 /// A fully connected layer.
+///
+/// ```
+/// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+///
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], Parametrization::default())?;
+/// assert_eq!((network.parameter_count(), network.nodes[0].fan_in()), (4 * 3 + 3, Some(4.0)));
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dense {

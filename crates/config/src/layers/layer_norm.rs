@@ -19,6 +19,15 @@ pub(crate) const LAYER_NORM: Citation = Citation::new(
 );
 
 /// Layer normalization of each sample separately.
+///
+/// ```
+/// use fintan_config::{Layer, LayerNorm};
+///
+/// let norm: LayerNorm = toml::from_str("over = 'features'")?;
+/// assert_eq!(norm.eps, 1e-5);
+/// assert!(!Layer::LayerNorm(norm).properties().couples_batch);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerNorm {
@@ -34,6 +43,14 @@ pub struct LayerNorm {
 }
 
 /// The axes that share a mean and a variance.
+///
+/// ```
+/// use fintan_config::{LayerNorm, NormAxes};
+///
+/// let norm: LayerNorm = toml::from_str("over = 'features'")?;
+/// assert_eq!(norm.over, NormAxes::Features);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormAxes {

@@ -39,6 +39,16 @@ pub use upsample::Upsample;
 macro_rules! layers {
     ($($(#[$doc:meta])* $Layer:ident($Settings:ty) is $name:literal, defined by $settings:pat => $definition:expr;)+) => {
         /// One layer, as it is written in `[[network.layers]]`.
+        ///
+        /// ```
+        /// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+        ///
+        /// let layers: [Layer; 1] = [toml::from_str("conv = { out = 8, kernel = 3 }")?];
+        /// assert_eq!(layers[0].name(), "conv");
+        /// let network = Architecture::new(Shape::image(3, 6, 6), &layers, Parametrization::default())?;
+        /// assert_eq!(network.output(), Shape::image(8, 4, 4));
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         pub enum Layer {
             $($(#[$doc])* #[serde(rename = $name)] $Layer($Settings),)+
@@ -128,6 +138,13 @@ pub(crate) trait Definition {
 }
 
 /// Properties of a layer. Other code asks for them instead of matching on the kind of layer.
+///
+/// ```
+/// let upsample: fintan_config::Layer = toml::from_str("upsample = { factor = 2 }")?;
+/// let properties = upsample.properties();
+/// assert!(properties.moves_values && !properties.is_linear); // it has no weights
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own with the answer yes or no")]
 pub struct Properties {
@@ -173,6 +190,15 @@ impl Properties {
 }
 
 /// Parameters of a layer.
+///
+/// ```
+/// use fintan_config::{Architecture, Layer, Parameters, Parametrization, Shape};
+///
+/// let network = Architecture::new(Shape::vector(4), &[Layer::Dense(3.into())], Parametrization::default())?;
+/// let dense = Parameters::Linear { weights: 12, biases: 3, fan_in: 4.0, sites: 1, init: None };
+/// assert_eq!(network.nodes[0].parameters, dense);
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Parameters {
     /// The layer has none.
@@ -200,6 +226,15 @@ pub enum Parameters {
 /// The map that a layer computes.
 ///
 /// There are fewer maps than layers: `pad`, `upsample`, `avg_pool` and `global_average_pool` are all a [`PositionMap`].
+///
+/// ```
+/// use fintan_config::{Layer, Shape, Transform};
+///
+/// let pool: Layer = toml::from_str("global_average_pool = {}")?;
+/// let Transform::Positions(map) = pool.transform(Shape::image(1, 2, 2)) else { panic!("a map of positions") };
+/// assert!(map.axes[0].is_mean() && map.axes[1].is_mean());
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Transform {
     /// `y = W x + b` on vectors.

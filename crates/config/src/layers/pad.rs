@@ -9,6 +9,16 @@ use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape, zero_pair};
 
 /// A frame of rows and columns around a map.
+///
+/// ```
+/// use fintan_config::{Architecture, Parametrization, Shape};
+///
+/// let pad = "pad = { before = 1, after = [0, 2], mode = 'periodic' }";
+/// let layers = [toml::from_str("conv = { out = 1, kernel = 1 }")?, toml::from_str(pad)?];
+/// let network = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default())?;
+/// assert_eq!(network.output(), Shape::image(1, 5, 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pad {
@@ -23,6 +33,18 @@ pub struct Pad {
 }
 
 /// The values in the frame around a map.
+///
+/// ```
+/// use fintan_config::{Layer, Shape, Transform};
+///
+/// // A frame of one column on the left of a row of two.
+/// let source = |mode| {
+///     let pad: Layer = toml::from_str(&format!("pad = {{ before = [0, 1], mode = '{mode}' }}")).expect("a layer");
+///     let Transform::Positions(map) = pad.transform(Shape::image(1, 1, 2)) else { panic!("a map of positions") };
+///     map.sources().expect("copies")[0]
+/// };
+/// assert_eq!(["zero", "periodic", "symmetric"].map(source), [None, Some(1), Some(0)]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PadMode {

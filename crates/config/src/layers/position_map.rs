@@ -5,6 +5,15 @@ use crate::shape::Shape;
 /// A fixed linear map of positions, the same for every channel: it maps rows, then columns.
 ///
 /// `y[p, q] = Σ_{i in rows[p], j in columns[q]} x[i, j] / (divisor of p · divisor of q)`
+///
+/// ```
+/// use fintan_config::{Layer, Shape, Transform};
+///
+/// let upsample: Layer = toml::from_str("upsample = { factor = [1, 2] }")?;
+/// let Transform::Positions(map) = upsample.transform(Shape::image(1, 1, 2)) else { panic!("a map of positions") };
+/// assert_eq!(map.sources(), Some(vec![Some(0), Some(0), Some(1), Some(1)]));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionMap {
     /// The maps of rows and of columns.
@@ -12,6 +21,16 @@ pub struct PositionMap {
 }
 
 /// A fixed linear map along one axis.
+///
+/// ```
+/// use fintan_config::{Layer, Shape, Transform};
+///
+/// let upsample: Layer = toml::from_str("upsample = { factor = [1, 2] }")?;
+/// let Transform::Positions(map) = upsample.transform(Shape::image(1, 1, 2)) else { panic!("a map of positions") };
+/// assert_eq!(map.axes[1].input, 2);
+/// assert_eq!(map.axes[1].sources(), Some(vec![Some(0), Some(0), Some(1), Some(1)]));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AxisMap {
     /// Number of input rows (or columns).
@@ -21,6 +40,15 @@ pub struct AxisMap {
 }
 
 /// The input rows that are summed, and the divisor of the sum, for one output row.
+///
+/// ```
+/// use fintan_config::{Layer, Shape, Transform, Window};
+///
+/// let pool: Layer = toml::from_str("avg_pool = { window = 2 }")?;
+/// let Transform::Positions(map) = pool.transform(Shape::image(1, 4, 4)) else { panic!("a map of positions") };
+/// assert_eq!(map.axes[0].windows[1], Window { sources: vec![2, 3], divisor: 2 });
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     /// Rows that are summed; an empty list gives zeros.

@@ -9,6 +9,15 @@ use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
 /// A residual block.
+///
+/// ```
+/// use fintan_config::{Architecture, Parametrization, Shape};
+///
+/// let block = "residual = { layers = [{ dense = { out = 4 } }], scale = 0.5 }";
+/// let network = Architecture::new(Shape::vector(4), &[toml::from_str(block)?], Parametrization::default())?;
+/// assert_eq!((network.nodes[0].branch.len(), network.nodes[0].shortcut.len()), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Residual {

@@ -12,6 +12,15 @@ use crate::shape::{Pair, Shape};
 ///
 /// With a stride-1 convolution after it, up-sampling replaces a transposed convolution in generators that avoid
 /// checkerboards from overlap (Odena, Dumoulin, Olah 2016).
+///
+/// ```
+/// use fintan_config::{Architecture, Parametrization, Shape};
+///
+/// let layers = [toml::from_str("conv = { out = 1, kernel = 1 }")?, toml::from_str("upsample = { factor = 2 }")?];
+/// let network = Architecture::new(Shape::image(1, 4, 4), &layers, Parametrization::default())?;
+/// assert_eq!(network.output(), Shape::image(1, 8, 8));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upsample {

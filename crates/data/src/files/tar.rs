@@ -89,6 +89,14 @@ pub(crate) fn load(path: &Path, wanted: &Image, room: Room) -> Result<Images, Da
 
 /// Whether a file starts like a tar archive, uncompressed or packed with gzip.
 ///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("notes.tar");
+/// fs_err::write(&path, "not an archive")?;
+/// assert!(!fintan_data::looks_like_tar(&path)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 /// Errors of the file system.
 pub fn looks_like_tar(path: &Path) -> io::Result<bool> {

@@ -21,6 +21,20 @@ pub(crate) use running::Running;
 pub use signal_noise::{LayerProbe, NoiseRule};
 
 /// The device, precision and method with which a network computes.
+///
+/// ```
+/// use burn::tensor::{DType, Device};
+/// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// use fintan_net::{Lowering, PlacedNetwork, Placement};
+/// use rand::SeedableRng as _;
+///
+/// let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// let single = network.moved(&Placement { dtype: DType::F32, ..cpu });
+/// assert_eq!(single.placement().dtype, DType::F32);
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Placement {
     /// The device of its parameters.
@@ -32,6 +46,23 @@ pub struct Placement {
 }
 
 /// The statistics that batch normalization uses.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let layers = [serde_json::from_str(r#"{ "batch_norm": {} }"#)?];
+/// # let architecture = Architecture::new(Shape::vector(1), &layers, Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// // A batch norm of the samples 1 and 3, whose mean is 2. Before training the running mean is 0 and the variance 1.
+/// let x = Tensor::<4>::from_data([[[[1.0]]], [[[3.0]]]], (&cpu.device, cpu.dtype));
+/// let first = |mode| network.forward(x.clone(), mode).0.slice([0..1]).into_scalar::<f64>();
+/// assert!((first(Mode::Train) + 1.0).abs() < 1e-4);
+/// assert!((first(Mode::Eval) - 1.0).abs() < 1e-4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// The statistics of the current batch.
@@ -56,6 +87,22 @@ pub enum Mode {
 ///
 /// Cotangents and tangents may have rows in front of the batch, `[rows · batch, ..]` row-major, so one tape serves any
 /// number of them. The rules are Burn tensor operations: on an autodiff device they can be differentiated again.
+///
+/// ```
+/// use burn::tensor::{DType, Device, Tensor, TensorData};
+/// use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+///
+/// let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// // All parameters are 1: y = x₀ + x₁ + 1.
+/// let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// let x = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// let (y, _tape) = network.forward(x, Mode::Eval);
+/// assert_eq!(y.into_scalar::<f64>(), 6.0);
+/// # Ok::<(), fintan_config::ArchitectureError>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct PlacedNetwork {
     parameters: Vec<Param<Tensor<2>>>,
@@ -73,10 +120,43 @@ struct Plan {
 }
 
 /// Data that a forward pass stores for the other two rules: one entry for each layer.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // `network` is y = x₀ + x₁ + 1.
+/// let (y, tape) = network.forward(x, Mode::Eval);
+/// let dx = network.pullback(&tape, y.ones_like());
+/// assert_eq!(dx.to_data().try_to_vec::<f64>()?, [1.0, 1.0]); // ∂y/∂x
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Tape(Vec<Entry>);
 
 /// Cotangents of the parameters, in their order.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // `network` is y = w · x + b, and x is (2, 3).
+/// let (y, tape) = network.forward(x, Mode::Eval);
+/// let gradients = network.pullback_parameters(&tape, y.ones_like());
+/// assert_eq!(gradients[0].to_data().try_to_vec::<f64>()?, [2.0, 3.0]); // ∂y/∂w = x
+/// assert_eq!(gradients[1].to_data().try_to_vec::<f64>()?, [1.0]); // ∂y/∂b
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Cotangents = Vec<Tensor<2>>;
 
 impl PlacedNetwork {

@@ -6,6 +6,22 @@ use super::{Mode, PlacedNetwork};
 use crate::layers::{BatchNormSaved, Entry, Operation, Residual};
 
 /// How a perturbation of the input is propagated through a batch norm.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, NoiseRule, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // `network` is y = x₀ + x₁ + 1, which has no batch norm: both rules give ∂y/∂x dx.
+/// let dx = x.ones_like();
+/// let (y, dy) = network.propagate_signal_noise(x, dx, NoiseRule::Full, &mut |_, _, _| {});
+/// assert_eq!((y.into_scalar::<f64>(), dy.into_scalar::<f64>()), (6.0, 2.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoiseRule {
     /// Mean and variance are constants: the derivative in the limit of infinitely many inputs.
@@ -17,6 +33,23 @@ pub enum NoiseRule {
 /// A callback that receives signal and noise after each layer: `(path, x, dx)`.
 ///
 /// The path is the index of the layer in the list of layers, followed, within a residual block, by its index in the branch.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, NoiseRule, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // `network` is one layer, y = x₀ + x₁ + 1.
+/// let mut paths = Vec::new();
+/// let dx = x.zeros_like();
+/// network.propagate_signal_noise(x, dx, NoiseRule::Full, &mut |path, _, _| paths.push(path.to_vec()));
+/// assert_eq!(paths, [[0]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type LayerProbe<'a> = dyn FnMut(&[usize], &Tensor<4>, &Tensor<4>) + 'a;
 
 impl PlacedNetwork {

@@ -1,6 +1,22 @@
 //! Why tensors do not fit a network.
 
 /// Why tensors do not fit a network.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let _ = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// let mut tensors = network.to_tensors();
+/// tensors.remove("0.bias");
+/// let error = network.load(&tensors).unwrap_err();
+/// assert!(matches!(error, fintan_net::weights::WeightsError::Missing { name, .. } if name == "0.bias"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file is not a safetensors file, or is cut short.

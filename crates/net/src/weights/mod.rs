@@ -38,6 +38,22 @@ use self::torch::{
 use crate::network::{Mode, PlacedNetwork};
 
 /// Named tensors on the host.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let _ = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // `network` is a dense layer with 2 inputs and 1 output.
+/// let tensors = network.to_tensors();
+/// assert_eq!(tensors.keys().collect::<Vec<_>>(), ["0.bias", "0.weight"]);
+/// assert_eq!(tensors["0.weight"].shape().as_slice(), [1, 2]); // PyTorch's layout
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type Tensors = BTreeMap<String, TensorData>;
 
 impl PlacedNetwork {
@@ -146,6 +162,24 @@ impl PlacedNetwork {
 }
 
 /// A network with loaded tensors, possibly without running statistics.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let _ = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // Tensors with one that the network does not have.
+/// let mut tensors = network.to_tensors();
+/// tensors.insert("step".into(), TensorData::from([7.0]));
+/// let loaded = network.load(&tensors)?;
+/// assert_eq!(loaded.unused(), ["step"]);
+/// assert_eq!(loaded.in_mode(Mode::Eval)?.parameters().len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Loaded {
     network: PlacedNetwork,

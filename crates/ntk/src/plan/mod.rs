@@ -16,6 +16,25 @@ use crate::problem::{KernelRequest, Tile};
 ///
 /// Tiles are numbered, and the kernel is assembled in this order, whichever process computed a tile. So the bytes of a
 /// kernel depend on its plan, and not on the division of work between processes or on interruptions.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelPlan, KernelRequest, TileSize};
+///
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// // Two samples in tiles of one: the tiles (0, 0), (1, 0) and (1, 1).
+/// let size = TileSize { samples: Some(1), outputs: None };
+/// let plan = KernelPlan::in_tiles(&request, None, f64::INFINITY, size)?;
+/// assert_eq!(plan.tiles.len(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct KernelPlan {
     /// The method.
@@ -35,6 +54,13 @@ pub struct KernelPlan {
 }
 
 /// Number of samples and outputs on each side of a tile.
+///
+/// ```
+/// use fintan_ntk::{Entries, KernelShape, TileSize};
+///
+/// let kernel = KernelShape { entries: Entries::Traced, samples: [4, 4], outputs: 1, symmetric: false };
+/// assert_eq!(kernel.count(TileSize { samples: 2, outputs: 1 }), 4);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TileSize<N = Option<usize>> {
     /// Samples.
@@ -44,6 +70,23 @@ pub struct TileSize<N = Option<usize>> {
 }
 
 /// How the part of one layer is computed.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelPlan, KernelRequest};
+///
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// let plan = KernelPlan::new(&request, None, f64::INFINITY)?;
+/// assert_eq!((plan.layers[0].index, plan.layers[0].layer), (0, "dense"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerPlan {
     /// Index i in its parameter names `{i}.weight` and `{i}.bias`.
@@ -55,6 +98,23 @@ pub struct LayerPlan {
 }
 
 /// The error for a kernel that cannot be planned.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # use rand::SeedableRng as _;
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let network = PlacedNetwork::init(&architecture, &mut rand_chacha::ChaCha20Rng::seed_from_u64(0), &cpu);
+/// # let x = Tensor::<4>::from_data([[[[1.0, 0.0]]], [[[0.0, 2.0]]]], (&cpu.device, cpu.dtype));
+/// use fintan_ntk::{Entries, KernelPlan, KernelRequest, PlanError};
+///
+/// let request = KernelRequest::new(network, x, None, Mode::Eval, Entries::Full, Vec::new())?;
+/// let error = KernelPlan::new(&request, None, 1.0).unwrap_err(); // one byte
+/// assert!(matches!(error, PlanError::Memory { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PlanError {
     /// Not enough memory for the smallest tiles.

@@ -27,6 +27,17 @@ pub struct Shown {
 }
 
 /// A layer with its regime.
+///
+/// ```
+/// let layer = fintan_report::LayerRegime {
+///     network: "generator".into(),
+///     layer: "1 deconv".into(),
+///     r: Some(1.47),
+///     regime: Some("chaos".into()),
+///     behind_batch_norm: false,
+/// };
+/// assert_eq!(layer.regime.as_deref(), Some("chaos"));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerRegime {
     /// The network it belongs to.
@@ -62,6 +73,12 @@ impl From<std::io::Error> for PageError {
 type Section = (&'static str, Markup);
 
 /// The page about several runs, with the table of a comparison if there is one.
+///
+/// ```
+/// let html = fintan_report::page(&[], None)?;
+/// assert!(html.starts_with("<!DOCTYPE html>"));
+/// # Ok::<(), fintan_report::PageError>(())
+/// ```
 ///
 /// # Errors
 /// Damaged runs, or missing pictures.

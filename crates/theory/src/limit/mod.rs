@@ -32,6 +32,19 @@ use crate::series::Known;
 use crate::wide::{Wide, exponent_of, scaled_by};
 
 /// The error for a network whose kernel at infinite width is not computed here.
+///
+/// ```
+/// # use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// # let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// # let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// # let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// use fintan_theory::{LimitError, NetworkLimit, Request};
+///
+/// // `network` has 4 inputs.
+/// let error = NetworkLimit::new(&network)?.kernel(&[1.0], &[1.0], &Request::default()).unwrap_err();
+/// assert_eq!(error, LimitError::Input { found: 1, wanted: 4 });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LimitError {
     /// A layer without a known limit.
@@ -76,6 +89,22 @@ fn size(log10: f64) -> String {
 }
 
 /// Options for the computation of a kernel.
+///
+/// ```
+/// # use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// # let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// # let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// # let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// use fintan_theory::{NetworkLimit, Request};
+///
+/// // `network` is dense, standardized ReLU, dense, with β = 0.
+/// let request = Request { parts: true, ..Request::default() };
+/// let kernel = NetworkLimit::new(&network)?.kernel(&[1.0; 4], &[1.0; 4], &request)?;
+/// let (name, values) = &kernel.parts[0];
+/// assert_eq!(name, "0.weight");
+/// assert!((values[0] - 1.0).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Compute all pairs of output positions, instead of each position with itself.
@@ -91,6 +120,22 @@ pub struct Request {
 ///
 /// The entries run over positions p of x and p' of y: P² entries, row-major, or P entries with p = p' (see
 /// [`Request::all_positions`]).
+///
+/// ```
+/// # use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// # let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// # let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// # let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// use fintan_theory::{NetworkLimit, Request};
+///
+/// // `network` is dense, standardized ReLU, dense, with β = 0.
+/// let x = [1.0; 4];
+/// let kernel = NetworkLimit::new(&network)?.kernel(&x, &x, &Request::default())?;
+/// assert_eq!(kernel.positions, 1);
+/// // Every linear layer adds 1 to Θ(x, x).
+/// assert!((kernel.covariance[0] - 1.0).abs() < 1e-12 && (kernel.ntk[0] - 2.0).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PositionKernel {
     /// Number of output positions.
@@ -108,6 +153,20 @@ pub struct PositionKernel {
 /// A network at infinite width.
 ///
 /// An output nonlinearity is left out: it multiplies the kernel by σ'(f(x)) σ'(f(y)), which remains random at any width.
+///
+/// ```
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// use fintan_theory::{NetworkLimit, Request};
+/// use std::f64::consts::PI;
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(2), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// // Two orthogonal inputs with |x|² = 2: the kernel of Cho and Saul at an angle of 90 degrees.
+/// let kernel = NetworkLimit::new(&network)?.kernel(&[1.0, 1.0], &[1.0, -1.0], &Request::default())?;
+/// assert!((kernel.ntk[0] - 1.0 / PI).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct NetworkLimit {
     input: Shape,

@@ -9,6 +9,21 @@ use crate::dual::GaussianPair;
 use crate::wide::Wide;
 
 /// The kernels of two inputs, averaged over the positions of the output.
+///
+/// ```
+/// # use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// # let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// # let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// # let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// use fintan_theory::Family;
+///
+/// // `network` is dense, standardized ReLU, dense, with β = 0. The two inputs are orthogonal.
+/// let sweep = Family::of(&network)?.expect("hidden layers").sweep(&[std::f64::consts::FRAC_PI_2], 1)?.expect("inputs");
+/// let relation = &sweep.relations[0][0];
+/// assert!((relation.own_ntk[0].value() - 2.0).abs() < 1e-9);
+/// assert!((relation.scaled() - 0.5 / std::f64::consts::PI).abs() < 1e-9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Relation {
     /// Σ(x, x) and Σ(y, y).

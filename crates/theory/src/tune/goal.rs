@@ -9,6 +9,18 @@ use super::{Knob, TuneError};
 use crate::regime::{Regime, mean_r, regimes};
 
 /// A property that a network should have at infinite width, at its own depth and at initialisation.
+///
+/// ```
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// use fintan_theory::{Knob, TuneGoal};
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// assert!(TuneGoal::R(1.0).is_reached(&network, Knob::Mu)?);
+/// assert_eq!(TuneGoal::R(1.2).to_string(), "r=1.2");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum TuneGoal {
     /// The geometric mean of r over layers and residual blocks; it must be positive.

@@ -7,6 +7,16 @@ use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametriza
 use super::TuneError;
 
 /// A property of a network that is changed until a goal is reached.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Layer, Parametrization, Shape};
+/// use fintan_theory::{Knob, Setting};
+///
+/// let layers = [Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.5 }))?;
+/// assert_eq!(Knob::Beta.of(&network)?, Setting::Beta(0.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Knob {
     /// The constant that `partial` scaling subtracts in every hidden nonlinearity, from 0 (`standardized`) to E\[f(Z)\]
@@ -106,6 +116,15 @@ impl Knob {
 }
 
 /// The setting of a knob.
+///
+/// ```
+/// use fintan_config::{Activation, Function};
+/// use fintan_theory::{Knob, Setting};
+///
+/// let setting = Setting::Gain(2.0);
+/// assert_eq!((setting.knob(), setting.number()), (Knob::Gain, Some(2.0)));
+/// assert_eq!(setting.on(Activation::raw(Function::Tanh)).gain, 2.0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Setting {
     /// [`Knob::Mu`]

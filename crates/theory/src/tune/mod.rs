@@ -21,6 +21,18 @@ pub use self::standing::{PatternSpace, Standing, border_ratio};
 use crate::limit::LimitError;
 
 /// The error for a network that cannot be tuned.
+///
+/// ```
+/// # use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// # let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// # let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// # let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// use fintan_theory::{Knob, TuneError, TuneGoal, tune};
+///
+/// let error = tune(&network, &TuneGoal::R(-1.0), Knob::Mu).unwrap_err();
+/// assert!(matches!(error, TuneError::Goal { goal, .. } if goal == "r=-1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TuneError {
     /// A network without a limit.
@@ -69,6 +81,19 @@ pub enum TuneError {
 }
 
 /// A network that reaches its goal.
+///
+/// ```
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// use fintan_theory::{Knob, TuneGoal, mean_r, regimes, tune};
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// // From the edge of chaos, where r = 1, into chaos.
+/// let tuned = tune(&network, &TuneGoal::R(1.2), Knob::Mu)?;
+/// assert!((mean_r(&regimes(&tuned.network)).expect("one r") - 1.2).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuned {
     /// The new setting of the knob; `None` if the network already reached the goal.

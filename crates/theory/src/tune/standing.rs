@@ -11,6 +11,20 @@ use crate::valuation::Ultrametric;
 const FRAME: usize = 2;
 
 /// The numbers that decide between order and chaos, for a network at infinite width.
+///
+/// ```
+/// use fintan_config::{Activation, Architecture, Beta, Function, Layer, Parametrization, Scaling, Shape};
+/// use fintan_theory::{Regime, Standing};
+/// use std::f64::consts::PI;
+///
+/// let relu = Layer::Activation(Activation::raw(Function::Relu).with_scaling(Scaling::Standardized));
+/// let layers = [Layer::Dense(8.into()), relu, Layer::Dense(1.into())];
+/// let network = Architecture::new(Shape::vector(4), &layers, Parametrization::Ntk(Beta { beta: 0.0 }))?;
+/// let standing = Standing::of(&network, 2)?;
+/// assert_eq!(standing.regime(), Some(Regime::Edge));
+/// assert!((standing.scaled - 0.5 / PI).abs() < 1e-12); // of equal inputs it is 1
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// Geometric mean over layers and residual blocks of the characteristic value r; `None` for a network with one layer.
@@ -29,6 +43,19 @@ pub struct Standing {
 }
 
 /// An eigenspace over the positions of an image: patterns of one period.
+///
+/// ```
+/// use fintan_config::{Architecture, Beta, Parametrization, Shape};
+/// use fintan_theory::Standing;
+///
+/// let layers = [serde_json::from_str(r#"{ "deconv": { "out": 1, "kernel": 2, "stride": 2 } }"#)?];
+/// let network = Architecture::new(Shape::image(4, 1, 1), &layers, Parametrization::Ntk(Beta { beta: 0.5 }))?;
+/// let blocks = Standing::of(&network, 2)?.blocks.expect("an image")?;
+/// // Over 2 x 2 positions that share only the bias: eigenvalues 1.75 and 3 times 0.75.
+/// assert_eq!([blocks[0].multiplicity, blocks[1].multiplicity], [1, 3]);
+/// assert!((blocks[0].ratio - 1.75 / 0.75).abs() < 1e-9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PatternSpace {
     /// λ_k divided by the smallest eigenvalue.
@@ -87,6 +114,14 @@ pub(super) fn blocks(architecture: &Architecture) -> Result<Vec<PatternSpace>, T
 
 /// Mean over the border of an image (its two outermost frames of pixels), divided by the mean of the other pixels; `None` if
 /// either is empty.
+///
+/// ```
+/// use fintan_config::Shape;
+///
+/// // One interior pixel in an image of 5 x 5, with twice the variance of the border.
+/// let variances: Vec<f64> = (0..25).map(|p| if p == 12 { 2.0 } else { 1.0 }).collect();
+/// assert_eq!(fintan_theory::border_ratio(Shape::image(1, 5, 5), &variances), Some(0.5));
+/// ```
 #[must_use]
 pub fn border_ratio(shape: Shape, variances: &[f64]) -> Option<f64> {
     let inside = |k: usize, len: usize| (FRAME..len.saturating_sub(FRAME)).contains(&k);
