@@ -61,7 +61,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// A change of a setting; the values have the form that [`FlatSettings`](crate::Settings) uses.
+    /// A change of a setting; the values have the form that [`FlatSettings`](crate::FlatSettings) uses.
     #[must_use]
     pub fn of_setting(step: u64, key: String, old: Option<&String>, new: Option<&String>) -> Self {
         let json = |text: Option<&String>| {

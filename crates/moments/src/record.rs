@@ -159,6 +159,6 @@ pub struct Realisation {
     /// Set if signal or noise became zero or not finite, or all inputs became equal. Records end before that layer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dead: Option<EarlyStop>,
-    /// The records, in the order of [`MomentsPlan::points`].
+    /// The records, in the order of [`MomentsPlan::points`](crate::MomentsPlan::points).
     pub records: Vec<Record>,
 }

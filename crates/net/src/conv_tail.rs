@@ -107,6 +107,6 @@ pub enum TailInput {
         /// `[batch, 1, 1, features]`: the input.
         x: Tensor<4>,
     },
-    /// Other layers; [`PlacedNetwork::visit_below`](crate::Network::visit_below) continues the pullback there.
+    /// Other layers; [`PlacedNetwork::visit_below`](crate::PlacedNetwork::visit_below) continues the pullback there.
     Layers,
 }

@@ -62,7 +62,7 @@ pub fn sums_cost(plan: &ConePlan, samples: [usize; 2], symmetric: bool, size: us
     Cost { pull: pull_cost(plan, samples[0].max(samples[1]), 0) * sides, contract, calls, bytes }
 }
 
-/// Cost of [`ConeCotangents`](super::Cotangents) and [`full`](fn@super::full) between two selections, or of one selection with
+/// Cost of [`ConeCotangents`](super::ConeCotangents) and [`full`](fn@super::full) between two selections, or of one selection with
 /// itself if `second` is `None`. `size` is the number of bytes of a floating-point number. `below` says whether cotangents
 /// are pulled back to the input of the chain, for the layers below it.
 pub fn full_cost(first: &ConePlan, second: Option<&ConePlan>, samples: [usize; 2], size: usize, below: bool) -> Cost {
