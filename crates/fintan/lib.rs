@@ -19,6 +19,19 @@
 //! # Ok::<(), fintan::Error>(())
 //! ```
 //!
+//! | task | starts with |
+//! | --- | --- |
+//! | the empirical kernel of a network, by parameter, in tiles, its spectrum | [`Kernel::of`] |
+//! | the largest eigenpairs of a kernel that is too large to form | [`PreparedKernel::largest`] |
+//! | the limit of infinite width: kernels, curves over depth, checkerboards | [`Limit`], [`LimitStudy`] |
+//! | a network that is tuned to order or chaos | [`tune`], [`TunableFile`] |
+//! | training of a GAN or of a network with a task, and resuming it | [`train`], [`Run::resume`] |
+//! | samples of a generator | [`Run::samples`], [`TrainedGenerator`] |
+//! | metrics of samples, and trainings side by side | [`evaluate`], [`compare`] |
+//! | moments of signal and noise through the depth of random networks | [`Moments`] |
+//! | losses that a kernel predicts, beside those of a run | [`PredictedRun`] |
+//! | a page of runs, an export for PyTorch and NumPy | [`ReportPage`], [`export()`] |
+//!
 //! Inputs and results are arrays ([`Array`]: a shape and its numbers) or files. Every error is an [`Error`].
 
 mod comparison;
