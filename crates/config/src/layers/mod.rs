@@ -127,6 +127,50 @@ pub(crate) trait Definition {
     fn transform(&self, input: Shape) -> Transform;
 }
 
+/// The definition of a kind of layer that moves, repeats or averages values.
+///
+/// Such a layer has no parameters and no publications. Every other kind implements [`Definition`] itself, where neither has
+/// a default.
+pub(crate) trait FixedMap {
+    /// See [`Definition::properties`].
+    fn properties(&self) -> Properties;
+
+    /// See [`Definition::sizes`].
+    fn sizes(&self) -> Vec<(&'static str, Pair)>;
+
+    /// See [`Definition::place`].
+    fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError>;
+
+    /// See [`Definition::transform`].
+    fn transform(&self, input: Shape) -> Transform;
+}
+
+impl<M: FixedMap> Definition for M {
+    fn properties(&self) -> Properties {
+        FixedMap::properties(self)
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, Pair)> {
+        FixedMap::sizes(self)
+    }
+
+    fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError> {
+        FixedMap::place(self, place)
+    }
+
+    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
+        Parameters::None
+    }
+
+    fn transform(&self, input: Shape) -> Transform {
+        FixedMap::transform(self, input)
+    }
+}
+
 /// Properties of a layer. Other code asks for them instead of matching on the kind of layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own with the answer yes or no")]

@@ -57,6 +57,46 @@ pub(crate) trait Rules {
     ) -> Tensor<4>;
 }
 
+/// The three rules of a layer without parameters.
+///
+/// [`Rules`] has no default methods, so a layer with parameters has to say what it does with them.
+pub(crate) trait WithoutParameters {
+    /// Data that the forward pass stores for the other two rules.
+    type Saved;
+
+    /// y = f(x).
+    fn forward(&self, x: Tensor<4>) -> (Tensor<4>, Self::Saved);
+
+    /// dx = (∂f/∂x)ᵀ dy.
+    fn pullback(&self, saved: &Self::Saved, dy: Tensor<4>) -> Tensor<4>;
+
+    /// dy = ∂f/∂x dx.
+    fn pushforward(&self, saved: &Self::Saved, dx: Tensor<4>) -> Tensor<4>;
+}
+
+impl<L: WithoutParameters> Rules for L {
+    type Saved = L::Saved;
+
+    fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, Self::Saved) {
+        WithoutParameters::forward(self, x)
+    }
+
+    fn pullback(
+        &self,
+        _: &PlacedNetwork,
+        saved: &Self::Saved,
+        dy: Tensor<4>,
+        _: &mut dyn FnMut(ParameterUse),
+        _: bool,
+    ) -> Option<Tensor<4>> {
+        Some(WithoutParameters::pullback(self, saved, dy))
+    }
+
+    fn pushforward(&self, _: &PlacedNetwork, saved: &Self::Saved, dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+        WithoutParameters::pushforward(self, saved, dx)
+    }
+}
+
 /// Declares the operations and the tape entries: one of each for every kind of computation.
 macro_rules! operations {
     ($($Operation:ident),+ $(,)?) => {
@@ -76,7 +116,7 @@ macro_rules! operations {
             pub(crate) fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Entry) {
                 match self {
                     $(Self::$Operation(layer) => {
-                        let (y, saved) = layer.forward(network, x, mode);
+                        let (y, saved) = Rules::forward(layer, network, x, mode);
                         (y, Entry::$Operation(saved))
                     })+
                 }
@@ -94,7 +134,7 @@ macro_rules! operations {
             ) -> Option<Tensor<4>> {
                 match (self, entry) {
                     $((Self::$Operation(layer), Entry::$Operation(saved)) => {
-                        layer.pullback(network, saved, dy, visit, input_wanted)
+                        Rules::pullback(layer, network, saved, dy, visit, input_wanted)
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
                 }
@@ -111,7 +151,7 @@ macro_rules! operations {
             ) -> Tensor<4> {
                 match (self, entry) {
                     $((Self::$Operation(layer), Entry::$Operation(saved)) => {
-                        layer.pushforward(network, saved, dx, tangents)
+                        Rules::pushforward(layer, network, saved, dx, tangents)
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
                 }

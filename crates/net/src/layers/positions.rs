@@ -3,10 +3,9 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use fintan_config::{AxisMap, PositionMap};
 
-use super::Rules;
+use super::WithoutParameters;
 use crate::correlation::framed;
-use crate::network::{Mode, PlacedNetwork, Placement};
-use crate::parameter_use::ParameterUse;
+use crate::network::Placement;
 
 /// A [`PositionMap`] in the form that is cheapest to compute.
 #[derive(Debug)]
@@ -73,25 +72,18 @@ impl Positions {
     }
 }
 
-impl Rules for Positions {
+impl WithoutParameters for Positions {
     type Saved = ();
 
-    fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
+    fn forward(&self, x: Tensor<4>) -> (Tensor<4>, ()) {
         (self.apply(x), ())
     }
 
-    fn pullback(
-        &self,
-        _: &PlacedNetwork,
-        (): &(),
-        dy: Tensor<4>,
-        _: &mut dyn FnMut(ParameterUse),
-        _: bool,
-    ) -> Option<Tensor<4>> {
-        Some(self.adjoint(dy))
+    fn pullback(&self, (): &(), dy: Tensor<4>) -> Tensor<4> {
+        self.adjoint(dy)
     }
 
-    fn pushforward(&self, _: &PlacedNetwork, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+    fn pushforward(&self, (): &(), dx: Tensor<4>) -> Tensor<4> {
         self.apply(dx)
     }
 }
