@@ -13,6 +13,7 @@ use fintan_train::{Purpose, read_discriminator, read_network, read_sampler, stre
 use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
+use crate::training::subject_of_run;
 
 /// What a network is to its configuration.
 ///
@@ -133,8 +134,7 @@ impl NetworkLoader {
         }
         let run = RunDir::open(&path)?;
         // Not the file: somebody may have edited it, and checkpoints are of networks as they were trained.
-        let name = run.resolved_config().display().to_string();
-        let subject = Subject::parse_within(&name, &run.configuration()?, &overrides, bound)?;
+        let subject = subject_of_run(&run, &overrides, bound)?;
         let step = run.find_checkpoint(step)?;
         Ok(Network::of(subject, Some(Checkpoint { folder: run.checkpoint(step), run: path, step })))
     }

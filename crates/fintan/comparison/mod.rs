@@ -1,88 +1,25 @@
 //! GANs side by side: what is compared, where its runs go, in which order the work is done, and the table of it.
 
 mod contenders;
+mod error;
+mod progress;
 mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{Comparison, Evaluation, Lock, LockWarning, RunDir, differing_keys, is_free, settings_of};
-use fintan_config::{DataSource, Experiment, Image};
+use fintan_artifact::{Lock, RunDir, differing_keys, is_free, settings_of};
+use fintan_config::Experiment;
 use fintan_data::Images;
 
 use self::contenders::{read, slug};
-use self::table::{Measured, table};
 use crate::device::DeviceChoice;
 use crate::error::Error;
+use crate::training::is_of_data;
 
 pub use self::contenders::{Contender, ContenderRow};
-
-/// The largest number of TOML.
-const LARGEST_SEED: i64 = i64::MAX;
-
-/// Why trainings cannot be compared.
-///
-/// ```
-/// let error = fintan::ComparisonError::RepeatedSeed(3);
-/// assert_eq!(error.to_string(), "the seeds have 3 twice");
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ComparisonError {
-    /// A seed that is named twice.
-    #[error("the seeds have {0} twice")]
-    RepeatedSeed(u64),
-    /// A seed that no configuration can have.
-    #[error("seeds must be at most {LARGEST_SEED}, the largest number of TOML, got {0}")]
-    LargeSeed(u64),
-    /// A setting of runs that are there already.
-    #[error("of runs that are there only settings of `data.` can be changed, got `{0}`")]
-    Override(String),
-    /// Configurations with seeds of their own that differ.
-    #[error(
-        "`{}` has seed {} and `{}` has seed {}; what is compared starts from the same seeds", first.0, first.1, other.0, other.1
-    )]
-    OtherSeed {
-        /// The first configuration and its seed.
-        first: (String, u64),
-        /// One with another seed.
-        other: (String, u64),
-    },
-    /// Nothing to compare with.
-    #[error("there is one run to compare; name another configuration, run, or seed")]
-    Alone,
-    /// A network with a task, or a run of one.
-    #[error("`{}` describes a network; `compare` measures samples of GANs", .0.display())]
-    NotAGan(PathBuf),
-    /// One training under two names.
-    #[error("{} and {} are the same training: same settings and seed {seed}", names[0], names[1])]
-    Twins {
-        /// Both names.
-        names: [String; 2],
-        /// Their seed.
-        seed: u64,
-    },
-    /// Settings that cannot be read as keys and values.
-    #[error("{0}")]
-    Settings(String),
-    /// A run in the folder of the comparison is another one.
-    #[error("`{}` was trained with {key} = {found}, and {name} is to have {wanted}", root.display())]
-    OtherRun {
-        /// The run.
-        root: PathBuf,
-        /// The row that it would belong to.
-        name: String,
-        /// The first key that differs.
-        key: String,
-        /// What the run has.
-        found: String,
-        /// What the configuration has.
-        wanted: String,
-    },
-    /// A folder of something else.
-    #[error("`{}` exists already and holds no comparison; name another folder", .0.display())]
-    NoComparison(PathBuf),
-}
+pub use self::error::ComparisonError;
+pub use self::progress::{ComparedImages, ComparisonProgress};
 
 /// A difference between rows that should be alike, which makes them harder to compare.
 ///
@@ -215,9 +152,7 @@ impl ComparisonBuilder {
     pub fn plan(self) -> Result<ComparisonPlan, Error> {
         let mut rows = read(&self)?;
         let trains_nothing = rows.iter().flat_map(|row| &row.runs).all(|run| run.config.is_none());
-        if let (Some(set), true) =
-            (self.overrides.iter().find(|set| !set.trim_start().starts_with("data.")), trains_nothing)
-        {
+        if let (Some(set), true) = (self.overrides.iter().find(|set| !is_of_data(set)), trains_nothing) {
             return Err(ComparisonError::Override(set.clone()).into());
         }
         let out = match self.out {
@@ -386,124 +321,5 @@ impl ComparisonPlan {
             }
         }
         Ok(ComparisonProgress { plan: self, lock, runs, measured: Vec::new() })
-    }
-}
-
-/// The data sets of a comparison; [`ComparisonPlan::load`] loads them.
-///
-/// ```
-/// # let folder = tempfile::tempdir()?;
-/// # let config = folder.path().join("tiny.toml");
-/// # fs_err::write(&config, "
-/// #     image = { size = 16, channels = 1 }
-/// #     data.shapes.count = 32
-/// #     generator = { latent = 4, dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
-/// #     discriminator = { dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
-/// #     train = { steps = 1, batch = 4 }
-/// # ")?;
-/// let plan = fintan::compare([&config]).seeds([0, 1]).out(folder.path().join("out")).plan()?;
-/// let mut loaded = 0;
-/// let data = plan.load(|experiment| {
-///     loaded += 1;
-///     fintan_data::Images::load(&experiment.settings.data, &experiment.settings.image, None)
-/// })?;
-/// assert!(plan.contenders().all(|contender| data.of(contender).len() == 32));
-/// assert_eq!(loaded, 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct ComparedImages {
-    all: Vec<((DataSource, Image), Images)>,
-}
-
-impl ComparedImages {
-    fn find(&self, contender: &Contender) -> Option<&Images> {
-        let settings = &contender.experiment.settings;
-        let found = self.all.iter().find(|((data, image), _)| (data, image) == (&settings.data, &settings.image));
-        found.map(|(_, images)| images)
-    }
-
-    /// The images that a training of the comparison is of.
-    ///
-    /// # Panics
-    /// If the training is of another comparison.
-    #[must_use]
-    pub fn of(&self, contender: &Contender) -> &Images {
-        self.find(contender).expect("every data set of the comparison was loaded")
-    }
-}
-
-/// A comparison that is being made, whose folder and runs this process holds; [`ComparisonPlan::begin`] makes it.
-///
-/// The example at [`compare`] makes a whole comparison; one of nothing is empty:
-///
-/// ```
-/// # let folder = tempfile::tempdir()?;
-/// # let config = folder.path().join("tiny.toml");
-/// # fs_err::write(&config, "
-/// #     image = { size = 16, channels = 1 }
-/// #     data.shapes.count = 32
-/// #     generator = { latent = 4, dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
-/// #     discriminator = { dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
-/// #     train = { steps = 1, batch = 4 }
-/// # ")?;
-/// let plan = fintan::compare([&config]).seeds([0, 1]).out(folder.path().join("out")).plan()?;
-/// let progress = plan.begin()?;
-/// assert_eq!(progress.comparison().rows[0].runs.len(), 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-pub struct ComparisonProgress<'a> {
-    plan: &'a ComparisonPlan,
-    lock: Lock,
-    /// Runs in the folder by row and place in it; nobody else trains them meanwhile.
-    runs: BTreeMap<(usize, usize), RunDir>,
-    measured: Vec<Measured>,
-}
-
-impl ComparisonProgress<'_> {
-    /// Why the folder or a run in it may not be this process' alone.
-    pub fn lock_warnings(&self) -> impl Iterator<Item = &LockWarning> {
-        self.lock.warning().into_iter().chain(self.runs.values().filter_map(RunDir::lock_warning))
-    }
-
-    /// Brings a training to its last step by `train(config, found)`, which is given the configuration file and the run that is there
-    /// already, if there is one, and gives back the run. A run that was named itself is left as it is.
-    ///
-    /// # Errors
-    /// Those of `train`.
-    pub fn complete<E>(
-        &mut self,
-        contender: &Contender,
-        train: impl FnOnce(&Path, Option<RunDir>) -> Result<RunDir, E>,
-    ) -> Result<(), E> {
-        if let Some(config) = &contender.config {
-            let place = (contender.row, contender.run);
-            let run = train(config, self.runs.remove(&place))?;
-            self.runs.insert(place, run);
-        }
-        Ok(())
-    }
-
-    /// Adds what was measured of a training beside these images.
-    pub fn add(&mut self, contender: &Contender, images: &Images, evaluation: Evaluation) {
-        let (row, run, data) = (contender.row, contender.run, images.fingerprint());
-        self.measured.push(Measured { row, run, data, evaluation });
-    }
-
-    /// The table of everything that was added, runs in the order of their rows and seeds.
-    #[must_use]
-    pub fn comparison(&self) -> Comparison {
-        table(&self.plan.rows, &self.measured, &self.plan.out)
-    }
-
-    /// Writes the table into the folder, as `compare.json` and `compare.csv`.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn write(&self) -> Result<Comparison, Error> {
-        let comparison = self.comparison();
-        comparison.write(&self.plan.out)?;
-        Ok(comparison)
     }
 }

@@ -1,138 +1,35 @@
 //! Metrics of the samples of a checkpoint, beside the same metrics of the data.
 
+mod error;
+mod events;
 mod features;
 mod measured;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use fintan_artifact::{ClassifierRecord, Evaluation, Metric, MetricBasis, RunDir, RunError};
-use fintan_config::{Experiment, Held, Shape, Subject};
+use fintan_artifact::{ClassifierRecord, Evaluation, Metric, MetricBasis, RunDir};
+use fintan_config::{Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_train::{Halves, real_samples};
 
+pub use self::error::EvaluationError;
+use self::error::LEAST;
+pub use self::events::EvaluationEvent;
+use self::events::{Listener, OnEvent};
 use self::features::{Brought, Cache, Extractor, Trained};
 use self::measured::{Measured, Sets};
 use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
 use crate::samples::{BatchNormStatistics, GeneratorError, TrainedGenerator};
-use crate::training::subject_of_run;
+use crate::training::{is_of_data, subject_of_run};
 
 /// Images of each set by default.
 const COUNT: usize = 2048;
 
 /// Steps of the classifier's training by default.
 const CLASSIFIER_STEPS: u64 = 500;
-
-/// Images of a half of the data, at least.
-const LEAST: usize = 4;
-
-/// Why samples cannot be measured.
-///
-/// ```
-/// let error = fintan::EvaluationError::TooFewImages { data: "folder `a`".into(), found: 7 };
-/// assert_eq!(error.to_string(), "folder `a` has 7 images; halves of at least 4 are needed");
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EvaluationError {
-    /// A setting that an evaluation does not change.
-    #[error("an evaluation changes settings of `data.` only, got `{0}`")]
-    Override(String),
-    /// Too few images.
-    #[error("{data} has {found} images; halves of at least {LEAST} are needed")]
-    TooFewImages {
-        /// Where the data come from, in words.
-        data: String,
-        /// How many there are.
-        found: usize,
-    },
-    /// A network of features that takes other images.
-    #[error("`{}` takes {input}, but the images of this run are {image}", path.display())]
-    FeatureInput {
-        /// The file of its weights.
-        path: PathBuf,
-        /// What it takes.
-        input: Shape,
-        /// What the run has.
-        image: Shape,
-    },
-    /// A network of features that ends with an image.
-    #[error("`{}` ends with an image of {output}; features are a vector", path.display())]
-    FeatureOutput {
-        /// The file of its weights.
-        path: PathBuf,
-        /// What it ends with.
-        output: Shape,
-    },
-    /// The generator overflows.
-    #[error("the generator gives values that are not finite")]
-    NotFinite,
-    /// None of the metrics has a value.
-    #[error("nothing could be measured: {metric}: {reason}")]
-    NothingMeasured {
-        /// The first of them.
-        metric: String,
-        /// Why it has none.
-        reason: String,
-    },
-}
-
-/// What happens during an evaluation.
-///
-/// ```
-/// let event = fintan::EvaluationEvent::Work { what: "samples", done: 64, total: 128 };
-/// assert!(matches!(event, fintan::EvaluationEvent::Work { done: 64, .. }));
-/// ```
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum EvaluationEvent<'a> {
-    /// A piece of work begins, with `done` of 0, or goes on. `done` never falls while it does.
-    Work {
-        /// What is counted, in a word or two: `samples`, `features`.
-        what: &'static str,
-        /// Items done.
-        done: usize,
-        /// All items.
-        total: usize,
-    },
-    /// Fewer images are compared than were asked for: half of the data are fewer.
-    FewerImages {
-        /// Images of each set.
-        count: usize,
-        /// What was asked for.
-        wanted: usize,
-    },
-    /// Features or a classifier could not be kept for the next evaluation. The results are not affected.
-    NotKept {
-        /// Why.
-        reason: &'a RunError,
-    },
-}
-
-type OnEvent<'a> = dyn FnMut(EvaluationEvent<'_>) + Send + 'a;
-
-/// Who is told of events, from any thread.
-#[derive(Clone, Copy)]
-struct Listener<'a>(&'a (dyn Fn(EvaluationEvent<'_>) + Sync));
-
-impl<'a> Listener<'a> {
-    fn tell(self, event: EvaluationEvent<'_>) {
-        (self.0)(event);
-    }
-
-    /// Begins a piece of work; what is given back is told how many more items are done.
-    fn work(self, what: &'static str, total: usize) -> impl Fn(usize) + Sync + 'a {
-        self.tell(EvaluationEvent::Work { what, done: 0, total });
-        let done = Mutex::new(0);
-        move |more| {
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            *done += more;
-            self.tell(EvaluationEvent::Work { what, done: *done, total });
-        }
-    }
-}
 
 /// What is measured of a run; [`evaluate`] makes it.
 ///
@@ -279,7 +176,7 @@ impl<'a> EvaluationBuilder<'a> {
     /// than `data`; a network of features that does not fit.
     pub fn prepare(mut self) -> Result<PreparedEvaluation<'a>, Error> {
         let run = RunDir::open(&self.root)?;
-        if let Some(other) = self.overrides.iter().find(|set| !set.trim_start().starts_with("data.")) {
+        if let Some(other) = self.overrides.iter().find(|set| !is_of_data(set)) {
             return Err(EvaluationError::Override(other.clone()).into());
         }
         let device = match self.device.take() {

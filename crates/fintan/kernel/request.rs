@@ -16,12 +16,7 @@ use crate::memory::{free_memory, parse_memory};
 use crate::network::Network;
 
 /// Half of the memory that is free, or 4 GB where the system does not say: what a kernel may take by default.
-///
-/// ```
-/// assert!(fintan::parts::half_of_free_memory() > 0.0);
-/// ```
-#[must_use]
-pub fn half_of_free_memory() -> f64 {
+pub(crate) fn half_of_free_memory() -> f64 {
     free_memory().map_or(4e9, |bytes| bytes / 2.0)
 }
 

@@ -56,14 +56,6 @@ pub enum MomentsError {
         /// GB that are free.
         free: f64,
     },
-    /// A log that does not hold what its configuration describes.
-    #[error("`{}` is damaged: {message}", log.display())]
-    Damaged {
-        /// The log.
-        log: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
     /// Runs of different configurations.
     #[error(
         "`{}` and {other} are of different configurations; only `moments.realisations`, `moments.ntk` and the place of files \

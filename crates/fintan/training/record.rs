@@ -20,7 +20,7 @@ const MEASURED: usize = 1024;
 ///
 /// # Errors
 /// A path that is not Unicode, which a run cannot keep.
-pub fn make_absolute(subject: &mut Subject) -> Result<(), Error> {
+pub(crate) fn make_absolute(subject: &mut Subject) -> Result<(), Error> {
     for named in subject.paths_mut() {
         let absolute = std::path::absolute(&*named)?;
         if absolute.to_str().is_none() {

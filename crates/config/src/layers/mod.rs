@@ -318,3 +318,38 @@ impl Layer {
         if let Self::Residual(block) = self { Some(block) } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_maps_have_no_parameters_and_no_publications() {
+        let pair = Pair([2, 2]);
+        let (image, vector) = (Shape::image(3, 4, 4), Shape::vector(48));
+        let pool = AvgPool { window: pair, stride: None, padding: Pair([0, 0]), count_padding: true };
+        let fixed = [
+            Layer::Pad(Pad { before: pair, after: pair, mode: PadMode::Zero }),
+            Layer::Upsample(Upsample { factor: pair }),
+            Layer::AvgPool(pool),
+            Layer::Reshape(vector),
+            Layer::Flatten(Empty {}),
+            Layer::GlobalAveragePool(Empty {}),
+        ];
+        for layer in fixed {
+            assert_eq!(layer.define(|definition| definition.parameters(image, image)), Parameters::None, "{layer:?}");
+            assert!(layer.citations().is_empty() && layer.properties().is_homogeneous, "{layer:?}");
+        }
+        let dense = Layer::Dense(Dense::from(2));
+        assert_ne!(dense.define(|definition| definition.parameters(vector, vector)), Parameters::None);
+    }
+
+    #[test]
+    fn sizes_of_fixed_maps_are_those_that_count_rows_and_columns() {
+        let names = |layer: &Layer| layer.define(|d| d.sizes().into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+        let pair = Pair([2, 3]);
+        assert_eq!(names(&Layer::Pad(Pad { before: pair, after: pair, mode: PadMode::Zero })), ["before", "after"]);
+        assert_eq!(names(&Layer::Upsample(Upsample { factor: pair })), ["factor"]);
+        assert!(names(&Layer::Flatten(Empty {})).is_empty());
+    }
+}

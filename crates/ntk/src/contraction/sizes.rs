@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn the_order_is_the_cheapest_that_applies() {
-        for (i, s, c, k) in [(1, 1, 8, 8), (1, 4, 8, 8), (1, 400, 1, 1), (6, 4, 8, 8), (6, 64, 2, 300), (2, 9, 64, 64)] {
+        for (i, s, c, k) in [(1, 1, 8, 8), (1, 4, 8, 8), (1, 400, 1, 1), (6, 4, 8, 8), (6, 64, 2, 300), (2, 9, 64, 64)]
+        {
             for distinct in [false, true] {
                 let sizes = sizes([i, 1], s, c, k, distinct);
                 let other = if i == 1 { Order::Patches } else { Order::Pushed };
