@@ -270,7 +270,7 @@ impl KernelParts {
             let start = ((i / o * n2 + m) * o + i % o) * o;
             match values {
                 KernelValues::F32(values) => {
-                    to.iter_mut().zip(&values[start..start + o]).for_each(|(to, &v)| *to = v.into())
+                    to.iter_mut().zip(&values[start..start + o]).for_each(|(to, &v)| *to = v.into());
                 }
                 KernelValues::F64(values) => to.copy_from_slice(&values[start..start + o]),
             }

@@ -113,19 +113,19 @@ mod tests {
     fn operations_are_those_of_the_products() {
         // Weight cotangents: 2 groups of 3 rows, 4 sites, K = 5, C = 7; then products of rows in pairs of groups.
         let both = sizes([3, 3], 4, 7, 5, true);
-        assert_eq!(both.operations(Order::Weights), (4 * 3 * 4 * 5 * 7 + 4 * 3 * 3 * 5 * 7) as f64);
+        assert_eq!(both.operations(Order::Weights), f64::from(4 * 3 * 4 * 5 * 7 + 4 * 3 * 3 * 5 * 7));
         // Half of the pairs, if the sides are equal.
         let one = sizes([3, 3], 4, 7, 5, false);
-        assert_eq!(one.operations(Order::Weights), (2 * 3 * 4 * 5 * 7 + 2 * 3 * 3 * 5 * 7) as f64);
+        assert_eq!(one.operations(Order::Weights), f64::from(2 * 3 * 4 * 5 * 7 + 2 * 3 * 3 * 5 * 7));
         // Products of inputs of 4 x 4 sites, pushed cotangents of 3 rows, and their products with 3 rows.
-        assert_eq!(both.operations(Order::Pushed), (4 * (4 * 4 * (5 + 3 * 7) + 3 * 3 * 4 * 7)) as f64);
+        assert_eq!(both.operations(Order::Pushed), f64::from(4 * (4 * 4 * (5 + 3 * 7) + 3 * 3 * 4 * 7)));
     }
 
     #[test]
     fn weight_cotangents_of_both_sides_are_held() {
         let (both, one) = (sizes([3, 3], 4, 7, 5, true), sizes([3, 3], 4, 7, 5, false));
         // 6 rows more, with 5 inputs and 7 channels, three times.
-        assert_eq!(both.held(Order::Weights, 4) - one.held(Order::Weights, 4), (3 * 6 * 5 * 7) as f64);
+        assert_eq!(both.held(Order::Weights, 4) - one.held(Order::Weights, 4), f64::from(3 * 6 * 5 * 7));
         assert!(both.held(Order::Hadamard, 4) >= both.cotangents(0), "{both:?}");
     }
 }
