@@ -37,7 +37,7 @@ pub fn tune(architecture: &Architecture, goal: &TuneGoal, knob: Knob) -> Result<
 /// Why a configuration file cannot be tuned, though its network can.
 ///
 /// ```
-/// let error = fintan::TuningError::ReadsBack;
+/// let error = fintan::TuningError::NotReadBack;
 /// assert!(error.to_string().contains("reads back"));
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub enum TuningError {
     },
     /// A file that would say something else than was tuned.
     #[error("the configuration could not be edited so that it reads back as it should; nothing was written")]
-    ReadsBack,
+    NotReadBack,
 }
 
 /// A configuration file whose network is to be tuned.
@@ -231,7 +231,7 @@ impl TunableFile {
         if same && *network == tuned.network && goal.is_reached(network, knob)? {
             return Ok(());
         }
-        Err(TuningError::ReadsBack.into())
+        Err(TuningError::NotReadBack.into())
     }
 }
 
