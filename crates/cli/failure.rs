@@ -99,11 +99,6 @@ impl From<fintan::Error> for Failure {
             Error::Prediction(PredictionError::Precision) => {
                 Self::input("predictions are computed in f64: use --device flex or ndarray")
             }
-            Error::Prediction(e @ PredictionError::NoTask(_)) => Self::Input(miette::miette!(
-                help =
-                    "[task.supervised] says what a network is trained for, and [data.teacher], for instance, on what",
-                "{e}"
-            )),
             Error::LimitStudy(LimitStudyError::OneWidth) => {
                 Self::input("--widths needs at least two widths, such as 32,64,128")
             }

@@ -56,6 +56,9 @@ pub enum Error {
     /// A file of arrays cannot be read.
     #[error(transparent)]
     Arrays(#[from] ArrayError),
+    /// A file with the numbers of a finite network cannot be read: its kernel, or the samples of its task.
+    #[error(transparent)]
+    FiniteNetwork(RunError),
     /// The file system reports an error.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -101,20 +104,6 @@ pub enum Error {
     /// A plot of curves cannot be drawn.
     #[error(transparent)]
     Plot(#[from] PlotError),
-    /// A GAN collapsed, and its configuration stops training then.
-    #[error("stopped after step {step}: {message}")]
-    Collapsed {
-        /// The step of the last checkpoint.
-        step: u64,
-        /// Which signs of collapse were seen.
-        message: String,
-    },
-    /// The configuration has `observe` tables.
-    #[error("`observe` is measured by the program `fintan train` alone; leave it out of the configuration")]
-    Observed,
-    /// The configuration describes a network without a task.
-    #[error("the configuration describes a network without a task; [task.supervised] says what it is trained for")]
-    Untrainable,
     /// A training stopped before its last step, or cannot be resumed.
     #[error(transparent)]
     Training(#[from] TrainingError),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::DType;
-use fintan_artifact::{RunDir, RunError, SupervisedLine, read_arrays, write_whole};
+use fintan_artifact::{RunDir, SupervisedLine, read_arrays, write_whole};
 use fintan_config::{
     Architecture, Held, LayerRates, LossFunction, MemoryBound, NetworkExperiment, OptimizerSettings, Subject,
 };
@@ -17,7 +17,7 @@ use crate::csv;
 use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
-use crate::training::task_data_file;
+use crate::training::{subject_of_run, task_data_file, task_of};
 
 /// Why the losses of a run cannot be predicted.
 ///
@@ -34,11 +34,8 @@ pub enum PredictionError {
     /// The run is of a GAN.
     #[error("`{}`: losses can be predicted for a network with a task, not for a GAN", .0.display())]
     Gan(PathBuf),
-    /// The network has no task.
-    #[error("`{}` describes a network without a task", .0.display())]
-    NoTask(PathBuf),
     /// The network has batch norms.
-    #[error("`{}`: losses cannot be predicted with batch norm, whose statistics in training differ from those of the kernels", .0.display())]
+    #[error("`{}`: batch norm has other statistics in training than in these kernels' losses", .0.display())]
     BatchNorm(PathBuf),
     /// The loss is not the squared loss.
     #[error("`{}`: the closed form is for the squared loss", .0.display())]
@@ -51,9 +48,6 @@ pub enum PredictionError {
         "`{}`: the closed form is for gradient descent: sgd without momentum, on all samples a step", .0.display()
     )]
     Optimizer(PathBuf),
-    /// The samples of the run cannot be read.
-    #[error(transparent)]
-    Unreadable(RunError),
     /// The samples of the run do not fit its network.
     #[error("`{}`: {message}", run.display())]
     Data {
@@ -111,8 +105,7 @@ impl PredictedRun {
         let placement = device.clone().double_precision().map_err(|_| PredictionError::Precision)?.placement;
         let run = RunDir::open(path)?;
         let bound = MemoryBound { held: Held::Layer, free: free_memory() };
-        let name = run.resolved_config().display().to_string();
-        let Subject::Network(network) = Subject::parse_within(&name, &run.configuration()?, &[], bound)? else {
+        let Subject::Network(network) = subject_of_run(&run, &[], bound)? else {
             return Err(PredictionError::Gan(path.into()).into());
         };
         let rate = followed_rate(&network, path)?;
@@ -227,21 +220,21 @@ impl PredictedRun {
     }
 }
 
-/// The learning rate of plain gradient descent, whose losses have a closed form.
-fn followed_rate(network: &NetworkExperiment, run: &Path) -> Result<f64, PredictionError> {
-    let task = network.supervised().ok_or_else(|| PredictionError::NoTask(run.into()))?.task;
+/// The learning rate of gradient descent whose losses have a closed form.
+fn followed_rate(network: &NetworkExperiment, run: &Path) -> Result<f64, Error> {
+    let task = task_of(network, &run.display().to_string())?.task;
     if network.network.is_batch_coupled() {
-        return Err(PredictionError::BatchNorm(run.into()));
+        return Err(PredictionError::BatchNorm(run.into()).into());
     }
     if task.loss != LossFunction::Squared {
-        return Err(PredictionError::Loss(run.into()));
+        return Err(PredictionError::Loss(run.into()).into());
     }
     if !task.schedule.is_constant() {
-        return Err(PredictionError::Schedule(run.into()));
+        return Err(PredictionError::Schedule(run.into()).into());
     }
     match task.optimizer {
         OptimizerSettings::Sgd(sgd) if sgd.momentum == 0.0 && task.batch() == task.train => Ok(sgd.rate),
-        OptimizerSettings::Sgd(_) | OptimizerSettings::Adam(_) => Err(PredictionError::Optimizer(run.into())),
+        OptimizerSettings::Sgd(_) | OptimizerSettings::Adam(_) => Err(PredictionError::Optimizer(run.into()).into()),
     }
 }
 
@@ -269,11 +262,11 @@ pub fn plot_losses(runs: &[PredictedRun]) -> Result<String, Error> {
     Ok(curves_svg(&axes, &curves)?)
 }
 
-/// Reads training and test samples of a network with these shapes: inputs, targets and initial outputs.
-fn read_samples(run: &RunDir, architecture: &Architecture) -> Result<[TaskArrays; 2], PredictionError> {
+/// Training and test samples of a network with these shapes: inputs, targets and first outputs.
+fn read_samples(run: &RunDir, architecture: &Architecture) -> Result<[TaskArrays; 2], Error> {
     let wrong = |message: &str| PredictionError::Data { run: run.root().into(), message: message.into() };
     let (len, outputs) = (architecture.input.len(), architecture.output().len());
-    let arrays = read_arrays(&task_data_file(run.root())).map_err(PredictionError::Unreadable)?;
+    let arrays = read_arrays(&task_data_file(run.root())).map_err(Error::FiniteNetwork)?;
     let array = |name: String| {
         let found = arrays.iter().find(|(found, _)| *found == name).map(|(_, array)| array);
         found.ok_or_else(|| wrong(&format!("its data.npz has no array `{name}`")))

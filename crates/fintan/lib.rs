@@ -94,11 +94,7 @@ pub mod parts {
     pub use crate::data_set::{class_counts, find_images, preview_png};
     pub use crate::evaluation::images_of_each;
     pub use crate::export::is_export;
-    pub use crate::kernel::half_of_free_memory;
-    pub use crate::training::{
-        TrainingCallbacks, channels_first, check_gan, complete_gan, edits, load_images, make_absolute, subject_of_run,
-        task_of,
-    };
+    pub use crate::training::{TrainingCallbacks, check_gan, complete_gan, edit_of_resolved, load_images};
 }
 
 pub use fintan_artifact::{

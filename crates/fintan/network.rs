@@ -13,6 +13,7 @@ use fintan_train::{Purpose, read_discriminator, read_network, read_sampler, stre
 use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
+use crate::training::subject_of_run;
 
 /// The role of a network in its configuration.
 ///
@@ -132,9 +133,8 @@ impl NetworkLoader {
             return Ok(Network::of(Subject::load_within(&path, &overrides, bound)?, None));
         }
         let run = RunDir::open(&path)?;
-        // The file is not used: it may have been edited, and the checkpoints belong to the network as it was trained.
-        let name = run.resolved_config().display().to_string();
-        let subject = Subject::parse_within(&name, &run.configuration()?, &overrides, bound)?;
+        // Not the file: somebody may have edited it, and checkpoints are of networks as they were trained.
+        let subject = subject_of_run(&run, &overrides, bound)?;
         let step = run.find_checkpoint(step)?;
         Ok(Network::of(subject, Some(Checkpoint { folder: run.checkpoint(step), run: path, step })))
     }

@@ -15,7 +15,7 @@ use crate::words::short;
 pub(super) fn eval(args: &Eval) -> Result<(), Failure> {
     let run = RunDir::open(&args.run)?;
     let opened = Device::open(args.on.device)?;
-    say_edits(&run, &run.environment()?, false);
+    say_edits(&run)?;
     let mut wanted = Measuring::of(args).request(evaluate(&args.run), &opened, &args.voice);
     if let Some(seed) = args.seed {
         wanted = wanted.seed(seed);

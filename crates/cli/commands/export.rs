@@ -16,7 +16,7 @@ pub(super) fn export(args: &Export) -> Result<(), Failure> {
         && !args.out.exists()
         && let Ok(run) = RunDir::open(&args.run)
     {
-        say_edits(&run, &run.environment()?, false);
+        say_edits(&run)?;
     }
     let generator = fintan::export(&args.run, args.step, &opened, &args.out)?;
     if args.voice.json {

@@ -24,8 +24,7 @@ pub(super) fn flow(args: &Flow) -> Result<(), Failure> {
     };
     let (mut runs, mut answers) = (Vec::new(), Vec::new());
     for path in &args.runs {
-        let run = RunDir::open(path)?;
-        say_edits(&run, &run.environment()?, false);
+        say_edits(&RunDir::open(path)?)?;
         let predicted = PredictedRun::of(path, &opened)?;
         predicted.write_tables()?;
         answers.push(say(&predicted, &args.voice));

@@ -21,8 +21,7 @@ pub(super) fn report(args: &Report) -> Result<(), Failure> {
         return Err(Failure::input(format!("--out is a page and must end with .html, got `{}`", out.display())));
     }
     for root in report.runs() {
-        let run = RunDir::open(root)?;
-        say_edits(&run, &run.environment()?, false);
+        say_edits(&RunDir::open(root)?)?;
     }
     report.write(&out)?;
     if args.voice.json {

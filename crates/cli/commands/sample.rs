@@ -26,8 +26,7 @@ impl BatchNormMode {
 fn open(args: &Sample) -> Result<(TrainedGenerator, String), Failure> {
     let opened = Device::open(args.on.device)?;
     if !is_export(&args.run) {
-        let run = RunDir::open(&args.run)?;
-        say_edits(&run, &run.environment()?, false);
+        say_edits(&RunDir::open(&args.run)?)?;
     }
     Ok((TrainedGenerator::open(&args.run, args.step, &opened)?, opened.name))
 }

@@ -4,21 +4,21 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use fintan::SettingsEdit;
-use fintan::parts::edits;
-use fintan_artifact::{Environment, RunDir};
+use fintan::parts::edit_of_resolved;
+use fintan_artifact::RunDir;
 
 use crate::failure::Failure;
 use crate::voice::tell;
 
 /// The settings of a run's resolved configuration that were edited by hand.
 pub(crate) fn edits_of(run: &RunDir) -> Result<Option<String>, Failure> {
-    Ok(edits(run, &run.environment()?, false).pop().map(|edit| edit.changes))
+    Ok(edit_of_resolved(run)?.map(|edit| edit.changes))
 }
 
-/// Prints which settings of a run were edited by hand in the resolved configuration. If `of_both` is set, edits of the original
-/// configuration are included.
-pub(super) fn say_edits(run: &RunDir, environment: &Environment, of_both: bool) {
-    edits(run, environment, of_both).iter().for_each(say_edit);
+/// Says which settings of the resolved configuration of a run were edited by hand.
+pub(super) fn say_edits(run: &RunDir) -> Result<(), Failure> {
+    edit_of_resolved(run)?.iter().for_each(say_edit);
+    Ok(())
 }
 
 /// Prints which settings were edited by hand, once for each file.

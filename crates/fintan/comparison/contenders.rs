@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use fintan_artifact::{FlatSettings, RunDir, settings_of};
 use fintan_config::{ComparisonSettings, Experiment, Held, Subject};
 
-use super::{ComparisonBuilder, ComparisonError, LARGEST_SEED};
+use super::error::LARGEST_SEED;
+use super::{ComparisonBuilder, ComparisonError};
 use crate::error::Error;
 use crate::evaluation::{EvaluationBuilder, evaluate};
-use crate::training::make_absolute;
-use crate::training::subject_of_run;
+use crate::training::{is_of_data, make_absolute, subject_of_run};
 
 /// A row of the table: one configuration with all its runs.
 ///
@@ -222,8 +222,7 @@ pub(super) fn read(asked: &ComparisonBuilder) -> Result<Vec<ContenderRow>, Error
 
 fn read_run(path: &Path, asked: &ComparisonBuilder, rows: &mut Vec<ContenderRow>) -> Result<(), Error> {
     let run = RunDir::open(path)?;
-    let of_data = asked.overrides.iter().filter(|set| set.trim_start().starts_with("data."));
-    let overrides: Vec<String> = of_data.cloned().collect();
+    let overrides: Vec<String> = asked.overrides.iter().filter(|set| is_of_data(set)).cloned().collect();
     let Subject::Gan(experiment) = subject_of_run(&run, &overrides, asked.device.bound(Held::Training))? else {
         return Err(ComparisonError::NotAGan(path.into()).into());
     };

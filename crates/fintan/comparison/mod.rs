@@ -1,88 +1,25 @@
 //! Comparisons of GANs: their runs, the folder, the order of the work, and the table of results.
 
 mod contenders;
+mod error;
+mod progress;
 mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{Comparison, Evaluation, Lock, LockWarning, RunDir, differing_keys, is_free, settings_of};
-use fintan_config::{DataSource, Experiment, Image};
+use fintan_artifact::{Lock, RunDir, differing_keys, is_free, settings_of};
+use fintan_config::Experiment;
 use fintan_data::Images;
 
 use self::contenders::{read, slug};
-use self::table::{Measured, table};
 use crate::device::DeviceChoice;
 use crate::error::Error;
+use crate::training::is_of_data;
 
 pub use self::contenders::{Contender, ContenderRow};
-
-/// The largest integer of TOML.
-const LARGEST_SEED: i64 = i64::MAX;
-
-/// Why trainings cannot be compared.
-///
-/// ```
-/// let error = fintan::ComparisonError::RepeatedSeed(3);
-/// assert_eq!(error.to_string(), "the seeds have 3 twice");
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ComparisonError {
-    /// A seed is given twice.
-    #[error("the seeds have {0} twice")]
-    RepeatedSeed(u64),
-    /// The seed is too large for a configuration.
-    #[error("seeds must be at most {LARGEST_SEED}, the largest number of TOML, got {0}")]
-    LargeSeed(u64),
-    /// The setting cannot be changed for a run that exists.
-    #[error("only settings of `data.` can be changed in existing runs, got `{0}`")]
-    Override(String),
-    /// Configurations have different seeds, and no list of seeds is given.
-    #[error(
-        "`{}` has seed {} and `{}` has seed {}; all configurations of a comparison must have the same seed", first.0, first.1, other.0, other.1
-    )]
-    OtherSeed {
-        /// The first configuration and its seed.
-        first: (String, u64),
-        /// Another configuration and its seed.
-        other: (String, u64),
-    },
-    /// There is only one run, so that nothing can be compared.
-    #[error("there is one run to compare; name another configuration, run, or seed")]
-    Alone,
-    /// The path names a network with a task, or a run of one.
-    #[error("`{}` describes a network; `compare` measures samples of GANs", .0.display())]
-    NotAGan(PathBuf),
-    /// One training is named twice.
-    #[error("{} and {} are the same training: same settings and seed {seed}", names[0], names[1])]
-    Twins {
-        /// The two names.
-        names: [String; 2],
-        /// Their seed.
-        seed: u64,
-    },
-    /// The settings cannot be read as keys and values.
-    #[error("{0}")]
-    Settings(String),
-    /// A run in the folder of the comparison has other settings.
-    #[error("`{}` was trained with {key} = {found}, and {name} is to have {wanted}", root.display())]
-    OtherRun {
-        /// The run.
-        root: PathBuf,
-        /// The row that the run would belong to.
-        name: String,
-        /// The first key whose values differ.
-        key: String,
-        /// The value in the run.
-        found: String,
-        /// The value in the configuration.
-        wanted: String,
-    },
-    /// The folder exists and holds no comparison.
-    #[error("`{}` exists already and holds no comparison; name another folder", .0.display())]
-    NoComparison(PathBuf),
-}
+pub use self::error::ComparisonError;
+pub use self::progress::{ComparedImages, ComparisonProgress};
 
 /// A difference between rows that should agree, which makes them harder to compare.
 ///
@@ -216,9 +153,7 @@ impl ComparisonBuilder {
     pub fn plan(self) -> Result<ComparisonPlan, Error> {
         let mut rows = read(&self)?;
         let trains_nothing = rows.iter().flat_map(|row| &row.runs).all(|run| run.config.is_none());
-        if let (Some(set), true) =
-            (self.overrides.iter().find(|set| !set.trim_start().starts_with("data.")), trains_nothing)
-        {
+        if let (Some(set), true) = (self.overrides.iter().find(|set| !is_of_data(set)), trains_nothing) {
             return Err(ComparisonError::Override(set.clone()).into());
         }
         let out = match self.out {
@@ -388,124 +323,5 @@ impl ComparisonPlan {
             }
         }
         Ok(ComparisonProgress { plan: self, lock, runs, measured: Vec::new() })
-    }
-}
-
-/// The data sets of a comparison; [`ComparisonPlan::load`] loads them.
-///
-/// ```
-/// # let folder = tempfile::tempdir()?;
-/// # let config = folder.path().join("tiny.toml");
-/// # fs_err::write(&config, "
-/// #     image = { size = 16, channels = 1 }
-/// #     data.shapes.count = 32
-/// #     generator = { latent = 4, dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
-/// #     discriminator = { dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
-/// #     train = { steps = 1, batch = 4 }
-/// # ")?;
-/// let plan = fintan::compare([&config]).seeds([0, 1]).out(folder.path().join("out")).plan()?;
-/// let mut loaded = 0;
-/// let data = plan.load(|experiment| {
-///     loaded += 1;
-///     fintan_data::Images::load(&experiment.settings.data, &experiment.settings.image, None)
-/// })?;
-/// assert!(plan.contenders().all(|contender| data.of(contender).len() == 32));
-/// assert_eq!(loaded, 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct ComparedImages {
-    all: Vec<((DataSource, Image), Images)>,
-}
-
-impl ComparedImages {
-    fn find(&self, contender: &Contender) -> Option<&Images> {
-        let settings = &contender.experiment.settings;
-        let found = self.all.iter().find(|((data, image), _)| (data, image) == (&settings.data, &settings.image));
-        found.map(|(_, images)| images)
-    }
-
-    /// The images of the data set of a training.
-    ///
-    /// # Panics
-    /// Panics if the training belongs to another comparison.
-    #[must_use]
-    pub fn of(&self, contender: &Contender) -> &Images {
-        self.find(contender).expect("every data set of the comparison was loaded")
-    }
-}
-
-/// A comparison in progress, whose folder and runs are locked by this process; [`ComparisonPlan::begin`] makes it.
-///
-/// The example at [`compare`] shows a whole comparison. A comparison without results is empty:
-///
-/// ```
-/// # let folder = tempfile::tempdir()?;
-/// # let config = folder.path().join("tiny.toml");
-/// # fs_err::write(&config, "
-/// #     image = { size = 16, channels = 1 }
-/// #     data.shapes.count = 32
-/// #     generator = { latent = 4, dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
-/// #     discriminator = { dcgan.channels = 4, optimizer.adam.rate = 1e-3 }
-/// #     train = { steps = 1, batch = 4 }
-/// # ")?;
-/// let plan = fintan::compare([&config]).seeds([0, 1]).out(folder.path().join("out")).plan()?;
-/// let progress = plan.begin()?;
-/// assert_eq!(progress.comparison().rows[0].runs.len(), 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-pub struct ComparisonProgress<'a> {
-    plan: &'a ComparisonPlan,
-    lock: Lock,
-    /// The existing runs in the folder, by row and index in the row. They are locked by this process.
-    runs: BTreeMap<(usize, usize), RunDir>,
-    measured: Vec<Measured>,
-}
-
-impl ComparisonProgress<'_> {
-    /// Warnings that the lock of the folder or of a run may not be reliable.
-    pub fn lock_warnings(&self) -> impl Iterator<Item = &LockWarning> {
-        self.lock.warning().into_iter().chain(self.runs.values().filter_map(RunDir::lock_warning))
-    }
-
-    /// Trains a contender to its last step with `train(config, found)`, which returns the run. Its arguments are the
-    /// configuration file and the existing run, if there is one. A run that the user named is not changed.
-    ///
-    /// # Errors
-    /// The errors of `train`.
-    pub fn complete<E>(
-        &mut self,
-        contender: &Contender,
-        train: impl FnOnce(&Path, Option<RunDir>) -> Result<RunDir, E>,
-    ) -> Result<(), E> {
-        if let Some(config) = &contender.config {
-            let place = (contender.row, contender.run);
-            let run = train(config, self.runs.remove(&place))?;
-            self.runs.insert(place, run);
-        }
-        Ok(())
-    }
-
-    /// Adds the evaluation of a training, measured against these images.
-    pub fn add(&mut self, contender: &Contender, images: &Images, evaluation: Evaluation) {
-        let (row, run, data) = (contender.row, contender.run, images.fingerprint());
-        self.measured.push(Measured { row, run, data, evaluation });
-    }
-
-    /// The table of all evaluations so far. Runs are in the order of their rows and seeds.
-    #[must_use]
-    pub fn comparison(&self) -> Comparison {
-        table(&self.plan.rows, &self.measured, &self.plan.out)
-    }
-
-    /// Writes the table to the folder, as `compare.json` and `compare.csv`.
-    ///
-    /// # Errors
-    /// Errors of the file system.
-    pub fn write(&self) -> Result<Comparison, Error> {
-        let comparison = self.comparison();
-        comparison.write(&self.plan.out)?;
-        Ok(comparison)
     }
 }

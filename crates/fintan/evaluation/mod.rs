@@ -1,138 +1,35 @@
 //! Metrics of the samples of a checkpoint, compared with the same metrics of the data.
 
+mod error;
+mod events;
 mod features;
 mod measured;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use fintan_artifact::{ClassifierRecord, Evaluation, Metric, MetricBasis, RunDir, RunError};
-use fintan_config::{Experiment, Held, Shape, Subject};
+use fintan_artifact::{ClassifierRecord, Evaluation, Metric, MetricBasis, RunDir};
+use fintan_config::{Experiment, Held, Subject};
 use fintan_data::Images;
 use fintan_train::{Halves, real_samples};
 
+pub use self::error::EvaluationError;
+use self::error::LEAST;
+pub use self::events::EvaluationEvent;
+use self::events::{Listener, OnEvent};
 use self::features::{Brought, Cache, Extractor, Trained};
 use self::measured::{Measured, Sets};
 use crate::device::Device;
 use crate::error::Error;
 use crate::memory::free_memory;
 use crate::samples::{BatchNormStatistics, GeneratorError, TrainedGenerator};
-use crate::training::subject_of_run;
+use crate::training::{is_of_data, subject_of_run};
 
 /// Default number of images of each set.
 const COUNT: usize = 2048;
 
 /// Default number of steps of the classifier's training.
 const CLASSIFIER_STEPS: u64 = 500;
-
-/// Smallest number of images in a half of the data.
-const LEAST: usize = 4;
-
-/// Why samples cannot be measured.
-///
-/// ```
-/// let error = fintan::EvaluationError::TooFewImages { data: "folder `a`".into(), found: 7 };
-/// assert_eq!(error.to_string(), "folder `a` has 7 images; halves of at least 4 are needed");
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EvaluationError {
-    /// The setting cannot be changed by an evaluation.
-    #[error("an evaluation changes settings of `data.` only, got `{0}`")]
-    Override(String),
-    /// The data have too few images.
-    #[error("{data} has {found} images; halves of at least {LEAST} are needed")]
-    TooFewImages {
-        /// A description of the data's source.
-        data: String,
-        /// The number of images.
-        found: usize,
-    },
-    /// The network of features takes images of another shape.
-    #[error("`{}` takes {input}, but the images of this run are {image}", path.display())]
-    FeatureInput {
-        /// The file of its weights.
-        path: PathBuf,
-        /// The shape that the network takes.
-        input: Shape,
-        /// The shape of the run's images.
-        image: Shape,
-    },
-    /// The network of features ends with an image, not with a vector.
-    #[error("`{}` ends with an image of {output}; features are a vector", path.display())]
-    FeatureOutput {
-        /// The file of its weights.
-        path: PathBuf,
-        /// The shape of its output.
-        output: Shape,
-    },
-    /// The generator's values overflow.
-    #[error("the generator gives values that are not finite")]
-    NotFinite,
-    /// No metric could be computed.
-    #[error("nothing could be measured: {metric}: {reason}")]
-    NothingMeasured {
-        /// The first metric.
-        metric: String,
-        /// Why this metric has no value.
-        reason: String,
-    },
-}
-
-/// An event during an evaluation.
-///
-/// ```
-/// let event = fintan::EvaluationEvent::Work { what: "samples", done: 64, total: 128 };
-/// assert!(matches!(event, fintan::EvaluationEvent::Work { done: 64, .. }));
-/// ```
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum EvaluationEvent<'a> {
-    /// A piece of work begins (`done` is 0) or makes progress. Within a piece of work `done` never decreases.
-    Work {
-        /// The name of the items: `samples`, `features`.
-        what: &'static str,
-        /// Number of finished items.
-        done: usize,
-        /// Total number of items.
-        total: usize,
-    },
-    /// The sets have fewer images than requested, because half of the data has fewer.
-    FewerImages {
-        /// Number of images of each set.
-        count: usize,
-        /// The requested number.
-        wanted: usize,
-    },
-    /// Features or a classifier could not be cached for the next evaluation. The results are not affected.
-    NotKept {
-        /// The reason.
-        reason: &'a RunError,
-    },
-}
-
-type OnEvent<'a> = dyn FnMut(EvaluationEvent<'_>) + Send + 'a;
-
-/// Receives events from any thread.
-#[derive(Clone, Copy)]
-struct Listener<'a>(&'a (dyn Fn(EvaluationEvent<'_>) + Sync));
-
-impl<'a> Listener<'a> {
-    fn tell(self, event: EvaluationEvent<'_>) {
-        (self.0)(event);
-    }
-
-    /// Begins a piece of work. The closure that it returns takes the number of newly finished items.
-    fn work(self, what: &'static str, total: usize) -> impl Fn(usize) + Sync + 'a {
-        self.tell(EvaluationEvent::Work { what, done: 0, total });
-        let done = Mutex::new(0);
-        move |more| {
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            *done += more;
-            self.tell(EvaluationEvent::Work { what, done: *done, total });
-        }
-    }
-}
 
 /// Options of an evaluation; [`evaluate`] makes them.
 ///
@@ -280,7 +177,7 @@ impl<'a> EvaluationBuilder<'a> {
     /// another setting than `data`, or if the network of features does not fit.
     pub fn prepare(mut self) -> Result<PreparedEvaluation<'a>, Error> {
         let run = RunDir::open(&self.root)?;
-        if let Some(other) = self.overrides.iter().find(|set| !set.trim_start().starts_with("data.")) {
+        if let Some(other) = self.overrides.iter().find(|set| !is_of_data(set)) {
             return Err(EvaluationError::Override(other.clone()).into());
         }
         let device = match self.device.take() {

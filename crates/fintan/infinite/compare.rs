@@ -18,7 +18,7 @@ pub(super) fn compare(
 ) -> Result<(KernelComparison, bool), Error> {
     let wrong =
         |message: &str| Error::from(LimitStudyError::FiniteKernel { path: path.into(), message: message.into() });
-    let arrays = read_arrays(path).map_err(LimitStudyError::Unreadable)?;
+    let arrays = read_arrays(path).map_err(Error::FiniteNetwork)?;
     let find = |name: &str| arrays.iter().find(|(found, _)| found == name).map(|(_, array)| array);
     let need =
         |name: &str| find(name).ok_or_else(|| wrong(&format!("it has no array `{name}`; `fintan ntk` writes it")));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{Draft, RunError};
+use fintan_artifact::Draft;
 use fintan_config::{Architecture, ArchitectureError, LayerRates, Subject};
 use fintan_predict::{KernelComparison, WidthPoint};
 use fintan_theory::{PieceRegime, Wide, regimes};
@@ -104,9 +104,6 @@ pub enum LimitFinding {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitStudyError {
-    /// The file of a finite kernel cannot be read.
-    #[error(transparent)]
-    Unreadable(RunError),
     /// The file of a finite kernel does not belong to the network.
     #[error("`{}`: {message}", path.display())]
     FiniteKernel {

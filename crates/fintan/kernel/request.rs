@@ -20,8 +20,7 @@ use crate::network::Network;
 /// ```
 /// assert!(fintan::parts::half_of_free_memory() > 0.0);
 /// ```
-#[must_use]
-pub fn half_of_free_memory() -> f64 {
+pub(crate) fn half_of_free_memory() -> f64 {
     free_memory().map_or(4e9, |bytes| bytes / 2.0)
 }
 

@@ -56,14 +56,6 @@ pub enum MomentsError {
         /// The free memory in GB.
         free: f64,
     },
-    /// The log does not match its configuration.
-    #[error("`{}` is damaged: {message}", log.display())]
-    Damaged {
-        /// The log.
-        log: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
     /// Runs have different configurations.
     #[error(
         "`{}` and {other} are of different configurations; only `moments.realisations`, `moments.ntk` and the place of files \

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{Draft, RunDir};
+use fintan_artifact::{Draft, RunDir, RunError};
 use fintan_config::{ConfigError, NetworkExperiment, Subject};
 use fintan_moments::{MomentsPlan, Realisation};
 
@@ -79,7 +79,7 @@ impl Part {
                     ),
                 }
             };
-            return Err(MomentsError::Damaged { log: run.log(), message }.into());
+            return Err(RunError::Damaged { path: run.log(), message }.into());
         }
         let fingerprint = fs_err::read_to_string(run.root().join(FINGERPRINT)).ok();
         Ok(Self { run, done, experiment, fingerprint })

@@ -15,12 +15,14 @@ use fintan_config::{Held, MemoryBound, Subject};
 
 pub use self::events::{TrainingCallbacks, TrainingError, TrainingEvent, TrainingOutcome};
 pub use self::observe::ObservedKernel;
-pub(crate) use self::record::task_data_file;
-pub use self::record::{GanOutcome, TaskOutcome, make_absolute};
+pub use self::record::{GanOutcome, TaskOutcome};
+pub(crate) use self::record::{make_absolute, task_data_file};
 pub use self::resume::{ResumeBuilder, StepTarget, check_gan, complete_gan};
-pub use self::run::{Run, SettingsEdit, channels_first, edits, subject_of_run};
+pub use self::run::{Run, SettingsEdit, edit_of_resolved};
+pub(crate) use self::run::{channels_first, is_of_data, subject_of_run};
+pub use self::session::load_images;
+pub(crate) use self::session::task_of;
 use self::session::{TrainingSession, load_samples};
-pub use self::session::{load_images, task_of};
 use self::trained::{TrainedGan, TrainedNetwork};
 use crate::device::{Device, DeviceChoice};
 use crate::error::Error;

@@ -20,7 +20,7 @@ const MEASURED: usize = 1024;
 ///
 /// # Errors
 /// Fails if a path is not Unicode, since a run cannot store it.
-pub fn make_absolute(subject: &mut Subject) -> Result<(), Error> {
+pub(crate) fn make_absolute(subject: &mut Subject) -> Result<(), Error> {
     for named in subject.paths_mut() {
         let absolute = std::path::absolute(&*named)?;
         if absolute.to_str().is_none() {

@@ -13,7 +13,7 @@ use fintan_train::{DataFingerprint, read_data};
 
 use super::events::{TrainingCallbacks, TrainingError, TrainingEvent};
 use super::record::{make_absolute, publish_run};
-use super::run::{Run, edits};
+use super::run::{Run, edits_in, subject_of_settings};
 use super::session::{TrainingSession, load_images, load_samples, task_of};
 use super::trained::{Trained, TrainedGan, TrainedNetwork};
 use super::{OnEvent, Place, StopWhen, steps_key};
@@ -257,8 +257,7 @@ impl<'a> Record<'a> {
 
     /// The subject of the run, with overrides.
     fn subject(&self, overrides: &[String]) -> Result<Subject, Error> {
-        let name = self.run.resolved_config().display().to_string();
-        Ok(Subject::parse_within(&name, &self.settings, overrides, self.memory)?)
+        subject_of_settings(self.run, &self.settings, overrides, self.memory)
     }
 
     /// Whether an earlier resume is complete.
@@ -293,7 +292,7 @@ impl<'a> Record<'a> {
 
     /// Reports settings that were edited by hand.
     fn tell_edits(&self, callbacks: &TrainingCallbacks) {
-        for edit in &edits(self.run, &self.was, true) {
+        for edit in &edits_in(self.run, &self.was, true) {
             callbacks.tell(TrainingEvent::Edited(edit));
         }
     }

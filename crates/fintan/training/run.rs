@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fintan_artifact::{Array, Environment, RunDir, differing_keys, settings_of};
+use fintan_artifact::{Array, Environment, RunDir, RunError, differing_keys, settings_of};
 use fintan_config::{MemoryBound, Subject};
 use fintan_net::Mode;
 use fintan_train::{draw_latents, generate};
@@ -94,7 +94,7 @@ impl Run {
     /// # Errors
     /// Fails if `env.json` is damaged.
     pub fn edits(&self) -> Result<Vec<SettingsEdit>, Error> {
-        Ok(edits(&self.run, &self.run.environment()?, true))
+        Ok(edits_in(&self.run, &self.run.environment()?, true))
     }
 
     /// The network of the newest checkpoint; for a GAN, the generator.
@@ -146,8 +146,7 @@ impl Network {
 /// ```
 /// assert_eq!(fintan::parts::channels_first(&[1.0, 10.0, 2.0, 20.0], 2, 2), [1.0, 2.0, 10.0, 20.0]);
 /// ```
-#[must_use]
-pub fn channels_first(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
+pub(crate) fn channels_first(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
     let mut planes = vec![0.0_f32; values.len()];
     let len = channels * pixels;
     for (image, planes) in values.chunks_exact(len).zip(planes.chunks_exact_mut(len)) {
@@ -183,19 +182,41 @@ pub struct SettingsEdit {
     pub changes: String,
 }
 
+/// Whether `key=value` is a setting of the data, the only ones of a run that other commands than `resume` change.
+pub(crate) fn is_of_data(key_and_value: &str) -> bool {
+    key_and_value.trim_start().starts_with("data.")
+}
+
 /// The subject of a run with the settings of its training and with overrides.
 ///
 /// # Errors
 /// Fails if the configuration cannot be read.
-pub fn subject_of_run(run: &RunDir, overrides: &[String], memory: MemoryBound) -> Result<Subject, Error> {
-    let name = run.resolved_config().display().to_string();
-    Ok(Subject::parse_within(&name, &run.configuration()?, overrides, memory)?)
+pub(crate) fn subject_of_run(run: &RunDir, overrides: &[String], memory: MemoryBound) -> Result<Subject, Error> {
+    subject_of_settings(run, &run.configuration()?, overrides, memory)
 }
 
-/// Settings of a run that were edited by hand in the resolved configuration. If `of_both` is set, edits of the original
-/// configuration are included.
-#[must_use]
-pub fn edits(run: &RunDir, environment: &Environment, of_both: bool) -> Vec<SettingsEdit> {
+/// What the settings of a run describe, with overrides.
+pub(super) fn subject_of_settings(
+    run: &RunDir,
+    settings: &str,
+    overrides: &[String],
+    memory: MemoryBound,
+) -> Result<Subject, Error> {
+    let name = run.resolved_config().display().to_string();
+    Ok(Subject::parse_within(&name, settings, overrides, memory)?)
+}
+
+/// Settings of the resolved configuration of a run that were edited by hand.
+///
+/// # Errors
+/// An `env.json` that is damaged.
+pub fn edit_of_resolved(run: &RunDir) -> Result<Option<SettingsEdit>, RunError> {
+    Ok(edits_in(run, &run.environment()?, false).pop())
+}
+
+/// Settings of a run that were edited by hand: in the resolved configuration, and, where `of_both` wants it, in the one that the
+/// run was begun with.
+pub(super) fn edits_in(run: &RunDir, environment: &Environment, of_both: bool) -> Vec<SettingsEdit> {
     // During a resume, the resolved configuration may differ from `env.json` for a moment.
     let resolved = environment.settings.as_ref().filter(|_| environment.rewind.is_none());
     let begun = environment.config.as_ref().filter(|_| of_both);
@@ -225,6 +246,11 @@ fn changed_keys(written: &str, found: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn planes_hold_one_channel_each() {
+        assert_eq!(channels_first(&[1.0, 10.0, 2.0, 20.0], 2, 2), [1.0, 2.0, 10.0, 20.0]);
+    }
 
     #[test]
     fn edits_are_keys_with_both_values() {

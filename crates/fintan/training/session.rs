@@ -56,7 +56,7 @@ pub(super) fn load_samples(
 ///
 /// # Errors
 /// [`TrainingError::NoTask`]
-pub fn task_of<'a>(network: &'a NetworkExperiment, name: &str) -> Result<SupervisedExperiment<'a>, Error> {
+pub(crate) fn task_of<'a>(network: &'a NetworkExperiment, name: &str) -> Result<SupervisedExperiment<'a>, Error> {
     network.supervised().ok_or_else(|| TrainingError::NoTask(name.into()).into())
 }
 

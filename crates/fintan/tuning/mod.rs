@@ -54,9 +54,9 @@ pub enum TuningError {
         /// The file.
         path: PathBuf,
     },
-    /// The edited file would not describe the tuned network.
-    #[error("the edited configuration reads back as another network than the tuned one; nothing was written")]
-    Unreadable,
+    /// A file that would say something else than was tuned.
+    #[error("the configuration could not be edited so that it reads back as it should; nothing was written")]
+    NotReadBack,
 }
 
 /// A configuration file whose network is to be tuned.
@@ -235,7 +235,7 @@ impl TunableFile {
         if same && *network == tuned.network && goal.is_reached(network, knob)? {
             return Ok(());
         }
-        Err(TuningError::Unreadable.into())
+        Err(TuningError::NotReadBack.into())
     }
 }
 

@@ -23,10 +23,10 @@ pub(crate) fn kept_by_thread() -> f64 {
     CACHE_INFO[1].cache_bytes as f64
 }
 
-/// An upper bound for the bytes of the copies in a product `[m, k] [k, n]` of values of `size` bytes. The copies are of one
-/// factor, some terms at a time, and of a few rows of the other. Which factor is copied depends on the layouts, the number
-/// of terms on the caches.
-pub(crate) fn packed(m: usize, n: usize, k: usize, size: usize) -> f64 {
+/// An upper bound for the number of values in the copies that a product `[m, k] [k, n]` makes of values of `size` bytes. The
+/// copies are of one factor, some terms at a time, and of a few rows of the other. Which factor is copied depends on the
+/// layouts, the number of terms on the caches.
+pub(crate) fn packed([m, n]: [usize; 2], k: usize, size: usize) -> f64 {
     let k = k.min(BLOCK);
     if m == 0 || n == 0 || k == 0 {
         return 0.0;
@@ -34,7 +34,7 @@ pub(crate) fn packed(m: usize, n: usize, k: usize, size: usize) -> f64 {
     // The largest register blocks, those of 512-bit vectors.
     let (rows, columns) = (192 / size, 8);
     let params = kernel_params(m.max(n), m.max(n), k, rows, columns, size);
-    ((m.max(n) + columns + 2 * params.mc) * params.kc * size) as f64
+    ((m.max(n) + columns + 2 * params.mc) * params.kc) as f64
 }
 
 /// Where products are computed.

@@ -66,11 +66,9 @@ pub(super) fn compare(args: &Compare) -> Result<(), Failure> {
 /// The plan of the comparison.
 fn plan(args: &Compare) -> Result<ComparisonPlan, Failure> {
     for path in args.paths.iter().filter(|path| path.is_dir()) {
-        // Errors of a run are reported later, when the run is read.
-        if let Ok(run) = RunDir::open(path)
-            && let Ok(environment) = run.environment()
-        {
-            say_edits(&run, &environment, false);
+        // What is wrong with a run is said when it is read.
+        if let Ok(run) = RunDir::open(path) {
+            say_edits(&run).ok();
         }
     }
     let mut wanted =

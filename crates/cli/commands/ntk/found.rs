@@ -26,8 +26,7 @@ impl KernelSubject {
         let loader = args.seed.into_iter().fold(loader, fintan::NetworkLoader::seed);
         let loader = step.into_iter().fold(loader, fintan::NetworkLoader::step);
         if path.is_dir() {
-            let run = RunDir::open(path)?;
-            say_edits(&run, &run.environment()?, false);
+            say_edits(&RunDir::open(path)?)?;
         }
         let mut network = loader.load()?.on(device.clone());
         if args.network == Which::Discriminator && network.is_of_gan() {

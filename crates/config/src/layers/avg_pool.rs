@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform, Window};
+use super::{AxisMap, FixedMap, PositionMap, Properties, Transform, Window};
 use crate::architecture::ArchitectureError;
-use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape, zero_pair};
 
@@ -37,13 +36,9 @@ pub struct AvgPool {
     pub count_padding: bool,
 }
 
-impl Definition for AvgPool {
+impl FixedMap for AvgPool {
     fn properties(&self) -> Properties {
         Properties::AVERAGES
-    }
-
-    fn citations(&self) -> &'static [Citation] {
-        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {
@@ -69,10 +64,6 @@ impl Definition for AvgPool {
             Ok((padded - window) / stride + 1)
         });
         Ok(Shape::image(channels, height?, width?).into())
-    }
-
-    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
-        Parameters::None
     }
 
     fn transform(&self, input: Shape) -> Transform {

@@ -1,21 +1,16 @@
 //! `flatten`: turns an image into a vector.
 
-use super::{Definition, Parameters, Properties, Transform};
+use super::{FixedMap, Properties, Transform};
 use crate::architecture::ArchitectureError;
-use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
 /// The definition of `flatten`.
 pub(super) struct Flatten;
 
-impl Definition for Flatten {
+impl FixedMap for Flatten {
     fn properties(&self) -> Properties {
         Properties::MOVES
-    }
-
-    fn citations(&self) -> &'static [Citation] {
-        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {
@@ -24,10 +19,6 @@ impl Definition for Flatten {
 
     fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError> {
         Ok(Shape::vector(place.input.len()).into())
-    }
-
-    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
-        Parameters::None
     }
 
     fn transform(&self, _: Shape) -> Transform {

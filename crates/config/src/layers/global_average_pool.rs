@@ -1,21 +1,16 @@
 //! `global_average_pool`: the mean over all positions.
 
-use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform, Window};
+use super::{AxisMap, FixedMap, PositionMap, Properties, Transform, Window};
 use crate::architecture::ArchitectureError;
-use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
 /// The definition of `global_average_pool`.
 pub(super) struct GlobalAveragePool;
 
-impl Definition for GlobalAveragePool {
+impl FixedMap for GlobalAveragePool {
     fn properties(&self) -> Properties {
         Properties::AVERAGES
-    }
-
-    fn citations(&self) -> &'static [Citation] {
-        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {
@@ -24,10 +19,6 @@ impl Definition for GlobalAveragePool {
 
     fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError> {
         Ok(Shape::vector(place.input.channels).into())
-    }
-
-    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
-        Parameters::None
     }
 
     fn transform(&self, input: Shape) -> Transform {

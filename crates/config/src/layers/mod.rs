@@ -137,6 +137,50 @@ pub(crate) trait Definition {
     fn transform(&self, input: Shape) -> Transform;
 }
 
+/// The definition of a kind of layer that moves, repeats or averages values.
+///
+/// Such a layer has no parameters and no publications. Every other kind implements [`Definition`] itself, where neither has
+/// a default.
+pub(crate) trait FixedMap {
+    /// See [`Definition::properties`].
+    fn properties(&self) -> Properties;
+
+    /// See [`Definition::sizes`].
+    fn sizes(&self) -> Vec<(&'static str, Pair)>;
+
+    /// See [`Definition::place`].
+    fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError>;
+
+    /// See [`Definition::transform`].
+    fn transform(&self, input: Shape) -> Transform;
+}
+
+impl<M: FixedMap> Definition for M {
+    fn properties(&self) -> Properties {
+        FixedMap::properties(self)
+    }
+
+    fn citations(&self) -> &'static [Citation] {
+        &[]
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, Pair)> {
+        FixedMap::sizes(self)
+    }
+
+    fn place(&self, place: &mut Place) -> Result<Placed, ArchitectureError> {
+        FixedMap::place(self, place)
+    }
+
+    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
+        Parameters::None
+    }
+
+    fn transform(&self, input: Shape) -> Transform {
+        FixedMap::transform(self, input)
+    }
+}
+
 /// Properties of a layer. Other code asks for them instead of matching on the kind of layer.
 ///
 /// ```
@@ -307,5 +351,40 @@ impl Layer {
     #[must_use]
     pub fn residual(&self) -> Option<&Residual> {
         if let Self::Residual(block) = self { Some(block) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_maps_have_no_parameters_and_no_publications() {
+        let pair = Pair([2, 2]);
+        let (image, vector) = (Shape::image(3, 4, 4), Shape::vector(48));
+        let pool = AvgPool { window: pair, stride: None, padding: Pair([0, 0]), count_padding: true };
+        let fixed = [
+            Layer::Pad(Pad { before: pair, after: pair, mode: PadMode::Zero }),
+            Layer::Upsample(Upsample { factor: pair }),
+            Layer::AvgPool(pool),
+            Layer::Reshape(vector),
+            Layer::Flatten(Empty {}),
+            Layer::GlobalAveragePool(Empty {}),
+        ];
+        for layer in fixed {
+            assert_eq!(layer.define(|definition| definition.parameters(image, image)), Parameters::None, "{layer:?}");
+            assert!(layer.citations().is_empty() && layer.properties().is_homogeneous, "{layer:?}");
+        }
+        let dense = Layer::Dense(Dense::from(2));
+        assert_ne!(dense.define(|definition| definition.parameters(vector, vector)), Parameters::None);
+    }
+
+    #[test]
+    fn sizes_of_fixed_maps_are_those_that_count_rows_and_columns() {
+        let names = |layer: &Layer| layer.define(|d| d.sizes().into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+        let pair = Pair([2, 3]);
+        assert_eq!(names(&Layer::Pad(Pad { before: pair, after: pair, mode: PadMode::Zero })), ["before", "after"]);
+        assert_eq!(names(&Layer::Upsample(Upsample { factor: pair })), ["factor"]);
+        assert!(names(&Layer::Flatten(Empty {})).is_empty());
     }
 }

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform};
+use super::{AxisMap, FixedMap, PositionMap, Properties, Transform};
 use crate::architecture::ArchitectureError;
-use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape, zero_pair};
 
@@ -56,13 +55,9 @@ pub enum PadMode {
     Symmetric,
 }
 
-impl Definition for Pad {
+impl FixedMap for Pad {
     fn properties(&self) -> Properties {
         Properties::MOVES
-    }
-
-    fn citations(&self) -> &'static [Citation] {
-        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {
@@ -85,10 +80,6 @@ impl Definition for Pad {
         }
         let [height, width] = [0, 1].map(|axis| self.before.0[axis] + self.after.0[axis]);
         Ok(Shape::image(shape.channels, shape.height + height, shape.width + width).into())
-    }
-
-    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
-        Parameters::None
     }
 
     fn transform(&self, input: Shape) -> Transform {

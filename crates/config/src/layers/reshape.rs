@@ -1,21 +1,16 @@
 //! `reshape`: the same values with another shape.
 
-use super::{Definition, Parameters, Properties, Transform};
+use super::{FixedMap, Properties, Transform};
 use crate::architecture::ArchitectureError;
-use crate::citations::Citation;
 use crate::place::{Place, Placed, check_shape};
 use crate::shape::{Pair, Shape};
 
 /// The definition of `reshape` to a shape.
 pub(super) struct Reshape(pub(super) Shape);
 
-impl Definition for Reshape {
+impl FixedMap for Reshape {
     fn properties(&self) -> Properties {
         Properties::MOVES
-    }
-
-    fn citations(&self) -> &'static [Citation] {
-        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {
@@ -30,10 +25,6 @@ impl Definition for Reshape {
             return Err(place.error("", message));
         }
         Ok(to.into())
-    }
-
-    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
-        Parameters::None
     }
 
     fn transform(&self, _: Shape) -> Transform {

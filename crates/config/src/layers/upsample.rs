@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AxisMap, Definition, Parameters, PositionMap, Properties, Transform};
+use super::{AxisMap, FixedMap, PositionMap, Properties, Transform};
 use crate::architecture::ArchitectureError;
-use crate::citations::Citation;
 use crate::place::{Place, Placed};
 use crate::shape::{Pair, Shape};
 
@@ -28,13 +27,9 @@ pub struct Upsample {
     pub factor: Pair,
 }
 
-impl Definition for Upsample {
+impl FixedMap for Upsample {
     fn properties(&self) -> Properties {
         Properties::MOVES
-    }
-
-    fn citations(&self) -> &'static [Citation] {
-        &[]
     }
 
     fn sizes(&self) -> Vec<(&'static str, Pair)> {
@@ -46,10 +41,6 @@ impl Definition for Upsample {
         place.at_least_one("factor", rows.min(columns))?;
         let Shape { channels, height, width } = place.input;
         Ok(Shape::image(channels, height * rows, width * columns).into())
-    }
-
-    fn parameters(&self, _: Shape, _: Shape) -> Parameters {
-        Parameters::None
     }
 
     fn transform(&self, input: Shape) -> Transform {

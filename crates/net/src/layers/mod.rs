@@ -99,6 +99,68 @@ pub(crate) trait Rules {
     ) -> Option<CotangentPair>;
 }
 
+/// The three rules of a layer without parameters.
+///
+/// [`Rules`] has no default methods, so a layer with parameters has to say what it does with them.
+pub(crate) trait WithoutParameters {
+    /// Data that the forward pass stores for the other rules.
+    type Saved;
+
+    /// y = f(x).
+    fn forward(&self, x: Tensor<4>) -> (Tensor<4>, Self::Saved);
+
+    /// dx = (∂f/∂x)ᵀ dy.
+    fn pullback(&self, saved: &Self::Saved, dy: Tensor<4>) -> Tensor<4>;
+
+    /// dy = ∂f/∂x dx.
+    fn pushforward(&self, saved: &Self::Saved, dx: Tensor<4>) -> Tensor<4>;
+
+    /// The derivative of the pullback along dx. For a linear map it is the pullback of both cotangents.
+    fn pullback_tangent(&self, saved: &Self::Saved, dx: &Tensor<4>, dy: CotangentPair) -> CotangentPair;
+}
+
+impl<L: WithoutParameters> Rules for L {
+    type Saved = L::Saved;
+
+    /// dx
+    type Tangent = Tensor<4>;
+
+    fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, Self::Saved) {
+        WithoutParameters::forward(self, x)
+    }
+
+    fn pullback(
+        &self,
+        _: &PlacedNetwork,
+        saved: &Self::Saved,
+        dy: Tensor<4>,
+        _: &mut dyn FnMut(ParameterUse),
+        _: bool,
+    ) -> Option<Tensor<4>> {
+        Some(WithoutParameters::pullback(self, saved, dy))
+    }
+
+    fn pushforward(&self, _: &PlacedNetwork, saved: &Self::Saved, dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+        WithoutParameters::pushforward(self, saved, dx)
+    }
+
+    fn pushforward_saved(&self, _: &PlacedNetwork, saved: &Self::Saved, dx: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        (WithoutParameters::pushforward(self, saved, dx.clone()), dx)
+    }
+
+    fn pullback_tangent(
+        &self,
+        _: &PlacedNetwork,
+        saved: &Self::Saved,
+        dx: &Tensor<4>,
+        dy: CotangentPair,
+        _: &mut dyn FnMut(usize, Tensor<2>),
+        _: bool,
+    ) -> Option<CotangentPair> {
+        Some(WithoutParameters::pullback_tangent(self, saved, dx, dy))
+    }
+}
+
 /// Declares the operations and the tape entries: one of each for every kind of computation.
 macro_rules! operations {
     ($($Operation:ident),+ $(,)?) => {
@@ -124,7 +186,7 @@ macro_rules! operations {
             pub(crate) fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, mode: Mode) -> (Tensor<4>, Entry) {
                 match self {
                     $(Self::$Operation(layer) => {
-                        let (y, saved) = layer.forward(network, x, mode);
+                        let (y, saved) = Rules::forward(layer, network, x, mode);
                         (y, Entry::$Operation(saved))
                     })+
                 }
@@ -142,7 +204,7 @@ macro_rules! operations {
             ) -> Option<Tensor<4>> {
                 match (self, entry) {
                     $((Self::$Operation(layer), Entry::$Operation(saved)) => {
-                        layer.pullback(network, saved, dy, visit, input_wanted)
+                        Rules::pullback(layer, network, saved, dy, visit, input_wanted)
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
                 }
@@ -159,7 +221,7 @@ macro_rules! operations {
             ) -> Tensor<4> {
                 match (self, entry) {
                     $((Self::$Operation(layer), Entry::$Operation(saved)) => {
-                        layer.pushforward(network, saved, dx, tangents)
+                        Rules::pushforward(layer, network, saved, dx, tangents)
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
                 }
@@ -175,7 +237,7 @@ macro_rules! operations {
             ) -> (Tensor<4>, TangentEntry) {
                 match (self, entry) {
                     $((Self::$Operation(layer), Entry::$Operation(saved)) => {
-                        let (dy, tangent) = layer.pushforward_saved(network, saved, dx);
+                        let (dy, tangent) = Rules::pushforward_saved(layer, network, saved, dx);
                         (dy, TangentEntry::$Operation(tangent))
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
@@ -194,7 +256,7 @@ macro_rules! operations {
             ) -> Option<CotangentPair> {
                 match (self, entry, tangent) {
                     $((Self::$Operation(layer), Entry::$Operation(saved), TangentEntry::$Operation(tangent)) => {
-                        layer.pullback_tangent(network, saved, tangent, dy, add, input_wanted)
+                        Rules::pullback_tangent(layer, network, saved, tangent, dy, add, input_wanted)
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
                 }

@@ -3,50 +3,31 @@
 use burn::tensor::Tensor;
 
 use super::rows::times_rows;
-use super::{CotangentPair, Rules};
+use super::{CotangentPair, WithoutParameters};
 pub(crate) use crate::activation::Pointwise;
-use crate::network::{Mode, PlacedNetwork};
-use crate::parameter_use::ParameterUse;
 
-impl Rules for Pointwise {
+impl WithoutParameters for Pointwise {
     /// The pre-activation.
     type Saved = Tensor<4>;
 
-    /// dx
-    type Tangent = Tensor<4>;
-
-    fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, Tensor<4>) {
+    fn forward(&self, x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         (self.value(x.clone()), x)
     }
 
-    fn pullback(
-        &self,
-        _: &PlacedNetwork,
-        x: &Tensor<4>,
-        dy: Tensor<4>,
-        _: &mut dyn FnMut(ParameterUse),
-        _: bool,
-    ) -> Option<Tensor<4>> {
-        Some(times_rows(dy, self.derivative(x.clone())))
+    fn pullback(&self, x: &Tensor<4>, dy: Tensor<4>) -> Tensor<4> {
+        times_rows(dy, self.derivative(x.clone()))
     }
 
-    fn pushforward(&self, _: &PlacedNetwork, x: &Tensor<4>, dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+    fn pushforward(&self, x: &Tensor<4>, dx: Tensor<4>) -> Tensor<4> {
         times_rows(dx, self.derivative(x.clone()))
-    }
-
-    fn pushforward_saved(&self, network: &PlacedNetwork, x: &Tensor<4>, dx: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        (self.pushforward(network, x, dx.clone(), None), dx)
     }
 
     fn pullback_tangent(
         &self,
-        _: &PlacedNetwork,
         x: &Tensor<4>,
         dx: &Tensor<4>,
         CotangentPair { value, tangent }: CotangentPair,
-        _: &mut dyn FnMut(usize, Tensor<2>),
-        _: bool,
-    ) -> Option<CotangentPair> {
+    ) -> CotangentPair {
         let slope = self.derivative(x.clone());
         let by_slope = tangent.map(|tangent| tangent * slope.clone());
         let by_curve = self.second_derivative(x.clone()).map(|second| second * dx.clone() * value.clone());
@@ -54,6 +35,6 @@ impl Rules for Pointwise {
             (Some(a), Some(b)) => Some(a + b),
             (one, other) => one.or(other),
         };
-        Some(CotangentPair { value: value * slope, tangent })
+        CotangentPair { value: value * slope, tangent }
     }
 }

@@ -3,10 +3,9 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use fintan_config::{AxisMap, PositionMap};
 
-use super::{CotangentPair, Rules};
+use super::{CotangentPair, WithoutParameters};
 use crate::correlation::framed;
-use crate::network::{Mode, PlacedNetwork, Placement};
-use crate::parameter_use::ParameterUse;
+use crate::network::Placement;
 
 /// A [`PositionMap`] in the form that is cheapest to compute.
 #[derive(Debug)]
@@ -73,43 +72,23 @@ impl Positions {
     }
 }
 
-impl Rules for Positions {
+impl WithoutParameters for Positions {
     type Saved = ();
-    type Tangent = ();
 
-    fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
+    fn forward(&self, x: Tensor<4>) -> (Tensor<4>, ()) {
         (self.apply(x), ())
     }
 
-    fn pullback(
-        &self,
-        _: &PlacedNetwork,
-        (): &(),
-        dy: Tensor<4>,
-        _: &mut dyn FnMut(ParameterUse),
-        _: bool,
-    ) -> Option<Tensor<4>> {
-        Some(self.adjoint(dy))
+    fn pullback(&self, (): &(), dy: Tensor<4>) -> Tensor<4> {
+        self.adjoint(dy)
     }
 
-    fn pushforward(&self, _: &PlacedNetwork, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+    fn pushforward(&self, (): &(), dx: Tensor<4>) -> Tensor<4> {
         self.apply(dx)
     }
 
-    fn pushforward_saved(&self, network: &PlacedNetwork, (): &(), dx: Tensor<4>) -> (Tensor<4>, ()) {
-        (self.pushforward(network, &(), dx, None), ())
-    }
-
-    fn pullback_tangent(
-        &self,
-        _: &PlacedNetwork,
-        (): &(),
-        (): &(),
-        dy: CotangentPair,
-        _: &mut dyn FnMut(usize, Tensor<2>),
-        _: bool,
-    ) -> Option<CotangentPair> {
-        Some(dy.map(|d| self.adjoint(d)))
+    fn pullback_tangent(&self, (): &(), _: &Tensor<4>, dy: CotangentPair) -> CotangentPair {
+        dy.map(|d| self.adjoint(d))
     }
 }
 

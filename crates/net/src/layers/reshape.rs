@@ -3,9 +3,7 @@
 use burn::tensor::Tensor;
 use fintan_config::Shape;
 
-use super::{CotangentPair, Rules};
-use crate::network::{Mode, PlacedNetwork};
-use crate::parameter_use::ParameterUse;
+use super::{CotangentPair, WithoutParameters};
 
 /// A change of the shape that keeps the values.
 #[derive(Debug)]
@@ -14,43 +12,23 @@ pub(crate) struct Reshape {
     pub(crate) to: Shape,
 }
 
-impl Rules for Reshape {
+impl WithoutParameters for Reshape {
     type Saved = ();
-    type Tangent = ();
 
-    fn forward(&self, _: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, ()) {
+    fn forward(&self, x: Tensor<4>) -> (Tensor<4>, ()) {
         (reshape(x, self.from, self.to), ())
     }
 
-    fn pullback(
-        &self,
-        _: &PlacedNetwork,
-        (): &(),
-        dy: Tensor<4>,
-        _: &mut dyn FnMut(ParameterUse),
-        _: bool,
-    ) -> Option<Tensor<4>> {
-        Some(reshape(dy, self.to, self.from))
+    fn pullback(&self, (): &(), dy: Tensor<4>) -> Tensor<4> {
+        reshape(dy, self.to, self.from)
     }
 
-    fn pushforward(&self, _: &PlacedNetwork, (): &(), dx: Tensor<4>, _: Option<&[Tensor<2>]>) -> Tensor<4> {
+    fn pushforward(&self, (): &(), dx: Tensor<4>) -> Tensor<4> {
         reshape(dx, self.from, self.to)
     }
 
-    fn pushforward_saved(&self, network: &PlacedNetwork, (): &(), dx: Tensor<4>) -> (Tensor<4>, ()) {
-        (self.pushforward(network, &(), dx, None), ())
-    }
-
-    fn pullback_tangent(
-        &self,
-        _: &PlacedNetwork,
-        (): &(),
-        (): &(),
-        dy: CotangentPair,
-        _: &mut dyn FnMut(usize, Tensor<2>),
-        _: bool,
-    ) -> Option<CotangentPair> {
-        Some(dy.map(|d| reshape(d, self.to, self.from)))
+    fn pullback_tangent(&self, (): &(), _: &Tensor<4>, dy: CotangentPair) -> CotangentPair {
+        dy.map(|d| reshape(d, self.to, self.from))
     }
 }
 

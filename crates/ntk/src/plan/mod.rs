@@ -1,13 +1,19 @@
 //! Counts the cost of a kernel in advance, and divides it into tiles that fit into memory.
 
+mod choice;
+mod cost;
 mod counter;
+mod passes;
+mod structured;
 
 use std::ops::Range;
 
 use fintan_config::Bytes;
 
-use self::counter::{Cost, Counter};
-pub(crate) use self::counter::{convolutions_on_cones, of_products};
+pub(crate) use self::choice::convolutions_on_cones;
+use self::cost::Cost;
+use self::counter::Counter;
+pub(crate) use self::passes::of_products;
 use crate::kernel::{Entries, KernelShape};
 use crate::method::Method;
 use crate::problem::{KernelRequest, Tile};
