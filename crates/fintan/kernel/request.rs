@@ -16,10 +16,6 @@ use crate::memory::{free_memory, parse_memory};
 use crate::network::Network;
 
 /// The default bound on memory for a kernel: half of the free memory, or 4 GB if the system does not report it.
-///
-/// ```
-/// assert!(fintan::parts::half_of_free_memory() > 0.0);
-/// ```
 pub(crate) fn half_of_free_memory() -> f64 {
     free_memory().map_or(4e9, |bytes| bytes / 2.0)
 }

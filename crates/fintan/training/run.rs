@@ -142,10 +142,6 @@ impl Network {
 }
 
 /// Reorders channels-last images so that the values of each channel are contiguous.
-///
-/// ```
-/// assert_eq!(fintan::parts::channels_first(&[1.0, 10.0, 2.0, 20.0], 2, 2), [1.0, 2.0, 10.0, 20.0]);
-/// ```
 pub(crate) fn channels_first(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
     let mut planes = vec![0.0_f32; values.len()];
     let len = channels * pixels;

@@ -37,7 +37,7 @@ pub fn tune(architecture: &Architecture, goal: &TuneGoal, knob: Knob) -> Result<
 /// Why a configuration file cannot be tuned although its network can.
 ///
 /// ```
-/// let error = fintan::TuningError::Unreadable;
+/// let error = fintan::TuningError::NotReadBack;
 /// assert!(error.to_string().contains("reads back"));
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +54,8 @@ pub enum TuningError {
         /// The file.
         path: PathBuf,
     },
-    /// A file that would say something else than was tuned.
-    #[error("the configuration could not be edited so that it reads back as it should; nothing was written")]
+    /// The edited file would not describe the tuned network.
+    #[error("the edited configuration reads back as another network than the tuned one; nothing was written")]
     NotReadBack,
 }
 
