@@ -79,9 +79,9 @@ pub struct TrainingCost {
     pub steps: u64,
 }
 
-/// Multiply-adds of one measurement at most: about half a second on two cores. What is measured is chosen by operations and
+/// Multiply-adds of one measurement at most: a fraction of a second on two cores. What is measured is chosen by operations and
 /// not by a clock, so that it is the same on every machine.
-const MEASURED: f64 = 2e10;
+const MEASURED: f64 = 1e10;
 
 /// Untrained samples of a network at most, where nothing else is asked for.
 const SAMPLES: usize = 128;
@@ -159,7 +159,7 @@ impl Network {
     #[must_use]
     pub fn quick_sample_count(&self, seeds: u64) -> usize {
         let each = forward_operations(self.architecture()) * seeds as f64;
-        ((2.0 * MEASURED / each) as usize).clamp(16, SAMPLES)
+        ((2.0 * MEASURED / each) as usize / 8 * 8).clamp(16, SAMPLES)
     }
 
     /// Mean measures of the samples of untrained generators, before the output nonlinearity, which would hide the effect of the
