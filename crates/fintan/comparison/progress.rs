@@ -57,7 +57,7 @@ impl ComparedImages {
 
 /// A comparison in progress, whose folder and runs are locked by this process; [`ComparisonPlan::begin`] makes it.
 ///
-/// The example at [`compare`] shows a whole comparison. A comparison without results is empty:
+/// The example at [`compare`](crate::compare) shows a whole comparison. A comparison without results is empty:
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;

@@ -8,7 +8,7 @@ use fintan_moments::{EarlyStop, Realisation};
 
 use super::{KernelStatistics, MomentsTheory, tables};
 
-/// The realisations of a measurement and their statistics; [`Moments::measure`] makes it.
+/// The realisations of a measurement and their statistics; [`Moments::measure`](crate::Moments::measure) makes it.
 ///
 /// ```
 /// let none = fintan::MeasuredMoments::of(Vec::new(), None);
