@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fintan_artifact::ArrayFile;
-use fintan_config::{DataSource, MomentsSettings, NetworkExperiment, Npy, Npz, Reader, Shape, image_of};
+use fintan_config::{Content, DataSource, MomentsSettings, NetworkExperiment, Npy, Npz, Reader, Shape, image_of};
 use fintan_data::{Images, fingerprint_of_values};
 use fintan_moments::Pool;
 
@@ -13,17 +13,7 @@ use crate::memory::free_memory;
 
 /// Whether the inputs are a data set in memory, from files or drawings.
 pub(super) fn needs_pool(settings: &MomentsSettings) -> bool {
-    match settings.inputs {
-        DataSource::Shapes(_)
-        | DataSource::Idx(_)
-        | DataSource::Cifar(_)
-        | DataSource::Folder(_)
-        | DataSource::Tar(_)
-        | DataSource::Zip(_)
-        | DataSource::Npy(_)
-        | DataSource::Npz(_) => true,
-        DataSource::Teacher(_) | DataSource::Iid(_) | DataSource::Spectrum(_) => false,
-    }
+    settings.inputs.content() == Content::Images
 }
 
 /// The number of inputs and a fingerprint of their values. It does not depend on the place of the files.

@@ -115,7 +115,7 @@ impl Bulk {
         Self { q, mean: Wide::ZERO, gap: Wide::ZERO, slope: Wide::new(1.0), rates: None, gaussian: true, fresh: false }
     }
 
-    /// The same values, with derivatives that start here.
+    /// Values with these variances, whose derivatives are counted from here on: the slope is 1, and rates have no part yet.
     pub(crate) fn restarted(self) -> Self {
         Self { slope: Wide::new(1.0), rates: self.rates.map(|_| [Wide::ZERO, Wide::new(1.0)]), ..self }
     }

@@ -225,7 +225,7 @@ mod tests {
         let wanted = GanLoss { function: Adversarial::Hinge, r1: Some(R1 { gamma: 2.0, every: 1 }) };
         let penalties = Penalties::new(&wanted).expect("it has one");
         let parts = |effective: Vec<Tensor<2>>| {
-            let network = network.with_parameters(effective.clone());
+            let network = network.with_parameters(effective);
             let (outputs, tape) = network.forward(x.clone(), Mode::Train);
             let own = margin(outputs, -1.0);
             let penalty = penalties.of(&network, &x, &x, 0, 0).expect("in every step");

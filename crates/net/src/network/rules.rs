@@ -87,8 +87,10 @@ impl PlacedNetwork {
         let (_, tangents) = self.pushforward_saved_through(operations, &tape.0, v);
         let mut cotangents: Vec<Option<Tensor<2>>> = vec![None; self.parameters.len()];
         let mut add = |i: usize, gradient: Tensor<2>| {
-            let sum = cotangents[i].take();
-            cotangents[i] = Some(sum.map_or_else(|| gradient.clone(), |sum| sum + gradient.clone()));
+            cotangents[i] = Some(match cotangents[i].take() {
+                Some(sum) => sum + gradient,
+                None => gradient,
+            });
         };
         let dy = CotangentPair { value: dy, tangent: None };
         self.pullback_tangent_through((operations, &tape.0, &tangents), dy, &mut add, false);
