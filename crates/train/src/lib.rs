@@ -3,6 +3,7 @@
 //! [`Gan::train`] and [`Supervised::train`] use the same loop. The loop writes no files and prints nothing; an [`Observer`]
 //! does. A program that measures something during training implements an observer.
 
+mod adam;
 mod checkpoint;
 mod classifier;
 #[cfg(test)]

@@ -7,7 +7,7 @@ mod pointwise;
 mod positions;
 mod reshape;
 mod residual;
-mod rows;
+pub(crate) mod rows;
 
 use burn::tensor::Tensor;
 use fintan_config::{Node, Parametrization, Transform};
@@ -278,10 +278,10 @@ pub(crate) fn compile(
         let affine = node.index.map(|i| 2 * i);
         let linear = |map: Linear| Operation::LinearLayer(LinearLayer::new(map, node, parametrization, to));
         match node.transform() {
-            Transform::Dense => linear(Linear::Dense),
+            Transform::Dense => linear(Linear::Dense(to.lowering)),
             Transform::Conv(c) => linear(Linear::conv(&c, node, to.lowering)),
             Transform::Deconv(c) => linear(Linear::deconv(&c, node, to.lowering)),
-            Transform::Pointwise(activation) => Operation::Pointwise(Pointwise::new(&activation)),
+            Transform::Pointwise(activation) => Operation::Pointwise(Pointwise::new(&activation, to.lowering)),
             Transform::BatchNorm(norm) => {
                 *norms += 1;
                 Operation::BatchNorm(BatchNorm { affine, eps: norm.eps, running: *norms - 1 })
