@@ -135,7 +135,10 @@ fn eigenvalues_and_traces_are_those_of_the_dense_matrices() {
                     assert!((trace.value - exact).abs() < 1e-11 * exact, "{what}: {trace:?} and {exact}");
                 } else {
                     let off = (trace.value - exact).abs();
-                    assert!(trace.standard_error > 0.0 && off < 5.0 * trace.standard_error, "{what}: {trace:?}, {exact}");
+                    assert!(
+                        trace.standard_error > 0.0 && off < 5.0 * trace.standard_error,
+                        "{what}: {trace:?}, {exact}"
+                    );
                 }
             }
         }
@@ -174,8 +177,7 @@ fn tangents_of_the_pullback_on_wgpu_are_those_of_the_cpu() {
                 Tensor::from_data(t.to_data().convert_dtype(DType::F64), (&cpu.device, DType::F64))
             };
             let input = architecture.input;
-            let [x, dx] =
-                [(), ()].map(|()| normal([2, input.height, input.width, input.channels], &mut random, &cpu));
+            let [x, dx] = [(), ()].map(|()| normal([2, input.height, input.width, input.channels], &mut random, &cpu));
             let (y, tape) = network.forward(x.clone(), Mode::Train);
             let [dy, dy_tangent] = [(), ()].map(|()| normal(y.dims(), &mut random, &cpu));
             let d_parameters: Vec<Tensor<2>> =
@@ -188,12 +190,8 @@ fn tangents_of_the_pullback_on_wgpu_are_those_of_the_cpu() {
             let (_, tangents) = network.pushforward_taped(&tape, dx.clone(), Some(&d_parameters));
             let wanted = network.pullback_parameters_tangent(&tape, &tangents, dy.clone(), Some(dy_tangent.clone()));
             let (_, tangents) = there.pushforward_taped(&tape_there, there_of(&dx), Some(&single));
-            let found = there.pullback_parameters_tangent(
-                &tape_there,
-                &tangents,
-                there_of(&dy),
-                Some(there_of(&dy_tangent)),
-            );
+            let found =
+                there.pullback_parameters_tangent(&tape_there, &tangents, there_of(&dy), Some(there_of(&dy_tangent)));
             let slopes = network.slope_cotangents(&tape, dy.clone(), dx.clone());
             let slopes_there = there.slope_cotangents(&tape_there, there_of(&dy), there_of(&dx));
             for (found, wanted) in [(found, wanted), (slopes_there, slopes)] {

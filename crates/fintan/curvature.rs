@@ -94,7 +94,7 @@ impl CurvatureSpectrum {
 /// ```
 /// let net = fintan::Network::parse("
 ///     seed = 1
-///     network = { input = 4, outputs = 1, parametrization.ntk = { beta = 0.0 }, layers = [{ dense = { out = 1 } }] }
+///     network = { input = 4, parametrization.ntk = { beta = 0.0 }, layers = [{ dense = { out = 1 } }] }
 ///     data.teacher.degree = 1
 ///     task.supervised = { goal = 'regression', train = 8, test = 4, steps = 1, optimizer.sgd.rate = 0.1 }
 /// ")?;
@@ -312,7 +312,9 @@ impl Product<'_> {
             let products = match e {
                 SpectrumError::NotConverged { products, .. } | SpectrumError::NotConfirmed { products } => products,
                 SpectrumError::NotFinite => return CurvatureError::NotFinite(matrix).into(),
-                SpectrumError::NotSymmetric | SpectrumError::Diagonal | SpectrumError::NotDecomposed => return e.into(),
+                SpectrumError::NotSymmetric | SpectrumError::Diagonal | SpectrumError::NotDecomposed => {
+                    return e.into();
+                }
             };
             let memory = (products < PRODUCTS && products == self.vectors).then_some(Bytes(memory));
             CurvatureError::NotConverged { matrix, products, memory }.into()

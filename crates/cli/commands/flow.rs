@@ -92,7 +92,8 @@ fn curvature(args: &Flow, count: usize, device: &Device) -> Result<(), Failure> 
             let at = network.step().map_or("as drawn".into(), |step| format!("step {step}"));
             let LossCurvature { samples, outputs, parameters, .. } = found;
             let name = path.display();
-            answer!("{name}, {at}: {samples} samples of {outputs} outputs, {parameters} parameters");
+            let plural = if outputs == 1 { "" } else { "s" };
+            answer!("{name}, {at}: {samples} samples of {outputs} output{plural}, {parameters} parameters");
             for (_, name, of) in matrices {
                 answer_spectrum(name, of);
             }
@@ -118,7 +119,8 @@ fn answer_spectrum(name: &str, of: &CurvatureSpectrum) {
     if of.is_trace_exact() {
         answer!("  {name}: trace {trace}");
     } else {
-        answer!("  {name}: trace {trace} ± {}, estimated", short(of.trace.standard_error));
+        let (error, draws) = (short(of.trace.standard_error), LossCurvature::TRACE_DRAWS);
+        answer!("  {name}: trace {trace} ± {error}, estimated from {draws} random vectors");
     }
     if !of.largest.is_empty() {
         answer!("    largest   {}", list(&of.largest));

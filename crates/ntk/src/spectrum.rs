@@ -4,6 +4,7 @@ use faer::{Mat, Side};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
+use rayon::prelude::*;
 
 use crate::kernel::{Entries, KernelParts, KernelValues};
 use crate::operator::Operator;
@@ -367,7 +368,7 @@ impl Space {
     /// Adds a unit vector orthogonal to the basis, with its product. Returns the component of the product outside the space.
     fn extend(&mut self, q: Vec<f64>, product: Vec<f64>) -> Vec<f64> {
         self.basis.push(q);
-        self.projected.push(self.basis.iter().map(|q| dot(q, &product)).collect());
+        self.projected.push(self.basis.par_iter().map(|q| dot(q, &product)).collect());
         self.scale = self.scale.max(norm(&product));
         let mut rest = product.clone();
         self.clear(&mut rest);
@@ -382,8 +383,9 @@ impl Space {
         let eigen = matrix.self_adjoint_eigen(Side::Lower).ok()?;
         let (small, values) = (eigen.U(), eigen.S().column_vector());
         let scale = values[size - 1].abs().max(values[0].abs()).max(f64::MIN_POSITIVE);
-        let mut spectrum = Spectrum { values: Vec::new(), vectors: Vec::new(), residuals: Vec::new() };
-        for column in (0..size).rev().filter(|&column| column < smallest || column + largest >= size) {
+        let columns: Vec<usize> =
+            (0..size).rev().filter(|&column| column < smallest || column + largest >= size).collect();
+        let pair = |&column: &usize| {
             let combined = |vectors: &[Vec<f64>]| {
                 let mut sum = vec![0.0; vectors[0].len()];
                 for (j, q) in vectors.iter().enumerate() {
@@ -394,9 +396,14 @@ impl Space {
             };
             let (vector, product) = (combined(&self.basis), combined(&self.products));
             let rest: f64 = product.iter().zip(&vector).map(|(p, v)| (p - values[column] * v).powi(2)).sum();
-            spectrum.values.push(values[column]);
+            (values[column], vector, rest.sqrt() / scale)
+        };
+        let pairs: Vec<(f64, Vec<f64>, f64)> = columns.par_iter().map(pair).collect();
+        let mut spectrum = Spectrum { values: Vec::new(), vectors: Vec::new(), residuals: Vec::new() };
+        for (value, vector, residual) in pairs {
+            spectrum.values.push(value);
             spectrum.vectors.push(vector);
-            spectrum.residuals.push(rest.sqrt() / scale);
+            spectrum.residuals.push(residual);
         }
         Some((spectrum, scale))
     }

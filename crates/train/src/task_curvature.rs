@@ -180,13 +180,8 @@ impl TaskCurvature {
     fn summed(&self, each: impl Fn(&Piece, &Tensor<4>, &Tape) -> Cotangents) -> Cotangents {
         let parts = self.pieces.iter().map(|piece| {
             let share = self.share(piece);
-            let part = match &piece.passed {
-                Some((outputs, tape)) => each(piece, outputs, tape),
-                None => {
-                    let (outputs, tape) = self.network.forward(piece.inputs.clone(), self.mode);
-                    each(piece, &outputs, &tape)
-                }
-            };
+            let (outputs, tape) = self.passed(piece);
+            let part = each(piece, &outputs, &tape);
             part.into_iter().map(|part| if share < 1.0 { part.mul_scalar(share) } else { part }).collect()
         });
         let sum = |sum: Cotangents, more: Cotangents| sum.into_iter().zip(more).map(|(a, b)| a + b).collect();
@@ -300,8 +295,7 @@ mod tests {
                 let each = leaves.iter().zip(plain.parameters());
                 let wanted =
                     each.map(|(leaf, p)| leaf.grad_remove(&mut second).unwrap_or_else(|| p.zeros_like())).collect();
-                let found =
-                    TaskCurvature::new(plain, examples, Mode::Train, loss, 9).times(Curvature::Hessian, &along);
+                let found = TaskCurvature::new(plain, examples, Mode::Train, loss, 9).times(Curvature::Hessian, &along);
                 let off = off(&flat(found), &flat(wanted));
                 assert!(off < 1e-10, "{name}, {lowering:?}: {off:e}");
             }
@@ -321,9 +315,8 @@ mod tests {
             };
             let h = 1e-4;
             let [up, down, far_up, far_down] = [h, -h, 2.0 * h, -2.0 * h].map(gradient);
-            let wanted: Vec<f64> = (0..up.len())
-                .map(|i| (8.0 * (up[i] - down[i]) - (far_up[i] - far_down[i])) / (12.0 * h))
-                .collect();
+            let wanted: Vec<f64> =
+                (0..up.len()).map(|i| (8.0 * (up[i] - down[i]) - (far_up[i] - far_down[i])) / (12.0 * h)).collect();
             let curvature = TaskCurvature::new(network.clone(), examples, Mode::Train, loss, 9);
             let off = off(&flat(curvature.times(Curvature::Hessian, &along)), &wanted);
             assert!(off < 1e-7, "{name}: {off:e}");
@@ -421,7 +414,8 @@ mod tests {
         let parametrization = serde_json::from_str(r#"{"ntk":{"beta":0.2}}"#).expect("a parametrization");
         let architecture = Architecture::new(Shape::image(2, 6, 6), &layers, parametrization).expect("sound");
         let network = network(&architecture, &placement());
-        let curvature = TaskCurvature::new(network.clone(), &examples(4, 2), Mode::Train, LossFunction::CrossEntropy, 9);
+        let curvature =
+            TaskCurvature::new(network.clone(), &examples(4, 2), Mode::Train, LossFunction::CrossEntropy, 9);
         let mut largest = 0.0_f64;
         for (p, parameter) in network.parameters().iter().enumerate() {
             let [rows, columns] = parameter.dims();

@@ -81,7 +81,6 @@ impl Rules for Residual {
         let shortcut = (&self.shortcut[..], &around[..], &along_shortcut[..]);
         let left = network.pullback_tangent_through(branch, dy.clone(), tangents, add, input_wanted);
         let right = network.pullback_tangent_through(shortcut, dy, tangents, add, input_wanted);
-        left.zip(right)
-            .map(|(a, b)| CotangentPair { value: a.value + b.value, tangent: a.tangent }.plus(b.tangent))
+        left.zip(right).map(|(a, b)| CotangentPair { value: a.value + b.value, tangent: a.tangent }.plus(b.tangent))
     }
 }
