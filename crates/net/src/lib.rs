@@ -19,5 +19,5 @@ mod windows;
 pub use conv_tail::{ConvLayer, ConvTail, TailInput};
 pub use correlation::{Lowering, channels_first, channels_last};
 pub use host::{HostNumber, HostValues};
-pub use network::{Cotangents, LayerProbe, Mode, NoiseRule, PlacedNetwork, Placement, Tape};
+pub use network::{Cotangents, LayerProbe, Mode, NoiseRule, PlacedNetwork, Placement, TangentTape, Tape};
 pub use parameter_use::{ParameterUse, VjpFactors};

@@ -18,6 +18,7 @@ mod optimizer;
 mod sampling;
 mod spectral_norm;
 mod supervised;
+mod task_curvature;
 mod task_loss;
 mod training;
 
@@ -33,5 +34,6 @@ pub use latents::latents;
 pub use optimizer::{Optimizer, rates};
 pub use sampling::{draw_latents, generate, sample, slerp};
 pub use supervised::Supervised;
+pub use task_curvature::{Curvature, TaskCurvature};
 pub use task_loss::Score;
 pub use training::{Ending, Observer, ObserverError, Observers, TrainError, TrainedPart, Trainee};

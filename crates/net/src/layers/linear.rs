@@ -128,16 +128,22 @@ impl Rules for LinearLayer {
         dy
     }
 
-    fn pushforward_saved(&self, network: &PlacedNetwork, x: &Tensor<4>, dx: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        (self.pushforward(network, x, dx.clone(), None), dx)
+    fn pushforward_saved(
+        &self,
+        network: &PlacedNetwork,
+        x: &Tensor<4>,
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        (self.pushforward(network, x, dx.clone(), tangents), dx)
     }
 
     fn pullback_tangent(
         &self,
         network: &PlacedNetwork,
-        x: &Tensor<4>,
-        dx: &Tensor<4>,
+        (x, dx): (&Tensor<4>, &Tensor<4>),
         CotangentPair { value, tangent }: CotangentPair,
+        tangents: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
         input_wanted: bool,
     ) -> Option<CotangentPair> {
@@ -151,7 +157,10 @@ impl Rules for LinearLayer {
             add(parameter, map.weights(x.clone(), scaled.clone()));
             scaled
         });
-        input_wanted.then(|| CotangentPair { value, tangent }.map(|d| map.inputs(d, network.parameter(parameter))))
+        input_wanted.then(|| {
+            let by_weights = tangents.map(|d| map.inputs(value.clone(), d[parameter].clone()));
+            CotangentPair { value, tangent }.map(|d| map.inputs(d, network.parameter(parameter))).plus(by_weights)
+        })
     }
 }
 

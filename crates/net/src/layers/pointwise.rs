@@ -30,10 +30,6 @@ impl WithoutParameters for Pointwise {
         let slope = self.derivative(x.clone());
         let by_slope = tangent.map(|tangent| tangent * slope.clone());
         let by_curve = self.second_derivative(x.clone()).map(|second| second * dx.clone() * value.clone());
-        let tangent = match (by_slope, by_curve) {
-            (Some(a), Some(b)) => Some(a + b),
-            (one, other) => one.or(other),
-        };
-        CotangentPair { value: value * slope, tangent }
+        CotangentPair { value: value * slope, tangent: by_slope }.plus(by_curve)
     }
 }

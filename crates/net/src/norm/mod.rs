@@ -151,18 +151,19 @@ impl Normalized {
         d.reshape(dims)
     }
 
-    /// The derivative of the pullback along dx. With 1/s the inverse standard deviation, d the cotangent of x̂ and dx̂ the
-    /// tangent of x̂,
+    /// The derivative of the pullback along dx and the tangents of scales and shifts. With 1/s the inverse standard deviation,
+    /// d the cotangent of x̂ and dx̂ the tangent of x̂,
     ///
     /// `(dx̂ mean(d x̂) + x̂ mean(d dx̂)) / s + mean(x̂ dx) / s · (∂x̂/∂x)ᵀ d`
     ///
-    /// is taken from `(∂x̂/∂x)ᵀ ḋ`.
+    /// is taken from `(∂x̂/∂x)ᵀ ḋ`. With scales w and the cotangent δ of the output, `ḋ = w δ̇ + dw δ`.
     pub(crate) fn pullback_tangent(
         &self,
         network: &PlacedNetwork,
         affine: Option<usize>,
         dx: Tensor<4>,
         dy: CotangentPair,
+        tangents: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
     ) -> CotangentPair {
         let (dims, [outer, inner]) = (dx.dims(), self.x_hat.dims());
@@ -180,6 +181,13 @@ impl Normalized {
                 add(parameter + 1, summed(tangent.clone()));
                 tangent * scales.clone()
             });
+            if let Some(tangents) = tangents {
+                let by_scales = d.clone() * tangents[parameter].clone().unsqueeze::<3>();
+                tangent = Some(match tangent {
+                    Some(tangent) => tangent + by_scales,
+                    None => by_scales,
+                });
+            }
             d = d * scales;
         }
         let back = self.derivative(d.clone());
