@@ -10,7 +10,9 @@ use burn::tensor::Tensor;
 use gemm_common::cache::CACHE_INFO;
 use rayon::prelude::*;
 
-use crate::host::{self, HostNumber, HostValues, Matrix, Threads, add_product, set_product, with_type};
+use crate::host::{
+    self, HostNumber, HostValues, Matrix, Threads, add_product, set_product, with_type, written_in_chunks,
+};
 
 /// Smallest number of rows of a product: with fewer, copying its other factor in the order of the product counts.
 const ROWS: usize = 128;
@@ -49,9 +51,9 @@ impl Windows {
         with_type!(maps.dtype(), T => {
             let (map_len, windows_len) = self.sample_lens();
             let values = HostValues::of(maps);
-            let mut windows = vec![T::default(); n * windows_len];
-            let samples = windows.par_chunks_mut(windows_len).zip(values.slice::<T>().par_chunks(map_len));
-            samples.for_each(|(windows, map)| {
+            let values = values.slice::<T>();
+            let windows = written_in_chunks(n * windows_len, windows_len, || (), #[inline(always)] |(), i, windows: &mut [T]| {
+                let map = &values[i * map_len..];
                 self.for_each_run(0..self.kernel[0], |run| match run {
                     Run::Zeros(_) => {}
                     Run::Values { in_map, in_window, len } => {
@@ -78,11 +80,11 @@ impl Windows {
             let (x, bias) = (x.slice::<T>(), bias.as_ref().map(HostValues::slice::<T>));
             let (map_len, _) = self.sample_lens();
             let (samples, positions) = (self.samples_at_once::<T>(n), self.positions());
-            let mut y = vec![T::default(); n * positions * c];
-            let tasks = y.par_chunks_mut(samples * positions * c).zip(x.par_chunks(samples * map_len));
-            tasks.for_each_init(Vec::new, |windows: &mut Vec<T>, (y, maps)| {
+            let chunk = samples * positions * c;
+            let y = written_in_chunks(n * positions * c, chunk, Vec::new, #[inline(always)] |windows: &mut Vec<T>, i, y| {
                 windows.clear();
-                maps.chunks_exact(map_len).for_each(|map| self.append(map, 0..self.kernel[0], windows));
+                let maps = x[i * samples * map_len..].chunks_exact(map_len).take(samples);
+                maps.for_each(|map| self.append(map, 0..self.kernel[0], windows));
                 let windows = Matrix::new(windows, y.len() / c, k);
                 set_product(y, T::of(factor), windows, Matrix::new(weights.slice(), k, c), Threads::One);
                 if let Some(bias) = bias {
@@ -108,18 +110,18 @@ impl Windows {
             let (x, bias) = (x.slice::<T>(), bias.as_ref().map(HostValues::slice::<T>));
             let (map_len, windows_len) = self.sample_lens();
             let (samples, positions) = (self.samples_at_once::<T>(n), self.positions());
-            let mut y = vec![T::default(); n * map_len];
-            let tasks = y.par_chunks_mut(samples * map_len).zip(x.par_chunks(samples * positions * c));
-            tasks.for_each_init(Vec::new, |windows: &mut Vec<T>, (maps, small)| {
-                let rows = small.len() / c;
+            let chunk = samples * map_len;
+            let y = written_in_chunks(n * map_len, chunk, Vec::new, #[inline(always)] |windows: &mut Vec<T>, i, maps| {
+                let rows = maps.len() / map_len * positions;
+                let small = Matrix::new(&x[i * samples * positions * c..][..rows * c], rows, c);
                 windows.resize(rows * k, T::default());
                 let by = Matrix::new(weights.slice(), k, c).transposed();
-                set_product(windows, T::of(factor), Matrix::new(small, rows, c), by, Threads::One);
+                set_product(windows, T::of(factor), small, by, Threads::One);
                 for (map, windows) in maps.chunks_exact_mut(map_len).zip(windows.chunks_exact(windows_len)) {
                     if let Some(bias) = bias {
                         map.chunks_exact_mut(channels).for_each(|map| map.copy_from_slice(bias));
                     }
-                    self.for_each_run(0..self.kernel[0], |run| match run {
+                    self.for_each_run(0..self.kernel[0], #[inline(always)] |run| match run {
                         Run::Zeros(_) => {}
                         Run::Values { in_map, in_window, len } => {
                             let sums = map[in_map..in_map + len].iter_mut();

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::matrix::Threads;
-use super::{HostNumber, HostValues, Matrix, add_product, set_product, tensor, with_type};
+use super::{HostNumber, HostValues, Matrix, add_product, set_product, tensor, with_type, with_widest_vectors};
 
 /// Number of rows of a matrix whose columns one task sums.
 const ROWS: usize = 256;
@@ -81,11 +81,16 @@ pub(crate) fn columns_summed(x: &Tensor<2>, factor: f64) -> Tensor<2> {
 /// Sums of columns; blocks of rows are summed in the precision of the values and added in f64.
 fn column_sums<T: HostNumber>(values: &[T], columns: usize) -> Vec<f64> {
     let parts = values.par_chunks(ROWS * columns).map(|rows| {
-        let mut sums = vec![T::default(); columns];
-        for row in rows.chunks_exact(columns) {
-            sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
-        }
-        sums
+        with_widest_vectors(
+            #[inline(always)]
+            || {
+                let mut sums = vec![T::default(); columns];
+                for row in rows.chunks_exact(columns) {
+                    sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+                }
+                sums
+            },
+        )
     });
     let mut total = vec![0.0; columns];
     for part in parts.collect::<Vec<_>>() {

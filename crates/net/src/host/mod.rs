@@ -4,6 +4,7 @@
 //! one pass for what needs several operations, on all processors, and read tensors where they are (`benches/RESULTS.md` has the
 //! gains). Every result is the same for any number of threads.
 
+mod chunks;
 mod dense;
 pub(crate) mod elementary;
 mod matrix;
@@ -18,6 +19,7 @@ use faer_traits::RealField;
 
 use crate::correlation::Lowering;
 
+pub(crate) use chunks::written_in_chunks;
 pub(crate) use dense::{columns_summed, dense, dense_inputs, dense_weights};
 pub(crate) use matrix::{Matrix, Threads, add_product, set_product};
 pub(crate) use pointwise::{combined, mapped, scaled};
@@ -93,6 +95,12 @@ macro_rules! with_type {
     };
 }
 pub(crate) use with_type;
+
+/// Runs loops that are compiled for the widest vectors of the processor.
+#[inline(always)]
+pub(crate) fn with_widest_vectors<R>(run: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(run)
+}
 
 /// Whether loops over host memory can be used for a tensor; on an autodiff device they cannot.
 pub(crate) fn serves<const D: usize>(x: &Tensor<D>, lowering: Lowering) -> bool {

@@ -1,10 +1,9 @@
 //! Functions of single values.
 
 use burn::tensor::{Element as _, Tensor};
-use pulp::Arch;
 use rayon::prelude::*;
 
-use super::{HostNumber, HostValues, tensor, with_type};
+use super::{HostNumber, HostValues, tensor, with_type, with_widest_vectors, written_in_chunks};
 
 /// Number of values that one task computes: enough for a task's own cost not to count.
 const CHUNK: usize = 1 << 13;
@@ -13,13 +12,13 @@ const CHUNK: usize = 1 << 13;
 pub(crate) fn mapped<T: HostNumber>(x: Tensor<4>, f: impl Fn(T) -> T + Sync) -> Tensor<4> {
     let (values, shape) = (HostValues::of(&x), x.dims());
     let values = values.slice::<T>();
-    let mut y = vec![T::default(); values.len()];
-    y.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).with_min_len(2).for_each(|(y, x)| {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x)),
-        );
-    });
+    let y = written_in_chunks(
+        values.len(),
+        CHUNK,
+        || (),
+        #[inline(always)]
+        |(), i, y: &mut [T]| y.iter_mut().zip(&values[i * CHUNK..]).for_each(|(y, &x)| *y = f(x)),
+    );
     tensor(y, shape, &x)
 }
 
@@ -31,7 +30,7 @@ pub(crate) fn combined<T: HostNumber>(d: Tensor<4>, x: &Tensor<4>, f: impl Fn(T,
     let values: &mut [T] = data.as_mut_slice().expect("the type was just asked for");
     values.par_chunks_exact_mut(x.len()).for_each(|row| {
         row.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).with_min_len(2).for_each(|(d, x)| {
-            Arch::new().dispatch(
+            with_widest_vectors(
                 #[inline(always)]
                 || d.iter_mut().zip(x).for_each(|(d, &x)| *d = f(*d, x)),
             );

@@ -5,7 +5,7 @@ use burn::tensor::{Element as _, Tensor};
 use rayon::prelude::*;
 
 use super::Moments;
-use crate::host::{HostNumber, HostValues, tensor, with_type};
+use crate::host::{HostNumber, HostValues, tensor, with_type, with_widest_vectors, written_in_chunks};
 
 /// Number of rows that are summed in the precision of the values. These partial sums are then summed in f64 in a fixed order,
 /// so that results do not depend on the number of threads.
@@ -36,9 +36,9 @@ pub(super) fn scaled_and_shifted(x_hat: &Tensor<2>, scales: &Tensor<2>, shifts: 
         let [outer, inner] = x_hat.dims();
         let [values, scales, shifts] = [x_hat, scales, shifts].map(HostValues::of);
         let (values, scales, shifts) = (values.slice::<T>(), scales.slice::<T>(), shifts.slice::<T>());
-        let mut y = vec![T::default(); outer * inner];
-        y.par_chunks_mut(ROWS * inner).zip(values.par_chunks(ROWS * inner)).for_each(|(y, x)| {
-            for (y, x) in y.chunks_exact_mut(inner).zip(x.chunks_exact(inner)) {
+        let chunk = ROWS * inner;
+        let y = written_in_chunks(outer * inner, chunk, || (), #[inline(always)] |(), i, y: &mut [T]| {
+            for (y, x) in y.chunks_exact_mut(inner).zip(values[i * chunk..].chunks_exact(inner)) {
                 let columns = y.iter_mut().zip(x).zip(scales.iter().zip(shifts));
                 columns.for_each(|((y, &x), (&scale, &shift))| *y = x * scale + shift);
             }
@@ -94,25 +94,30 @@ pub(super) fn derivative(
 /// one pass over the memory is as accurate as two.
 fn by_columns<T: HostNumber>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>, Vec<f64>) {
     let parts = values.par_chunks(ROWS * inner).map(|block| {
-        let rows = block.len() / inner;
-        let mut sums = vec![T::default(); inner];
-        for row in block.chunks_exact(inner) {
-            sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
-        }
-        let factor = T::of(1.0 / rows as f64);
-        let mean: Vec<T> = sums.iter().map(|&sum| sum * factor).collect();
-        sums.fill(T::default());
-        // The rounding of the block's mean is made good by the sum of differences, which it should make zero.
-        let mut rest = vec![T::default(); inner];
-        for row in block.chunks_exact(inner) {
-            let columns = sums.iter_mut().zip(&mut rest).zip(row.iter().zip(&mean));
-            columns.for_each(|((square, rest), (&x, &mean))| {
-                let difference = x - mean;
-                *rest += difference;
-                *square += difference * difference;
-            });
-        }
-        (rows as f64, mean, rest, sums)
+        with_widest_vectors(
+            #[inline(always)]
+            || {
+                let rows = block.len() / inner;
+                let mut sums = vec![T::default(); inner];
+                for row in block.chunks_exact(inner) {
+                    sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+                }
+                let factor = T::of(1.0 / rows as f64);
+                let mean: Vec<T> = sums.iter().map(|&sum| sum * factor).collect();
+                sums.fill(T::default());
+                // The rounding of the block's mean is made good by the sum of differences, which it should make zero.
+                let mut rest = vec![T::default(); inner];
+                for row in block.chunks_exact(inner) {
+                    let columns = sums.iter_mut().zip(&mut rest).zip(row.iter().zip(&mean));
+                    columns.for_each(|((square, rest), (&x, &mean))| {
+                        let difference = x - mean;
+                        *rest += difference;
+                        *square += difference * difference;
+                    });
+                }
+                (rows as f64, mean, rest, sums)
+            },
+        )
     });
     let parts: Vec<_> = parts.collect();
     let (mut mean, mut squares, mut count) = (vec![0.0; inner], vec![0.0; inner], 0.0);
@@ -130,10 +135,15 @@ fn by_columns<T: HostNumber>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f
     let factors: Vec<T> = variance.iter().map(|&variance| T::of(inverse_std(variance, eps))).collect();
     let centre = numbers::<T>(&mean);
     values.par_chunks_mut(ROWS * inner).for_each(|block| {
-        for row in block.chunks_exact_mut(inner) {
-            let columns = row.iter_mut().zip(centre.iter().zip(&factors));
-            columns.for_each(|(x, (&centre, &factor))| *x = (*x - centre) * factor);
-        }
+        with_widest_vectors(
+            #[inline(always)]
+            || {
+                for row in block.chunks_exact_mut(inner) {
+                    let columns = row.iter_mut().zip(centre.iter().zip(&factors));
+                    columns.for_each(|(x, (&centre, &factor))| *x = (*x - centre) * factor);
+                }
+            },
+        )
     });
     (mean, variance)
 }
@@ -169,10 +179,17 @@ fn derived_by_columns<T: HostNumber>(d: &mut [T], x_hat: &[T], inverse_std: &[T]
         None => inverse_std.to_vec(),
     };
     d.par_chunks_mut(ROWS * inner).zip(x_hat.par_chunks(ROWS * inner)).for_each(|(d, x_hat)| {
-        for (d, x_hat) in d.chunks_exact_mut(inner).zip(x_hat.chunks_exact(inner)) {
-            let columns = d.iter_mut().zip(x_hat).zip(mean.iter().zip(&along).zip(&factors));
-            columns.for_each(|((d, &x_hat), ((&mean, &along), &factor))| *d = (*d - mean - x_hat * along) * factor);
-        }
+        with_widest_vectors(
+            #[inline(always)]
+            || {
+                for (d, x_hat) in d.chunks_exact_mut(inner).zip(x_hat.chunks_exact(inner)) {
+                    let columns = d.iter_mut().zip(x_hat).zip(mean.iter().zip(&along).zip(&factors));
+                    columns.for_each(|((d, &x_hat), ((&mean, &along), &factor))| {
+                        *d = (*d - mean - x_hat * along) * factor
+                    });
+                }
+            },
+        )
     });
 }
 
@@ -190,15 +207,20 @@ fn derived_row<T: HostNumber>(d: &mut [T], x_hat: &[T], inverse_std: T, scales: 
 /// Sums over all rows of `d` and of `d x̂`.
 fn column_sums<T: HostNumber>(d: &[T], x_hat: &[T], inner: usize) -> [Vec<f64>; 2] {
     let parts = d.par_chunks(ROWS * inner).zip(x_hat.par_chunks(ROWS * inner)).map(|(d, x_hat)| {
-        let (mut sums, mut products) = (vec![T::default(); inner], vec![T::default(); inner]);
-        for (d, x_hat) in d.chunks_exact(inner).zip(x_hat.chunks_exact(inner)) {
-            let columns = sums.iter_mut().zip(&mut products).zip(d.iter().zip(x_hat));
-            columns.for_each(|((sum, product), (&d, &x_hat))| {
-                *sum += d;
-                *product += d * x_hat;
-            });
-        }
-        [sums, products]
+        with_widest_vectors(
+            #[inline(always)]
+            || {
+                let (mut sums, mut products) = (vec![T::default(); inner], vec![T::default(); inner]);
+                for (d, x_hat) in d.chunks_exact(inner).zip(x_hat.chunks_exact(inner)) {
+                    let columns = sums.iter_mut().zip(&mut products).zip(d.iter().zip(x_hat));
+                    columns.for_each(|((sum, product), (&d, &x_hat))| {
+                        *sum += d;
+                        *product += d * x_hat;
+                    });
+                }
+                [sums, products]
+            },
+        )
     });
     let mut total = [vec![0.0; inner], vec![0.0; inner]];
     for part in parts.collect::<Vec<_>>() {
