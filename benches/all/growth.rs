@@ -45,7 +45,7 @@ pub(crate) fn measure(picture: Option<&str>) {
     let tiny = [Run::Kernel(kernel(&fc(8, 1, 1), &json!([784]), "traced", 2)), Run::Step([2, 8, 16, 2])];
     let [kernel_base, step_base] = tiny.map(|run| run.point(1, [0.0; 2]).expect("a tiny run"));
     println!(
-        "Fits through the last {LAST} points. Memory: the peak of the process, less that of a tiny one ({:.0} MB, {:.0} MB \
+        "Fits through the last {LAST} points. Memory: the peak of the process, drawing of weights included, less that of a tiny one ({:.0} MB, {:.0} MB \
          training).\n",
         kernel_base.measured[1] / 1e6,
         step_base.measured[1] / 1e6

@@ -48,8 +48,9 @@ fn main() {
         ["--one", ..] => train_step::main(),
         ["growth"] => growth::measure(None),
         ["growth", picture] => growth::measure(Some(picture)),
-        ["steady"] => steady::run(10_000),
-        ["steady", steps] => steady::run(number(steps)),
+        ["steady"] => steady::run(10_000, None),
+        ["steady", steps] => steady::run(number(steps), None),
+        ["steady", steps, config] => steady::run(number(steps), Some(config)),
         _ => tables(&args),
     }
 }

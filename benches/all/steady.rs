@@ -1,12 +1,13 @@
 //! The memory of a long run: `fintan train` from outside.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The resident memory of the program at every tenth of a run of so many steps, with what runs have: logs, grids, checkpoints,
-/// the kernel beside training.
-pub(crate) fn run(steps: usize) {
+/// The resident memory of the program at every tenth of a run of so many steps. By default the run is small and has what runs
+/// have: logs, grids, checkpoints, the kernel beside training.
+pub(crate) fn run(steps: usize, given: Option<&str>) {
     let folder = tempfile::tempdir().expect("a folder");
     let [config, out] = ["steady.toml", "run"].map(|name| folder.path().join(name));
     let part = (steps / 10).max(1);
@@ -18,10 +19,13 @@ pub(crate) fn run(steps: usize) {
          observe.ntk = {{ every = {part} }}\n"
     );
     fs_err::write(&config, text).expect("written");
-    println!("`fintan train`, {steps} steps: a DCGAN of 16 channels on 16x16 images, batch 16, flex\n");
+    let what = given.unwrap_or("a DCGAN of 16 channels on 16x16 images, batch 16");
+    let config = given.map_or(config, PathBuf::from);
+    println!("`fintan train`, {steps} steps, flex: {what}\n");
     println!("| step | resident MB | peak MB | s |\n|---|---|---|---|");
     let mut program = Command::new(env!("CARGO_BIN_EXE_fintan"));
     program.arg("train").arg(&config).arg("--out").arg(&out).args(["--device", "flex", "--quiet"]);
+    program.arg("--set").arg(format!("train.steps={steps}"));
     let mut program = program.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the program starts");
     let (start, status, log) = (Instant::now(), format!("/proc/{}/status", program.id()), out.join("log.jsonl"));
     let (mut next, mut seen) = (part, Vec::new());
