@@ -134,10 +134,16 @@ fn description() -> Vec<(&'static str, String)> {
         ("caches of a processor", if caches.is_empty() { unknown() } else { caches.join(", ") }),
         ("vector extensions", if extensions.is_empty() { unknown() } else { extensions.join(" ") }),
         ("memory", total.map_or_else(unknown, |bytes| format!("{:.0} GB", bytes as f64 / 1e9))),
-        ("load (1, 5, 15 minutes)", read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ")),
+        ("load (1, 5, 15 minutes)", load()),
         ("commit", commit + if changed { ", with changes" } else { "" }),
         ("compiler", said("rustc", &["--version"]).unwrap_or_else(unknown)),
     ]
+}
+
+/// Mean numbers of processes that want a processor, in the last 1, 5 and 15 minutes.
+pub(crate) fn load() -> String {
+    let text = fs_err::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 /// `"  1024 kB"` in bytes.

@@ -71,6 +71,7 @@ fn tables(args: &[&str]) {
     if only != "steps" {
         kernels::table(&threads, cases.as_deref(), &machine, &peers);
     }
+    println!("Load at the end: {}.", machine::load());
 }
 
 /// Other programs: a version, or why it cannot be imported.
