@@ -120,7 +120,7 @@ impl Correlation {
 
     pub(crate) fn weights(&self, big: Tensor<4>, small: Tensor<4>) -> Tensor<2> {
         if self.on_host(&big) {
-            return self.windows().weights(&big, &small);
+            return self.windows().weights(&big, &small, 1.0);
         }
         let [n, h, w, c] = small.dims();
         if self.lowering == Lowering::Native {

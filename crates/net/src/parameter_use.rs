@@ -38,10 +38,19 @@ pub struct ParameterUse<'a> {
 
 #[derive(Debug)]
 pub(crate) enum Kind<'a> {
-    /// `y = scale · (W ∗ x) + bias_scale · b`; `scaled` is `scale · dy`, and `scale` is `Some` if it is a single number.
-    Linear { map: Linear, x: &'a Tensor<4>, dy: Tensor<4>, scaled: Tensor<4>, scale: Option<f64>, bias_scale: f64 },
+    /// `y = scale · (W ∗ x) + bias_scale · b`; the scale is a single number, or differs between positions.
+    Linear { map: Linear, x: &'a Tensor<4>, dy: Tensor<4>, scale: Scaled, bias_scale: f64 },
     /// `y = w · x_hat + b` over `[outer, inner]`; `dy` is `[rows, outer, inner]`.
     Affine { norm: &'a Normalized, dy: Tensor<3>, batch: usize },
+}
+
+/// The cotangent of `W ∗ x`, which is `scale · dy`.
+#[derive(Debug, Clone)]
+pub(crate) enum Scaled {
+    /// The scale is this number, and no tensor was multiplied by it.
+    By(f64),
+    /// The scale differs between positions; this is the product.
+    Is(Tensor<4>),
 }
 
 /// The bilinear map of a layer, `W ∗ x`.
@@ -101,13 +110,17 @@ impl ParameterUse<'_> {
     #[must_use]
     pub fn gradients(self) -> [Tensor<2>; 2] {
         match self.kind {
-            Kind::Linear { map, x, dy, scaled, bias_scale, .. } => {
+            Kind::Linear { map, x, dy, scale, bias_scale } => {
                 let [n, h, w, c] = dy.dims();
                 let on_host = host::serves(&dy, map.lowering());
+                let weights = match scale {
+                    Scaled::By(factor) => map.weights_times(x, dy.clone(), factor),
+                    Scaled::Is(scaled) => map.weights(x.clone(), scaled),
+                };
                 let dy = dy.reshape([n * h * w, c]);
                 let biases =
                     if on_host { host::columns_summed(&dy, bias_scale) } else { dy.sum_dim(0).mul_scalar(bias_scale) };
-                [map.weights(x.clone(), scaled), biases]
+                [weights, biases]
             }
             Kind::Affine { norm, dy, .. } => norm.gradients(dy.reshape(norm.x_hat.dims())),
         }
@@ -125,10 +138,13 @@ impl ParameterUse<'_> {
             biases: None,
         };
         match self.kind {
-            Kind::Linear { map, x, dy, scaled, scale, bias_scale } => {
+            Kind::Linear { map, x, dy, scale, bias_scale } => {
                 let ([n, ..], [rows, h, w, c]) = (x.dims(), dy.dims());
                 // A factor that is a single number is not multiplied into the tensors.
-                let (cotangents, scale) = scale.map_or((scaled, 1.0), |scale| (dy.clone(), scale));
+                let (cotangents, scale) = match scale {
+                    Scaled::By(factor) => (dy.clone(), factor),
+                    Scaled::Is(scaled) => (scaled, 1.0),
+                };
                 let (inputs, cotangents) = map.factors(x.clone(), cotangents);
                 let shared = matches!(map, Linear::Dense(_));
                 let mut all = vec![VjpFactors {
@@ -209,7 +225,7 @@ impl Linear {
             Self::Dense(lowering) => {
                 let ([rows, _, _, out], features) = (dy.dims(), w.dims()[0]);
                 if host::serves(&dy, *lowering) {
-                    return host::dense_inputs(&dy.reshape([rows, out]), &w).reshape([rows, 1, 1, features]);
+                    return self.inputs_times(dy, w, 1.0);
                 }
                 if 4 * rows > features {
                     return self.apply(dy, w.transpose());
@@ -224,13 +240,45 @@ impl Linear {
         }
     }
 
+    /// `factor` times the cotangent of x, for cotangents `dy` of the map.
+    pub(crate) fn inputs_times(&self, dy: Tensor<4>, w: Tensor<2>, factor: f64) -> Tensor<4> {
+        if !host::serves(&dy, self.lowering()) {
+            let dy = if factor == 1.0 { dy } else { dy.mul_scalar(factor) };
+            return self.inputs(dy, w);
+        }
+        match self {
+            Self::Dense(_) => {
+                let ([rows, _, _, out], features) = (dy.dims(), w.dims()[0]);
+                host::dense_inputs(&dy.reshape([rows, out]), &w, factor).reshape([rows, 1, 1, features])
+            }
+            Self::Conv(correlation) => correlation.windows().scatter(&dy, &w, factor, None),
+            Self::Deconv(correlation) => correlation.windows().gather(&dy, &w, factor, None),
+        }
+    }
+
+    /// `factor` times the cotangent of W.
+    fn weights_times(&self, x: &Tensor<4>, dy: Tensor<4>, factor: f64) -> Tensor<2> {
+        if !host::serves(&dy, self.lowering()) {
+            let dy = if factor == 1.0 { dy } else { dy.mul_scalar(factor) };
+            return self.weights(x.clone(), dy);
+        }
+        match self {
+            Self::Dense(_) => {
+                let ([n, _, _, features], out) = (x.dims(), dy.dims()[3]);
+                host::dense_weights(&x.clone().reshape([n, features]), &dy.reshape([n, out]), factor)
+            }
+            Self::Conv(correlation) => correlation.windows().weights(x, &dy, factor),
+            Self::Deconv(correlation) => correlation.windows().weights(&dy, x, factor),
+        }
+    }
+
     /// The cotangent of W.
     pub(crate) fn weights(&self, x: Tensor<4>, dy: Tensor<4>) -> Tensor<2> {
         match self {
             Self::Dense(lowering) => {
                 let ([n, _, _, features], out) = (x.dims(), dy.dims()[3]);
                 let (x, dy) = (x.reshape([n, features]), dy.reshape([n, out]));
-                if host::serves(&x, *lowering) { host::dense_weights(&x, &dy) } else { x.transpose().matmul(dy) }
+                if host::serves(&x, *lowering) { host::dense_weights(&x, &dy, 1.0) } else { x.transpose().matmul(dy) }
             }
             Self::Conv(correlation) => correlation.weights(x, dy),
             Self::Deconv(correlation) => correlation.weights(dy, x),

@@ -134,17 +134,17 @@ impl Windows {
         })
     }
 
-    /// `dW = unfold(x)ᵀ y`, the cotangent of the weights of both.
+    /// `dW = factor · unfold(x)ᵀ y`, the cotangent of the weights of both.
     ///
     /// Each task computes the rows of some taps. Samples are taken in the same groups for any number of tasks, so sums are
     /// the same.
     ///
     /// # Shapes
     /// - `maps`: `[batch, ..map]`; `small`: `[batch, ..count, c]`; returns `[k_h k_w channels, c]`
-    pub(crate) fn weights(&self, maps: &Tensor<4>, small: &Tensor<4>) -> Tensor<2> {
+    pub(crate) fn weights(&self, maps: &Tensor<4>, small: &Tensor<4>, factor: f64) -> Tensor<2> {
         let ([n, _, _, c], k) = (small.dims(), self.window_len());
         if self.is_the_map() {
-            return host::dense_weights(&maps.clone().reshape([n, k]), &small.clone().reshape([n, c]));
+            return host::dense_weights(&maps.clone().reshape([n, k]), &small.clone().reshape([n, c]), factor);
         }
         with_type!(maps.dtype(), T => {
             let (x, small_values) = (HostValues::of(maps), HostValues::of(small));
@@ -163,7 +163,7 @@ impl Windows {
                     maps.chunks_exact(map_len).for_each(|map| self.append(map, taps.clone(), windows));
                     let rows = y.len() / c;
                     let windows = Matrix::new(windows, rows, columns).transposed();
-                    add_product(w, T::of(1.0), windows, Matrix::new(y, rows, c), Threads::One);
+                    add_product(w, T::of(factor), windows, Matrix::new(y, rows, c), Threads::One);
                 }
             });
             host::tensor(w, [k, c], maps)

@@ -1,7 +1,7 @@
 //! Pullbacks against autodiff, pushforwards against pullbacks, second derivatives against differences.
 
-use burn::tensor::Tensor;
-use fintan_config::{Architecture, Layer, Shape};
+use burn::tensor::{DType, Tensor};
+use fintan_config::{Architecture, Layer, Parametrization, Shape};
 use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
 
 use fintan_testing::networks::{
@@ -150,4 +150,34 @@ fn initial_weights_do_not_depend_on_the_device() {
     }
     let other = PlacedNetwork::init(&architecture, &mut rng(12), &flex());
     assert!(relative_difference(&other.parameters()[0], &networks[0].parameters()[0]) > 0.1);
+}
+
+/// The loops over host memory share work among threads in ways that must not change a sum.
+#[test]
+fn host_loops_give_the_same_bytes_for_any_number_of_threads() {
+    let layers = r#"[
+        { "dense": 1024 }, { "reshape": { "channels": 16, "height": 8, "width": 8 } }, { "batch_norm": {} }, { "activation": "tanh" },
+        { "deconv": { "out": 24, "kernel": 4, "stride": 2, "padding": 1 } }, { "layer_norm": {} }, { "activation": "relu" },
+        { "conv": { "out": 40, "kernel": 3, "padding": 1 } }, { "activation": "leaky_relu" }, { "flatten": {} }, { "dense": 3 }
+    ]"#;
+    let layers: Vec<Layer> = serde_json::from_str(layers).expect("layers");
+    for parametrization in ["standard", "ntk", "graph"] {
+        let parametrization: Parametrization =
+            serde_json::from_str(&format!(r#"{{ "{parametrization}": {{}} }}"#)).expect("a parametrization");
+        let architecture = Architecture::new(Shape::vector(9), &layers, parametrization).expect("an architecture");
+        let to = Placement { dtype: DType::F32, lowering: Lowering::Host, ..flex() };
+        let network = PlacedNetwork::init(&architecture, &mut rng(3), &to);
+        let x = random_input(&architecture, 37, 4, &to);
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                let (y, tape) = network.forward(x.clone(), Mode::Train);
+                let gradients = network.pullback_parameters(&tape, y.clone());
+                let dx = network.pullback(&tape, y.clone());
+                (y.into_data(), dx.into_data(), gradients.into_iter().map(Tensor::into_data).collect::<Vec<_>>())
+            })
+        };
+        let one = with(1);
+        assert!([2, 3, 5, 8, 64].into_iter().all(|threads| with(threads) == one), "{parametrization:?}");
+    }
 }

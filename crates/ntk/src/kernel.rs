@@ -7,6 +7,7 @@ use std::ops::{AddAssign, Range};
 use rayon::prelude::*;
 
 use crate::problem::{KernelRequest, Tile};
+use crate::products::ENTRIES;
 use crate::spectrum::SpectrumError;
 
 /// The entries of Θ[(n, o), (n', o')] that a kernel contains.
@@ -175,11 +176,13 @@ fn written<T: Copy + Default + Send>(len: usize) -> Vec<T> {
     values
 }
 
-fn add<T: AddAssign, U: Copy>(sums: &mut [T], values: &[U], term: impl Fn(U) -> T) {
-    sums.iter_mut().zip(values).for_each(|(sum, &v)| *sum += term(v));
+fn add<T: AddAssign + Send, U: Copy + Sync>(sums: &mut [T], values: &[U], term: impl Fn(U) -> T + Sync) {
+    sums.par_chunks_mut(ENTRIES).zip(values.par_chunks(ENTRIES)).for_each(|(sums, values)| {
+        sums.iter_mut().zip(values).for_each(|(sum, &v)| *sum += term(v));
+    });
 }
 
-fn add_run<T: AddAssign + Copy>(here: &mut [T], stride: usize, there: &[T]) {
+fn add_run<T: AddAssign + Copy + Send + Sync>(here: &mut [T], stride: usize, there: &[T]) {
     if stride == 1 {
         return add(here, there, |v| v);
     }

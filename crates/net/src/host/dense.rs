@@ -38,11 +38,11 @@ pub(crate) fn dense(
     })
 }
 
-/// `dy wᵀ`, the cotangent of x.
-pub(crate) fn dense_inputs(dy: &Tensor<2>, w: &Tensor<2>) -> Tensor<2> {
+/// `factor · dy wᵀ`, the cotangent of x.
+pub(crate) fn dense_inputs(dy: &Tensor<2>, w: &Tensor<2>, factor: f64) -> Tensor<2> {
     let ([rows, n], [k, _]) = (dy.dims(), w.dims());
     if 4 * rows > k {
-        return dense(dy, w, true, 1.0, None);
+        return dense(dy, w, true, factor, None);
     }
     // For few rows and a large matrix, the product is faster if the rows are the operand that is read against its memory
     // order: with 128 rows and 4096 columns it takes half the time (benches/RESULTS.md).
@@ -50,20 +50,20 @@ pub(crate) fn dense_inputs(dy: &Tensor<2>, w: &Tensor<2>) -> Tensor<2> {
         let (dy_values, w_values) = (HostValues::of(dy), HostValues::of(w));
         let mut turned = vec![T::default(); k * rows];
         let (left, right) = (Matrix::new(w_values.slice(), k, n), Matrix::new(dy_values.slice::<T>(), rows, n));
-        set_product(&mut turned, 1.0, left, right.transposed(), Threads::All);
+        set_product(&mut turned, T::of(factor), left, right.transposed(), Threads::All);
         let dx: Tensor<2> = tensor(turned, [k, rows], dy);
         dx.transpose()
     })
 }
 
 /// `factor · xᵀ dy`, the cotangent of w.
-pub(crate) fn dense_weights(x: &Tensor<2>, dy: &Tensor<2>) -> Tensor<2> {
+pub(crate) fn dense_weights(x: &Tensor<2>, dy: &Tensor<2>, factor: f64) -> Tensor<2> {
     with_type!(x.dtype(), T => {
         let ([rows, k], [_, n]) = (x.dims(), dy.dims());
         let (x_values, dy_values) = (HostValues::of(x), HostValues::of(dy));
         let mut w = vec![T::default(); k * n];
         let left = Matrix::new(x_values.slice::<T>(), rows, k).transposed();
-        set_product(&mut w, 1.0, left, Matrix::new(dy_values.slice(), rows, n), Threads::All);
+        set_product(&mut w, T::of(factor), left, Matrix::new(dy_values.slice(), rows, n), Threads::All);
         tensor(w, [k, n], x)
     })
 }

@@ -8,7 +8,7 @@ use super::{CotangentPair, Rules};
 use crate::correlation::Lowering;
 use crate::host;
 use crate::network::{Mode, PlacedNetwork, Placement};
-use crate::parameter_use::{Kind, Linear, ParameterUse};
+use crate::parameter_use::{Kind, Linear, ParameterUse, Scaled};
 
 /// A dense layer, a convolution or a transposed convolution.
 #[derive(Debug)]
@@ -105,10 +105,20 @@ impl Rules for LinearLayer {
         input_wanted: bool,
     ) -> Option<Tensor<4>> {
         let Self { map, parameter, ref scale, bias_scale } = *self;
-        let scaled = scale.apply(dy.clone(), map.lowering());
-        let kind = Kind::Linear { map, x, dy, scaled: scaled.clone(), scale: scale.number(), bias_scale };
-        visit(ParameterUse { parameter, kind });
-        input_wanted.then(|| map.inputs(scaled, network.parameter(parameter)))
+        let weights = network.parameter(parameter);
+        match scale.number() {
+            Some(factor) => {
+                let kind = Kind::Linear { map, x, dy: dy.clone(), scale: Scaled::By(factor), bias_scale };
+                visit(ParameterUse { parameter, kind });
+                input_wanted.then(|| map.inputs_times(dy, weights, factor))
+            }
+            None => {
+                let scaled = scale.apply(dy.clone(), map.lowering());
+                let kind = Kind::Linear { map, x, dy, scale: Scaled::Is(scaled.clone()), bias_scale };
+                visit(ParameterUse { parameter, kind });
+                input_wanted.then(|| map.inputs(scaled, weights))
+            }
+        }
     }
 
     fn pushforward(

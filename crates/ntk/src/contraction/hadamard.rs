@@ -1,11 +1,12 @@
 //! `Hadamard`: products of inputs times products of cotangents, at a single site.
 
 use burn::tensor::Tensor;
+use rayon::prelude::*;
 
 use super::sizes::{Counts, Sizes};
 use super::{Operand, of_outputs, scale};
 use crate::kernel::Entries;
-use crate::products::{Batch, packed, products};
+use crate::products::{Batch, ENTRIES, packed, products};
 
 /// Multiply-adds.
 pub(super) fn operations(&Counts { b, i, c, k, pairs, .. }: &Counts) -> f64 {
@@ -46,20 +47,19 @@ pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries, apa
     for value in &mut inputs {
         *value = *value * left.scale * right.scale + together;
     }
-    for matrix in theta.chunks_mut(rows * columns) {
-        for (row, line) in matrix.chunks_mut(columns).enumerate() {
-            let factors = &inputs[row / i1 * g2..][..g2];
-            if i2 == 1 {
-                line.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
-                continue;
-            }
-            for (run, factor) in line.chunks_mut(i2).zip(factors) {
-                for value in run {
-                    *value *= factor;
-                }
+    let lines = theta.par_chunks_mut(columns).enumerate().with_min_len(ENTRIES.div_ceil(columns));
+    lines.for_each(|(line, values)| {
+        let factors = &inputs[line % rows / i1 * g2..][..g2];
+        if i2 == 1 {
+            values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
+            return;
+        }
+        for (run, factor) in values.chunks_mut(i2).zip(factors) {
+            for value in run {
+                *value *= factor;
             }
         }
-    }
+    });
     std::iter::once((left.parameter, theta)).chain(biases).collect()
 }
 
