@@ -15,7 +15,10 @@ use crate::host::{
 };
 
 /// Smallest number of rows of a product: with fewer, copying its other factor in the order of the product counts.
-const ROWS: usize = 128;
+const ROWS: usize = 256;
+
+/// Number of tasks among which the samples of a large batch are shared.
+const TASKS: usize = 32;
 
 /// Smallest number of columns of the windows in a task of [`Windows::weights`], for the same reason.
 const COLUMNS: usize = 256;
@@ -170,10 +173,12 @@ impl Windows {
         })
     }
 
-    /// Number of samples whose windows are multiplied at once: few enough for the cache, and for every thread to have some.
+    /// Number of samples whose windows are multiplied at once: few enough for the cache and for many threads to have some, and
+    /// enough for a product to be fast. It does not depend on the number of threads, because the order of the sums in a product
+    /// depends on its size.
     fn samples_at_once<T>(&self, batch: usize) -> usize {
-        let threads = rayon::current_num_threads();
-        samples_within_cache::<T>(self.window_len(), self.positions()).min(batch.div_ceil(threads)).max(1)
+        let enough = ROWS.div_ceil(self.positions());
+        samples_within_cache::<T>(self.window_len(), self.positions()).min(batch.div_ceil(TASKS).max(enough))
     }
 
     /// Whether the only window is the whole map.

@@ -156,9 +156,9 @@ fn initial_weights_do_not_depend_on_the_device() {
 #[test]
 fn host_loops_give_the_same_bytes_for_any_number_of_threads() {
     let layers = r#"[
-        { "dense": 1024 }, { "reshape": { "channels": 16, "height": 8, "width": 8 } }, { "batch_norm": {} }, { "activation": "tanh" },
+        { "dense": { "out": 1024 } }, { "reshape": { "channels": 16, "height": 8, "width": 8 } }, { "batch_norm": {} }, { "activation": "tanh" },
         { "deconv": { "out": 24, "kernel": 4, "stride": 2, "padding": 1 } }, { "layer_norm": {} }, { "activation": "relu" },
-        { "conv": { "out": 40, "kernel": 3, "padding": 1 } }, { "activation": "leaky_relu" }, { "flatten": {} }, { "dense": 3 }
+        { "conv": { "out": 40, "kernel": 3, "padding": 1 } }, { "activation": "leaky_relu" }, { "flatten": {} }, { "dense": { "out": 3 } }
     ]"#;
     let layers: Vec<Layer> = serde_json::from_str(layers).expect("layers");
     for parametrization in ["standard", "ntk", "graph"] {
@@ -167,7 +167,7 @@ fn host_loops_give_the_same_bytes_for_any_number_of_threads() {
         let architecture = Architecture::new(Shape::vector(9), &layers, parametrization).expect("an architecture");
         let to = Placement { dtype: DType::F32, lowering: Lowering::Host, ..flex() };
         let network = PlacedNetwork::init(&architecture, &mut rng(3), &to);
-        let x = random_input(&architecture, 37, 4, &to);
+        let x = random_input(&architecture, 37, 4, &to).cast(DType::F32);
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             pool.install(|| {

@@ -22,6 +22,9 @@ const BLOCK: usize = 4096;
 /// Smallest number of multiply-adds of a task.
 const PARALLEL: usize = 1 << 21;
 
+/// Smallest number of rows of a task.
+const BAND: usize = 96;
+
 /// Smallest number of entries of a task that copies or multiplies them one by one.
 pub(crate) const ENTRIES: usize = 1 << 15;
 
@@ -97,11 +100,7 @@ fn on_host<T: Real + HostNumber>(x: &Tensor<3>, y: Option<&Tensor<3>>, batch: Ba
     let (first, second) = (HostValues::of(x), y.map(HostValues::of));
     let (first, second) = (first.slice::<T>(), second.as_ref().map(HostValues::slice::<T>));
     let pair = |i: usize| (&first[i * m * k..(i + 1) * m * k], second.map(|all| &all[i * n * k..(i + 1) * n * k]));
-    // Each product is cut into bands of rows, so that every thread has one. A band's sums do not depend on the others.
-    let work = b * m * n * k.min(BLOCK);
-    let threads = rayon::current_num_threads().min(work / PARALLEL).max(1);
-    let products = sums.len() / (m * n);
-    let bands = bands(m, threads.div_ceil(products), second.is_none());
+    let bands = bands(m, m * n * k.min(BLOCK) * if batch == Batch::Summed { b } else { 1 }, second.is_none());
     let tasks: Vec<(usize, Range<usize>, &mut [f64])> = sums
         .chunks_mut(m * n)
         .enumerate()
@@ -120,23 +119,23 @@ fn on_host<T: Real + HostNumber>(x: &Tensor<3>, y: Option<&Tensor<3>>, batch: Ba
         let mut block = vec![T::default(); rows.len() * n];
         pairs.for_each(|i| add_product(sum, &mut block, pair(i), rows.clone(), [n, k]));
     };
-    if threads == 1 {
-        tasks.into_iter().for_each(add)
-    } else {
-        tasks.into_par_iter().for_each(add)
-    }
+    tasks.into_par_iter().with_min_len(PARALLEL.div_ceil(m * n * k)).for_each(add);
     if second.is_none() {
         sums.chunks_mut(m * m).for_each(|sum| mirror(sum, m, 0));
     }
     sums
 }
 
-/// `count` ranges of rows with equal work; below a diagonal, the last rows are the longest.
-fn bands(rows: usize, count: usize, triangle: bool) -> Vec<Range<usize>> {
+/// The ranges of rows that are computed by one task each, with about equal work; below a diagonal, the last rows are the longest.
+///
+/// They follow from the product alone and not from the number of threads, because the order of a sum in the product of two
+/// matrices depends on their sizes.
+fn bands(rows: usize, work: usize, triangle: bool) -> Vec<Range<usize>> {
+    let count = (rows / BAND).min(work / PARALLEL).clamp(1, 16);
     let end = |i: usize| {
         let share = i as f64 / count as f64;
-        // Whole register blocks, except at the end.
         let end = rows as f64 * if triangle { share.sqrt() } else { share };
+        // Whole register blocks, except at the end.
         if i == count { rows } else { (end as usize).next_multiple_of(24).min(rows) }
     };
     (0..count).map(|i| end(i)..end(i + 1)).filter(|band| !band.is_empty()).collect()
