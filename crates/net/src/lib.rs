@@ -11,6 +11,7 @@ mod layers;
 mod network;
 mod norm;
 mod parameter_use;
+mod tensor_sizes;
 pub mod weights;
 mod windows;
 
@@ -18,3 +19,4 @@ pub use conv_tail::{ConvLayer, ConvTail, TailInput};
 pub use correlation::{Lowering, channels_first, channels_last};
 pub use network::{Cotangents, LayerProbe, Mode, NoiseRule, PlacedNetwork, Placement, Tape};
 pub use parameter_use::{ParameterUse, VjpFactors};
+pub use tensor_sizes::{DeviceLimits, LargestTensor};

@@ -20,11 +20,17 @@ pub(crate) fn of_products(problem: &KernelRequest, count: usize, memory: f64) ->
     let free = memory - counter.base() - found;
     let least = (count + SPARE[0]).min(n * problem.outputs().len());
     let rest = (0.5 * free).min(free - pair * (count + SPARE[1]) as f64);
-    let samples = if problem.is_coupled() { n } else { most(n, |some| counter.pass(some) <= rest).unwrap_or(1) };
+    let holds = |some: usize| problem.limits().holds(counter.tensor_of_pass(some));
+    let least_pass = if problem.is_coupled() { n } else { 1 };
+    if let Some(largest) = problem.limits().largest_tensor.filter(|_| !holds(least_pass)) {
+        let needed = Bytes(counter.tensor_of_pass(least_pass));
+        return Err(PlanError::TensorOfPass { samples: least_pass, needed, largest: Bytes(largest) });
+    }
+    let fits = |some: usize| counter.pass(some) <= rest && holds(some);
+    let samples = if problem.is_coupled() { n } else { most(n, fits).unwrap_or(1) };
     let vectors = ((free - counter.pass(samples)) / pair).floor();
     if vectors < least as f64 {
-        let needed =
-            Bytes(memory - free + counter.pass(if problem.is_coupled() { n } else { 1 }) + pair * least as f64);
+        let needed = Bytes(memory - free + counter.pass(least_pass) + pair * least as f64);
         return Err(PlanError::Eigenpairs { count, needed, given: Bytes(memory) });
     }
     Ok((samples, vectors as usize))
