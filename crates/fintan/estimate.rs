@@ -137,13 +137,13 @@ impl Network {
     /// result is `None` for a network without a task. The data set is not opened.
     ///
     /// # Errors
-    /// Fails if the data cannot be drawn.
+    /// Fails if the data cannot be drawn, or a GPU does not hold the tensors of a step.
     pub fn training_cost(&self) -> Result<Option<TrainingCost>, Error> {
-        let placement = &self.device().placement;
+        let device = self.device().for_training(self.subject())?;
         match self.subject() {
-            Subject::Gan(gan) => cost_of_gan(gan, placement).map(Some),
+            Subject::Gan(gan) => cost_of_gan(gan, &device.placement).map(Some),
             Subject::Network(alone) => {
-                alone.supervised().map(|experiment| cost_of_task(&experiment, placement)).transpose()
+                alone.supervised().map(|experiment| cost_of_task(&experiment, &device.placement)).transpose()
             }
         }
     }

@@ -49,8 +49,7 @@ pub(crate) fn networks_of(subject: &Subject) -> Vec<(&Architecture, usize)> {
             vec![(&gan.generator, batch), (&gan.discriminator, batch)]
         }
         Subject::Network(alone) => {
-            let batch = alone.supervised().map_or(1, |experiment| experiment.task.batch());
-            vec![(&alone.network, batch)]
+            alone.supervised().map(|experiment| (&alone.network, experiment.task.batch())).into_iter().collect()
         }
     }
 }
@@ -63,7 +62,7 @@ impl Device {
     /// The choice is kept in the user's cache for the same layers, device and driver, so that two runs make the same one.
     pub(crate) fn for_networks(&self, networks: &[(&Architecture, usize)]) -> Self {
         match &self.kind {
-            DeviceClass::Adapter { software: false, identity } => {
+            DeviceClass::Adapter { software: false, identity, rounded: _ } => {
                 let (lowering, note) = chosen(identity, self, networks, cache_file().as_ref());
                 Self { note, ..self.with_lowering(lowering) }
             }
@@ -302,7 +301,10 @@ mod tests {
     #[test]
     fn a_recorded_choice_is_taken_on_gpus_only() {
         let machine = serde_json::json!({ "lowering": "views" }).as_object().cloned().expect("an object");
-        let gpu = Device { kind: DeviceClass::Adapter { identity: "a GPU".into(), software: false }, ..flex() };
+        let gpu = Device {
+            kind: DeviceClass::Adapter { identity: "a GPU".into(), software: false, rounded: false },
+            ..flex()
+        };
         assert_eq!(gpu.as_recorded(&machine).map(|device| device.placement.lowering), Some(Lowering::Views));
         assert!(gpu.as_recorded(&serde_json::Map::new()).is_none());
         assert!(Device::cpu().as_recorded(&machine).is_none());
