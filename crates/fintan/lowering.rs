@@ -213,9 +213,9 @@ fn seconds(layer: &Measured, placement: &Placement) -> f64 {
         let start = Instant::now();
         let (y, tape) = placed.forward(x.clone(), Mode::Train);
         let (gradients, dx) = (placed.pullback_parameters(&tape, y.clone()), placed.pullback(&tape, y));
-        // The values of one sum of each wait for the device.
+        // Reading the values of one sum of each waits for the device; `into_data` alone does not.
         let sums = gradients.into_iter().map(Tensor::sum).chain([dx.sum()]);
-        let _ = Tensor::cat(sums.collect(), 0).into_data();
+        let _ = Tensor::cat(sums.collect(), 0).sum().into_scalar::<f32>();
         start.elapsed().as_secs_f64()
     };
     pass();
