@@ -25,9 +25,6 @@ pub enum DeviceChoice {
     NdArray,
     /// A GPU through wgpu: the first hardware GPU, or the n-th of the list.
     Wgpu(Option<usize>),
-    /// An NVIDIA GPU through CUDA: the one with this index.
-    #[cfg(feature = "cuda")]
-    Cuda(usize),
 }
 
 impl DeviceChoice {
@@ -37,8 +34,6 @@ impl DeviceChoice {
         let on_gpu = match self {
             Self::Flex | Self::NdArray => false,
             Self::Wgpu(_) => true,
-            #[cfg(feature = "cuda")]
-            Self::Cuda(_) => true,
             Self::Auto => adapters().iter().any(|adapter| !adapter.software),
         };
         bound(held, on_gpu)
@@ -59,11 +54,6 @@ impl FromStr for DeviceChoice {
             "flex" => Ok(Self::Flex),
             "ndarray" => Ok(Self::NdArray),
             "wgpu" => Ok(Self::Wgpu(None)),
-            #[cfg(feature = "cuda")]
-            _ if text.split(':').next() == Some("cuda") => match text.split_once(':') {
-                None => Ok(Self::Cuda(0)),
-                Some((_, n)) => n.parse().map(Self::Cuda).map_err(|_| DeviceError::Name),
-            },
             _ => text
                 .strip_prefix("wgpu:")
                 .and_then(|n| n.parse().ok())
@@ -83,8 +73,7 @@ impl FromStr for DeviceChoice {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DeviceError {
     /// The name is unknown.
-    #[cfg_attr(not(feature = "cuda"), error("allowed are auto, flex, ndarray, wgpu and wgpu:N"))]
-    #[cfg_attr(feature = "cuda", error("allowed are auto, flex, ndarray, wgpu, wgpu:N, cuda and cuda:N"))]
+    #[error("allowed are auto, flex, ndarray, wgpu and wgpu:N")]
     Name,
     /// The program was built without a GPU backend.
     #[error("this program was built without wgpu; take the device flex, or build it with the `wgpu` feature")]
@@ -121,22 +110,6 @@ pub enum DeviceError {
         /// The name of the adapter.
         adapter: String,
     },
-    /// CUDA finds no GPU with this index.
-    #[error(
-        "CUDA finds {found} GPUs on this machine, so there is no cuda:{number}; take wgpu or flex, or install NVIDIA's driver"
-    )]
-    NoCudaDevice {
-        /// The requested index.
-        number: usize,
-        /// The number of GPUs.
-        found: usize,
-    },
-    /// A kernel in single precision on a device that rounds products.
-    #[error(
-        "CUDA rounds the factors of products in single precision to TF32, so that a kernel would be wrong by 1e-3; compute it in \
-         double precision (`--f64`), or take wgpu or flex"
-    )]
-    RoundedProducts,
     /// A step of training would make a tensor that the device does not hold.
     #[error(
         "`{key}` = {found} needs a tensor of {needed}, but the device holds tensors of at most {largest}; at most {fits} fit{}",
@@ -185,9 +158,8 @@ pub(crate) enum DeviceClass {
     /// A CPU backend, whose tensors are in host memory.
     Cpu,
     /// A GPU, or an emulation, that was opened here. The text names adapter, driver and graphics API.
-    #[cfg_attr(not(any(feature = "wgpu", feature = "cuda")), allow(dead_code, reason = "opened only with these"))]
-    /// On `rounded`, products in single precision have an error of 1e-3 (TF32).
-    Adapter { identity: String, software: bool, rounded: bool },
+    #[cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "opened only with wgpu"))]
+    Adapter { identity: String, software: bool },
     /// A GPU that the calling program opened, and whose lowering it chose.
     Foreign,
 }
@@ -232,8 +204,6 @@ impl Device {
             DeviceChoice::Flex => Ok(Self::cpu()),
             DeviceChoice::NdArray => Ok(Self::on_cpu(ndarray(), "ndarray")),
             DeviceChoice::Wgpu(number) => open_wgpu(number),
-            #[cfg(feature = "cuda")]
-            DeviceChoice::Cuda(number) => open_cuda(number),
             DeviceChoice::Auto => match adapters().iter().position(|adapter| !adapter.software) {
                 Some(number) => open_wgpu(Some(number)),
                 None => Ok(Self::cpu()),
@@ -251,7 +221,7 @@ impl Device {
         }
     }
 
-    /// Whether the device is a GPU, reached through wgpu or CUDA.
+    /// Whether the device is reached through wgpu.
     #[must_use]
     pub fn is_gpu(&self) -> bool {
         self.kind != DeviceClass::Cpu
@@ -260,18 +230,7 @@ impl Device {
     /// Whether the device computes in double precision.
     #[must_use]
     pub fn supports_f64(&self) -> bool {
-        !self.is_gpu() || self.rounds_products()
-    }
-
-    /// Whether products in single precision are rounded to TF32, with a relative error of 1e-3. It is so on CUDA.
-    #[must_use]
-    pub fn rounds_products(&self) -> bool {
-        matches!(self.kind, DeviceClass::Adapter { rounded: true, .. })
-    }
-
-    /// Checks that a kernel in this precision has the accuracy that it promises.
-    pub(crate) fn check_kernel(&self, dtype: DType) -> Result<(), DeviceError> {
-        if self.rounds_products() && dtype != DType::F64 { Err(DeviceError::RoundedProducts) } else { Ok(()) }
+        !self.is_gpu()
     }
 
     /// The device with networks in double precision.
@@ -354,13 +313,13 @@ impl From<Placement> for Device {
     }
 }
 
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(feature = "wgpu")]
 fn runs_on_gpu(device: &BurnDevice) -> bool {
     // Only devices of CubeCL have an identity.
     device.identity().is_some()
 }
 
-#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+#[cfg(not(feature = "wgpu"))]
 fn runs_on_gpu(_: &BurnDevice) -> bool {
     false
 }
@@ -411,38 +370,6 @@ fn open_wgpu(_: Option<usize>) -> Result<Device, DeviceError> {
 #[must_use]
 pub fn adapters() -> Vec<Adapter> {
     Vec::new()
-}
-
-/// What CubeCL, which allocates, read from the driver of an open device.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-fn limits_of(device: &burn::cubecl::Device) -> DeviceLimits {
-    let client = device.client();
-    let memory = &client.properties().memory;
-    let (largest_tensor, memory) = (memory.max_page_size as f64, memory.max_memory().map(|bytes| bytes as f64));
-    DeviceLimits { largest_tensor: Some(largest_tensor), memory }
-}
-
-#[cfg(feature = "cuda")]
-fn open_cuda(number: usize) -> Result<Device, DeviceError> {
-    use burn::cubecl::cuda::CudaDevice;
-    use burn::tensor::DeviceType;
-
-    // The list is empty without NVIDIA's driver; opening a device would panic then.
-    let found = BurnDevice::enumerate(DeviceType::Cuda).into_vec().len();
-    if number >= found {
-        return Err(DeviceError::NoCudaDevice { number, found });
-    }
-    let device = BurnDevice::cuda(number);
-    let identity = device
-        .identity()
-        .map_or_else(String::new, |identity| format!("{}, CUDA {}", identity.name, identity.fingerprint));
-    Ok(Device {
-        placement: Placement { device, dtype: DType::F32, lowering: Lowering::Native },
-        name: format!("cuda:{number} {identity}"),
-        limits: limits_of(&burn::cubecl::Device::Cuda(CudaDevice::new(number))),
-        kind: DeviceClass::Adapter { identity, software: false, rounded: true },
-        note: None,
-    })
 }
 
 #[cfg(feature = "wgpu")]
@@ -571,11 +498,12 @@ mod wgpu {
             placement: Placement { device, dtype: DType::F32, lowering: Lowering::Native },
             name,
             limits: limits(kind, *api),
-            kind: DeviceClass::Adapter { identity, software: adapter.software, rounded: false },
+            kind: DeviceClass::Adapter { identity, software: adapter.software },
             note: None,
         })
     }
 
+    /// What CubeCL, which allocates, read from the driver of an open device.
     fn limits(kind: &DeviceKind, api: WgpuBackend) -> DeviceLimits {
         let kind = match *kind {
             DeviceKind::DiscreteGpu(n) => WgpuDeviceKind::DiscreteGpu(n),
@@ -585,7 +513,10 @@ mod wgpu {
             DeviceKind::DefaultDevice => WgpuDeviceKind::DefaultDevice,
             DeviceKind::Existing(id) => WgpuDeviceKind::Existing(id),
         };
-        super::limits_of(&burn::cubecl::Device::Wgpu(WgpuDevice::new(kind).on(api)))
+        let client = burn::cubecl::Device::Wgpu(WgpuDevice::new(kind).on(api)).client();
+        let memory = &client.properties().memory;
+        let (largest_tensor, memory) = (memory.max_page_size as f64, memory.max_memory().map(|bytes| bytes as f64));
+        DeviceLimits { largest_tensor: Some(largest_tensor), memory }
     }
 }
 

@@ -62,7 +62,7 @@ impl Device {
     /// The choice is kept in the user's cache for the same layers, device and driver, so that two runs make the same one.
     pub(crate) fn for_networks(&self, networks: &[(&Architecture, usize)]) -> Self {
         match &self.kind {
-            DeviceClass::Adapter { software: false, identity, rounded: _ } => {
+            DeviceClass::Adapter { software: false, identity } => {
                 let (lowering, note) = chosen(identity, self, networks, cache_file().as_ref());
                 Self { note, ..self.with_lowering(lowering) }
             }
@@ -275,6 +275,22 @@ mod tests {
         assert_eq!(read(&file).0.len(), 2);
     }
 
+    /// The first adapter, even if it is software, which is not measured otherwise.
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn adapters_are_measured_with_both_methods() {
+        let Ok(device) = Device::gpu(0) else { return };
+        let subject = gan();
+        let layers = distinct(&networks_of(&subject), &device);
+        assert!(!layers.is_empty());
+        for lowering in CANDIDATES {
+            let seconds = seconds(&layers[0], &Placement { lowering, ..device.placement.clone() });
+            assert!(seconds.is_finite() && seconds > 0.0, "{lowering:?}: {seconds}");
+        }
+        let (lowering, note) = chosen("the first adapter", &device, &networks_of(&subject), None);
+        assert!(CANDIDATES.contains(&lowering) && note.is_none());
+    }
+
     #[test]
     fn a_cache_that_is_damaged_or_cannot_be_written_gives_a_note() {
         let (subject, folder) = (gan(), tempfile::tempdir().expect("a folder"));
@@ -301,10 +317,7 @@ mod tests {
     #[test]
     fn a_recorded_choice_is_taken_on_gpus_only() {
         let machine = serde_json::json!({ "lowering": "views" }).as_object().cloned().expect("an object");
-        let gpu = Device {
-            kind: DeviceClass::Adapter { identity: "a GPU".into(), software: false, rounded: false },
-            ..flex()
-        };
+        let gpu = Device { kind: DeviceClass::Adapter { identity: "a GPU".into(), software: false }, ..flex() };
         assert_eq!(gpu.as_recorded(&machine).map(|device| device.placement.lowering), Some(Lowering::Views));
         assert!(gpu.as_recorded(&serde_json::Map::new()).is_none());
         assert!(Device::cpu().as_recorded(&machine).is_none());

@@ -226,7 +226,6 @@ impl<'a> KernelBuilder<'a> {
             }
             placement.dtype = DType::F64;
         }
-        device.check_kernel(placement.dtype)?;
         let memory = match &self.memory {
             Memory::Half => half_of_free_memory(),
             Memory::Bytes(bytes) => *bytes,

@@ -42,7 +42,6 @@ pub(super) fn machine(device: &Device) -> serde_json::Map<String, serde_json::Va
         ("system", system.into()),
     ]
     .into_iter()
-    .chain(device.rounds_products().then(|| ("products", "TF32, with a relative error of 1e-3".into())))
     .chain(device.is_gpu().then(|| (lowering::KEY, lowering::name_of(device.placement.lowering).into())))
     .map(|(key, value)| (key.to_owned(), value))
     .collect()

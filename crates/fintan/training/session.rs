@@ -72,10 +72,7 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
     pub(super) fn check(&self, trainee: &T::Trainee) -> Result<(), Error> {
         self.trained.check(trainee)?;
         match self.trained.probe(&self.device.placement) {
-            Some((_, probe)) => {
-                self.device.check_kernel(self.device.placement.dtype)?;
-                check_probe(T::observed(trainee), &probe, self.device.limits)
-            }
+            Some((_, probe)) => check_probe(T::observed(trainee), &probe, self.device.limits),
             None => Ok(()),
         }
     }
