@@ -40,9 +40,17 @@ ci:
 quickstart:
     cargo run --release -- train configs/quickstart.toml
 
-# The step of training beside PyTorch's
+# The machine, the step of training and the kernel beside PyTorch and neural-tangents, as tables (CONTRIBUTING.md: peers)
 bench:
-    cargo bench --bench train_step
+    cargo bench --bench all
+
+# Time and memory against sizes: a table, and a picture
+growth PICTURE="assets/growth.svg":
+    cargo bench --bench all -- growth {{PICTURE}}
+
+# The memory of a run of 10,000 steps
+steady:
+    cargo bench --bench all -- steady
 
 # A hardware GPU in at most eight minutes: correctness, rates, training steps and kernels beside PyTorch and JAX, as a table.
 # It is built beforehand; `just gpu-bench-small` tries the script on any adapter

@@ -1,34 +1,41 @@
-//! One DCGAN training step beside PyTorch's: batch 64, 32x32 grey images, generator 256-128-64, Adam.
+//! One DCGAN training step: batch 64, 32x32 grey images, generator 256-128-64, Adam.
 //!
 //! ```text
-//! cargo bench --bench train_step                 every case, with PyTorch where `python3 -c 'import torch'` works
 //! cargo bench --bench train_step -- --one flex none 20     one case in this process: median wall and CPU ms a step
+//! cargo bench --bench train_step -- --one flex none 20 128 256 64 4     batch 128, 256 channels, images of 64, maps from 4
 //! cargo bench --bench train_step -- --parts flex           where the time of a step goes
 //! ```
 //!
-//! Every case runs in a process of its own, one after the other, so that thread counts and caches do not mix. CPU
-//! seconds are those of the whole process group; wall times of a shared machine are upper bounds.
+//! `cargo bench --bench all` (`just bench`) runs the cases one after the other, each in a process of its own, beside PyTorch.
 
+#[path = "all/account.rs"]
+mod account;
 #[path = "../crates/cli/memory.rs"]
 mod memory;
 
-use std::process::Command;
 use std::time::Instant;
 
+use self::account::{cpu_seconds, peak_bytes};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fintan_config::{DataSource, Experiment, Shapes};
 use fintan_data::Images;
 use fintan_net::{Lowering, Mode, Placement};
 use fintan_train::Gan;
 
-fn main() {
+/// Batch, channels of the widest map, size of the images and of the smallest map.
+pub(crate) const USUAL: [usize; 4] = [64, 256, 32, 4];
+
+pub(crate) fn main() {
     memory::keep();
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let number = |text: &str| text.parse().expect("a number");
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--one", device, norm, steps] => one(device, norm, steps.parse().expect("a number of steps")),
+        ["--one", device, norm, steps] => one(device, norm, number(steps), USUAL),
+        ["--one", device, norm, steps, batch, channels, size, least] => {
+            one(device, norm, number(steps), [batch, channels, size, least].map(number));
+        }
         ["--parts", device] => parts(device),
-        [] => all(),
-        _ => panic!("see the top of benches/train_step.rs"),
+        _ => println!("see the top of benches/train_step.rs"),
     }
 }
 
@@ -48,26 +55,32 @@ fn placement(device: &str) -> Placement {
     Placement { device, dtype: DType::F32, lowering }
 }
 
-fn experiment(norm: &str) -> Experiment {
+/// A DCGAN by its norm (`none`, `bn`) and sizes, in the order of [`USUAL`].
+pub(crate) fn experiment(norm: &str, [batch, channels, size, least]: [usize; 4]) -> Experiment {
     let norm = match norm {
         "none" => "norm = \"none\"",
         "bn" => "norm = { batch = {} }",
         other => panic!("no norm `{other}`"),
     };
     let text = format!(
-        "data.shapes.count = 1024\ntrain.batch = 64\n\
+        "image.size = {size}\ndata.shapes.count = 1024\ntrain.batch = {batch}\n\
          [generator]\nlatent = 64\nparametrization = {{ standard = {{ init = {{ normal = 0.02 }} }} }}\n\
-         optimizer.adam.rate = 2e-4\ndcgan.channels = 256\ndcgan.{norm}\n\
-         [discriminator]\noptimizer.adam.rate = 2e-4\ndcgan.channels = 256\ndcgan.{norm}\n"
+         optimizer.adam.rate = 2e-4\ndcgan.channels = {channels}\ndcgan.start = {least}\ndcgan.{norm}\n\
+         [discriminator]\noptimizer.adam.rate = 2e-4\ndcgan.channels = {channels}\ndcgan.end = {least}\ndcgan.{norm}\n"
     );
     Experiment::parse("bench", &text, &[]).expect("a sound experiment")
 }
 
-fn one(device: &str, norm: &str, steps: usize) {
-    let (placement, experiment) = (placement(device), experiment(norm));
+/// A GAN as drawn, and its images.
+fn drawn(placement: &Placement, experiment: &Experiment) -> (Images, Gan) {
     let images = Images::load(&DataSource::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image, None)
         .expect("drawn");
-    let mut gan = Gan::new(&experiment, images.len(), &placement);
+    let gan = Gan::new(experiment, images.len(), placement);
+    (images, gan)
+}
+
+fn one(device: &str, norm: &str, steps: usize, sizes: [usize; 4]) {
+    let (images, mut gan) = drawn(&placement(device), &experiment(norm, sizes));
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..steps {
         let (start, before) = (Instant::now(), cpu_seconds());
@@ -76,64 +89,24 @@ fn one(device: &str, norm: &str, steps: usize) {
         wall.push(start.elapsed().as_secs_f64());
         cpu.push(cpu_seconds() - before);
     }
+    let first = 1e3 * wall[0];
     let ms = |mut v: Vec<f64>| {
-        v.drain(..v.len().min(2));
+        v.drain(..(v.len() - 1).min(2));
         v.sort_by(f64::total_cmp);
         1e3 * v[v.len() / 2]
     };
-    println!("{{\"wall_ms\": {:.1}, \"cpu_ms\": {:.1}}}", ms(wall), ms(cpu));
-}
-
-/// User and system time of this process, from the kernel's accounts.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(f64::NAN);
-    (ticks(11) + ticks(12)) / 100.0
-}
-
-/// Runs every case in turn and prints a table.
-fn all() {
-    let program = std::env::current_exe().expect("a path");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/train_step_torch.py");
-    let torch = Command::new("python3").args(["-c", "import torch"]).output().is_ok_and(|o| o.status.success());
     println!(
-        "| norm | threads | engine | wall ms/step | CPU ms/step | CPU, ratio to PyTorch |\n|---|---|---|---|---|---|"
+        "{{\"wall_ms\": {:.2}, \"cpu_ms\": {:.2}, \"first_ms\": {first:.2}, \"peak_bytes\": {}}}",
+        ms(wall),
+        ms(cpu),
+        peak_bytes()
     );
-    for norm in ["none", "bn"] {
-        for threads in ["1", "2"] {
-            let mut reference = None;
-            let mut row = |engine: &str, command: &mut Command| {
-                let output = command.env("RAYON_NUM_THREADS", threads).output().expect("the case runs");
-                let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                assert!(output.status.success(), "{engine}: {}", String::from_utf8_lossy(&output.stderr));
-                let number = |key: &str| -> f64 {
-                    let rest = text.split(&format!("\"{key}\": ")).nth(1).expect("a result");
-                    rest.split([',', '}']).next().and_then(|n| n.trim().parse().ok()).expect("a number")
-                };
-                let (wall, cpu) = (number("wall_ms"), number("cpu_ms"));
-                if engine == "PyTorch" {
-                    reference = Some(cpu);
-                }
-                let ratio = reference.map_or("-".into(), |r: f64| format!("{:.2}", cpu / r));
-                println!("| {norm} | {threads} | {engine} | {wall:.0} | {cpu:.0} | {ratio} |");
-            };
-            if torch {
-                row("PyTorch", Command::new("python3").args([script, norm, threads, "20"]));
-            }
-            for (device, steps) in [("flex", "20"), ("ndarray", "8")] {
-                row(device, Command::new(&program).args(["--one", device, norm, steps]));
-            }
-        }
-    }
 }
 
 /// Times the pieces of a step apart.
 fn parts(device: &str) {
-    let (placement, experiment) = (placement(device), experiment("none"));
-    let images = Images::load(&DataSource::Shapes(Shapes { count: 1024, seed: 0 }), &experiment.settings.image, None)
-        .expect("drawn");
-    let gan = Gan::new(&experiment, images.len(), &placement);
+    let placement = placement(device);
+    let (_, gan) = drawn(&placement, &experiment("none", USUAL));
     let random = |shape: [usize; 4]| -> Tensor<4> {
         let count: usize = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();

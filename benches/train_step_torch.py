@@ -2,7 +2,7 @@
 """The DCGAN step of train_step.rs in PyTorch: train_step_torch.py NORM THREADS STEPS
 
 Same networks, batch, losses and optimiser; channels-last memory, which is 2 to 3 times faster on a CPU. Prints the
-median wall and CPU milliseconds of a step.
+median wall and CPU milliseconds of a step, and the peak of the process's memory.
 """
 import json
 import sys
@@ -57,4 +57,6 @@ for _ in range(steps):
     wall.append(time.perf_counter() - start)
     cpu.append(time.process_time() - before)
 median = lambda v: round(1e3 * sorted(v[2:])[len(v[2:]) // 2], 1)
-print(json.dumps({"wall_ms": median(wall), "cpu_ms": median(cpu)}))
+with open("/proc/self/status") as f:
+    peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM:"))
+print(json.dumps({"wall_ms": median(wall), "cpu_ms": median(cpu), "peak_bytes": peak}))

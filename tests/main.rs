@@ -3,6 +3,7 @@
 //! - [`compare`]: configurations and runs with the same seeds in one table
 //! - [`config_errors`]: what a wrong configuration is answered, word for word
 //! - [`configs`]: every file in `configs/` is sound, and the pair differs in one setting
+//! - [`curvature`]: the Hessian of a task's loss against dense matrices, on every device
 //! - [`data`]: what a wrong data set is answered
 //! - [`devices`]: ndarray, flex and wgpu train alike
 //! - [`evaluation`]: metrics of samples beside the data's own, kept by step
@@ -34,6 +35,7 @@ mod archives;
 mod compare;
 mod config_errors;
 mod configs;
+mod curvature;
 mod data;
 mod devices;
 mod evaluation;

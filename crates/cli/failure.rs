@@ -137,6 +137,7 @@ impl From<fintan::Error> for Failure {
                 };
                 Self::Failed(miette::miette!(help = help, "{e}"))
             }
+            Error::Curvature(e) => Self::Failed(miette::miette!("{e}")),
             Error::SumOverflow => Self::Failed(miette::miette!(
                 help = "`--f64` keeps it in double precision",
                 "the parts of the kernel are finite, but their sum overflows f32"

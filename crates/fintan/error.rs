@@ -13,6 +13,7 @@ use fintan_theory::{LimitError, TuneError};
 use fintan_train::{CheckpointError, TrainError};
 
 use crate::comparison::ComparisonError;
+use crate::curvature::CurvatureError;
 use crate::data_set::DataSetError;
 use crate::device::DeviceError;
 use crate::evaluation::EvaluationError;
@@ -122,6 +123,9 @@ pub enum Error {
     /// A study of infinite width cannot be made.
     #[error(transparent)]
     LimitStudy(#[from] LimitStudyError),
+    /// The curvature of a loss cannot be measured.
+    #[error(transparent)]
+    Curvature(#[from] CurvatureError),
     /// Losses cannot be predicted.
     #[error(transparent)]
     Prediction(#[from] PredictionError),

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_artifact::{Array, ArrayError, ArrayFile};
 use fintan_config::{Bytes, NetworkExperiment, Settings, Shape, Subject};
-use fintan_data::{Images, Order, TaskData};
+use fintan_data::{Examples, Images, Order, TaskData};
 use fintan_net::weights::read_tensor;
 use fintan_net::{Placement, channels_last};
 use fintan_train::{Purpose, latents, stream};
@@ -42,7 +42,7 @@ impl TaskSamples {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Test => "test",
@@ -160,7 +160,7 @@ impl From<&str> for Inputs {
 }
 
 /// The network with its task, if it has one.
-fn task(network: &Network) -> Option<&NetworkExperiment> {
+pub(crate) fn task(network: &Network) -> Option<&NetworkExperiment> {
     match network.subject() {
         Subject::Network(alone) => alone.supervised().is_some().then_some(alone),
         Subject::Gan(_) => None,
@@ -174,18 +174,23 @@ fn task_inputs(
     n: Option<usize>,
     placement: &Placement,
 ) -> Result<Tensor<4>, Error> {
-    let task = network.supervised().ok_or(Error::NoTask { name: which.name() })?;
-    let data = TaskData::load(&task, free_memory())?;
-    let examples = match which {
-        TaskSamples::Train => data.train,
-        TaskSamples::Test => data.test,
-    };
+    let examples = task_examples(network, which)?;
     let wanted = n.unwrap_or(examples.len());
     if wanted > examples.len() {
         let found = format!("{} such samples", examples.len());
         return Err(Error::TooFewSamples { of: "the task", found, wanted });
     }
     Ok(examples.batch(0..wanted, &placement.device, placement.dtype))
+}
+
+/// A task's samples.
+pub(crate) fn task_examples(network: &NetworkExperiment, which: TaskSamples) -> Result<Examples, Error> {
+    let task = network.supervised().ok_or(Error::NoTask { name: which.name() })?;
+    let data = TaskData::load(&task, free_memory())?;
+    Ok(match which {
+        TaskSamples::Train => data.train,
+        TaskSamples::Test => data.test,
+    })
 }
 
 /// Refuses inputs that do not fit into memory, before they are made.

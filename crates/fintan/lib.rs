@@ -30,12 +30,14 @@
 //! | metrics of samples, and trainings side by side | [`evaluate`], [`compare`] |
 //! | moments of signal and noise through the depth of random networks | [`Moments`] |
 //! | losses that a kernel predicts, beside those of a run | [`PredictedRun`] |
+//! | eigenvalues and traces of the Hessian of a task's loss | [`LossCurvature`] |
 //! | a page of runs, an export for PyTorch and NumPy | [`ReportPage`], [`export()`] |
 //!
 //! Inputs and results are arrays ([`Array`]: a shape and its numbers) or files. Every error is an [`Error`].
 
 mod comparison;
 mod csv;
+mod curvature;
 mod data_set;
 mod device;
 mod error;
@@ -59,6 +61,7 @@ pub use comparison::{
     ComparedImages, ComparisonBuilder, ComparisonError, ComparisonPlan, ComparisonProgress, Contender, ContenderRow,
     Unlike, compare,
 };
+pub use curvature::{CurvatureBuilder, CurvatureError, CurvatureSpectrum, LossCurvature};
 pub use data_set::DataSetError;
 pub use device::{Adapter, Device, DeviceChoice, DeviceError, adapters, threads};
 pub use error::Error;
@@ -106,7 +109,7 @@ pub use fintan_config::{
     Activation, Architecture, ConfigError, Function, Layer, LayerRates, Parametrization, Scaling, Shape, Subject,
 };
 pub use fintan_metrics::Measures;
-pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum};
+pub use fintan_ntk::{Checkerboard, Entries, Method, Spectrum, Trace};
 pub use fintan_predict::{KernelComparison, WidthPoint};
 pub use fintan_theory as theory;
 pub use fintan_theory::{Knob, PieceRegime, Regime, Setting, Standing, TuneGoal, Tuned, regimes};

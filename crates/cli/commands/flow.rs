@@ -2,18 +2,23 @@
 
 use std::path::PathBuf;
 
-use fintan::{Device, PredictedRun, plot_losses};
+use fintan::{CurvatureSpectrum, Device, LossCurvature, Network, PredictedRun, plot_losses};
 use fintan_artifact::{RunDir, write_whole};
+use fintan_config::Held;
 use serde_json::{Value, json};
 
 use super::settings_of_run::say_edits;
 use crate::args::{Flow, OutputArgs};
 use crate::failure::Failure;
 use crate::voice::{answer, answer_json, tell};
+use crate::words::short;
 
 /// Predicts the losses of finished runs from kernels, and compares them with the actual losses.
 pub(super) fn flow(args: &Flow) -> Result<(), Failure> {
     let opened = Device::open(args.on.device)?;
+    if let Some(count) = args.hessian {
+        return curvature(args, count as usize, &opened);
+    }
     if !opened.supports_f64() {
         return Err(fintan::Error::from(fintan::PredictionError::Precision).into());
     }
@@ -63,5 +68,71 @@ fn say(predicted: &PredictedRun, voice: &OutputArgs) -> Value {
         "run": predicted.run, "largest_rate": largest, "rate": rate, "fastest_mode_steps": fast,
         "slowest_mode_steps": slow, "largest_log_error": predicted.largest_log_error(),
         "largest_log_error_limit": of_limit.ok(),
+    })
+}
+
+/// Prints eigenvalues and traces of the Hessian of the training loss and of its parts, for each network.
+fn curvature(args: &Flow, count: usize, device: &Device) -> Result<(), Failure> {
+    let mut answers = Vec::new();
+    for path in &args.runs {
+        if path.is_dir() {
+            say_edits(&RunDir::open(path)?)?;
+        }
+        let loader = Network::open(path).bound(args.on.device.bound(Held::Training));
+        let loader = args.set.iter().fold(loader, |loader, set| loader.set(set));
+        let loader = args.step.into_iter().fold(loader, fintan::NetworkLoader::step);
+        let network = loader.load()?.on(device.clone());
+        let found = LossCurvature::of(&network).eigenvalues(count).double_precision().compute()?;
+        let matrices = [
+            ("gauss_newton", "Gauss-Newton matrix", &found.gauss_newton),
+            ("functional", "functional part", &found.functional),
+            ("hessian", "Hessian", &found.hessian),
+        ];
+        if !args.voice.json {
+            let at = network.step().map_or("as drawn".into(), |step| format!("step {step}"));
+            let LossCurvature { samples, outputs, parameters, .. } = found;
+            let name = path.display();
+            let plural = if outputs == 1 { "" } else { "s" };
+            answer!("{name}, {at}: {samples} samples of {outputs} output{plural}, {parameters} parameters");
+            for (_, name, of) in matrices {
+                answer_spectrum(name, of);
+            }
+        }
+        let mut answer = json!({
+            "network": path.display().to_string(), "step": network.step(), "samples": found.samples,
+            "outputs": found.outputs, "parameters": found.parameters,
+        });
+        for (key, _, of) in matrices {
+            answer[key] = spectrum_json(of);
+        }
+        answers.push(answer);
+    }
+    if args.voice.json {
+        answer_json(&json!({ "networks": answers }));
+    }
+    Ok(())
+}
+
+fn answer_spectrum(name: &str, of: &CurvatureSpectrum) {
+    let list = |values: &[f64]| values.iter().map(|&value| short(value)).collect::<Vec<_>>().join("  ");
+    let trace = short(of.trace.value);
+    if of.is_trace_exact() {
+        answer!("  {name}: trace {trace}");
+    } else {
+        let (error, draws) = (short(of.trace.standard_error), LossCurvature::TRACE_DRAWS);
+        answer!("  {name}: trace {trace} ± {error}, estimated from {draws} random vectors");
+    }
+    if !of.largest.is_empty() {
+        answer!("    largest   {}", list(&of.largest));
+    }
+    if !of.smallest.is_empty() {
+        answer!("    smallest  {}", list(&of.smallest));
+    }
+}
+
+fn spectrum_json(of: &CurvatureSpectrum) -> Value {
+    json!({
+        "largest": of.largest, "smallest": of.smallest, "largest_residual": of.largest_residual,
+        "trace": of.trace.value, "trace_standard_error": of.trace.standard_error, "trace_is_exact": of.is_trace_exact(),
     })
 }

@@ -14,8 +14,8 @@ use fintan_ntk::{Entries, KernelValues, Spectrum};
 use fintan_predict::{KernelDrift, KernelReference};
 
 pub use self::largest::LargestEigenpairs;
-pub(crate) use self::request::half_of_free_memory;
 pub use self::request::{KernelBuilder, PreparedKernel, TileProgress};
+pub(crate) use self::request::{Memory, half_of_free_memory};
 pub use self::stored::KernelMetadata;
 use self::stored::kernel_arrays;
 pub use self::tiles::{TileStore, TilesError};

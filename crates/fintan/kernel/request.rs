@@ -67,13 +67,24 @@ pub struct KernelBuilder<'a> {
     on_tile: Option<Box<dyn FnMut(TileProgress) + 'a>>,
 }
 
-/// A bound on the memory of a kernel.
-enum Memory {
+/// A bound on memory.
+#[derive(Debug, Clone)]
+pub(crate) enum Memory {
     /// Half of the free memory.
     Half,
     Bytes(f64),
     /// An amount as text, such as `4GB`.
     Text(String),
+}
+
+impl Memory {
+    pub(crate) fn bytes(&self) -> Result<f64, Error> {
+        Ok(match self {
+            Self::Half => half_of_free_memory(),
+            Self::Bytes(bytes) => *bytes,
+            Self::Text(amount) => parse_memory(amount)?,
+        })
+    }
 }
 
 impl<'a> KernelBuilder<'a> {
@@ -226,11 +237,7 @@ impl<'a> KernelBuilder<'a> {
             }
             placement.dtype = DType::F64;
         }
-        let memory = match &self.memory {
-            Memory::Half => half_of_free_memory(),
-            Memory::Bytes(bytes) => *bytes,
-            Memory::Text(amount) => parse_memory(amount)?,
-        };
+        let memory = self.memory.bytes()?;
         let (placed, unused) = self.network.placed(&placement, self.mode)?;
         let x1 = self.inputs.placed(self.network, &placement)?;
         let x2 = self.inputs2.as_ref().map(|x| x.placed(self.network, &placement)).transpose()?;

@@ -15,6 +15,7 @@ use burn::tensor::module::{conv_transpose2d, conv2d, conv2d_weight_backward};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, PadMode};
 use fintan_config::{Convolution, Shape};
 
+use crate::host;
 use crate::windows::Windows;
 
 /// How convolutions and transposed convolutions are computed. All methods agree up to rounding. Their speed depends on the
@@ -66,7 +67,14 @@ impl Correlation {
         Self { big: hwc(big), small: hwc(small), kernel, stride, padding, lowering }
     }
 
+    pub(crate) fn lowering(&self) -> Lowering {
+        self.lowering
+    }
+
     pub(crate) fn gather(&self, big: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
+        if self.on_host(&big) {
+            return self.windows().gather(&big, &w, 1.0, None);
+        }
         let [h, width, c] = self.small;
         let n = big.dims()[0];
         if self.lowering == Lowering::Native {
@@ -79,8 +87,7 @@ impl Correlation {
     pub(crate) fn scatter(&self, small: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
         let ([h, width, c], n) = (self.big, small.dims()[0]);
         if self.on_host(&small) {
-            let [hs, ws, cs] = self.small;
-            return self.windows().fold(small.reshape([n * hs * ws, cs]).matmul(w.transpose()), n);
+            return self.windows().scatter(&small, &w, 1.0, None);
         }
         if self.lowering == Lowering::Native {
             let y = conv_transpose2d(channels_first(small), self.native_weights(w), None, self.transposed_options());
@@ -112,6 +119,9 @@ impl Correlation {
     }
 
     pub(crate) fn weights(&self, big: Tensor<4>, small: Tensor<4>) -> Tensor<2> {
+        if self.on_host(&big) {
+            return self.windows().weights(&big, &small);
+        }
         let [n, h, w, c] = small.dims();
         if self.lowering == Lowering::Native {
             let [kh, kw] = self.kernel;
@@ -142,10 +152,10 @@ impl Correlation {
     }
 
     fn on_host(&self, x: &Tensor<4>) -> bool {
-        self.lowering == Lowering::Host && !x.device().is_autodiff()
+        host::serves(x, self.lowering)
     }
 
-    fn windows(&self) -> Windows {
+    pub(crate) fn windows(&self) -> Windows {
         let Self { big, small: [rows, columns, _], kernel, stride, padding, .. } = *self;
         Windows { map: big, count: [rows, columns], kernel, stride, padding }
     }
@@ -153,7 +163,7 @@ impl Correlation {
     /// `[batch · positions of the small map, k_h k_w c_big]`
     pub(crate) fn patches(&self, big: Tensor<4>) -> Tensor<2> {
         if self.on_host(&big) {
-            return self.windows().unfold(big);
+            return self.windows().unfold(&big);
         }
         let frame = [0, 1].map(|axis| {
             let used = (self.small[axis] - 1) * self.stride[axis] + self.kernel[axis];

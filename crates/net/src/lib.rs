@@ -5,8 +5,10 @@
 //! autodiff device the pullback can be differentiated again. The rules are tested against Burn's autodiff.
 
 mod activation;
+mod arithmetic;
 mod conv_tail;
 mod correlation;
+mod host;
 mod layers;
 mod network;
 mod norm;
@@ -17,6 +19,7 @@ mod windows;
 
 pub use conv_tail::{ConvLayer, ConvTail, TailInput};
 pub use correlation::{Lowering, channels_first, channels_last};
-pub use network::{Cotangents, LayerProbe, Mode, NoiseRule, PlacedNetwork, Placement, Tape};
+pub use host::{HostNumber, HostValues};
+pub use network::{Cotangents, LayerProbe, Mode, NoiseRule, PlacedNetwork, Placement, TangentTape, Tape};
 pub use parameter_use::{ParameterUse, VjpFactors};
 pub use tensor_sizes::{DeviceLimits, LargestTensor};

@@ -4,6 +4,8 @@ use burn::tensor::Tensor;
 use fintan_config::{Convolution, Node};
 
 use crate::correlation::{Correlation, Lowering};
+use crate::host;
+use crate::norm::Normalized;
 
 /// The weights and biases of one layer, as `visit` receives them during a pullback.
 ///
@@ -39,13 +41,13 @@ pub(crate) enum Kind<'a> {
     /// `y = scale · (W ∗ x) + bias_scale · b`; `scaled` is `scale · dy`, and `scale` is `Some` if it is a single number.
     Linear { map: Linear, x: &'a Tensor<4>, dy: Tensor<4>, scaled: Tensor<4>, scale: Option<f64>, bias_scale: f64 },
     /// `y = w · x_hat + b` over `[outer, inner]`; `dy` is `[rows, outer, inner]`.
-    Affine { x_hat: &'a Tensor<2>, dy: Tensor<3>, batch: usize },
+    Affine { norm: &'a Normalized, dy: Tensor<3>, batch: usize },
 }
 
 /// The bilinear map of a layer, `W ∗ x`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Linear {
-    Dense,
+    Dense(Lowering),
     Conv(Correlation),
     Deconv(Correlation),
 }
@@ -101,13 +103,13 @@ impl ParameterUse<'_> {
         match self.kind {
             Kind::Linear { map, x, dy, scaled, bias_scale, .. } => {
                 let [n, h, w, c] = dy.dims();
-                let biases = dy.reshape([n * h * w, c]).sum_dim(0).mul_scalar(bias_scale);
+                let on_host = host::serves(&dy, map.lowering());
+                let dy = dy.reshape([n * h * w, c]);
+                let biases =
+                    if on_host { host::columns_summed(&dy, bias_scale) } else { dy.sum_dim(0).mul_scalar(bias_scale) };
                 [map.weights(x.clone(), scaled), biases]
             }
-            Kind::Affine { x_hat, dy, .. } => {
-                let dy = dy.reshape(x_hat.dims());
-                [(dy.clone() * x_hat.clone()).sum_dim(0), dy.sum_dim(0)]
-            }
+            Kind::Affine { norm, dy, .. } => norm.gradients(dy.reshape(norm.x_hat.dims())),
         }
     }
 
@@ -128,7 +130,7 @@ impl ParameterUse<'_> {
                 // A factor that is a single number is not multiplied into the tensors.
                 let (cotangents, scale) = scale.map_or((scaled, 1.0), |scale| (dy.clone(), scale));
                 let (inputs, cotangents) = map.factors(x.clone(), cotangents);
-                let shared = matches!(map, Linear::Dense);
+                let shared = matches!(map, Linear::Dense(_));
                 let mut all = vec![VjpFactors {
                     parameter: weights,
                     inputs: Some(inputs),
@@ -142,12 +144,12 @@ impl ParameterUse<'_> {
                 }
                 all
             }
-            Kind::Affine { x_hat, dy, batch } => {
+            Kind::Affine { norm, dy, batch } => {
                 let [rows, outer, inner] = dy.dims();
                 let sums = |d: Tensor<3>| {
                     d.reshape([rows * batch, outer / batch, inner]).sum_dim(1).reshape([rows, batch, 1, inner])
                 };
-                let by_scale = sums(dy.clone() * x_hat.clone().unsqueeze::<3>());
+                let by_scale = sums(dy.clone() * norm.x_hat.clone().unsqueeze::<3>());
                 vec![alone(weights, by_scale, 1.0), alone(weights + 1, sums(dy), 1.0)]
             }
         }
@@ -155,6 +157,13 @@ impl ParameterUse<'_> {
 }
 
 impl Linear {
+    pub(crate) fn lowering(&self) -> Lowering {
+        match self {
+            Self::Dense(lowering) => *lowering,
+            Self::Conv(correlation) | Self::Deconv(correlation) => correlation.lowering(),
+        }
+    }
+
     /// The convolution of a node.
     pub(crate) fn conv(c: &Convolution, node: &Node, lowering: Lowering) -> Self {
         Self::Conv(Correlation::new(c, node.input, node.output, lowering))
@@ -165,12 +174,29 @@ impl Linear {
         Self::Deconv(Correlation::new(c, node.output, node.input, lowering))
     }
 
+    /// `factor · W ∗ x + bias`, by loops over host memory.
+    ///
+    /// # Shapes
+    /// - `bias`: `[1, channels]`
+    pub(crate) fn on_host(&self, x: &Tensor<4>, w: &Tensor<2>, factor: f64, bias: Option<&Tensor<2>>) -> Tensor<4> {
+        match self {
+            Self::Dense(_) => {
+                let ([n, _, _, features], out) = (x.dims(), w.dims()[1]);
+                host::dense(&x.clone().reshape([n, features]), w, false, factor, bias).reshape([n, 1, 1, out])
+            }
+            Self::Conv(correlation) => correlation.windows().gather(x, w, factor, bias),
+            Self::Deconv(correlation) => correlation.windows().scatter(x, w, factor, bias),
+        }
+    }
+
     /// `W ∗ x`
     pub(crate) fn apply(&self, x: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
         match self {
-            Self::Dense => {
+            Self::Dense(lowering) => {
                 let ([n, _, _, features], out) = (x.dims(), w.dims()[1]);
-                x.reshape([n, features]).matmul(w).reshape([n, 1, 1, out])
+                let x = x.reshape([n, features]);
+                let y = if host::serves(&x, *lowering) { host::dense(&x, &w, false, 1.0, None) } else { x.matmul(w) };
+                y.reshape([n, 1, 1, out])
             }
             Self::Conv(correlation) => correlation.gather(x, w),
             Self::Deconv(correlation) => correlation.scatter(x, w),
@@ -180,8 +206,11 @@ impl Linear {
     /// The cotangent of x.
     pub(crate) fn inputs(&self, dy: Tensor<4>, w: Tensor<2>) -> Tensor<4> {
         match self {
-            Self::Dense => {
+            Self::Dense(lowering) => {
                 let ([rows, _, _, out], features) = (dy.dims(), w.dims()[0]);
+                if host::serves(&dy, *lowering) {
+                    return host::dense_inputs(&dy.reshape([rows, out]), &w).reshape([rows, 1, 1, features]);
+                }
                 if 4 * rows > features {
                     return self.apply(dy, w.transpose());
                 }
@@ -198,9 +227,10 @@ impl Linear {
     /// The cotangent of W.
     pub(crate) fn weights(&self, x: Tensor<4>, dy: Tensor<4>) -> Tensor<2> {
         match self {
-            Self::Dense => {
+            Self::Dense(lowering) => {
                 let ([n, _, _, features], out) = (x.dims(), dy.dims()[3]);
-                x.reshape([n, features]).transpose().matmul(dy.reshape([n, out]))
+                let (x, dy) = (x.reshape([n, features]), dy.reshape([n, out]));
+                if host::serves(&x, *lowering) { host::dense_weights(&x, &dy) } else { x.transpose().matmul(dy) }
             }
             Self::Conv(correlation) => correlation.weights(x, dy),
             Self::Deconv(correlation) => correlation.weights(dy, x),
@@ -211,7 +241,7 @@ impl Linear {
     fn factors(&self, x: Tensor<4>, dy: Tensor<4>) -> (Tensor<3>, Tensor<4>) {
         let ([n, hx, wx, cx], [rows, hy, wy, cy]) = (x.dims(), dy.dims());
         match self {
-            Self::Dense => (x.reshape([n, 1, cx]), dy.reshape([rows / n, n, 1, cy])),
+            Self::Dense(_) => (x.reshape([n, 1, cx]), dy.reshape([rows / n, n, 1, cy])),
             Self::Conv(correlation) => {
                 let (patches, sites) = (correlation.patches(x), hy * wy);
                 let inner = patches.dims()[1];

@@ -4,6 +4,7 @@ use faer::{Mat, Side};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution as _, StandardNormal};
+use rayon::prelude::*;
 
 use crate::kernel::{Entries, KernelParts, KernelValues};
 use crate::operator::Operator;
@@ -24,7 +25,7 @@ pub struct Spectrum {
     pub values: Vec<f64>,
     /// Eigenvectors of unit length.
     pub vectors: Vec<Vec<f64>>,
-    /// |Θ v - λ v| / λ₁ for each pair.
+    /// |Θ v - λ v| / λ₁ for each pair; of a matrix that is not positive, relative to its largest |λ|.
     pub residuals: Vec<f64>,
 }
 
@@ -162,6 +163,66 @@ impl Spectrum {
     }
 }
 
+/// A symmetric matrix that is known by its products with vectors.
+///
+/// ```
+/// use fintan_ntk::{SymmetricOperator, Trace, extreme_eigenpairs};
+///
+/// /// The diagonal matrix of 3, 1, 0 and -2.
+/// struct Diagonal;
+///
+/// impl SymmetricOperator for Diagonal {
+///     fn rows(&self) -> usize {
+///         4
+///     }
+///
+///     fn times(&self, v: &[f64]) -> Vec<f64> {
+///         v.iter().zip([3.0, 1.0, 0.0, -2.0]).map(|(v, d)| v * d).collect()
+///     }
+/// }
+///
+/// let found = extreme_eigenpairs(&Diagonal, [1, 1], 1e-9, 100, 0)?;
+/// assert!((found.values[0] - 3.0).abs() < 1e-9 && (found.values[1] + 2.0).abs() < 1e-9);
+/// let trace = Trace::estimate(&Diagonal, &found, 8, 0);
+/// assert!((trace.value - 2.0).abs() < 1e-9); // the other entries are on the diagonal, so every draw is exact
+/// # Ok::<(), fintan_ntk::SpectrumError>(())
+/// ```
+pub trait SymmetricOperator {
+    /// Number of rows of the matrix.
+    fn rows(&self) -> usize;
+
+    /// The product of the matrix with v.
+    fn times(&self, v: &[f64]) -> Vec<f64>;
+
+    /// The quadratic form `vᵀ A v`.
+    fn form(&self, v: &[f64]) -> f64 {
+        dot(v, &self.times(v))
+    }
+
+    /// Number of pairs of vectors, each with its product, that fit into the memory.
+    fn vectors(&self) -> usize {
+        usize::MAX
+    }
+}
+
+impl SymmetricOperator for Operator<'_> {
+    fn rows(&self) -> usize {
+        Operator::rows(self)
+    }
+
+    fn times(&self, v: &[f64]) -> Vec<f64> {
+        Operator::times(self, v)
+    }
+
+    fn form(&self, v: &[f64]) -> f64 {
+        Operator::form(self, v)
+    }
+
+    fn vectors(&self) -> usize {
+        Operator::vectors(self)
+    }
+}
+
 /// The largest `count` eigenpairs of a full kernel, without forming the kernel.
 ///
 /// Lanczos iteration with full reorthogonalization on v ↦ J Jᵀ v; each step is one pullback and one pushforward of the
@@ -201,8 +262,29 @@ pub fn largest_eigenpairs(
     if !operator.is_symmetric() {
         return Err(SpectrumError::NotSymmetric);
     }
+    extreme_eigenpairs(operator, [count, 0], tolerance, products, seed)
+}
+
+/// The eigenpairs at both ends of the spectrum of a symmetric matrix that is known by its products: the `largest` and the
+/// `smallest`, which are negative if the matrix has enough negative eigenvalues. In the result the largest is the first and
+/// the smallest the last.
+///
+/// The iteration is that of [`largest_eigenpairs`]; one Krylov space serves both ends. `tolerance` is relative to the largest
+/// absolute eigenvalue. See [`SymmetricOperator`] for an example.
+///
+/// # Errors
+/// Values that are not finite; residuals above `tolerance` or unconfirmed pairs after `products` steps, or after as many steps
+/// as the operator has memory for.
+pub fn extreme_eigenpairs(
+    operator: &impl SymmetricOperator,
+    [largest, smallest]: [usize; 2],
+    tolerance: f64,
+    products: usize,
+    seed: u64,
+) -> Result<Spectrum, SpectrumError> {
     let rows = operator.rows();
-    let (count, products) = (count.min(rows), products.min(operator.vectors()).min(rows));
+    let ends = [largest.min(rows), smallest.min(rows - largest.min(rows))];
+    let (count, products) = (ends[0] + ends[1], products.min(operator.vectors()).min(rows));
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut space = Space::default();
     // The converged pairs of the previous start, and the number of products at that time.
@@ -217,10 +299,10 @@ pub fn largest_eigenpairs(
             return Err(SpectrumError::NotFinite);
         }
         let last = size >= products;
-        let closed = left < 1e-12 * space.scale;
+        let closed = left <= 1e-12 * space.scale;
         next = rest.iter().map(|v| v / left).collect();
         if last || (size >= count && size.is_multiple_of(8)) {
-            let spectrum = space.ritz(count).ok_or(SpectrumError::NotDecomposed)?;
+            let (spectrum, scale) = space.ritz(ends).ok_or(SpectrumError::NotDecomposed)?;
             let worst = spectrum.residuals.iter().copied().fold(0.0, f64::max);
             if last && (worst >= tolerance && size < rows) {
                 return Err(SpectrumError::NotConverged { products, residual: worst, wanted: tolerance });
@@ -229,7 +311,7 @@ pub fn largest_eigenpairs(
             let followed = found.as_ref().is_none_or(|(_, first)| 2 * (size - start) >= *first);
             let again = found.as_ref().is_some_and(|(before, _)| {
                 let moved = before.values.iter().zip(&spectrum.values).map(|(a, b)| (a - b).abs());
-                moved.fold(0.0, f64::max) <= tolerance * spectrum.values[0].abs()
+                moved.fold(0.0, f64::max) <= tolerance * scale
             });
             if size == rows || (worst < tolerance && followed && again) {
                 return Ok(spectrum);
@@ -286,7 +368,7 @@ impl Space {
     /// Adds a unit vector orthogonal to the basis, with its product. Returns the component of the product outside the space.
     fn extend(&mut self, q: Vec<f64>, product: Vec<f64>) -> Vec<f64> {
         self.basis.push(q);
-        self.projected.push(self.basis.iter().map(|q| dot(q, &product)).collect());
+        self.projected.push(self.basis.par_iter().map(|q| dot(q, &product)).collect());
         self.scale = self.scale.max(norm(&product));
         let mut rest = product.clone();
         self.clear(&mut rest);
@@ -294,15 +376,16 @@ impl Space {
         rest
     }
 
-    /// The largest Ritz pairs, with their true residuals.
-    fn ritz(&self, count: usize) -> Option<Spectrum> {
+    /// The largest and the smallest Ritz pairs, with their true residuals, and the largest absolute Ritz value.
+    fn ritz(&self, [largest, smallest]: [usize; 2]) -> Option<(Spectrum, f64)> {
         let size = self.basis.len();
         let matrix = Mat::from_fn(size, size, |i, j| self.projected[i.max(j)][i.min(j)]);
         let eigen = matrix.self_adjoint_eigen(Side::Lower).ok()?;
         let (small, values) = (eigen.U(), eigen.S().column_vector());
-        let largest = values[size - 1].abs().max(f64::MIN_POSITIVE);
-        let mut spectrum = Spectrum { values: Vec::new(), vectors: Vec::new(), residuals: Vec::new() };
-        for column in (0..size).rev().take(count) {
+        let scale = values[size - 1].abs().max(values[0].abs()).max(f64::MIN_POSITIVE);
+        let columns: Vec<usize> =
+            (0..size).rev().filter(|&column| column < smallest || column + largest >= size).collect();
+        let pair = |&column: &usize| {
             let combined = |vectors: &[Vec<f64>]| {
                 let mut sum = vec![0.0; vectors[0].len()];
                 for (j, q) in vectors.iter().enumerate() {
@@ -313,11 +396,16 @@ impl Space {
             };
             let (vector, product) = (combined(&self.basis), combined(&self.products));
             let rest: f64 = product.iter().zip(&vector).map(|(p, v)| (p - values[column] * v).powi(2)).sum();
-            spectrum.values.push(values[column]);
+            (values[column], vector, rest.sqrt() / scale)
+        };
+        let pairs: Vec<(f64, Vec<f64>, f64)> = columns.par_iter().map(pair).collect();
+        let mut spectrum = Spectrum { values: Vec::new(), vectors: Vec::new(), residuals: Vec::new() };
+        for (value, vector, residual) in pairs {
+            spectrum.values.push(value);
             spectrum.vectors.push(vector);
-            spectrum.residuals.push(rest.sqrt() / largest);
+            spectrum.residuals.push(residual);
         }
-        Some(spectrum)
+        Some((spectrum, scale))
     }
 }
 
@@ -343,7 +431,8 @@ impl Space {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trace {
-    /// Σ_n Σ_o Θ[(n, o), (n, o)]; at least the sum of the known eigenvalues.
+    /// The sum of the diagonal, for a kernel Σ_n Σ_o Θ[(n, o), (n, o)]. The trace of a kernel is at least the sum of the known
+    /// eigenvalues.
     pub value: f64,
     /// 0 if the value is exact up to rounding.
     pub standard_error: f64,
@@ -370,10 +459,11 @@ impl Trace {
         Ok(Self { value: value.max(sum), standard_error: 0.0 })
     }
 
-    /// An estimate by Hutchinson's method in the complement of the known eigenvectors: Σ λ + the mean of |Jᵀ v|² over
-    /// `draws` vectors of random signs from which the components along the eigenvectors are removed (Meyer et al., 2021).
+    /// An estimate by Hutchinson's method in the complement of the known eigenvectors: Σ λ + the mean of vᵀ A v (|Jᵀ v|² for
+    /// a kernel) over `draws` vectors of random signs from which the components along the eigenvectors are removed (Meyer et
+    /// al., 2021).
     #[must_use]
-    pub fn estimate(operator: &Operator, found: &Spectrum, draws: usize, seed: u64) -> Self {
+    pub fn estimate(operator: &impl SymmetricOperator, found: &Spectrum, draws: usize, seed: u64) -> Self {
         let rows = operator.rows();
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let squares: Vec<f64> = (0..draws)

@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use fintan_config::Shape;
 use fintan_ntk::{
-    Entries, KernelPart, KernelParts, KernelPlan, KernelValues, Method, Operator, PlanError, SpectrumError, Trace,
-    largest_eigenpairs,
+    Entries, KernelPart, KernelParts, KernelPlan, KernelValues, Method, Operator, PlanError, Spectrum, SpectrumError,
+    SymmetricOperator, Trace, extreme_eigenpairs, largest_eigenpairs,
 };
 
 use crate::support::{backends, compute, list, network, problem, random_network};
@@ -70,6 +70,73 @@ fn eigenpairs_of_a_kernel_never_formed_are_those_of_the_formed_one() {
         assert!((value - trace).abs() <= 5.0 * error + 1e-11 * trace, "seed {seed}: {value} ± {error}, {trace}");
         // What is not found is never negative: shares stay below the whole whatever is drawn.
         assert!(value >= found.values.iter().sum::<f64>(), "seed {seed}");
+    }
+}
+
+/// A matrix with given eigenvalues, in a basis of reflections.
+struct Dense {
+    rows: usize,
+    matrix: Vec<f64>,
+}
+
+impl Dense {
+    fn of(eigenvalues: &[f64]) -> Self {
+        let rows = eigenvalues.len();
+        let mut matrix = vec![0.0; rows * rows];
+        for (i, value) in eigenvalues.iter().enumerate() {
+            matrix[i * (rows + 1)] = *value;
+        }
+        for turn in 0..3 {
+            let u: Vec<f64> = (0..rows).map(|i| ((5 * i + 3 * turn) % 7) as f64 - 2.5).collect();
+            let square: f64 = u.iter().map(|u| u * u).sum();
+            let reflection = |i: usize, j: usize| f64::from(u8::from(i == j)) - 2.0 * u[i] * u[j] / square;
+            let product = |a: &dyn Fn(usize, usize) -> f64, b: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+                (0..rows * rows).map(|at| (0..rows).map(|k| a(at / rows, k) * b(k, at % rows)).sum()).collect()
+            };
+            let half = product(&|i, j| matrix[i * rows + j], &reflection);
+            matrix = product(&reflection, &|i, j| half[i * rows + j]);
+        }
+        Self { rows, matrix }
+    }
+}
+
+impl SymmetricOperator for Dense {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn times(&self, v: &[f64]) -> Vec<f64> {
+        self.matrix.chunks(self.rows).map(|row| row.iter().zip(v).map(|(a, v)| a * v).sum()).collect()
+    }
+}
+
+/// Both ends of an indefinite spectrum, with eigenvalues that are repeated, and of a negative one.
+#[test]
+fn both_ends_of_a_spectrum_are_found() {
+    let mixed: Vec<f64> = (0..60).map(|i| [3.0, -5.0, 0.5, -0.5, 1.0, 0.0][i % 6] / (1 + i / 12) as f64).collect();
+    let negative: Vec<f64> = (0..60).map(|i| -1.0 - f64::from(i / 2)).collect();
+    let zero = vec![0.0; 60];
+    for eigenvalues in [mixed, negative, zero] {
+        let operator = Dense::of(&eigenvalues);
+        let mut sorted = eigenvalues.clone();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        let whole = Spectrum::of(&operator.matrix, 60).expect("finite");
+        assert!(whole.values.iter().zip(&sorted).all(|(a, b)| (a - b).abs() < 1e-12 * 30.0), "the matrix is as meant");
+        for [top, bottom] in [[4, 3], [1, 0], [0, 2], [40, 40]] {
+            let found = extreme_eigenpairs(&operator, [top, bottom], 1e-8, 1000, 1).expect("converges");
+            let wanted: Vec<f64> = if top + bottom > 60 {
+                sorted.clone()
+            } else {
+                sorted[..top].iter().chain(&sorted[60 - bottom..]).copied().collect()
+            };
+            assert_eq!(found.values.len(), wanted.len());
+            for (a, b) in found.values.iter().zip(&wanted) {
+                assert!((a - b).abs() < 1e-8 * 30.0, "{top} and {bottom}: {a} and {b}");
+            }
+            let estimate = Trace::estimate(&operator, &found, 200, 3);
+            let (trace, error) = (sorted.iter().sum::<f64>(), estimate.standard_error);
+            assert!((estimate.value - trace).abs() <= 5.0 * error + 1e-6, "{estimate:?} and {trace}");
+        }
     }
 }
 

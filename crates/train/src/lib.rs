@@ -3,6 +3,7 @@
 //! [`Gan::train`] and [`Supervised::train`] use the same loop. The loop writes no files and prints nothing; an [`Observer`]
 //! does. A program that measures something during training implements an observer.
 
+mod adam;
 mod checkpoint;
 mod classifier;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod optimizer;
 mod sampling;
 mod spectral_norm;
 mod supervised;
+mod task_curvature;
 mod task_loss;
 mod training;
 
@@ -32,5 +34,6 @@ pub use latents::latents;
 pub use optimizer::{Optimizer, rates};
 pub use sampling::{draw_latents, generate, sample, slerp};
 pub use supervised::Supervised;
+pub use task_curvature::{Curvature, TaskCurvature};
 pub use task_loss::Score;
 pub use training::{Ending, Observer, ObserverError, Observers, TrainError, TrainedPart, Trainee};

@@ -1,10 +1,11 @@
 //! Burn's optimisers on the parameters of a network, with one learning rate for each parameter.
 //!
-//! The arithmetic is Burn's (`Adam::step`, `Sgd::step`). Burn's own container of states is not used, because it restores
+//! The arithmetic is Burn's (`Adam::step`, `Sgd::step`); on flex, Adam takes one pass over the memory (`adam`). Burn's own container of states is not used, because it restores
 //! states through the default device. With the wgpu feature this is a GPU, which may not exist.
 
 use std::collections::BTreeMap;
 
+use crate::adam;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{Adam, AdamConfig, AdamState, Optimizer as _, RecordState as _, Sgd, SgdConfig, SgdState};
 use burn::optim::{StateSink, StateSource};
@@ -35,7 +36,7 @@ pub struct Optimizer {
 
 #[derive(Clone)]
 enum Rule {
-    Adam(Adam),
+    Adam(Adam, fintan_config::Adam),
     Sgd(Sgd),
 }
 
@@ -77,6 +78,7 @@ impl Optimizer {
                     .with_beta_2(adam.beta2 as f32)
                     .with_epsilon(adam.eps as f32)
                     .build(),
+                adam.clone(),
             ),
             OptimizerSettings::Sgd(sgd) => {
                 let momentum = MomentumConfig::new().with_momentum(sgd.momentum).with_dampening(0.0);
@@ -96,8 +98,13 @@ impl Optimizer {
         assert_eq!((parameters.len(), gradients.len()), (self.rates.len(), self.rates.len()), "one rate a parameter");
         let each = parameters.into_iter().zip(gradients).zip(self.rates.iter().zip(&mut self.states));
         each.map(|((parameter, gradient), (&rate, state))| match &self.rule {
-            Rule::Adam(adam) => {
+            Rule::Adam(adam, settings) => {
                 let before = state.take().and_then(|s| if let State::Adam(s) = s { Some(s) } else { None });
+                if adam::serves(&parameter) {
+                    let (parameter, after) = adam::step(settings, rate * factor, &parameter, &gradient, before);
+                    *state = Some(State::Adam(after));
+                    return parameter;
+                }
                 let (parameter, after) = adam.step(rate * factor, parameter, gradient, before);
                 *state = after.map(State::Adam);
                 parameter
@@ -188,7 +195,7 @@ impl Optimizer {
         for (i, (state, parameter)) in self.states.iter_mut().zip(parameters).enumerate() {
             let (prefix, device) = (i.to_string(), parameter.device());
             *state = match self.rule {
-                Rule::Adam(_) => AdamState::state_unflatten(&prefix, &mut source, &device).map(State::Adam),
+                Rule::Adam(..) => AdamState::state_unflatten(&prefix, &mut source, &device).map(State::Adam),
                 Rule::Sgd(_) => SgdState::state_unflatten(&prefix, &mut source, &device).map(State::Sgd),
             };
         }

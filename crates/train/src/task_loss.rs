@@ -90,6 +90,30 @@ pub(crate) fn cotangent(outputs: Tensor<4>, targets: Tensor<4>, loss: LossFuncti
     difference.div_scalar(count as f64)
 }
 
+/// `∂²C/∂f² ḟ` for outputs f and a tangent ḟ, `[N, 1, 1, k]`. With p the probability that a cross-entropy gives:
+///
+/// | loss | product |
+/// | --- | --- |
+/// | squared | `ḟ / N` |
+/// | cross-entropy, k outputs | `p (ḟ - Σ_k p ḟ) / N`, with p = softmax(f) |
+/// | cross-entropy, one output | `p (1 - p) ḟ / N`, with p = sigmoid(f) |
+pub(crate) fn cotangent_tangent(outputs: Tensor<4>, tangent: Tensor<4>, loss: LossFunction) -> Tensor<4> {
+    let [count, _, _, width] = outputs.dims();
+    let product = match loss {
+        LossFunction::Squared => tangent,
+        LossFunction::CrossEntropy if width == 1 => {
+            let p = sigmoid(outputs);
+            p.clone() * p.neg().add_scalar(1.0) * tangent
+        }
+        LossFunction::CrossEntropy => {
+            let p = softmax(outputs, 3);
+            let mean = (p.clone() * tangent.clone()).sum_dim(3);
+            p * (tangent - mean)
+        }
+    };
+    product.div_scalar(count as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +155,34 @@ mod tests {
                 let slope = (up - down) / (right - left);
                 assert!((slopes[i] - slope).abs() < 2e-5, "{loss:?}, {width}, {i}: {} and {slope}", slopes[i]);
             }
+        }
+    }
+
+    #[test]
+    fn the_second_derivative_is_that_of_the_cotangent() {
+        let tensor = |values: &[f64], width: usize| {
+            let data = TensorData::new(values.to_vec(), [values.len() / width, 1, 1, width]);
+            Tensor::<4>::from_data(data, (&Device::flex(), DType::F64))
+        };
+        let outputs = [0.3, -1.2, 2.5, -0.4, 0.9, 6.0];
+        let tangent = [1.0, -0.5, 0.25, 2.0, -1.5, 0.75];
+        for (width, loss) in [
+            (3, LossFunction::Squared),
+            (1, LossFunction::Squared),
+            (3, LossFunction::CrossEntropy),
+            (1, LossFunction::CrossEntropy),
+        ] {
+            let targets = tensor(&[0.0; 6], width);
+            let moved = |t: f64| {
+                let outputs: Vec<f64> = outputs.iter().zip(tangent).map(|(f, d)| f + t * d).collect();
+                cotangent(tensor(&outputs, width), targets.clone(), loss)
+            };
+            let h = 1e-3;
+            let near = (moved(h) - moved(-h)).mul_scalar(8.0);
+            let wanted = (near - (moved(2.0 * h) - moved(-2.0 * h))).div_scalar(12.0 * h);
+            let found = cotangent_tangent(tensor(&outputs, width), tensor(&tangent, width), loss);
+            let off = (found - wanted).abs().max().into_scalar::<f64>();
+            assert!(off < 1e-10, "{loss:?}, {width}: {off:e}");
         }
     }
 

@@ -69,19 +69,25 @@ impl Rules for BatchNorm {
         saved.normalized.pushforward(network, self.affine, dx, tangents)
     }
 
-    fn pushforward_saved(&self, network: &PlacedNetwork, saved: &Saved, dx: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        (saved.normalized.pushforward(network, self.affine, dx.clone(), None), dx)
+    fn pushforward_saved(
+        &self,
+        network: &PlacedNetwork,
+        saved: &Saved,
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        (saved.normalized.pushforward(network, self.affine, dx.clone(), tangents), dx)
     }
 
     fn pullback_tangent(
         &self,
         network: &PlacedNetwork,
-        saved: &Saved,
-        dx: &Tensor<4>,
+        (saved, dx): (&Saved, &Tensor<4>),
         dy: CotangentPair,
+        tangents: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
         _: bool,
     ) -> Option<CotangentPair> {
-        Some(saved.normalized.pullback_tangent(network, self.affine, dx.clone(), dy, add))
+        Some(saved.normalized.pullback_tangent(network, self.affine, dx.clone(), dy, tangents, add))
     }
 }

@@ -61,19 +61,20 @@ impl Rules for LayerNorm {
         network: &PlacedNetwork,
         normalized: &Normalized,
         dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
     ) -> (Tensor<4>, Tensor<4>) {
-        (normalized.pushforward(network, self.affine, dx.clone(), None), dx)
+        (normalized.pushforward(network, self.affine, dx.clone(), tangents), dx)
     }
 
     fn pullback_tangent(
         &self,
         network: &PlacedNetwork,
-        normalized: &Normalized,
-        dx: &Tensor<4>,
+        (normalized, dx): (&Normalized, &Tensor<4>),
         dy: CotangentPair,
+        tangents: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
         _: bool,
     ) -> Option<CotangentPair> {
-        Some(normalized.pullback_tangent(network, self.affine, dx.clone(), dy, add))
+        Some(normalized.pullback_tangent(network, self.affine, dx.clone(), dy, tangents, add))
     }
 }

@@ -5,6 +5,8 @@ use fintan_config::{Node, Parametrization, Transform, WeightScale};
 
 use super::rows::plus_rows;
 use super::{CotangentPair, Rules};
+use crate::correlation::Lowering;
+use crate::host;
 use crate::network::{Mode, PlacedNetwork, Placement};
 use crate::parameter_use::{Kind, Linear, ParameterUse};
 
@@ -44,10 +46,11 @@ impl LinearLayer {
 }
 
 impl Scale {
-    fn apply(&self, y: Tensor<4>) -> Tensor<4> {
+    fn apply(&self, y: Tensor<4>, lowering: Lowering) -> Tensor<4> {
         match self {
             Self::One => y,
             Self::Number(a) => y.mul_scalar(*a),
+            Self::Map(map) if host::serves(&y, lowering) => host::scaled(y, map, None),
             Self::Map(map) => y * map.clone(),
         }
     }
@@ -79,9 +82,18 @@ impl Rules for LinearLayer {
     type Tangent = Tensor<4>;
 
     fn forward(&self, network: &PlacedNetwork, x: Tensor<4>, _: Mode) -> (Tensor<4>, Tensor<4>) {
-        let y = self.scale.apply(self.map.apply(x.clone(), network.parameter(self.parameter)));
-        let bias = network.parameter(self.parameter + 1).mul_scalar(self.bias_scale).unsqueeze();
-        (plus_rows(y, bias), x)
+        let weights = network.parameter(self.parameter);
+        let bias = network.parameter(self.parameter + 1).mul_scalar(self.bias_scale);
+        if host::serves(&x, self.map.lowering()) {
+            let y = match &self.scale {
+                Scale::One => self.map.on_host(&x, &weights, 1.0, Some(&bias)),
+                Scale::Number(factor) => self.map.on_host(&x, &weights, *factor, Some(&bias)),
+                Scale::Map(map) => host::scaled(self.map.on_host(&x, &weights, 1.0, None), map, Some(&bias)),
+            };
+            return (y, x);
+        }
+        let y = self.scale.apply(self.map.apply(x.clone(), weights), self.map.lowering());
+        (plus_rows(y, bias.unsqueeze()), x)
     }
 
     fn pullback(
@@ -93,7 +105,7 @@ impl Rules for LinearLayer {
         input_wanted: bool,
     ) -> Option<Tensor<4>> {
         let Self { map, parameter, ref scale, bias_scale } = *self;
-        let scaled = scale.apply(dy.clone());
+        let scaled = scale.apply(dy.clone(), map.lowering());
         let kind = Kind::Linear { map, x, dy, scaled: scaled.clone(), scale: scale.number(), bias_scale };
         visit(ParameterUse { parameter, kind });
         input_wanted.then(|| map.inputs(scaled, network.parameter(parameter)))
@@ -106,39 +118,49 @@ impl Rules for LinearLayer {
         dx: Tensor<4>,
         tangents: Option<&[Tensor<2>]>,
     ) -> Tensor<4> {
-        let mut dy = self.scale.apply(self.map.apply(dx, network.parameter(self.parameter)));
+        let mut dy = self.scale.apply(self.map.apply(dx, network.parameter(self.parameter)), self.map.lowering());
         if let Some(d) = tangents {
-            let by_weights = self.scale.apply(self.map.apply(x.clone(), d[self.parameter].clone()));
+            let by_weights =
+                self.scale.apply(self.map.apply(x.clone(), d[self.parameter].clone()), self.map.lowering());
             let by_biases = d[self.parameter + 1].clone().mul_scalar(self.bias_scale).unsqueeze();
             dy = plus_rows(dy, by_weights + by_biases);
         }
         dy
     }
 
-    fn pushforward_saved(&self, network: &PlacedNetwork, x: &Tensor<4>, dx: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        (self.pushforward(network, x, dx.clone(), None), dx)
+    fn pushforward_saved(
+        &self,
+        network: &PlacedNetwork,
+        x: &Tensor<4>,
+        dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        (self.pushforward(network, x, dx.clone(), tangents), dx)
     }
 
     fn pullback_tangent(
         &self,
         network: &PlacedNetwork,
-        x: &Tensor<4>,
-        dx: &Tensor<4>,
+        (x, dx): (&Tensor<4>, &Tensor<4>),
         CotangentPair { value, tangent }: CotangentPair,
+        tangents: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
         input_wanted: bool,
     ) -> Option<CotangentPair> {
         let Self { map, parameter, ref scale, bias_scale } = *self;
-        let value = scale.apply(value);
+        let value = scale.apply(value, map.lowering());
         add(parameter, map.weights(dx.clone(), value.clone()));
         let tangent = tangent.map(|tangent| {
             let [n, h, w, c] = tangent.dims();
             add(parameter + 1, tangent.clone().reshape([n * h * w, c]).sum_dim(0).mul_scalar(bias_scale));
-            let scaled = scale.apply(tangent);
+            let scaled = scale.apply(tangent, map.lowering());
             add(parameter, map.weights(x.clone(), scaled.clone()));
             scaled
         });
-        input_wanted.then(|| CotangentPair { value, tangent }.map(|d| map.inputs(d, network.parameter(parameter))))
+        input_wanted.then(|| {
+            let by_weights = tangents.map(|d| map.inputs(value.clone(), d[parameter].clone()));
+            CotangentPair { value, tangent }.map(|d| map.inputs(d, network.parameter(parameter))).plus(by_weights)
+        })
     }
 }
 

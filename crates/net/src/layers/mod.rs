@@ -7,7 +7,7 @@ mod pointwise;
 mod positions;
 mod reshape;
 mod residual;
-mod rows;
+pub(crate) mod rows;
 
 use burn::tensor::Tensor;
 use fintan_config::{Node, Parametrization, Transform};
@@ -22,7 +22,7 @@ pub(crate) use positions::Positions;
 pub(crate) use reshape::Reshape;
 pub(crate) use residual::Residual;
 
-/// A cotangent δ of a layer's output or input, and its derivative δ̇ along a tangent of the network's input.
+/// A cotangent δ of a layer's output or input, and its derivative δ̇ along tangents of the network's input and parameters.
 #[derive(Debug, Clone)]
 pub(crate) struct CotangentPair {
     /// δ, `[batch, ..]`
@@ -36,6 +36,15 @@ impl CotangentPair {
     pub(crate) fn map(self, map: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
         Self { value: map(self.value), tangent: self.tangent.map(map) }
     }
+
+    /// The pair with a further term of δ̇.
+    pub(crate) fn plus(mut self, term: Option<Tensor<4>>) -> Self {
+        self.tangent = match (self.tangent, term) {
+            (Some(a), Some(b)) => Some(a + b),
+            (one, other) => one.or(other),
+        };
+        self
+    }
 }
 
 /// The rules of a layer.
@@ -43,7 +52,7 @@ pub(crate) trait Rules {
     /// Data that the forward pass stores for the other rules.
     type Saved;
 
-    /// Data that the pushforward of an input tangent stores for [`Rules::pullback_tangent`].
+    /// Data that the pushforward of a tangent stores for [`Rules::pullback_tangent`].
     type Tangent;
 
     /// y = f(θ, x).
@@ -75,31 +84,32 @@ pub(crate) trait Rules {
         tangents: Option<&[Tensor<2>]>,
     ) -> Tensor<4>;
 
-    /// dy = ∂f/∂x dx, and what [`Rules::pullback_tangent`] needs of dx.
+    /// dy = ∂f/∂x dx + ∂f/∂θ dθ, and what [`Rules::pullback_tangent`] needs of dx.
     fn pushforward_saved(
         &self,
         network: &PlacedNetwork,
         saved: &Self::Saved,
         dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
     ) -> (Tensor<4>, Self::Tangent);
 
-    /// The derivative of the pullback along dx: from (δ, δ̇) of the output to (δ, δ̇) of the input. `add` receives the index of
-    /// a parameter and its part of ∂/∂θ of ⟨δ, ∂f/∂x dx⟩ summed over the layers, which is
-    /// `δ ⊗ dx + δ̇ ⊗ x` for a layer with weights.
+    /// The derivative of the pullback along dx and dθ (`tangents`): from (δ, δ̇) of the output to (δ, δ̇) of the input. `add`
+    /// receives the index of a parameter and a term of the derivative of its cotangent. For a layer with weights W these
+    /// terms are `δ ⊗ dx + δ̇ ⊗ x`, and δ̇ of the input is `Wᵀ δ̇ + dWᵀ δ`.
     ///
     /// It may be `None` if `input_wanted` is false and the maps back are costly.
     fn pullback_tangent(
         &self,
         network: &PlacedNetwork,
-        saved: &Self::Saved,
-        tangent: &Self::Tangent,
+        saved: (&Self::Saved, &Self::Tangent),
         dy: CotangentPair,
+        tangents: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
         input_wanted: bool,
     ) -> Option<CotangentPair>;
 }
 
-/// The three rules of a layer without parameters.
+/// The rules of a layer without parameters.
 ///
 /// [`Rules`] has no default methods, so a layer with parameters has to say what it does with them.
 pub(crate) trait WithoutParameters {
@@ -144,16 +154,22 @@ impl<L: WithoutParameters> Rules for L {
         WithoutParameters::pushforward(self, saved, dx)
     }
 
-    fn pushforward_saved(&self, _: &PlacedNetwork, saved: &Self::Saved, dx: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    fn pushforward_saved(
+        &self,
+        _: &PlacedNetwork,
+        saved: &Self::Saved,
+        dx: Tensor<4>,
+        _: Option<&[Tensor<2>]>,
+    ) -> (Tensor<4>, Tensor<4>) {
         (WithoutParameters::pushforward(self, saved, dx.clone()), dx)
     }
 
     fn pullback_tangent(
         &self,
         _: &PlacedNetwork,
-        saved: &Self::Saved,
-        dx: &Tensor<4>,
+        (saved, dx): (&Self::Saved, &Tensor<4>),
         dy: CotangentPair,
+        _: Option<&[Tensor<2>]>,
         _: &mut dyn FnMut(usize, Tensor<2>),
         _: bool,
     ) -> Option<CotangentPair> {
@@ -234,10 +250,11 @@ macro_rules! operations {
                 network: &PlacedNetwork,
                 entry: &Entry,
                 dx: Tensor<4>,
+                tangents: Option<&[Tensor<2>]>,
             ) -> (Tensor<4>, TangentEntry) {
                 match (self, entry) {
                     $((Self::$Operation(layer), Entry::$Operation(saved)) => {
-                        let (dy, tangent) = Rules::pushforward_saved(layer, network, saved, dx);
+                        let (dy, tangent) = Rules::pushforward_saved(layer, network, saved, dx, tangents);
                         (dy, TangentEntry::$Operation(tangent))
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
@@ -251,12 +268,13 @@ macro_rules! operations {
                 network: &PlacedNetwork,
                 (entry, tangent): (&Entry, &TangentEntry),
                 dy: CotangentPair,
+                tangents: Option<&[Tensor<2>]>,
                 add: &mut dyn FnMut(usize, Tensor<2>),
                 input_wanted: bool,
             ) -> Option<CotangentPair> {
                 match (self, entry, tangent) {
                     $((Self::$Operation(layer), Entry::$Operation(saved), TangentEntry::$Operation(tangent)) => {
-                        Rules::pullback_tangent(layer, network, saved, tangent, dy, add, input_wanted)
+                        Rules::pullback_tangent(layer, network, (saved, tangent), dy, tangents, add, input_wanted)
                     })+
                     _ => unreachable!("a tape belongs to the network that wrote it"),
                 }
@@ -278,10 +296,10 @@ pub(crate) fn compile(
         let affine = node.index.map(|i| 2 * i);
         let linear = |map: Linear| Operation::LinearLayer(LinearLayer::new(map, node, parametrization, to));
         match node.transform() {
-            Transform::Dense => linear(Linear::Dense),
+            Transform::Dense => linear(Linear::Dense(to.lowering)),
             Transform::Conv(c) => linear(Linear::conv(&c, node, to.lowering)),
             Transform::Deconv(c) => linear(Linear::deconv(&c, node, to.lowering)),
-            Transform::Pointwise(activation) => Operation::Pointwise(Pointwise::new(&activation)),
+            Transform::Pointwise(activation) => Operation::Pointwise(Pointwise::new(&activation, to.lowering)),
             Transform::BatchNorm(norm) => {
                 *norms += 1;
                 Operation::BatchNorm(BatchNorm { affine, eps: norm.eps, running: *norms - 1 })

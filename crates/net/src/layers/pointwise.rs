@@ -2,7 +2,6 @@
 
 use burn::tensor::Tensor;
 
-use super::rows::times_rows;
 use super::{CotangentPair, WithoutParameters};
 pub(crate) use crate::activation::Pointwise;
 
@@ -15,11 +14,11 @@ impl WithoutParameters for Pointwise {
     }
 
     fn pullback(&self, x: &Tensor<4>, dy: Tensor<4>) -> Tensor<4> {
-        times_rows(dy, self.derivative(x.clone()))
+        self.times_derivative(x, dy)
     }
 
     fn pushforward(&self, x: &Tensor<4>, dx: Tensor<4>) -> Tensor<4> {
-        times_rows(dx, self.derivative(x.clone()))
+        self.times_derivative(x, dx)
     }
 
     fn pullback_tangent(
@@ -31,10 +30,6 @@ impl WithoutParameters for Pointwise {
         let slope = self.derivative(x.clone());
         let by_slope = tangent.map(|tangent| tangent * slope.clone());
         let by_curve = self.second_derivative(x.clone()).map(|second| second * dx.clone() * value.clone());
-        let tangent = match (by_slope, by_curve) {
-            (Some(a), Some(b)) => Some(a + b),
-            (one, other) => one.or(other),
-        };
-        CotangentPair { value: value * slope, tangent }
+        CotangentPair { value: value * slope, tangent: by_slope }.plus(by_curve)
     }
 }

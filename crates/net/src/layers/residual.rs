@@ -60,32 +60,27 @@ impl Rules for Residual {
         network: &PlacedNetwork,
         [through, around]: &[Vec<Entry>; 2],
         dx: Tensor<4>,
+        tangents: Option<&[Tensor<2>]>,
     ) -> (Tensor<4>, [Vec<TangentEntry>; 2]) {
-        let (left, branch) = network.pushforward_saved_through(&self.branch, through, dx.clone());
-        let (right, shortcut) = network.pushforward_saved_through(&self.shortcut, around, dx);
+        let (left, branch) = network.pushforward_saved_through(&self.branch, through, dx.clone(), tangents);
+        let (right, shortcut) = network.pushforward_saved_through(&self.shortcut, around, dx, tangents);
         ((left + right).mul_scalar(self.scale), [branch, shortcut])
     }
 
     fn pullback_tangent(
         &self,
         network: &PlacedNetwork,
-        [through, around]: &[Vec<Entry>; 2],
-        [along_branch, along_shortcut]: &[Vec<TangentEntry>; 2],
+        ([through, around], [along_branch, along_shortcut]): (&[Vec<Entry>; 2], &[Vec<TangentEntry>; 2]),
         dy: CotangentPair,
+        tangents: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
         input_wanted: bool,
     ) -> Option<CotangentPair> {
         let dy = dy.map(|d| d.mul_scalar(self.scale));
         let branch = (&self.branch[..], &through[..], &along_branch[..]);
         let shortcut = (&self.shortcut[..], &around[..], &along_shortcut[..]);
-        let left = network.pullback_tangent_through(branch, dy.clone(), add, input_wanted);
-        let right = network.pullback_tangent_through(shortcut, dy, add, input_wanted);
-        left.zip(right).map(|(a, b)| CotangentPair {
-            value: a.value + b.value,
-            tangent: match (a.tangent, b.tangent) {
-                (Some(a), Some(b)) => Some(a + b),
-                (one, other) => one.or(other),
-            },
-        })
+        let left = network.pullback_tangent_through(branch, dy.clone(), tangents, add, input_wanted);
+        let right = network.pullback_tangent_through(shortcut, dy, tangents, add, input_wanted);
+        left.zip(right).map(|(a, b)| CotangentPair { value: a.value + b.value, tangent: a.tangent }.plus(b.tangent))
     }
 }

@@ -3,12 +3,12 @@
 use burn::tensor::Tensor;
 
 /// `d` times `x`, where `d` has rows in front of the batch and `x` has only the batch.
-pub(super) fn times_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
+pub(crate) fn times_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
     over_rows(d, x, |d, x| d * x)
 }
 
 /// `d` plus `x`, where `d` has rows in front of the batch and `x` has only the batch.
-pub(super) fn plus_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
+pub(crate) fn plus_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
     over_rows(d, x, |d, x| d + x)
 }
 

@@ -24,7 +24,10 @@ impl PlacedNetwork {
         let below = match (&self.plan.operations[..below], &tape.0[..below]) {
             ([], _) => TailInput::Nothing,
             (
-                [Operation::LinearLayer(LinearLayer { map: Linear::Dense, parameter, scale, bias_scale }), rest @ ..],
+                [
+                    Operation::LinearLayer(LinearLayer { map: Linear::Dense(_), parameter, scale, bias_scale }),
+                    rest @ ..,
+                ],
                 [Entry::LinearLayer(x), ..],
             ) if rest.iter().all(|operation| matches!(operation, Operation::Reshape(_))) => {
                 let scale = scale.factors(1)[0];

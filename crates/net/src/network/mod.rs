@@ -16,7 +16,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::correlation::Lowering;
-use crate::layers::{Entry, Operation, compile, weight_shape};
+use crate::layers::{Entry, Operation, TangentEntry, compile, weight_shape};
 pub(crate) use running::Running;
 pub use signal_noise::{LayerProbe, NoiseRule};
 
@@ -83,7 +83,7 @@ pub enum Mode {
 /// | [`forward`](Self::forward) | y = f(θ, x), and a [`Tape`] of what the others need |
 /// | [`pullback`](Self::pullback) | (dθ, dx) = (∂f/∂θ)ᵀ dy, (∂f/∂x)ᵀ dy |
 /// | [`pushforward`](Self::pushforward) | dy = ∂f/∂θ dθ + ∂f/∂x dx |
-/// | [`slope_cotangents`](Self::slope_cotangents) | ∂/∂θ ⟨v, (∂f/∂x)ᵀ dy⟩, by the tangent of the pullback |
+/// | [`pullback_parameters_tangent`](Self::pullback_parameters_tangent) | the derivative of the pullback along (dθ, dx): products with second derivatives; [`slope_cotangents`](Self::slope_cotangents) along dx only |
 ///
 /// Cotangents and tangents may have rows in front of the batch, `[rows · batch, ..]` row-major, so one tape serves any
 /// number of them. The rules are Burn tensor operations: on an autodiff device they can be differentiated again.
@@ -138,6 +138,32 @@ struct Plan {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Tape(Vec<Entry>);
+
+/// Data that a pushforward stores for [`PlacedNetwork::pullback_parameters_tangent`]: the tangents of every layer's input and
+/// of the parameters.
+///
+/// ```
+/// # use burn::tensor::{DType, Device, Tensor, TensorData};
+/// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+/// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+/// # let architecture = Architecture::new(Shape::vector(2), &[Layer::Dense(1.into())], Parametrization::default())?;
+/// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+/// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+/// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+/// # let x = Tensor::<4>::from_data([[[[2.0, 3.0]]]], (&cpu.device, cpu.dtype));
+/// // `network` is y = w · x + b.
+/// let (y, tape) = network.forward(x.clone(), Mode::Eval);
+/// let (_, tangents) = network.pushforward_taped(&tape, x, None);
+/// // ∂/∂w (∂y/∂x · dx) = dx, here x.
+/// let found = network.pullback_parameters_tangent(&tape, &tangents, y.ones_like(), None);
+/// assert_eq!(found[0].to_data().try_to_vec::<f64>()?, [2.0, 3.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TangentTape {
+    entries: Vec<TangentEntry>,
+    d_parameters: Option<Cotangents>,
+}
 
 /// Cotangents of the parameters, in their order.
 ///

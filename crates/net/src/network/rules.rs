@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Cotangents, Mode, PlacedNetwork, Tape};
+use super::{Cotangents, Mode, PlacedNetwork, TangentTape, Tape};
 use crate::layers::{CotangentPair, Entry, Operation, TangentEntry};
 use crate::parameter_use::ParameterUse;
 
@@ -83,8 +83,83 @@ impl PlacedNetwork {
     /// If the tape belongs to another network.
     #[must_use]
     pub fn slope_cotangents(&self, tape: &Tape, dy: Tensor<4>, v: Tensor<4>) -> Cotangents {
-        let operations = &self.plan.operations;
-        let (_, tangents) = self.pushforward_saved_through(operations, &tape.0, v);
+        let (_, tangents) = self.pushforward_taped(tape, v, None);
+        self.pullback_parameters_tangent(tape, &tangents, dy, None)
+    }
+
+    /// dy = ∂f/∂x dx + ∂f/∂θ dθ, with a tape for [`pullback_parameters_tangent`](Self::pullback_parameters_tangent).
+    ///
+    /// # Shapes
+    /// - `dx`: `[batch, ..]` of the input; `d_parameters`: dθ, one matrix for each parameter, or `None` for zeros; returns a
+    ///   batch of the output's shape
+    ///
+    /// # Panics
+    /// If the tape belongs to another network.
+    #[must_use]
+    pub fn pushforward_taped(
+        &self,
+        tape: &Tape,
+        dx: Tensor<4>,
+        d_parameters: Option<&[Tensor<2>]>,
+    ) -> (Tensor<4>, TangentTape) {
+        let (dy, entries) = self.pushforward_saved_through(&self.plan.operations, &tape.0, dx, d_parameters);
+        (dy, TangentTape { entries, d_parameters: d_parameters.map(<[_]>::to_vec) })
+    }
+
+    /// The derivative of `(∂f/∂θ)ᵀ dy` along the tangents (dx, dθ) of `tangents`, where `dy` itself has the derivative
+    /// `dy_tangent`. `None` stands for zeros.
+    ///
+    /// With dy = ∂C/∂y and dy_tangent = ∂²C/∂y² ẏ, where ẏ = ∂f/∂θ dθ is the output of
+    /// [`pushforward_taped`](Self::pushforward_taped), this is the product of dθ with the Hessian of a loss C. With dy_tangent =
+    /// `None` it is the product with the second derivatives of the network alone, `Σ_k dy_k ∂²y_k/∂θ² dθ`.
+    ///
+    /// With δ and δ̇ the cotangent of a layer's output and its derivative, x and ẋ the layer's input and its tangent:
+    ///
+    /// | layer | derivatives of cotangents of parameters | δ̇ of the input |
+    /// | --- | --- | --- |
+    /// | weights W | `δ ⊗ ẋ + δ̇ ⊗ x` | `Wᵀ δ̇ + dWᵀ δ` |
+    /// | biases | `δ̇` | |
+    /// | pointwise σ | | `σ''(x) ẋ δ + σ'(x) δ̇` |
+    ///
+    /// Norms have their own, with the statistics of a batch too. After the pushforward it costs about two pullbacks of inputs,
+    /// three with dθ, and two products for weights. No graph is kept.
+    ///
+    /// # Shapes
+    /// - `dy`, `dy_tangent`: `[batch, ..]` of the output; returns one matrix for each parameter
+    ///
+    /// # Panics
+    /// If a tape belongs to another network.
+    ///
+    /// ```
+    /// # use burn::tensor::{DType, Device, Tensor, TensorData};
+    /// # use fintan_config::{Architecture, Layer, Parametrization, Shape};
+    /// # use fintan_net::{Lowering, Mode, PlacedNetwork, Placement};
+    /// # let layers = [Layer::Dense(1.into()), Layer::Dense(1.into())];
+    /// # let architecture = Architecture::new(Shape::vector(1), &layers, Parametrization::default())?;
+    /// # let cpu = Placement { device: Device::flex(), dtype: DType::F64, lowering: Lowering::Host };
+    /// # let mut ones = |[rows, columns]: [usize; 2], _: f64| TensorData::new(vec![1.0; rows * columns], [rows, columns]);
+    /// # let network = PlacedNetwork::drawn(&architecture, &cpu, &mut ones);
+    /// # let x = Tensor::<4>::from_data([[[[2.0]]]], (&cpu.device, cpu.dtype));
+    /// // `network` is y = v (w x + b) + c, all parameters are 1, and x is 2.
+    /// let (y, tape) = network.forward(x.clone(), Mode::Eval);
+    /// let mut d_parameters: Vec<Tensor<2>> = network.parameters().iter().map(Tensor::zeros_like).collect();
+    /// d_parameters[0] = d_parameters[0].ones_like(); // along w
+    /// let (dy, tangents) = network.pushforward_taped(&tape, x.zeros_like(), Some(&d_parameters));
+    /// assert_eq!(dy.into_scalar::<f64>(), 2.0); // ∂y/∂w = v x
+    /// let found = network.pullback_parameters_tangent(&tape, &tangents, y.ones_like(), None);
+    /// let found: Vec<f64> = found.into_iter().map(|column| column.into_scalar()).collect();
+    /// assert_eq!(found, [0.0, 0.0, 2.0, 0.0]); // ∂²y/∂w∂v = x, and no other
+    /// # Ok::<(), fintan_config::ArchitectureError>(())
+    /// ```
+    #[must_use]
+    pub fn pullback_parameters_tangent(
+        &self,
+        tape: &Tape,
+        tangents: &TangentTape,
+        dy: Tensor<4>,
+        dy_tangent: Option<Tensor<4>>,
+    ) -> Cotangents {
+        let TangentTape { entries, d_parameters } = tangents;
         let mut cotangents: Vec<Option<Tensor<2>>> = vec![None; self.parameters.len()];
         let mut add = |i: usize, gradient: Tensor<2>| {
             cotangents[i] = Some(match cotangents[i].take() {
@@ -92,9 +167,10 @@ impl PlacedNetwork {
                 None => gradient,
             });
         };
-        let dy = CotangentPair { value: dy, tangent: None };
-        self.pullback_tangent_through((operations, &tape.0, &tangents), dy, &mut add, false);
-        // A slope does not depend on some parameters, such as the last biases.
+        let dy = CotangentPair { value: dy, tangent: dy_tangent };
+        let saved = (&self.plan.operations[..], &tape.0[..], &entries[..]);
+        self.pullback_tangent_through(saved, dy, d_parameters.as_deref(), &mut add, false);
+        // Some parameters, such as the last biases, have no second derivatives.
         let each = cotangents.into_iter().zip(&self.parameters);
         each.map(|(cotangent, parameter)| cotangent.unwrap_or_else(|| parameter.val().zeros_like())).collect()
     }
@@ -104,10 +180,11 @@ impl PlacedNetwork {
         operations: &[Operation],
         entries: &[Entry],
         mut dx: Tensor<4>,
+        d_parameters: Option<&[Tensor<2>]>,
     ) -> (Tensor<4>, Vec<TangentEntry>) {
         let mut tangents = Vec::with_capacity(operations.len());
         for (operation, entry) in operations.iter().zip(entries) {
-            let (dy, tangent) = operation.pushforward_saved(self, entry, dx);
+            let (dy, tangent) = operation.pushforward_saved(self, entry, dx, d_parameters);
             tangents.push(tangent);
             dx = dy;
         }
@@ -118,13 +195,14 @@ impl PlacedNetwork {
         &self,
         (operations, entries, tangents): (&[Operation], &[Entry], &[TangentEntry]),
         dy: CotangentPair,
+        d_parameters: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
         input_wanted: bool,
     ) -> Option<CotangentPair> {
         let mut dy = Some(dy);
         let saved = entries.iter().zip(tangents);
         for (i, (operation, saved)) in operations.iter().zip(saved).enumerate().rev() {
-            dy = operation.pullback_tangent(self, saved, dy?, add, input_wanted || i > 0);
+            dy = operation.pullback_tangent(self, saved, dy?, d_parameters, add, input_wanted || i > 0);
         }
         dy
     }

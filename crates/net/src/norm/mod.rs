@@ -5,6 +5,7 @@ mod host;
 use burn::tensor::Tensor;
 
 use crate::correlation::Lowering;
+use crate::host::serves;
 use crate::layers::CotangentPair;
 use crate::network::PlacedNetwork;
 use crate::parameter_use::{Kind, ParameterUse};
@@ -38,15 +39,10 @@ pub(crate) struct BatchStatistics {
     pub(crate) count: usize,
 }
 
-/// Whether loops over host memory can be used; on an autodiff device they cannot.
-fn on_host<const D: usize>(x: &Tensor<D>, lowering: Lowering) -> bool {
-    lowering == Lowering::Host && !x.device().is_autodiff()
-}
-
 /// Normalizes `[outer, inner]` over an axis.
 pub(crate) fn normalize(x: Tensor<2>, over: usize, eps: f64, lowering: Lowering) -> (Normalized, BatchStatistics) {
     let count = x.dims()[over];
-    let (x_hat, moments) = if on_host(&x, lowering) {
+    let (x_hat, moments) = if serves(&x, lowering) {
         host::normalize(x, over, eps)
     } else {
         let mean = x.clone().mean_dim(over);
@@ -76,9 +72,18 @@ impl Normalized {
     ///
     /// `d` has rows in front of the batch: `[rows, outer, inner]`.
     pub(crate) fn derivative(&self, d: Tensor<3>) -> Tensor<3> {
-        if let Some(over) = self.over.filter(|_| on_host(&d, self.lowering)) {
-            return host::derivative(self.x_hat.clone(), self.inverse_std.clone(), over, d);
+        self.derivative_of_scaled(d, None)
+    }
+
+    /// The same of `scales · d`, with scales `[1, inner]`.
+    fn derivative_of_scaled(&self, d: Tensor<3>, scales: Option<Tensor<2>>) -> Tensor<3> {
+        if let Some(over) = self.over.filter(|_| serves(&d, self.lowering)) {
+            return host::derivative(&self.x_hat, &self.inverse_std, over, scales.as_ref(), d);
         }
+        let d = match scales {
+            Some(scales) => d * scales.unsqueeze::<3>(),
+            None => d,
+        };
         let inverse_std = self.inverse_std.clone().unsqueeze::<3>();
         let Some(over) = self.over else { return d * inverse_std };
         let x_hat = self.x_hat.clone().unsqueeze::<3>();
@@ -89,11 +94,21 @@ impl Normalized {
 
     /// `w · x̂ + b` with the scales and shifts of the network, which start at parameter `affine`; x̂ if `affine` is `None`.
     pub(crate) fn scaled_and_shifted(&self, network: &PlacedNetwork, affine: Option<usize>) -> Tensor<2> {
-        let x_hat = self.x_hat.clone();
-        match affine {
-            Some(i) => x_hat * network.parameter(i) + network.parameter(i + 1),
-            None => x_hat,
+        let Some(i) = affine else { return self.x_hat.clone() };
+        let (scales, shifts) = (network.parameter(i), network.parameter(i + 1));
+        if serves(&self.x_hat, self.lowering) {
+            return host::scaled_and_shifted(&self.x_hat, &scales, &shifts);
         }
+        self.x_hat.clone() * scales + shifts
+    }
+
+    /// The cotangents of scales and shifts, `[1, inner]`, for one row of cotangents `[outer, inner]`.
+    pub(crate) fn gradients(&self, dy: Tensor<2>) -> [Tensor<2>; 2] {
+        if serves(&dy, self.lowering) {
+            let [shifts, scales] = host::sums(&dy, &self.x_hat);
+            return [scales, shifts];
+        }
+        [(dy.clone() * self.x_hat.clone()).sum_dim(0), dy.sum_dim(0)]
     }
 
     /// The pullback of a norm with its scales and shifts.
@@ -106,13 +121,13 @@ impl Normalized {
     ) -> Tensor<4> {
         let (dims, [outer, inner]) = (dy.dims(), self.x_hat.dims());
         let rows = dims.iter().product::<usize>() / (outer * inner);
-        let mut d = dy.reshape([rows, outer, inner]);
-        if let Some(parameter) = affine {
-            let kind = Kind::Affine { x_hat: &self.x_hat, dy: d.clone(), batch: dims[0] / rows };
+        let d = dy.reshape([rows, outer, inner]);
+        let scales = affine.map(|parameter| {
+            let kind = Kind::Affine { norm: self, dy: d.clone(), batch: dims[0] / rows };
             visit(ParameterUse { parameter, kind });
-            d = d * network.parameter(parameter).unsqueeze::<3>();
-        }
-        self.derivative(d).reshape(dims)
+            network.parameter(parameter)
+        });
+        self.derivative_of_scaled(d, scales).reshape(dims)
     }
 
     /// The pushforward of a norm with its scales and shifts.
@@ -136,18 +151,19 @@ impl Normalized {
         d.reshape(dims)
     }
 
-    /// The derivative of the pullback along dx. With 1/s the inverse standard deviation, d the cotangent of x̂ and dx̂ the
-    /// tangent of x̂,
+    /// The derivative of the pullback along dx and the tangents of scales and shifts. With 1/s the inverse standard deviation,
+    /// d the cotangent of x̂ and dx̂ the tangent of x̂,
     ///
     /// `(dx̂ mean(d x̂) + x̂ mean(d dx̂)) / s + mean(x̂ dx) / s · (∂x̂/∂x)ᵀ d`
     ///
-    /// is taken from `(∂x̂/∂x)ᵀ ḋ`.
+    /// is taken from `(∂x̂/∂x)ᵀ ḋ`. With scales w and the cotangent δ of the output, `ḋ = w δ̇ + dw δ`.
     pub(crate) fn pullback_tangent(
         &self,
         network: &PlacedNetwork,
         affine: Option<usize>,
         dx: Tensor<4>,
         dy: CotangentPair,
+        tangents: Option<&[Tensor<2>]>,
         add: &mut dyn FnMut(usize, Tensor<2>),
     ) -> CotangentPair {
         let (dims, [outer, inner]) = (dx.dims(), self.x_hat.dims());
@@ -165,6 +181,13 @@ impl Normalized {
                 add(parameter + 1, summed(tangent.clone()));
                 tangent * scales.clone()
             });
+            if let Some(tangents) = tangents {
+                let by_scales = d.clone() * tangents[parameter].clone().unsqueeze::<3>();
+                tangent = Some(match tangent {
+                    Some(tangent) => tangent + by_scales,
+                    None => by_scales,
+                });
+            }
             d = d * scales;
         }
         let back = self.derivative(d.clone());

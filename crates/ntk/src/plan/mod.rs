@@ -15,6 +15,7 @@ pub(crate) use self::choice::convolutions_on_cones;
 use self::cost::Cost;
 use self::counter::Counter;
 pub(crate) use self::passes::of_products;
+pub use self::passes::passes_of_curvature;
 use crate::kernel::{Entries, KernelShape};
 use crate::method::Method;
 use crate::problem::{KernelRequest, Tile};
