@@ -52,11 +52,15 @@ growth PICTURE="assets/growth.svg":
 steady:
     cargo bench --bench all -- steady
 
-# The same on a GPU, with the check that it trains like the CPU
-gpu-bench:
-    FINTAN_REQUIRE_WGPU=1 cargo test --release --test behaviour devices
-    cargo bench --bench train_step -- --one wgpu none 50
-    cargo bench --bench train_step -- --one wgpu bn 50
+# A hardware GPU in at most eight minutes: correctness, rates, training steps and kernels beside PyTorch and JAX, as a table.
+# It is built beforehand; `just gpu-bench-small` tries the script on any adapter
+gpu-bench *FLAGS:
+    cargo bench --features gpu --bench gpu --no-run
+    cargo bench --features gpu --bench gpu -- {{FLAGS}}
+
+# The same with toy sizes and without the feature `gpu`
+gpu-bench-small *FLAGS:
+    cargo bench --bench gpu -- --small {{FLAGS}}
 
 # Write the snapshots of error messages anew, to be read in the diff
 snap:

@@ -8,6 +8,7 @@
 //! - [`devices`]: ndarray, flex and wgpu train alike
 //! - [`evaluation`]: metrics of samples beside the data's own, kept by step
 //! - [`export`]: generators for other programs, and back
+//! - [`gpu`]: the largest tensor of a GPU, the method of its convolutions, the search for it
 //! - [`health`]: what goes wrong with a GAN is said in words
 //! - [`includes`]: configurations that build on others
 //! - [`kernel_files`]: tiles and kernels in files, what is not finite, shares of the trace
@@ -39,6 +40,7 @@ mod data;
 mod devices;
 mod evaluation;
 mod export;
+mod gpu;
 mod health;
 mod includes;
 mod kernel_files;

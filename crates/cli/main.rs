@@ -9,6 +9,7 @@ mod failure;
 mod given;
 mod memory;
 mod progress;
+mod quiet;
 mod shown;
 mod voice;
 mod words;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     memory::keep();
+    quiet::without_display();
     let done = args::read().and_then(|args| args.map_or(Ok(()), commands::run));
     match done.and_then(|()| voice::all_answered()) {
         Ok(()) => ExitCode::SUCCESS,

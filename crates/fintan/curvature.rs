@@ -229,6 +229,7 @@ impl CurvatureBuilder<'_> {
         let (placed, _) = network.placed(&placement, mode)?;
         let x = examples.batch(0..examples.len(), &placement.device, placement.dtype);
         let problem = KernelRequest::new(placed, x, None, mode, Entries::Full, Vec::new())?.without_parts();
+        let problem = problem.with_limits(device.limits);
         let (each, vectors) = passes_of_curvature(&problem, 2 * count, memory)?;
         let curvature = TaskCurvature::new(problem.network().clone(), &examples, mode, loss, each);
         let parameters = network.architecture().parameter_count();

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use burn::tensor::Tensor;
 use fintan_config::{
     Architecture, DataSource, Experiment, Node, Shapes, Subject, SupervisedExperiment, SupervisedTask, Teacher,
 };
@@ -137,13 +136,13 @@ impl Network {
     /// result is `None` for a network without a task. The data set is not opened.
     ///
     /// # Errors
-    /// Fails if the data cannot be drawn.
+    /// Fails if the data cannot be drawn, or a GPU does not hold the tensors of a step.
     pub fn training_cost(&self) -> Result<Option<TrainingCost>, Error> {
-        let placement = &self.device().placement;
+        let device = self.device().for_training(self.subject())?;
         match self.subject() {
-            Subject::Gan(gan) => cost_of_gan(gan, placement).map(Some),
+            Subject::Gan(gan) => cost_of_gan(gan, &device.placement).map(Some),
             Subject::Network(alone) => {
-                alone.supervised().map(|experiment| cost_of_task(&experiment, placement)).transpose()
+                alone.supervised().map(|experiment| cost_of_task(&experiment, &device.placement)).transpose()
             }
         }
     }
@@ -285,7 +284,7 @@ fn cost_of_gan(experiment: &Experiment, placement: &Placement) -> Result<Trainin
         let outcome = gan.advance(&images);
         // Reading the losses and the last parameter waits for the device.
         let _ = [outcome.d_loss, outcome.g_loss].map(|loss| loss.into_scalar::<f32>());
-        let _ = gan.generator.parameters().pop().map(Tensor::into_data);
+        let _ = gan.generator.parameters().pop().map(|last| last.sum().into_scalar::<f32>());
     });
     let memory_bytes = bytes(&experiment.generator, batch) + bytes(&experiment.discriminator, 2 * batch);
     let seconds_per_step = seconds * batch as f64 / timed_batch as f64;
@@ -305,7 +304,7 @@ fn cost_of_task(experiment: &SupervisedExperiment, placement: &Placement) -> Res
     let seconds = time(|| {
         trainee.advance(&inputs, &targets);
         // Reading the last parameter waits for the device.
-        let _ = trainee.network.parameters().pop().map(Tensor::into_data);
+        let _ = trainee.network.parameters().pop().map(|last| last.sum().into_scalar::<f32>());
     });
     let memory_bytes = bytes(trainee.network.architecture(), batch);
     let seconds_per_step = seconds * batch as f64 / timed_batch as f64;

@@ -48,6 +48,7 @@ mod flow;
 mod infinite;
 mod inputs;
 mod kernel;
+mod lowering;
 mod memory;
 mod moments;
 mod network;

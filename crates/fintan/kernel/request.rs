@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::DType;
-use fintan_net::{Mode, Placement};
+use fintan_net::{Lowering, Mode, Placement};
 use fintan_ntk::{Entries, KernelPlan, KernelRequest, Method, Overflow, TileSize};
 
 use super::stored::{Convention, KernelMetadata, input_arrays};
@@ -19,6 +19,10 @@ use crate::network::Network;
 pub(crate) fn half_of_free_memory() -> f64 {
     free_memory().map_or(4e9, |bytes| bytes / 2.0)
 }
+
+/// Number of samples with which the convolutions of a kernel's network are measured on a GPU. It does not depend on the kernel,
+/// so that all its tiles are computed in one way.
+const MEASURED: usize = 64;
 
 /// Options of a kernel; [`Kernel::of`] makes them.
 ///
@@ -225,7 +229,7 @@ impl<'a> KernelBuilder<'a> {
     /// # Errors
     /// Fails if weights or inputs do not fit, an output does not exist, or the amount of memory cannot be read.
     pub fn prepare(&self) -> Result<PreparedKernel, Error> {
-        let device = self.network.device();
+        let device = &self.network.device().for_networks(&[(self.network.architecture(), MEASURED)]);
         let mut placement: Placement = device.placement.clone();
         if self.double_precision {
             if !device.supports_f64() {
@@ -237,7 +241,8 @@ impl<'a> KernelBuilder<'a> {
         let (placed, unused) = self.network.placed(&placement, self.mode)?;
         let x1 = self.inputs.placed(self.network, &placement)?;
         let x2 = self.inputs2.as_ref().map(|x| x.placed(self.network, &placement)).transpose()?;
-        let problem = KernelRequest::new(placed, x1, x2, self.mode, self.entries, self.outputs.clone())?;
+        let problem = KernelRequest::new(placed, x1, x2, self.mode, self.entries, self.outputs.clone())?
+            .with_limits(device.limits);
         let problem = if self.by_parameter { problem } else { problem.without_parts() };
         let convention = Convention {
             mean: self.mean && self.entries == Entries::Traced,
@@ -250,7 +255,12 @@ impl<'a> KernelBuilder<'a> {
             method: self.method,
             memory,
             tile: self.tile,
-            device: device.name.clone(),
+            // Kernels of two methods differ in the last digits, so their tiles do not mix.
+            device: match placement.lowering {
+                Lowering::Views => format!("{}, convolutions as products", device.name),
+                Lowering::Native | Lowering::Host => device.name.clone(),
+            },
+            note: device.note().map(Into::into),
             seed: self.network.seed(),
         })
     }
@@ -286,6 +296,7 @@ pub struct PreparedKernel {
     memory: f64,
     tile: TileSize,
     device: String,
+    note: Option<String>,
     seed: u64,
 }
 
@@ -366,6 +377,12 @@ impl PreparedKernel {
     #[must_use]
     pub fn is_double_precision(&self) -> bool {
         self.problem.is_double_precision()
+    }
+
+    /// A remark about the device; see [`Device::note`](crate::Device::note).
+    #[must_use]
+    pub fn device_note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// The bound on memory, in bytes.

@@ -87,7 +87,8 @@ pub(super) fn measure(
             let inputs = Tensor::<4>::from_data(data, (&placement.device, placement.dtype));
             let network = plan.network(number, depth, &placement);
             let problem = KernelRequest::new(network, inputs.clone(), None, Mode::Train, Entries::Full, Vec::new())?
-                .without_parts();
+                .without_parts()
+                .with_limits(device.limits);
             let kernel = KernelParts::compute(&problem, &KernelPlan::new(&problem, None, 1e12)?);
             let (matrix, [n, _]) = kernel.matrix(&kernel.total())?;
             found.push(of(&matrix, n)?);

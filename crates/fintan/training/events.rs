@@ -51,6 +51,8 @@ pub enum TrainingEvent<'a> {
         /// Notes for the user about the files, such as which were left out and why.
         remarks: &'a [String],
     },
+    /// A remark about the device.
+    DeviceNote(&'a str),
     /// The checkpoint of this step has no fingerprint of its data, so that a change of the data cannot be noticed.
     NoFingerprint(u64),
     /// The run is complete: it has reached its last step, given here, and no file is missing.
@@ -102,6 +104,7 @@ impl TrainingEvent<'_> {
             | Self::Edited(_)
             | Self::Images { .. }
             | Self::Samples { .. }
+            | Self::DeviceNote(_)
             | Self::NoFingerprint(_)
             | Self::AlreadyDone(_)
             | Self::Begun { .. }

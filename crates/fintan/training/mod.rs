@@ -215,7 +215,7 @@ impl<'a> Training<'a> {
             subject = Subject::load_within(&config, &overrides, bound)?;
         }
         make_absolute(&mut subject)?;
-        let device = place.open()?;
+        let device = place.open()?.for_training(&subject)?;
         let on_event = |event: TrainingEvent| {
             if let Some((step, losses)) = event.losses() {
                 on_step(step, losses);

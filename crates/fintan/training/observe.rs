@@ -7,7 +7,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use fintan_artifact::{Array, Event, EventKind, RunDir, RunError, number, read_arrays, write_npz};
 use fintan_config::ObserveNtk;
-use fintan_net::{Mode, PlacedNetwork};
+use fintan_net::{DeviceLimits, Mode, PlacedNetwork};
 use fintan_ntk::{Entries, KernelParts, KernelPlan, KernelRequest, RequestError};
 use fintan_predict::{KernelDrift, KernelReference};
 use fintan_train::{Observer, ObserverError, TrainError, Trainee};
@@ -27,6 +27,7 @@ pub(super) struct KernelObserver<'s, 'c, T> {
     run: &'s RunDir,
     wanted: ObserveNtk,
     probe: Tensor<4>,
+    limits: DeviceLimits,
     /// Selects the network to measure. In a GAN it is the generator that draws samples, as in `fintan ntk`.
     network: fn(&T) -> &PlacedNetwork,
     callbacks: &'s TrainingCallbacks<'c>,
@@ -152,10 +153,11 @@ impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
         (wanted, probe): (ObserveNtk, Tensor<4>),
         network: fn(&T) -> &PlacedNetwork,
         trainee: &T,
+        limits: DeviceLimits,
         callbacks: &'s TrainingCallbacks<'c>,
     ) -> Result<Self, Error> {
         let Kept { last, first } = kept(run, wanted, &probe)?;
-        let mut kernels = Self { run, wanted, probe, network, callbacks, first, last };
+        let mut kernels = Self { run, wanted, probe, limits, network, callbacks, first, last };
         if trainee.step() == 0 {
             kernels.measure(trainee).map_err(TrainError::Observer)?;
         }
@@ -170,7 +172,7 @@ impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
         }
         let start = Instant::now();
         let network = (self.network)(trainee);
-        let problem = problem(network, &self.probe)?;
+        let problem = problem(network, &self.probe, self.limits)?;
         let kernel = KernelParts::compute(&problem, &KernelPlan::new(&problem, None, half_of_free_memory())?);
         let total = kernel.total();
         let trace = kernel.trace(&total);
@@ -203,7 +205,7 @@ impl<'s, 'c, T: Trainee> KernelObserver<'s, 'c, T> {
                 WriteOrder::KernelFirst,
             )?;
         }
-        let pixels = if self.wanted.pixels { over_pixels(network, &self.probe)? } else { None };
+        let pixels = if self.wanted.pixels { over_pixels(network, &self.probe, self.limits)? } else { None };
         let line = ObservedKernel {
             step,
             since: *since,
@@ -255,25 +257,31 @@ impl ObservedKernel {
 }
 
 /// Checks that the kernel of a network on a probe can be computed.
-pub(super) fn check_probe(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<(), Error> {
-    KernelPlan::new(&problem(network, probe)?, None, half_of_free_memory())?;
+pub(super) fn check_probe(network: &PlacedNetwork, probe: &Tensor<4>, limits: DeviceLimits) -> Result<(), Error> {
+    KernelPlan::new(&problem(network, probe, limits)?, None, half_of_free_memory())?;
     Ok(())
 }
 
-fn problem(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<KernelRequest, RequestError> {
-    KernelRequest::new(network.clone(), probe.clone(), None, Mode::Train, Entries::Traced, Vec::new())
+fn problem(network: &PlacedNetwork, probe: &Tensor<4>, limits: DeviceLimits) -> Result<KernelRequest, RequestError> {
+    let problem = KernelRequest::new(network.clone(), probe.clone(), None, Mode::Train, Entries::Traced, Vec::new())?;
+    Ok(problem.with_limits(limits))
 }
 
 /// Checkerboards and borders of a generator's kernel over the pixels of its first channel. The result is `None` if batch norm
 /// couples samples, or if the computation would take longer than a few seconds.
-fn over_pixels(network: &PlacedNetwork, probe: &Tensor<4>) -> Result<Option<serde_json::Value>, ObserverError> {
+fn over_pixels(
+    network: &PlacedNetwork,
+    probe: &Tensor<4>,
+    limits: DeviceLimits,
+) -> Result<Option<serde_json::Value>, ObserverError> {
     let shape = network.architecture().output();
     if shape.is_vector() || network.architecture().is_batch_coupled() {
         return Ok(None);
     }
     let (first, outputs) = (probe.clone().narrow(0, 0, 1), (0..shape.positions()).collect());
-    let problem =
-        KernelRequest::new(network.clone(), first, None, Mode::Train, Entries::Full, outputs)?.without_parts();
+    let problem = KernelRequest::new(network.clone(), first, None, Mode::Train, Entries::Full, outputs)?
+        .without_parts()
+        .with_limits(limits);
     let Ok(plan) = KernelPlan::new(&problem, None, half_of_free_memory()) else { return Ok(None) };
     if plan.operations > AFFORDABLE {
         return Ok(None);

@@ -12,6 +12,7 @@ use fintan_train::{Gan, Health, Observer, ObserverError, Score, Supervised, real
 use super::events::{TrainingCallbacks, TrainingEvent};
 use crate::device::{Device, threads};
 use crate::error::Error;
+use crate::lowering;
 
 /// Number of samples for `metrics.json`.
 const MEASURED: usize = 1024;
@@ -41,6 +42,7 @@ pub(super) fn machine(device: &Device) -> serde_json::Map<String, serde_json::Va
         ("system", system.into()),
     ]
     .into_iter()
+    .chain(device.is_gpu().then(|| (lowering::KEY, lowering::name_of(device.placement.lowering).into())))
     .map(|(key, value)| (key.to_owned(), value))
     .collect()
 }

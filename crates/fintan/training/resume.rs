@@ -164,7 +164,9 @@ impl<'a> ResumeBuilder<'a> {
         let from = record.start(&trained, from)?;
         let subject = record.changed(&trained, from, &overrides, steps)?;
         record.tell_edits(&callbacks);
-        let (device, resolved) = (place.open()?, subject.to_toml());
+        let (opened, resolved) = (place.open()?, subject.to_toml());
+        let device = opened.as_recorded(&record.was.machine).map_or_else(|| opened.for_training(&subject), Ok)?;
+        device.check_step(&subject)?;
         match &subject {
             Subject::Gan(experiment) => {
                 let images = &load_images(experiment, &callbacks)?;
@@ -213,6 +215,9 @@ pub fn complete_gan(
     callbacks: &TrainingCallbacks,
 ) -> Result<RunDir, Error> {
     let resolved = experiment.settings.to_toml();
+    let recorded = found.as_ref().map(RunDir::environment).transpose()?;
+    let recorded = recorded.and_then(|environment| device.as_recorded(&environment.machine));
+    let device = &recorded.map_or_else(|| device.for_training(&Subject::Gan(Box::new(experiment.clone()))), Ok)?;
     let run = match found {
         Some(run) => run,
         None => publish_run(Draft::at(root)?, written, &resolved, device, callbacks)?,

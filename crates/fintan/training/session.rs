@@ -72,7 +72,7 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
     pub(super) fn check(&self, trainee: &T::Trainee) -> Result<(), Error> {
         self.trained.check(trainee)?;
         match self.trained.probe(&self.device.placement) {
-            Some((_, probe)) => check_probe(T::observed(trainee), &probe),
+            Some((_, probe)) => check_probe(T::observed(trainee), &probe, self.device.limits),
             None => Ok(()),
         }
     }
@@ -166,6 +166,9 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         if !trained.has_start(run.root()) {
             trained.write_start(&trained.drawn(&device.placement), run.root())?;
         }
+        if let Some(note) = device.note() {
+            callbacks.tell(TrainingEvent::DeviceNote(note));
+        }
         callbacks.tell(TrainingEvent::Begun {
             run: run.root(),
             device: &device.name,
@@ -178,7 +181,8 @@ impl<T: Trained> TrainingSession<'_, '_, T> {
         run.write_environment(&environment)?;
         let mut recorder = RunRecorder { run, callbacks, keep, columns, step: trainee.step() };
         let kernels = trained.probe(&device.placement);
-        let kernels = kernels.map(|probe| KernelObserver::new(run, probe, T::observed, &trainee, callbacks));
+        let observed = |probe| KernelObserver::new(run, probe, T::observed, &trainee, device.limits, callbacks);
+        let kernels = kernels.map(observed);
         let mut kernels = kernels.transpose()?;
         let mut observers = Observers(vec![&mut recorder as &mut dyn Observer<T::Trainee>]);
         if let Some(kernels) = &mut kernels {

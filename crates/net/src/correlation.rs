@@ -133,6 +133,24 @@ impl Correlation {
         self.patches(big).transpose().matmul(small.reshape([n * h * w, c]))
     }
 
+    /// Number of values of the largest tensor that the three maps make: for each sample, and of the weights.
+    pub(crate) fn largest(&self) -> (usize, usize) {
+        let ([kh, kw], [sh, sw], [c, small]) = (self.kernel, self.stride, [self.big[2], self.small[2]]);
+        if self.lowering == Lowering::Native {
+            return (0, kh * kw * c * small);
+        }
+        let patches = self.small[0] * self.small[1] * kh * kw * c;
+        // The big map with its frame, from which patches are taken.
+        let framed = [0, 1].map(|axis| (self.small[axis] - 1) * self.stride[axis] + self.kernel[axis]);
+        let framed = framed[0] * framed[1] * c;
+        // Of `scatter`: the small map with its frame, the parents of each block, and the phases of the blocks.
+        let [(rows, ah), (columns, aw)] = [0, 1].map(|axis| self.blocks(axis)).map(|b| (b.count, b.parents));
+        let parents = rows * columns * ah * aw * small;
+        let phases = rows * columns * sh * sw * c;
+        let between = (rows + ah) * (columns + aw) * small;
+        (patches.max(framed).max(parents).max(phases).max(between), ah * sh * aw * sw * c * small)
+    }
+
     fn on_host(&self, x: &Tensor<4>) -> bool {
         host::serves(x, self.lowering)
     }

@@ -13,6 +13,7 @@ mod layers;
 mod network;
 mod norm;
 mod parameter_use;
+mod tensor_sizes;
 pub mod weights;
 mod windows;
 
@@ -21,3 +22,4 @@ pub use correlation::{Lowering, channels_first, channels_last};
 pub use host::{HostNumber, HostValues};
 pub use network::{Cotangents, LayerProbe, Mode, NoiseRule, PlacedNetwork, Placement, TangentTape, Tape};
 pub use parameter_use::{ParameterUse, VjpFactors};
+pub use tensor_sizes::{DeviceLimits, LargestTensor};

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use fintan_config::Shape;
-use fintan_net::{Mode, PlacedNetwork, Tape};
+use fintan_net::{DeviceLimits, Mode, PlacedNetwork, Tape};
 
 use crate::kernel::{Entries, KernelShape};
 use crate::plan;
@@ -40,6 +40,7 @@ pub struct KernelRequest {
     pub(crate) outputs: Vec<usize>,
     apart: bool,
     on_cones: OnceLock<usize>,
+    limits: DeviceLimits,
 }
 
 /// One side of a kernel: a batch, and the range of its samples that are rows.
@@ -156,7 +157,8 @@ impl KernelRequest {
             }
             sides.push(Side::new(x));
         }
-        Ok(Self { network, sides, mode, entries, outputs, apart: true, on_cones: OnceLock::new() })
+        let limits = DeviceLimits::default();
+        Ok(Self { network, sides, mode, entries, outputs, apart: true, on_cones: OnceLock::new(), limits })
     }
 
     /// The kernel between some samples of each side: a block of this kernel.
@@ -187,6 +189,19 @@ impl KernelRequest {
     pub fn without_parts(mut self) -> Self {
         self.apart = false;
         self
+    }
+
+    /// This kernel on a device with these limits, which its plan respects. By default there are none.
+    #[must_use]
+    pub fn with_limits(mut self, limits: DeviceLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The limits of the device.
+    #[must_use]
+    pub fn limits(&self) -> DeviceLimits {
+        self.limits
     }
 
     /// This kernel with other entries.

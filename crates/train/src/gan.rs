@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use fintan_artifact::LogLine;
 use fintan_config::{Experiment, Settings, Train};
 use fintan_data::{DataError, Images, Order};
@@ -16,7 +16,7 @@ use crate::optimizer::{Optimizer, rates};
 use crate::sampling::sample;
 use crate::spectral_norm::SpectralNorm;
 use crate::training::{
-    Ending, Observer, ObserverError, Schedule, Session, TrainError, TrainedPart, Trainee, check_loss, run,
+    Ending, Observer, ObserverError, Schedule, Session, TrainError, TrainedPart, Trainee, check_loss, numbers, run,
 };
 use fintan_data::{Purpose, stream};
 
@@ -206,8 +206,14 @@ impl Session for Play<'_> {
 
     fn line(&mut self, since: Instant) -> Result<LogLine, TrainError> {
         let outcome = self.outcome.as_ref().expect("a step is done");
-        let number = |tensor: &Tensor<1>| f64::from(tensor.clone().into_scalar::<f32>());
-        let (d_loss, g_loss) = (number(&outcome.d_loss), number(&outcome.g_loss));
+        let StepOutcome { d_loss, g_loss, d_real, d_fake, d_penalty, slope_ratio, waited: _ } = outcome.clone();
+        let (has_penalty, has_ratio) = (d_penalty.is_some(), slope_ratio.is_some());
+        let scalars = [d_loss, g_loss, d_real, d_fake].into_iter().chain(d_penalty).chain(slope_ratio);
+        let mut values = numbers(scalars.collect()).into_iter();
+        let mut next = || values.next().unwrap_or(f64::NAN);
+        let [d_loss, g_loss, d_real, d_fake] = std::array::from_fn(|_| next());
+        let d_penalty = has_penalty.then(&mut next);
+        let slope_ratio = has_ratio.then(&mut next);
         check_loss(self.gan, "the discriminator's loss", d_loss)?;
         check_loss(self.gan, "the generator's loss", g_loss)?;
         let samples = self.gan.samples(LOGGED_SAMPLES).measure();
@@ -216,10 +222,10 @@ impl Session for Play<'_> {
             step: self.gan.step,
             d_loss,
             g_loss,
-            d_real: number(&outcome.d_real),
-            d_fake: number(&outcome.d_fake),
-            d_penalty: outcome.d_penalty.as_ref().map(number),
-            slope_ratio: outcome.slope_ratio.as_ref().map(number),
+            d_real,
+            d_fake,
+            d_penalty,
+            slope_ratio,
             std_ratio: samples.std / self.data.std.max(1e-12),
             correlation: samples.correlation,
             nyquist_ratio: samples.nyquist / self.data.nyquist.max(1e-12),

@@ -372,8 +372,8 @@ pub(crate) fn check_loss(trainee: &impl Trainee, what: &str, loss: f64) -> Resul
 /// The first parameter that is not finite, in the order in which a step updates them.
 fn first_not_finite(trainee: &impl Trainee) -> Option<String> {
     trainee.parts().into_iter().find_map(|TrainedPart { name, network, .. }| {
-        let parameters = network.parameters().into_iter().zip(network.parameter_names());
-        let mut bad = parameters.filter(|(parameter, _)| !is_finite(&parameter.clone().abs().sum()));
+        let sums: Vec<Tensor<1>> = network.parameters().into_iter().map(|parameter| parameter.abs().sum()).collect();
+        let mut bad = numbers(sums).into_iter().zip(network.parameter_names()).filter(|(sum, _)| !sum.is_finite());
         bad.next().map(|(_, parameter)| {
             let index: Option<usize> = parameter.split('.').next().and_then(|i| i.parse().ok());
             let node = network.architecture().flat().into_iter().find(|node| node.index == index);
@@ -383,6 +383,10 @@ fn first_not_finite(trainee: &impl Trainee) -> Option<String> {
     })
 }
 
-fn is_finite(sum: &Tensor<1>) -> bool {
-    sum.clone().into_scalar::<f32>().is_finite()
+/// The values of tensors with one value each. They are read together, because each reading waits for a GPU to finish its work.
+pub(crate) fn numbers(scalars: Vec<Tensor<1>>) -> Vec<f64> {
+    if scalars.is_empty() {
+        return Vec::new();
+    }
+    Tensor::cat(scalars, 0).into_data().iter::<f32>().map(f64::from).collect()
 }

@@ -42,6 +42,9 @@ fn ntk(args: &Ntk) -> Result<(), Failure> {
         let (file, unused) = (file.display(), prepared.unused_weights().join(", "));
         tell!("`{file}`: not read, since the network has no such tensors: {unused}");
     }
+    if let Some(note) = prepared.device_note().filter(|_| !args.voice.quiet) {
+        tell!("{note}");
+    }
     if let Some(count) = args.top {
         return tell_largest(&prepared.largest(count as usize)?, &path, &args.voice);
     }

@@ -76,6 +76,7 @@ impl<'a> Told<'a> {
                 say(format!("data      {source}: {train} to train, {test} to test{classes}"));
                 remarks.iter().map(|remark| format!("          {remark}")).for_each(say);
             }
+            TrainingEvent::DeviceNote(note) => say(format!("device    {note}")),
             TrainingEvent::NoFingerprint(step) => say(format!(
                 "          the checkpoint of step {step} has no fingerprint of its data: they may be others"
             )),

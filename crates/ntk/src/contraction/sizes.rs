@@ -62,6 +62,22 @@ impl Sizes {
         copies + of_order
     }
 
+    /// Number of values of the largest tensor that an order makes on a device.
+    pub(crate) fn largest(&self, order: Order) -> f64 {
+        let product = |numbers: &[usize]| numbers.iter().map(|&n| n as f64).product::<f64>();
+        let [[b, g1, i1, s1, c], [_, g2, i2, s2, _]] = self.sides;
+        let factors = self.cotangents(0).max(self.cotangents(1)).max(product(&[g1.max(g2), s1.max(s2), self.k]));
+        // Products of cotangents at a single site, of the biases too: one matrix for each b, before they are added.
+        let rows = product(&[b, g1 * i1, g2 * i2]);
+        let made = match order {
+            Order::Hadamard => product(&[g1, g2]),
+            Order::Weights => weights::largest(self),
+            Order::Patches => product(&[b, s1, s2]),
+            Order::Pushed => product(&[s1, s2]).max(product(&[b, i1, s2, c])),
+        };
+        factors.max(rows).max(made)
+    }
+
     /// Number of cotangents of a side.
     pub(crate) fn cotangents(&self, side: usize) -> f64 {
         self.sides[side].iter().product::<usize>() as f64

@@ -27,6 +27,13 @@ pub(super) fn held(sizes: &Sizes, size: usize) -> f64 {
     packed(rows, width, size) + 3.0 * (both * width) as f64
 }
 
+/// Number of weight cotangents that are computed at a time.
+pub(super) fn largest(sizes: &Sizes) -> f64 {
+    let rows = sizes.rows();
+    let rows = rows[0].max(rows[1]);
+    (rows as f64) * (sizes.k * slice(rows, sizes.k, sizes.sides[0][4])) as f64
+}
+
 /// Computes weight cotangents of both sides and their products, some channels at a time.
 pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries) -> Vec<f64> {
     let ([.., c], k) = (left.cotangents.dims(), left.inputs.as_ref().map_or(1, |a| a.dims()[2]));

@@ -74,7 +74,10 @@ impl Counter<'_> {
         let mut best: Option<(TileSize<usize>, Cost)> = None;
         for samples in self.sizes(wanted) {
             let few = |outputs: usize| self.problem.shape().count(TileSize { samples, outputs }) <= MOST_TILES;
-            let fits = |outputs: usize| self.needs(method, TileSize { samples, outputs }) <= memory;
+            let fits = |outputs: usize| {
+                let size = TileSize { samples, outputs };
+                self.needs(method, size) <= memory && self.on_device(method, size)
+            };
             let fitting = wanted.outputs.map_or_else(|| most(all, fits), |n| fits(n).then_some(n)).filter(|&n| few(n));
             let Some(size) = fitting.map(|outputs| TileSize { samples, outputs }) else { continue };
             let cost = self.all(method, size);

@@ -5,6 +5,7 @@ mod cost;
 mod counter;
 mod passes;
 mod structured;
+mod tensors;
 
 use std::ops::Range;
 
@@ -149,6 +150,46 @@ pub enum PlanError {
         /// Bytes that may be used.
         given: Bytes,
     },
+    /// A tensor that the device does not hold, although its memory might suffice.
+    #[error(
+        "a tile of samples = {samples}, outputs = {outputs} needs a tensor of {needed}, but the device holds tensors of at most \
+         {largest}; take smaller tiles, fewer samples if batch norms couple them, or the device flex, which has no such limit"
+    )]
+    Tensor {
+        /// Samples of the smallest tiles that may be taken.
+        samples: usize,
+        /// Their outputs.
+        outputs: usize,
+        /// Bytes of the largest tensor.
+        needed: Bytes,
+        /// Bytes that a tensor of the device may have.
+        largest: Bytes,
+    },
+    /// A pass through the network, for products with a kernel that is not formed, that makes a tensor that the device does not
+    /// hold.
+    #[error(
+        "a pass with samples = {samples} needs a tensor of {needed}, but the device holds tensors of at most {largest}; take \
+         fewer samples, or the device flex, which has no such limit"
+    )]
+    TensorOfPass {
+        /// Samples of the smallest pass: one, or all if batch norms couple them.
+        samples: usize,
+        /// Bytes of the largest tensor.
+        needed: Bytes,
+        /// Bytes that a tensor of the device may have.
+        largest: Bytes,
+    },
+    /// Not enough memory on the device for the smallest tiles.
+    #[error(
+        "this kernel needs at least {needed} of the device's memory, which is {given}; take fewer samples or outputs, or the \
+         device flex"
+    )]
+    DeviceMemory {
+        /// Bytes for the smallest tiles.
+        needed: Bytes,
+        /// Bytes of the device.
+        given: Bytes,
+    },
     /// A tile size out of range.
     #[error("a tile must have 1 to {all} {of} a side, got {found}")]
     TileSize {
@@ -173,7 +214,7 @@ impl KernelPlan {
     /// Without a `method`, the fastest one is chosen, from its multiply-adds and the values that it writes.
     ///
     /// # Errors
-    /// [`PlanError::Memory`] if the smallest tiles do not fit.
+    /// [`PlanError::Memory`] if the smallest tiles do not fit; the errors of [`Self::in_tiles`].
     pub fn new(problem: &KernelRequest, method: Option<Method>, memory: f64) -> Result<Self, PlanError> {
         Self::in_tiles(problem, method, memory, TileSize::default())
     }
@@ -181,10 +222,12 @@ impl KernelPlan {
     /// A plan whose tiles have a given size; sizes that are `None` are chosen.
     ///
     /// Tiles repeat work, because cotangents of a row are pulled back for each tile that contains the row. So a kernel that
-    /// fits into memory is one tile; otherwise the fastest size that fits is taken.
+    /// fits into memory is one tile; otherwise the fastest size that fits is taken. No tile makes a tensor that is larger than
+    /// the device of the problem allows ([`KernelRequest::with_limits`]).
     ///
     /// # Errors
-    /// [`PlanError::Memory`] if the tiles do not fit, [`PlanError::TileSize`].
+    /// [`PlanError::Memory`] if the tiles do not fit, [`PlanError::Tensor`] and [`PlanError::DeviceMemory`] if they do not fit
+    /// the device, [`PlanError::TileSize`].
     pub fn in_tiles(
         problem: &KernelRequest,
         method: Option<Method>,
@@ -202,6 +245,9 @@ impl KernelPlan {
         let needs = |size: TileSize<usize>| counter.needs(method, size);
         let best = counter.fastest(method, memory, wanted);
         let Some((tile, Cost { operations, .. })) = best else {
+            if let Some(error) = counter.beyond_device(method, wanted) {
+                return Err(error);
+            }
             let (needed, kernel) = (Bytes(counter.least(method, wanted)), Bytes(counter.kernel()));
             return Err(PlanError::Memory { needed, kernel, given: Bytes(memory) });
         };

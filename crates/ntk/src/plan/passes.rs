@@ -37,7 +37,7 @@ pub(crate) fn of_products(problem: &KernelRequest, count: usize, memory: f64) ->
 /// ```
 ///
 /// # Errors
-/// [`PlanError::Eigenpairs`] if the memory is not sufficient.
+/// [`PlanError::Eigenpairs`] if the memory is not sufficient, [`PlanError::TensorOfPass`] if a pass does not fit the device.
 pub fn passes_of_curvature(problem: &KernelRequest, count: usize, memory: f64) -> Result<(usize, usize), PlanError> {
     let counter = Counter::with(problem, None);
     // Beside the tape there are the tangents of all maps, and pairs of cotangents.
@@ -60,10 +60,17 @@ fn passes(
     let (pair, found) = (2.0 * 8.0 * rows, (4.0 * count as f64 + 4.0) * 8.0 * rows);
     let free = memory - counter.base() - found;
     let rest = (0.5 * free).min(free - pair * (count + SPARE[1]) as f64);
-    let samples = if problem.is_coupled() { n } else { most(n, |some| pass(some) <= rest).unwrap_or(1) };
+    let holds = |some: usize| problem.limits().holds(counter.tensor_of_pass(some));
+    let least_pass = if problem.is_coupled() { n } else { 1 };
+    if let Some(largest) = problem.limits().largest_tensor.filter(|_| !holds(least_pass)) {
+        let needed = Bytes(counter.tensor_of_pass(least_pass));
+        return Err(PlanError::TensorOfPass { samples: least_pass, needed, largest: Bytes(largest) });
+    }
+    let fits = |some: usize| pass(some) <= rest && holds(some);
+    let samples = if problem.is_coupled() { n } else { most(n, fits).unwrap_or(1) };
     let vectors = ((free - pass(samples)) / pair).floor();
     if vectors < least as f64 {
-        let needed = Bytes(memory - free + pass(if problem.is_coupled() { n } else { 1 }) + pair * least as f64);
+        let needed = Bytes(memory - free + pass(least_pass) + pair * least as f64);
         return Err(PlanError::Eigenpairs { count, needed, given: Bytes(memory) });
     }
     Ok((samples, vectors as usize))

@@ -98,7 +98,7 @@ impl Counter<'_> {
     }
 
     /// The shapes of the sum of a layer's weights.
-    fn sizes_of(&self, node: &Node, extent: Extent) -> Sizes {
+    pub(super) fn sizes_of(&self, node: &Node, extent: Extent) -> Sizes {
         let sides = [0, 1].map(|side| self.dims(node, extent, side));
         Sizes { sides, k: inputs(node), distinct: extent.distinct }
     }
