@@ -1,5 +1,7 @@
 //! Forward values and derivatives of pointwise nonlinearities.
 
+#![expect(clippy::inline_always, reason = "functions that are not inlined are compiled for the oldest processor")]
+
 use burn::tensor::Tensor;
 use fintan_config::{Activation, Function, GELU_TANH_CUBE, GELU_TANH_ROOT, SELU};
 
@@ -49,7 +51,7 @@ impl Pointwise {
         if host::serves(&x, self.lowering) {
             let of = *self;
             return for_each_function!(self.function, F => host::with_type!(x.dtype(), T => {
-                host::mapped::<T>(x, #[inline(always)] |x| of.value_of(F, x))
+                host::mapped::<T>(&x, #[inline(always)] |x| of.value_of(F, x))
             }));
         }
         self.value_of(self.function, x)
@@ -65,7 +67,7 @@ impl Pointwise {
         if host::serves(&x, self.lowering) {
             let of = *self;
             return for_each_function!(self.function, F => host::with_type!(x.dtype(), T => {
-                host::mapped::<T>(x, #[inline(always)] |x| of.derivative_of(F, x))
+                host::mapped::<T>(&x, #[inline(always)] |x| of.derivative_of(F, x))
             }));
         }
         self.derivative_of(self.function, x)

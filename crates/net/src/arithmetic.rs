@@ -1,5 +1,7 @@
 //! Arithmetic in which formulas of nonlinearities are written once: on tensors, and on single numbers for host loops.
 
+#![expect(clippy::inline_always, reason = "functions that are not inlined are compiled for the oldest processor")]
+
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use burn::tensor::Tensor;

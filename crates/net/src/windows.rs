@@ -4,6 +4,8 @@
 //! patches back is one pass; a chain of slices, pads and sums passes over the same memory a dozen times. With these loops,
 //! convolutions on flex and ndarray are as fast as the backend's matrix product (`benches/RESULTS.md`).
 
+#![expect(clippy::inline_always, reason = "functions that are not inlined are compiled for the oldest processor")]
+
 use std::ops::Range;
 
 use burn::tensor::Tensor;

@@ -25,7 +25,7 @@ pub fn jacobian_contraction(problem: &KernelRequest, outputs: &[Range<usize>; 2]
     };
     let mut block = Block::zeros(problem, outputs);
     // Not the product of the structured kernel: a reference must not share code with the method that it tests.
-    let products = |x: Tensor<3>, y: Tensor<3>| products(x, Some(y), Batch::Kept, By::Device);
+    let products = |x: Tensor<3>, y: Tensor<3>| products(&x, Some(&y), Batch::Kept, By::Device);
     for (parameter, (x, y)) in left.into_iter().zip(right).enumerate() {
         let ([o1, n1, p], [o2, n2, _]) = (x.dims(), y.dims());
         let values = match problem.entries {

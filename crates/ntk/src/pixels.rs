@@ -244,7 +244,7 @@ impl<'p, T: Real + Element> Pixels<'p, T> {
             TailInput::Nothing | TailInput::Layers => None,
         };
         let (Some((x, scale)), Some((y, _))) = (inputs(0), inputs(1)) else { return Vec::new() };
-        products(x, Some(y), Batch::Kept, By::Host).into_iter().map(|v| scale * scale * v).collect()
+        products(&x, Some(&y), Batch::Kept, By::Host).into_iter().map(|v| scale * scale * v).collect()
     }
 }
 

@@ -66,11 +66,11 @@ pub(crate) enum Batch {
 }
 
 /// `x yᵀ`, or `x xᵀ` without `y`, for batched `[b, m, k]` and `[b, n, k]`; the result is on the host.
-pub(crate) fn products(x: Tensor<3>, y: Option<Tensor<3>>, batch: Batch, by: By) -> Vec<f64> {
+pub(crate) fn products(x: &Tensor<3>, y: Option<&Tensor<3>>, batch: Batch, by: By) -> Vec<f64> {
     match (by, x.dtype()) {
-        (By::Device, _) => on_device(&x, y.as_ref().unwrap_or(&x), batch),
-        (By::Host, DType::F64) => on_host::<f64>(&x, y.as_ref(), batch),
-        (By::Host, _) => on_host::<f32>(&x, y.as_ref(), batch),
+        (By::Device, _) => on_device(x, y.unwrap_or(x), batch),
+        (By::Host, DType::F64) => on_host::<f64>(x, y, batch),
+        (By::Host, _) => on_host::<f32>(x, y, batch),
     }
 }
 
@@ -234,7 +234,7 @@ mod tests {
         let (x, y) = (values(0), values(5));
         let with = |threads: usize, y: Option<&Tensor<3>>, batch| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| products(x.clone(), y.cloned(), batch, By::Host))
+            pool.install(|| products(&x, y, batch, By::Host))
         };
         for batch in [Batch::Kept, Batch::Summed] {
             for second in [None, Some(&y)] {

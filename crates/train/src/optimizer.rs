@@ -78,7 +78,7 @@ impl Optimizer {
                     .with_beta_2(adam.beta2 as f32)
                     .with_epsilon(adam.eps as f32)
                     .build(),
-                adam.clone(),
+                *adam,
             ),
             OptimizerSettings::Sgd(sgd) => {
                 let momentum = MomentumConfig::new().with_momentum(sgd.momentum).with_dampening(0.0);

@@ -1,5 +1,7 @@
 //! Elementary functions in arithmetic that compilers turn into vector instructions: no calls, no branches.
 
+#![expect(clippy::inline_always, reason = "functions that are not inlined are compiled for the oldest processor")]
+
 /// 1.5 · 2⁵²: added to a number below 2⁵¹, it rounds it to a whole number, which then stands in the lowest bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 

@@ -4,13 +4,15 @@
 //! one pass for what needs several operations, on all processors, and read tensors where they are (`benches/RESULTS.md` has the
 //! gains). Every result is the same for any number of threads.
 
+#![expect(clippy::inline_always, reason = "functions that are not inlined are compiled for the oldest processor")]
+
 mod chunks;
 mod dense;
 pub(crate) mod elementary;
 mod matrix;
 mod pointwise;
 
-use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 use burn::tensor::{DType, Device, Element, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
@@ -32,6 +34,8 @@ pub trait HostNumber:
     + Copy
     + Default
     + AddAssign
+    + SubAssign
+    + MulAssign
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
@@ -45,6 +49,7 @@ pub trait HostNumber:
     fn double(self) -> f64;
 
     /// √x
+    #[must_use]
     fn square_root(self) -> Self;
 }
 

@@ -9,8 +9,8 @@ use super::{HostNumber, HostValues, tensor, with_type, with_widest_vectors, writ
 const CHUNK: usize = 1 << 13;
 
 /// f of every value, with the widest vectors of the processor.
-pub(crate) fn mapped<T: HostNumber>(x: Tensor<4>, f: impl Fn(T) -> T + Sync) -> Tensor<4> {
-    let (values, shape) = (HostValues::of(&x), x.dims());
+pub(crate) fn mapped<T: HostNumber>(x: &Tensor<4>, f: impl Fn(T) -> T + Sync) -> Tensor<4> {
+    let (values, shape) = (HostValues::of(x), x.dims());
     let values = values.slice::<T>();
     let y = written_in_chunks(
         values.len(),
@@ -19,7 +19,7 @@ pub(crate) fn mapped<T: HostNumber>(x: Tensor<4>, f: impl Fn(T) -> T + Sync) -> 
         #[inline(always)]
         |(), i, y: &mut [T]| y.iter_mut().zip(&values[i * CHUNK..]).for_each(|(y, &x)| *y = f(x)),
     );
-    tensor(y, shape, &x)
+    tensor(y, shape, x)
 }
 
 /// f(d, x) of every pair of values, where `d` has rows in front of the batch of `x`. It is computed in the memory of `d` if no
@@ -51,9 +51,13 @@ pub(crate) fn scaled(y: Tensor<4>, map: &Tensor<4>, bias: Option<&Tensor<2>>) ->
         let values: &mut [T] = data.as_mut_slice().expect("the type was just asked for");
         values.par_chunks_exact_mut(h * w * c).for_each(|row| {
             for (y, &factor) in row.chunks_exact_mut(c).zip(map) {
-                y.iter_mut().for_each(|y| *y = *y * factor);
-                if let Some(bias) = bias {
-                    y.iter_mut().zip(bias).for_each(|(y, &bias)| *y += bias);
+                match bias {
+                    Some(bias) => y.iter_mut().zip(bias).for_each(|(y, &bias)| *y = *y * factor + bias),
+                    None => {
+                        for y in y {
+                            *y *= factor;
+                        }
+                    }
                 }
             }
         });

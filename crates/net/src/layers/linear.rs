@@ -106,19 +106,15 @@ impl Rules for LinearLayer {
     ) -> Option<Tensor<4>> {
         let Self { map, parameter, ref scale, bias_scale } = *self;
         let weights = network.parameter(parameter);
-        match scale.number() {
-            Some(factor) => {
-                let kind = Kind::Linear { map, x, dy: dy.clone(), scale: Scaled::By(factor), bias_scale };
-                visit(ParameterUse { parameter, kind });
-                input_wanted.then(|| map.inputs_times(dy, weights, factor))
-            }
-            None => {
-                let scaled = scale.apply(dy.clone(), map.lowering());
-                let kind = Kind::Linear { map, x, dy, scale: Scaled::Is(scaled.clone()), bias_scale };
-                visit(ParameterUse { parameter, kind });
-                input_wanted.then(|| map.inputs(scaled, weights))
-            }
+        if let Some(factor) = scale.number() {
+            let kind = Kind::Linear { map, x, dy: dy.clone(), scale: Scaled::By(factor), bias_scale };
+            visit(ParameterUse { parameter, kind });
+            return input_wanted.then(|| map.inputs_times(dy, weights, factor));
         }
+        let scaled = scale.apply(dy.clone(), map.lowering());
+        let kind = Kind::Linear { map, x, dy, scale: Scaled::Is(scaled.clone()), bias_scale };
+        visit(ParameterUse { parameter, kind });
+        input_wanted.then(|| map.inputs(scaled, weights))
     }
 
     fn pushforward(

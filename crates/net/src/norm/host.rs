@@ -143,7 +143,7 @@ fn by_columns<T: HostNumber>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f
                     columns.for_each(|(x, (&centre, &factor))| *x = (*x - centre) * factor);
                 }
             },
-        )
+        );
     });
     (mean, variance)
 }
@@ -154,12 +154,12 @@ fn by_rows<T: HostNumber>(values: &mut [T], inner: usize, eps: f64) -> (Vec<f64>
         let mean = sum(row, |x| x) / inner as f64;
         let centre = T::of(mean);
         for x in row.iter_mut() {
-            *x = *x - centre;
+            *x -= centre;
         }
         let variance = sum(row, |x| x * x) / inner as f64;
         let factor = T::of(inverse_std(variance, eps));
         for x in row {
-            *x = *x * factor;
+            *x *= factor;
         }
         (mean, variance)
     });
@@ -185,17 +185,17 @@ fn derived_by_columns<T: HostNumber>(d: &mut [T], x_hat: &[T], inverse_std: &[T]
                 for (d, x_hat) in d.chunks_exact_mut(inner).zip(x_hat.chunks_exact(inner)) {
                     let columns = d.iter_mut().zip(x_hat).zip(mean.iter().zip(&along).zip(&factors));
                     columns.for_each(|((d, &x_hat), ((&mean, &along), &factor))| {
-                        *d = (*d - mean - x_hat * along) * factor
+                        *d = (*d - mean - x_hat * along) * factor;
                     });
                 }
             },
-        )
+        );
     });
 }
 
 fn derived_row<T: HostNumber>(d: &mut [T], x_hat: &[T], inverse_std: T, scales: Option<&[T]>) {
     if let Some(scales) = scales {
-        d.iter_mut().zip(scales).for_each(|(d, &scale)| *d = *d * scale);
+        d.iter_mut().zip(scales).for_each(|(d, &scale)| *d *= scale);
     }
     let inner = d.len() as f64;
     let mean = T::of(sum(d, |d| d) / inner);

@@ -26,7 +26,7 @@ pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries, apa
     // Rows are in the order (i, g) of the cotangents in memory, so nothing is copied. Only the small result is reordered.
     let by_sample = |d: &Tensor<5>| d.clone().permute([0, 2, 1, 3, 4]).reshape([b, d.dims()[1] * d.dims()[2], c]);
     let second = other.map(|right| by_sample(&right.cotangents));
-    let found = products(by_sample(&left.cotangents), second, of_outputs(entries), left.by);
+    let found = products(&by_sample(&left.cotangents), second.as_ref(), of_outputs(entries), left.by);
     let mut theta = if [i1, i2] == [1, 1] { found } else { by_group(&found, [g1, i1], [g2, i2]) };
     let (Some(x), Some(y)) = (&left.inputs, &right.inputs) else {
         scale(&mut theta, left.scale * right.scale);
@@ -42,7 +42,7 @@ pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries, apa
         let [g, _, k] = a.dims();
         a.clone().reshape([1, g, k])
     };
-    let mut inputs = products(flat(x), other.map(|_| flat(y)), Batch::Kept, left.by);
+    let mut inputs = products(&flat(x), other.map(|_| flat(y)).as_ref(), Batch::Kept, left.by);
     let together = by_biases.filter(|_| !apart).unwrap_or(0.0);
     for value in &mut inputs {
         *value = *value * left.scale * right.scale + together;

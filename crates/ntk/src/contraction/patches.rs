@@ -35,8 +35,8 @@ pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries) -> 
         // For one side with itself, only the pairs on and below the diagonal.
         for y in 0..other.map_or(x + 1, |_| g2) {
             let (a2, d2) = right.group(y);
-            let inputs = products(a.clone(), Some(a2.unsqueeze()), Batch::Kept, left.by);
-            let cotangents = products(d.clone(), Some(sites(d2)), Batch::Kept, left.by);
+            let inputs = products(&a, Some(&a2.unsqueeze()), Batch::Kept, left.by);
+            let cotangents = products(&d, Some(&sites(d2)), Batch::Kept, left.by);
             for (o, matrix) in cotangents.chunks(inputs.len()).enumerate() {
                 let value = matrix.iter().zip(&inputs).map(|(p, q)| p * q).sum();
                 theta[(o * g1 + x) * g2 + y] = value;

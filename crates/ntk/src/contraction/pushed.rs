@@ -32,7 +32,7 @@ pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries) -> 
             let (a2, d2) = right.group(y);
             let through = a2.matmul(a.clone()).reshape([1, s2, s1]);
             let pushed = through.matmul(d.clone()).reshape([b, i1, s2 * c]);
-            let block = products(pushed, Some(d2.reshape([b, i2, s2 * c])), of_outputs(entries), left.by);
+            let block = products(&pushed, Some(&d2.reshape([b, i2, s2 * c])), of_outputs(entries), left.by);
             for (o, matrix) in block.chunks(i1 * i2).enumerate() {
                 for (i, line) in matrix.chunks(i2).enumerate() {
                     let row = o * rows + x * i1 + i;

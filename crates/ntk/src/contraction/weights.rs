@@ -41,7 +41,8 @@ pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries) -> 
     let width = slice(rows(left).max(other.map_or(0, rows)), k, c);
     let slices = (0..c).step_by(width).map(|start| {
         let channels = start..c.min(start + width);
-        products(left.weights(&channels), other.map(|right| right.weights(&channels)), of_outputs(entries), left.by)
+        let second = other.map(|right| right.weights(&channels));
+        products(&left.weights(&channels), second.as_ref(), of_outputs(entries), left.by)
     });
     let sum = slices.reduce(|mut sum, more| {
         sum.iter_mut().zip(more).for_each(|(sum, value)| *sum += value);
