@@ -227,7 +227,7 @@ layers = [
         let (held, kernel) =
             peak(at, &[&base[..], &["--memory", "100TB"]].concat(), THREADS[0], &format!("w{n}.npz"), "ntk");
         for threads in THREADS {
-            let (budget, memory) = between(least(at, &base, threads), whole(at, &base, threads), 0.3);
+            let (budget, memory) = between(least(at, &base, threads), whole(at, &base, threads), 0.15);
             assert!(threads.is_none() || held > budget, "{norm}: the bound means nothing if one tile fits: {held}");
             let out = format!("t{n}-{}.npz", threads.unwrap_or("all"));
             let (bounded, tiled) = peak(at, &[&base[..], &["--memory", &memory]].concat(), threads, &out, "ntk");
