@@ -177,9 +177,12 @@ fn written<T: Copy + Default + Send>(len: usize) -> Vec<T> {
 }
 
 fn add<T: AddAssign + Send, U: Copy + Sync>(sums: &mut [T], values: &[U], term: impl Fn(U) -> T + Sync) {
-    sums.par_chunks_mut(ENTRIES).zip(values.par_chunks(ENTRIES)).for_each(|(sums, values)| {
-        sums.iter_mut().zip(values).for_each(|(sum, &v)| *sum += term(v));
-    });
+    let add = |(sums, values): (&mut [T], &[U])| sums.iter_mut().zip(values).for_each(|(sum, &v)| *sum += term(v));
+    if sums.len() <= ENTRIES {
+        add((sums, values));
+    } else {
+        sums.par_chunks_mut(ENTRIES).zip(values.par_chunks(ENTRIES)).for_each(add);
+    }
 }
 
 fn add_run<T: AddAssign + Copy + Send + Sync>(here: &mut [T], stride: usize, there: &[T]) {

@@ -119,7 +119,11 @@ fn on_host<T: Real + HostNumber>(x: &Tensor<3>, y: Option<&Tensor<3>>, batch: Ba
         let mut block = vec![T::default(); rows.len() * n];
         pairs.for_each(|i| add_product(sum, &mut block, pair(i), rows.clone(), [n, k]));
     };
-    tasks.into_par_iter().with_min_len(PARALLEL.div_ceil(m * n * k)).for_each(add);
+    if b * m * n * k < PARALLEL {
+        tasks.into_iter().for_each(add);
+    } else {
+        tasks.into_par_iter().with_min_len(PARALLEL.div_ceil(m * n * k)).for_each(add);
+    }
     if second.is_none() {
         sums.chunks_mut(m * m).for_each(|sum| mirror(sum, m, 0));
     }

@@ -60,25 +60,28 @@ fn typed<T: HostNumber>(
     let (mut first, mut second, mut moved) = (first, second, zeros());
     let factors = Factors::<T>::new(adam, rate, time);
     let (old, gradient) = (HostValues::of(parameter), HostValues::of(gradient));
-    let moments =
-        values_of::<T>(&mut first).par_chunks_mut(CHUNK).zip(values_of::<T>(&mut second).par_chunks_mut(CHUNK));
-    let values = old.slice::<T>().par_chunks(CHUNK).zip(gradient.slice::<T>().par_chunks(CHUNK));
-    values_of(&mut moved).par_chunks_mut(CHUNK).zip(values).zip(moments).for_each(
-        |((new, (old, gradient)), (m, v))| {
-            Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    let moments = m.iter_mut().zip(v);
-                    for ((new, (&old, &gradient)), (m, v)) in new.iter_mut().zip(old.iter().zip(gradient)).zip(moments)
-                    {
-                        *m = *m * factors.keep[0] + gradient * factors.add[0];
-                        *v = *v * factors.keep[1] + gradient * gradient * factors.add[1];
-                        *new = old - *m * factors.correction / (v.square_root() + factors.eps) * factors.rate;
-                    }
-                },
-            );
-        },
-    );
+    let change = |new: &mut [T], [old, gradient]: [&[T]; 2], [m, v]: [&mut [T]; 2]| {
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                let moments = m.iter_mut().zip(v);
+                for ((new, (&old, &gradient)), (m, v)) in new.iter_mut().zip(old.iter().zip(gradient)).zip(moments) {
+                    *m = *m * factors.keep[0] + gradient * factors.add[0];
+                    *v = *v * factors.keep[1] + gradient * gradient * factors.add[1];
+                    *new = old - *m * factors.correction / (v.square_root() + factors.eps) * factors.rate;
+                }
+            },
+        );
+    };
+    let (old, gradient) = (old.slice::<T>(), gradient.slice::<T>());
+    let (new, m, v) = (values_of::<T>(&mut moved), values_of::<T>(&mut first), values_of::<T>(&mut second));
+    if count <= CHUNK {
+        change(new, [old, gradient], [m, v]);
+    } else {
+        let values = new.par_chunks_mut(CHUNK).zip(old.par_chunks(CHUNK)).zip(gradient.par_chunks(CHUNK));
+        let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+        values.zip(moments).for_each(|(((new, old), gradient), (m, v))| change(new, [old, gradient], [m, v]));
+    }
     let [moved, moment_1, moment_2] = [moved, first, second].map(|data| Tensor::from_data(data, (&device, T::dtype())));
     (moved, AdamState::new(AdaptiveMomentumState::new(time, moment_1, moment_2)))
 }

@@ -1,17 +1,19 @@
 //! Burn's optimisers on the parameters of a network, with one learning rate for each parameter.
 //!
-//! The arithmetic is Burn's (`Adam::step`, `Sgd::step`); on flex, Adam takes one pass over the memory (`adam`). Burn's own container of states is not used, because it restores
-//! states through the default device. With the wgpu feature this is a GPU, which may not exist.
+//! The arithmetic is Burn's (`Adam::step`, `Sgd::step`); on flex, Adam is one pass over the memory (`adam`). Burn's own container
+//! of states is not used, because it restores states through the default device. With the wgpu feature this is a GPU, which may
+//! not exist.
 
 use std::collections::BTreeMap;
 
-use crate::adam;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{Adam, AdamConfig, AdamState, Optimizer as _, RecordState as _, Sgd, SgdConfig, SgdState};
 use burn::optim::{StateSink, StateSource};
 use burn::tensor::{Tensor, TensorData};
 use fintan_config::{Architecture, LayerRates, OptimizerSettings};
 use fintan_net::weights::{Tensors, WeightsError, fitting, never_negative};
+
+use crate::adam;
 
 /// An optimiser with its state.
 ///
@@ -205,7 +207,7 @@ impl Optimizer {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{DType, Device};
     use fintan_config::{Adam, Sgd};
 
     use super::*;
@@ -213,6 +215,28 @@ mod tests {
     fn parameters() -> Vec<Tensor<2>> {
         let data = |shape: [usize; 2]| TensorData::new(vec![0.5_f32; shape[0] * shape[1]], shape);
         [[2, 3], [1, 3]].map(|shape| Tensor::from_data(data(shape), &Device::flex())).into()
+    }
+
+    #[test]
+    fn adam_in_one_loop_gives_the_bytes_of_burns_adam() {
+        let settings = Adam { rate: 1e-3, beta1: 0.5, beta2: 0.999, eps: 1e-8 };
+        let Rule::Adam(burn, _) = Optimizer::new(&OptimizerSettings::Adam(settings), vec![]).rule else {
+            unreachable!()
+        };
+        for dtype in [DType::F32, DType::F64] {
+            let values = |factor: f64| -> Tensor<2> {
+                let values: Vec<f64> = (0..77).map(|i| factor * f64::from(i * 7919 % 201 - 100)).collect();
+                Tensor::from_data(TensorData::new(values, [7, 11]).convert_dtype(dtype), (&Device::flex(), dtype))
+            };
+            let (mut ours, mut theirs, mut state, mut their_state) = (values(0.03), values(0.03), None, None);
+            for step in 1..7 {
+                let gradient = values(1e-3 * f64::from(step));
+                let (moved, after) = adam::step(&settings, 1e-3, &ours, &gradient, state.take());
+                (ours, state) = (moved, Some(after));
+                (theirs, their_state) = burn.step(1e-3, theirs, gradient, their_state.take());
+                assert_eq!(ours.to_data(), theirs.to_data(), "{dtype:?}, step {step}");
+            }
+        }
     }
 
     /// In an earlier version a missing or truncated state was taken for an initial state.

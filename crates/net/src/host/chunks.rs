@@ -21,8 +21,7 @@ pub(crate) fn written_in_chunks<T: HostNumber, S>(
     write: impl Fn(&mut S, usize, &mut [T]) + Sync,
 ) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
-    let parts = values.spare_capacity_mut()[..len].par_chunks_mut(chunk.max(1)).enumerate();
-    parts.for_each_init(start, |state, (i, part)| {
+    let write_part = |state: &mut S, (i, part): (usize, &mut [MaybeUninit<T>])| {
         part.fill(MaybeUninit::new(T::default()));
         #[expect(
             unsafe_code,
@@ -34,7 +33,13 @@ pub(crate) fn written_in_chunks<T: HostNumber, S>(
             #[inline(always)]
             || write(state, i, part),
         );
-    });
+    };
+    let parts = &mut values.spare_capacity_mut()[..len];
+    if len <= chunk {
+        write_part(&mut start(), (0, parts));
+    } else {
+        parts.par_chunks_mut(chunk.max(1)).enumerate().for_each_init(start, write_part);
+    }
     #[expect(unsafe_code, reason = "as above")]
     // SAFETY: the parts cover the first `len` values, and each was written.
     unsafe {

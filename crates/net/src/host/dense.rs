@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::matrix::Threads;
-use super::{HostNumber, HostValues, Matrix, add_product, set_product, tensor, with_type, with_widest_vectors};
+use super::{HostNumber, HostValues, Matrix, SMALL, add_product, set_product, tensor, with_type, with_widest_vectors};
 
 /// Number of rows of a matrix whose columns one task sums.
 const ROWS: usize = 256;
@@ -80,7 +80,7 @@ pub(crate) fn columns_summed(x: &Tensor<2>, factor: f64) -> Tensor<2> {
 
 /// Sums of columns; blocks of rows are summed in the precision of the values and added in f64.
 fn column_sums<T: HostNumber>(values: &[T], columns: usize) -> Vec<f64> {
-    let parts = values.par_chunks(ROWS * columns).map(|rows| {
+    let sum = |rows: &[T]| {
         with_widest_vectors(
             #[inline(always)]
             || {
@@ -91,9 +91,14 @@ fn column_sums<T: HostNumber>(values: &[T], columns: usize) -> Vec<f64> {
                 sums
             },
         )
-    });
+    };
+    let parts: Vec<Vec<T>> = if values.len() <= SMALL {
+        values.chunks(ROWS * columns).map(sum).collect()
+    } else {
+        values.par_chunks(ROWS * columns).map(sum).collect()
+    };
     let mut total = vec![0.0; columns];
-    for part in parts.collect::<Vec<_>>() {
+    for part in parts {
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part.double());
     }
     total

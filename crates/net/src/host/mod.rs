@@ -26,6 +26,9 @@ pub(crate) use dense::{columns_summed, dense, dense_inputs, dense_weights};
 pub(crate) use matrix::{Matrix, Threads, add_product, set_product};
 pub(crate) use pointwise::{combined, mapped, scaled};
 
+/// Number of values up to which a loop stays on its thread: handing parts to other threads takes as long.
+pub(crate) const SMALL: usize = 1 << 15;
+
 /// The floating-point types `f32` and `f64`, for loops over host memory.
 pub trait HostNumber:
     Element

@@ -3,7 +3,7 @@
 use burn::tensor::{Element as _, Tensor};
 use rayon::prelude::*;
 
-use super::{HostNumber, HostValues, tensor, with_type, with_widest_vectors, written_in_chunks};
+use super::{HostNumber, HostValues, SMALL, tensor, with_type, with_widest_vectors, written_in_chunks};
 
 /// Number of values that one task computes: enough for a task's own cost not to count.
 const CHUNK: usize = 1 << 13;
@@ -12,12 +12,13 @@ const CHUNK: usize = 1 << 13;
 pub(crate) fn mapped<T: HostNumber>(x: &Tensor<4>, f: impl Fn(T) -> T + Sync) -> Tensor<4> {
     let (values, shape) = (HostValues::of(x), x.dims());
     let values = values.slice::<T>();
+    let chunk = if values.len() <= SMALL { values.len() } else { CHUNK };
     let y = written_in_chunks(
         values.len(),
-        CHUNK,
+        chunk,
         || (),
         #[inline(always)]
-        |(), i, y: &mut [T]| y.iter_mut().zip(&values[i * CHUNK..]).for_each(|(y, &x)| *y = f(x)),
+        |(), i, y: &mut [T]| y.iter_mut().zip(&values[i * chunk..]).for_each(|(y, &x)| *y = f(x)),
     );
     tensor(y, shape, x)
 }
@@ -28,14 +29,19 @@ pub(crate) fn combined<T: HostNumber>(d: Tensor<4>, x: &Tensor<4>, f: impl Fn(T,
     let (device, x) = (x.device(), HostValues::of(x));
     let (x, mut data) = (x.slice::<T>(), d.into_data());
     let values: &mut [T] = data.as_mut_slice().expect("the type was just asked for");
-    values.par_chunks_exact_mut(x.len()).for_each(|row| {
-        row.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).with_min_len(2).for_each(|(d, x)| {
-            with_widest_vectors(
-                #[inline(always)]
-                || d.iter_mut().zip(x).for_each(|(d, &x)| *d = f(*d, x)),
-            );
+    let part = |d: &mut [T], x: &[T]| {
+        with_widest_vectors(
+            #[inline(always)]
+            || d.iter_mut().zip(x).for_each(|(d, &x)| *d = f(*d, x)),
+        );
+    };
+    if values.len() <= SMALL {
+        values.chunks_exact_mut(x.len()).for_each(|row| part(row, x));
+    } else {
+        values.par_chunks_exact_mut(x.len()).for_each(|row| {
+            row.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(d, x)| part(d, x));
         });
-    });
+    }
     Tensor::from_data(data, (&device, T::dtype()))
 }
 

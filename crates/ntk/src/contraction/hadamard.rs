@@ -47,8 +47,7 @@ pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries, apa
     for value in &mut inputs {
         *value = *value * left.scale * right.scale + together;
     }
-    let lines = theta.par_chunks_mut(columns).enumerate().with_min_len(ENTRIES.div_ceil(columns));
-    lines.for_each(|(line, values)| {
+    let multiply = |(line, values): (usize, &mut [f64])| {
         let factors = &inputs[line % rows / i1 * g2..][..g2];
         if i2 == 1 {
             values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
@@ -59,7 +58,12 @@ pub(super) fn sum(left: &Operand, other: Option<&Operand>, entries: Entries, apa
                 *value *= factor;
             }
         }
-    });
+    };
+    if theta.len() <= ENTRIES {
+        theta.chunks_mut(columns).enumerate().for_each(multiply);
+    } else {
+        theta.par_chunks_mut(columns).enumerate().with_min_len(ENTRIES.div_ceil(columns)).for_each(multiply);
+    }
     std::iter::once((left.parameter, theta)).chain(biases).collect()
 }
 
