@@ -10,6 +10,7 @@ mod chunks;
 mod dense;
 pub(crate) mod elementary;
 mod matrix;
+mod ndarray;
 mod pointwise;
 
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -19,6 +20,7 @@ use burn_flex::{Flex, FlexTensor};
 use bytemuck::Pod;
 use faer_traits::RealField;
 
+use self::ndarray::Array;
 use crate::correlation::Lowering;
 
 pub(crate) use chunks::written_in_chunks;
@@ -115,7 +117,7 @@ pub(crate) fn serves<const D: usize>(x: &Tensor<D>, lowering: Lowering) -> bool 
     lowering == Lowering::Host && !x.device().is_autodiff() && matches!(x.dtype(), DType::F32 | DType::F64)
 }
 
-/// The values of a tensor in host memory. On flex they are not copied, on other devices they are.
+/// The values of a tensor in host memory. On flex and ndarray they are not copied, on other devices they are.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -129,7 +131,8 @@ pub struct HostValues(Memory);
 
 #[derive(Debug)]
 enum Memory {
-    Shared(FlexTensor),
+    Flex(FlexTensor),
+    NdArray(Array),
     Own(TensorData),
 }
 
@@ -140,7 +143,10 @@ impl HostValues {
         if x.device() == Device::flex()
             && let Ok(tensor) = x.clone().try_into_primitive::<Flex>()
         {
-            return Self(Memory::Shared(tensor.to_contiguous()));
+            return Self(Memory::Flex(tensor.to_contiguous()));
+        }
+        if let Some(array) = Array::of(x) {
+            return Self(Memory::NdArray(array));
         }
         Self(Memory::Own(x.to_data()))
     }
@@ -152,7 +158,8 @@ impl HostValues {
     #[must_use]
     pub fn slice<T: HostNumber>(&self) -> &[T] {
         match &self.0 {
-            Memory::Shared(tensor) => tensor.as_slice().expect("the type was just asked for"),
+            Memory::NdArray(array) => bytemuck::cast_slice(array.bytes()),
+            Memory::Flex(tensor) => tensor.as_slice().expect("the type was just asked for"),
             Memory::Own(data) => data.as_slice().expect("the type was just asked for"),
         }
     }
