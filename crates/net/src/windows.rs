@@ -41,7 +41,7 @@ pub(crate) struct Windows {
 enum Run {
     /// So many values outside the map.
     Zeros(usize),
-    /// HostValues inside the map: their start in the map, their start in the windows of the sample, and their number.
+    /// Values inside the map: their start in the map, their start in the windows of the sample, and their number.
     Values { in_map: usize, in_window: usize, len: usize },
 }
 

@@ -13,7 +13,7 @@ const PARALLEL: usize = 1 << 22;
 pub(crate) struct Matrix<'a, T>(MatRef<'a, T>);
 
 impl<'a, T: HostNumber> Matrix<'a, T> {
-    /// HostValues of `rows` by `columns`.
+    /// Values of `rows` by `columns`.
     pub(crate) fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
         Self(MatRef::from_row_major_slice(values, rows, columns))
     }
