@@ -40,7 +40,10 @@ pub(crate) fn written_in_chunks<T: HostNumber, S>(
     } else {
         parts.par_chunks_mut(chunk.max(1)).enumerate().for_each_init(start, write_part);
     }
-    #[expect(unsafe_code, reason = "as above")]
+    #[expect(
+        unsafe_code,
+        reason = "only the length is unknown to a vector that was written in parts; the gain is written above"
+    )]
     // SAFETY: the parts cover the first `len` values, and each was written.
     unsafe {
         values.set_len(len);

@@ -8,7 +8,7 @@ pub(crate) fn times_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
 }
 
 /// `d` plus `x`, where `d` has rows in front of the batch and `x` has only the batch.
-pub(crate) fn plus_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
+pub(super) fn plus_rows(d: Tensor<4>, x: Tensor<4>) -> Tensor<4> {
     over_rows(d, x, |d, x| d + x)
 }
 

@@ -75,7 +75,10 @@ impl Normalized {
         self.derivative_of_scaled(d, None)
     }
 
-    /// The same of `scales · d`, with scales `[1, inner]`.
+    /// [`Self::derivative`] of `scales · d`.
+    ///
+    /// # Shapes
+    /// - `d`: `[rows, outer, inner]`; `scales`: `[1, inner]`
     fn derivative_of_scaled(&self, d: Tensor<3>, scales: Option<Tensor<2>>) -> Tensor<3> {
         if let Some(over) = self.over.filter(|_| serves(&d, self.lowering)) {
             return host::derivative(&self.x_hat, &self.inverse_std, over, scales.as_ref(), d);
